@@ -1,0 +1,62 @@
+# One command per gate. `make up` and `make test` each set up everything that they need.
+PYTHON ?= python3
+VENV := .venv
+VENV_V1 := .venv-v1
+BIN := $(VENV)/bin
+NODE_TESTS := tests/clients/node
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-tests up test check format bench lock clean
+
+help: ## What each target does
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+
+install: $(VENV)/.installed ## The environment in .venv: Mooring, its examples and its checks
+
+$(VENV)/.installed: requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/uv.txt
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements/dev.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+$(VENV_V1)/.installed: $(VENV)/.installed requirements/sdk-v1.txt
+	$(PYTHON) -m venv $(VENV_V1)
+	$(BIN)/uv pip sync --quiet --python $(VENV_V1)/bin/python requirements/sdk-v1.txt
+	$(BIN)/uv pip install --quiet --python $(VENV_V1)/bin/python --no-deps --editable .
+	@touch $@
+
+$(NODE_TESTS)/node_modules/.installed: $(NODE_TESTS)/package-lock.json
+	cd $(NODE_TESTS) && npm ci --silent --no-audit --no-fund
+	@touch $@
+
+install-tests: install $(VENV_V1)/.installed
+	scripts/install-test-tools
+	$(MAKE) --no-print-directory $(NODE_TESTS)/node_modules/.installed
+
+up: install ## Three nodes of the example behind Traefik, with Redis, on this machine
+	$(BIN)/mooring up examples/counter.py:server
+
+test: install-tests ## The whole test suite, with real processes
+	$(BIN)/pytest
+
+check: install ## Format, lint and strict types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: install ## Rewrite the sources in the project's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: install ## Speed and cost against the bare server, as ratios
+	$(BIN)/python -m benchmarks
+
+lock: install ## Resolve the pinned development environments anew
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		--extra local --group dev --output-file requirements/dev.txt pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		--group sdk-v1 --output-file requirements/sdk-v1.txt pyproject.toml
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) $(VENV_V1) $(NODE_TESTS)/node_modules .mooring

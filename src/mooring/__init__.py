@@ -1,0 +1,1 @@
+"""Mooring keeps every MCP request on the node that holds its state."""
