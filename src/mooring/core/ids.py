@@ -1,0 +1,70 @@
+"""Session ids: `<shard>.<random>.<mac>`.
+
+- shard: 5 characters of `[a-z2-7]`; the unit of ownership, so that any node, and any load balancer with a
+  regular expression, knows the owner without asking anyone.
+- random: 128 bits.
+- mac: HMAC-SHA256 over the rest with the cluster secret, cut to 64 bits. A forged id is refused without a look
+  into Redis, and no text from outside becomes a key or a log line before it was verified.
+
+Random and mac are base64url without padding: only visible ASCII, as the specification asks of `Mcp-Session-Id`
+(2025-11-25, Basic / Transports / Session Management).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from typing import Final
+
+SHARD_LENGTH: Final = 5
+ENTROPY_BYTES: Final = 16
+SHARD_ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
+
+_MAC_BYTES: Final = 8
+_SHARD = re.compile(rf"[a-z2-7]{{{SHARD_LENGTH}}}", re.ASCII)
+_SESSION_ID = re.compile(rf"[a-z2-7]{{{SHARD_LENGTH}}}\.[A-Za-z0-9_-]{{22}}\.[A-Za-z0-9_-]{{11}}", re.ASCII)
+
+
+def derive_key(secret: str, purpose: str) -> bytes:
+    """A key for one purpose, so that a signature made for one thing proves nothing about another."""
+    return hmac.digest(secret.encode(), f"mooring/1 {purpose}".encode(), hashlib.sha256)
+
+
+def shard_from_entropy(entropy: bytes) -> str:
+    """A shard name from at least `SHARD_LENGTH` random bytes; 32 letters divide 256, so every name is as likely."""
+    return "".join(SHARD_ALPHABET[byte % 32] for byte in entropy[:SHARD_LENGTH])
+
+
+def is_shard(text: str) -> bool:
+    """Whether `text` has the form of a shard's name."""
+    return _SHARD.fullmatch(text) is not None
+
+
+class SessionIds:
+    """Mints and verifies the session ids of one cluster."""
+
+    def __init__(self, secret: str) -> None:
+        self._key = derive_key(secret, "session id")
+
+    def mint(self, shard: str, entropy: bytes) -> str:
+        """A session id on `shard` from `ENTROPY_BYTES` random bytes."""
+        if not is_shard(shard) or len(entropy) != ENTROPY_BYTES:
+            raise ValueError(f"a session id takes a shard of {SHARD_LENGTH} letters and {ENTROPY_BYTES} random bytes")
+        body = f"{shard}.{_base64url(entropy)}"
+        return f"{body}.{self._mac(body)}"
+
+    def shard_of(self, text: str) -> str | None:
+        """The shard that `text` names, or None where this cluster has not minted it. Safe for any text."""
+        if _SESSION_ID.fullmatch(text) is None:
+            return None
+        body, _, mac = text.rpartition(".")
+        return body[:SHARD_LENGTH] if hmac.compare_digest(mac, self._mac(body)) else None
+
+    def _mac(self, body: str) -> str:
+        return _base64url(hmac.digest(self._key, body.encode(), hashlib.sha256)[:_MAC_BYTES])
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -1,0 +1,151 @@
+"""The nouns of a cluster: nodes with their leases, shards with their owners, sessions with their records.
+
+A node's states, and who may follow whom:
+
+    state      means                                         next
+    starting   registered, the app is not up yet             ready, gone
+    ready      serves, and takes new sessions                degraded, draining, gone
+    degraded   as ready, but Redis does not answer           ready, draining, gone
+    draining   serves what it has, takes nothing new         gone
+    gone       said goodbye; its sessions went with it       -
+
+`gone` is written at a node's own goodbye. A node that died without one has a lease that is over.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from mooring.errors import IllegalMove
+
+
+class NodeState(enum.StrEnum):
+    STARTING = "starting"
+    READY = "ready"
+    DEGRADED = "degraded"
+    DRAINING = "draining"
+    GONE = "gone"
+
+
+NODE_MOVES: Final[Mapping[NodeState, frozenset[NodeState]]] = {
+    NodeState.STARTING: frozenset({NodeState.READY, NodeState.GONE}),
+    NodeState.READY: frozenset({NodeState.DEGRADED, NodeState.DRAINING, NodeState.GONE}),
+    NodeState.DEGRADED: frozenset({NodeState.READY, NodeState.DRAINING, NodeState.GONE}),
+    NodeState.DRAINING: frozenset({NodeState.GONE}),
+    NodeState.GONE: frozenset(),
+}
+
+
+def move(current: NodeState, following: NodeState) -> NodeState:
+    """`following`, if a node may go there from `current`.
+
+    Raises:
+        IllegalMove: the table does not know the move.
+    """
+    if following not in NODE_MOVES[current]:
+        raise IllegalMove(f"a node that is {current} cannot become {following}")
+    return following
+
+
+TAKES_NEW_SESSIONS: Final = frozenset({NodeState.READY, NodeState.DEGRADED})
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What a node did since it started, in requests on the MCP path."""
+
+    served: int = 0
+    forwarded_in: int = 0
+    forwarded_out: int = 0
+    refused: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """What a node says of itself, renewed with each heartbeat.
+
+    Attributes:
+        id: of this one process: `<name>-<5 letters>`. A node that is restarted has a new id.
+        name: what the operator calls it; stays the same over restarts.
+        url: where its peers and the ingress reach it, without a path.
+        capacity: the most sessions that it wants to hold.
+        secret_id: a fingerprint of the cluster secret, to tell an operator of nodes that cannot understand each other.
+        started: seconds since the epoch, by the node's own clock; for people.
+    """
+
+    id: str
+    name: str
+    url: str
+    pid: int
+    state: NodeState
+    sessions: int
+    capacity: int
+    version: str
+    secret_id: str
+    started: float
+    counters: Counters = field(default_factory=Counters)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A node's claim to be alive.
+
+    Attributes:
+        until_ms: when it ends, in milliseconds since the epoch by the store's clock; 0 once the node said goodbye.
+        renewed_ms: when it was last renewed, by the same clock.
+    """
+
+    node: NodeInfo
+    until_ms: int
+    renewed_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShardOwner:
+    """Who owns a shard. The epoch grows with each change of owner, so that an owner of old can be told from the new."""
+
+    node_id: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the store knew at one moment.
+
+    Attributes:
+        now_ms: that moment, by the store's clock: leases are to be compared with this one and no other.
+        version: grows with each change of the shards.
+        shards: None where the caller said it knows this version already.
+    """
+
+    now_ms: int
+    version: int
+    leases: Mapping[str, Lease]
+    shards: Mapping[str, ShardOwner] | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """What the cluster knows of a session: enough to say where it lives, and later to open it again elsewhere.
+
+    Attributes:
+        node_id: the node that it was opened on.
+        created: seconds since the epoch.
+        last_seen: seconds since the epoch; renewed at most once a minute.
+        principal: who opened it (`mooring.node.principal`), "" where the app does not authenticate.
+        protocol: the negotiated protocol revision, "" where the answer did not say.
+        client: name and version, as the client says: foreign text.
+        initialize: the client's `initialize` message, as it came.
+    """
+
+    id: str
+    node_id: str
+    created: float
+    last_seen: float
+    principal: str = ""
+    protocol: str = ""
+    client: str = ""
+    initialize: bytes = b""

@@ -1,0 +1,97 @@
+"""Who is alive and who owns which shard, as one process sees it.
+
+The view is built from the store's snapshots under two rules:
+
+1. Time is the store's. A lease is compared with the moment of the snapshot that it came in, never with a local
+   clock; so a process whose clock is off, or that has not heard from the store for a while, judges no one.
+2. Absence is not evidence. A store that was emptied, restarted from an old copy, or away, has lost what the
+   nodes know well; they write it anew within a heartbeat. So for one lease's time after such a break (the grace)
+   a node that was alive in the view before stays alive, and a shard that is missing keeps its owner. A node is dead
+   when its lease was seen to end, or when it said goodbye.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mooring.core.model import TAKES_NEW_SESSIONS, Lease, NodeInfo, NodeState, ShardOwner, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """One node as seen here: what it said last, and whether its lease was alive then."""
+
+    info: NodeInfo
+    alive: bool
+    until_ms: int
+
+    @property
+    def takes_new_sessions(self) -> bool:
+        return self.alive and self.info.state in TAKES_NEW_SESSIONS and self.info.sessions < self.info.capacity
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    """All nodes and shards as seen here. `suspects` are nodes found dead before their lease ended."""
+
+    version: int = -1
+    nodes: Mapping[str, NodeView] = field(default_factory=dict)
+    shards: Mapping[str, ShardOwner] = field(default_factory=dict)
+    suspects: Mapping[str, int] = field(default_factory=dict)
+
+    def is_alive(self, node_id: str) -> bool:
+        """Whether the node's lease is alive and nobody found the node dead since it was last renewed."""
+        node = self.nodes.get(node_id)
+        return node is not None and node.alive and node_id not in self.suspects
+
+    def owner_of(self, shard: str) -> ShardOwner | None:
+        return self.shards.get(shard)
+
+    def alive(self) -> list[NodeInfo]:
+        """The nodes that are alive, by name."""
+        infos = [node.info for node_id, node in self.nodes.items() if self.is_alive(node_id)]
+        return sorted(infos, key=lambda info: (info.name, info.started))
+
+    def shards_of(self, node_id: str) -> list[str]:
+        """The shards that a node owns, in order."""
+        return sorted(shard for shard, owner in self.shards.items() if owner.node_id == node_id)
+
+    def suspect(self, node_id: str) -> ClusterView:
+        """The view after a node refused a connection, or another one answered in its place: dead now."""
+        node = self.nodes.get(node_id)
+        if node is None:
+            return self
+        return ClusterView(self.version, self.nodes, self.shards, {**self.suspects, node_id: node.until_ms})
+
+
+def advance(view: ClusterView, snapshot: Snapshot, *, in_grace: bool) -> ClusterView:
+    """The view after `snapshot`. `in_grace`: the store was away or lost something less than a lease's time ago."""
+    nodes = {node_id: _judge(lease, snapshot.now_ms, view, in_grace) for node_id, lease in snapshot.leases.items()}
+    shards = view.shards if snapshot.shards is None else snapshot.shards
+    if in_grace:
+        nodes = {**{node_id: node for node_id, node in view.nodes.items() if node.alive}, **nodes}
+        shards = _keep_higher_epochs(view.shards, shards)
+    suspects = {
+        node_id: until_ms
+        for node_id, until_ms in view.suspects.items()
+        if node_id in nodes and nodes[node_id].until_ms <= until_ms
+    }
+    return ClusterView(snapshot.version, nodes, shards, suspects)
+
+
+def _judge(lease: Lease, now_ms: int, view: ClusterView, in_grace: bool) -> NodeView:
+    said_goodbye = lease.node.state is NodeState.GONE
+    alive = not said_goodbye and lease.until_ms > now_ms
+    if in_grace and not alive and not said_goodbye:
+        before = view.nodes.get(lease.node.id)
+        alive = before is not None and before.alive
+    return NodeView(lease.node, alive, lease.until_ms)
+
+
+def _keep_higher_epochs(before: Mapping[str, ShardOwner], after: Mapping[str, ShardOwner]) -> Mapping[str, ShardOwner]:
+    kept = dict(before)
+    for shard, owner in after.items():
+        if shard not in kept or owner.epoch >= kept[shard].epoch:
+            kept[shard] = owner
+    return kept

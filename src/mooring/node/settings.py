@@ -1,0 +1,184 @@
+"""All settings of a node, each with its default and its meaning.
+
+A setting comes from, in this order: an argument or a flag, the environment (`MOORING_` and its name in capitals),
+the file `mooring.toml` (or the one that `MOORING_SETTINGS_FILE` names), the default.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from mooring.errors import SettingsError
+
+ENV_PREFIX: Final = "MOORING_"
+SETTINGS_FILE_VARIABLE: Final = "MOORING_SETTINGS_FILE"
+DEFAULT_SETTINGS_FILE: Final = "mooring.toml"
+
+_REDIS_SCHEMES: Final = frozenset({"redis", "rediss", "unix"})
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+_KEY_PREFIX = re.compile(r"[A-Za-z0-9_.-]+(:[A-Za-z0-9_.-]+)*", re.ASCII)
+
+
+def _path(value: str) -> str:
+    if not value.startswith("/") or value == "/" or value.endswith("/") or re.search(r"[^!-~]|[`?#]", value):
+        raise ValueError("a path such as /mcp: it starts with a slash, does not end with one, and has no query")
+    return value
+
+
+def _redis_url(value: str) -> str:
+    if urlsplit(value).scheme not in _REDIS_SCHEMES:
+        raise ValueError("a URL such as redis://host:6379/0, rediss://host:6379 or unix:///run/redis.sock")
+    return value
+
+
+def _node_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path not in {"", "/"} or parts.query:
+        raise ValueError("what peers reach this node at, without a path, such as http://10.0.0.7:8000")
+    return value.rstrip("/")
+
+
+def _secret(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < 16:
+        raise ValueError("at least 16 characters, the same on every node; `openssl rand -hex 32` makes a good one")
+    return value
+
+
+def _name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError("up to 63 lower-case letters, digits and hyphens, such as node-1")
+    return value
+
+
+def _key_prefix(value: str) -> str:
+    if not _KEY_PREFIX.fullmatch(value):
+        raise ValueError("letters, digits, '_', '.', '-', in parts joined by ':', such as mcp or team:mcp")
+    return value
+
+
+def default_node_name() -> str:
+    """The host's name, in the form that a node's name has."""
+    name = re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower())[:63].strip("-")
+    return name or "node"
+
+
+class Settings(BaseSettings):
+    """What an operator can choose. `mooring settings` prints this with the values in force."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    redis_url: Annotated[str, AfterValidator(_redis_url)] | None = Field(
+        None, description="Redis or Valkey that all nodes share; without it a single node keeps everything in memory."
+    )
+    key_prefix: Annotated[str, AfterValidator(_key_prefix)] = Field(
+        "mcp", description="Prefix of every key in Redis; clusters that share a Redis need one each."
+    )
+    secret: Annotated[SecretStr, AfterValidator(_secret)] | None = Field(
+        None,
+        description="Cluster secret, the same on every node: signs session ids and what nodes tell each other. "
+        "Needed with redis_url.",
+    )
+    node_name: Annotated[str, AfterValidator(_name)] = Field(
+        default_factory=default_node_name, description="What this node is called in tables and logs; by default the host's name."
+    )
+    advertise_url: Annotated[str, AfterValidator(_node_url)] | None = Field(
+        None,
+        description="Where peers and the ingress reach this node, such as http://10.0.0.7:8000. Needed with redis_url; "
+        "`mooring serve` works it out from the host and port that it listens on.",
+    )
+    mcp_path: Annotated[str, AfterValidator(_path)] = Field(
+        "/mcp", description="The path of the MCP endpoint; it and what lies below is Mooring's, all else passes through."
+    )
+    health_path: Annotated[str, AfterValidator(_path)] = Field(
+        "/healthz", description="Answers 200 while the process is alive."
+    )
+    ready_path: Annotated[str, AfterValidator(_path)] = Field(
+        "/readyz", description="Answers 200 while the node takes new sessions, else 503 and why not."
+    )
+    capacity: int = Field(
+        10_000, ge=1, description="Sessions that this node wants to hold; beyond it new ones go to the least loaded peer."
+    )
+    shards: int = Field(8, ge=1, le=64, description="Fresh shards that a node starts with.")
+    heartbeat_seconds: float = Field(1.0, gt=0, le=60, description="Time between two renewals of the node's lease.")
+    lease_seconds: float = Field(
+        5.0, gt=0, le=600, description="A node that has not renewed its lease for this long is dead; at least two heartbeats."
+    )
+    session_ttl_seconds: int = Field(
+        30 * 24 * 3600, ge=60, description="How long the record of a session that nobody uses stays in Redis."
+    )
+    touch_seconds: float = Field(
+        60.0, ge=0, description="A session's record is renewed at most this often, in one batch with the heartbeat."
+    )
+    forget_seconds: float = Field(
+        24 * 3600.0, gt=0, description="How long a dead node and its shards are remembered, to answer owner_lost for them."
+    )
+    redis_timeout_seconds: float = Field(
+        1.0, gt=0, le=30, description="How long Redis may take for one answer before it counts as away."
+    )
+    connect_seconds: float = Field(
+        1.0, gt=0, le=60, description="How long a peer may take to accept a forwarded request's connection."
+    )
+    peer_age_seconds: float = Field(
+        30.0, gt=0, le=600, description="How old a signed peer request may be; the nodes' clocks must agree this well."
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.lease_seconds < 2 * self.heartbeat_seconds:
+            raise ValueError("lease_seconds: at least two times heartbeat_seconds")
+        if len({self.mcp_path, self.health_path, self.ready_path}) < 3:
+            raise ValueError("mcp_path: mcp_path, health_path and ready_path must be three different paths")
+        for name in ("health_path", "ready_path"):
+            if getattr(self, name).startswith(f"{self.mcp_path}/"):
+                raise ValueError(f"{name}: must lie outside mcp_path")
+        return self
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """The settings in force, with `overrides` (those that are not None) before all other sources.
+
+        Raises:
+            SettingsError: names the first setting that is wrong, its value and what would be right.
+        """
+        given = {name: value for name, value in overrides.items() if value is not None}
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            raise _explain(error) from error
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        path = Path(os.environ.get(SETTINGS_FILE_VARIABLE, DEFAULT_SETTINGS_FILE))
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
+
+
+def _explain(error: ValidationError) -> SettingsError:
+    """The first of pydantic's complaints, in the operator's words."""
+    first = error.errors(include_url=False)[0]
+    said = first["msg"].removeprefix("Value error, ")
+    name = str(first["loc"][0]) if first["loc"] else said.partition(":")[0]
+    if not first["loc"]:
+        said = said.partition(": ")[2]
+        value = first["input"].get(name) if isinstance(first["input"], dict) else None
+    else:
+        value = first["input"]
+    if name not in Settings.model_fields:
+        said = "there is no such setting; `mooring settings` lists them all"
+    if name == "secret":
+        value = "(hidden)"
+    return SettingsError(name, value, said)
