@@ -87,7 +87,8 @@ class Settings(BaseSettings):
         "Needed with redis_url.",
     )
     node_name: Annotated[str, AfterValidator(_name)] = Field(
-        default_factory=default_node_name, description="What this node is called in tables and logs; by default the host's name."
+        default_factory=default_node_name,
+        description="What this node is called in tables and logs; by default the host's name.",
     )
     advertise_url: Annotated[str, AfterValidator(_node_url)] | None = Field(
         None,
@@ -95,7 +96,8 @@ class Settings(BaseSettings):
         "`mooring serve` works it out from the host and port that it listens on.",
     )
     mcp_path: Annotated[str, AfterValidator(_path)] = Field(
-        "/mcp", description="The path of the MCP endpoint; it and what lies below is Mooring's, all else passes through."
+        "/mcp",
+        description="The path of the MCP endpoint; it and what lies below is Mooring's, all else passes through.",
     )
     health_path: Annotated[str, AfterValidator(_path)] = Field(
         "/healthz", description="Answers 200 while the process is alive."
@@ -104,12 +106,17 @@ class Settings(BaseSettings):
         "/readyz", description="Answers 200 while the node takes new sessions, else 503 and why not."
     )
     capacity: int = Field(
-        10_000, ge=1, description="Sessions that this node wants to hold; beyond it new ones go to the least loaded peer."
+        10_000,
+        ge=1,
+        description="Sessions that this node wants to hold; beyond it new ones go to the least loaded peer.",
     )
     shards: int = Field(8, ge=1, le=64, description="Fresh shards that a node starts with.")
     heartbeat_seconds: float = Field(1.0, gt=0, le=60, description="Time between two renewals of the node's lease.")
     lease_seconds: float = Field(
-        5.0, gt=0, le=600, description="A node that has not renewed its lease for this long is dead; at least two heartbeats."
+        5.0,
+        gt=0,
+        le=600,
+        description="A node that has not renewed its lease for this long is dead; at least two heartbeats.",
     )
     session_ttl_seconds: int = Field(
         30 * 24 * 3600, ge=60, description="How long the record of a session that nobody uses stays in Redis."
@@ -118,7 +125,9 @@ class Settings(BaseSettings):
         60.0, ge=0, description="A session's record is renewed at most this often, in one batch with the heartbeat."
     )
     forget_seconds: float = Field(
-        24 * 3600.0, gt=0, description="How long a dead node and its shards are remembered, to answer owner_lost for them."
+        24 * 3600.0,
+        gt=0,
+        description="How long a dead node and its shards are remembered, to answer owner_lost for them.",
     )
     redis_timeout_seconds: float = Field(
         1.0, gt=0, le=30, description="How long Redis may take for one answer before it counts as away."

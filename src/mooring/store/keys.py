@@ -1,0 +1,41 @@
+"""The names of all keys in Redis.
+
+    <prefix>:{cluster}:nodes      hash    node id -> lease end, last renewal, what the node says of itself
+    <prefix>:{cluster}:shards     hash    shard -> epoch, owner; the field `#version` counts changes
+    <prefix>:session:{<id>}       hash    the session's record, for `session_ttl_seconds` after its last use
+
+The braces are literal: hash tags, so that what one script touches lies on one node of a Redis Cluster.
+A session id becomes a key only after `SessionIds.shard_of` verified it, or from this node's own minting.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+VERSION_FIELD: Final = "#version"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    prefix: str
+
+    @property
+    def nodes(self) -> str:
+        return f"{self.prefix}:{{cluster}}:nodes"
+
+    @property
+    def shards(self) -> str:
+        return f"{self.prefix}:{{cluster}}:shards"
+
+    def session(self, session_id: str) -> str:
+        return f"{self.prefix}:session:{{{session_id}}}"
+
+    @property
+    def every_session(self) -> str:
+        """A pattern for SCAN that matches the records, and none of the keys that hang on them."""
+        return f"{self.prefix}:session:{{*}}"
+
+    def session_id(self, key: str) -> str:
+        """The session id in a record's key."""
+        return key[len(self.prefix) + len(":session:{") : -1]

@@ -1,0 +1,17 @@
+-- Renew a node's lease and say what the store knows.
+-- KEYS[1]  nodes
+-- KEYS[2]  shards
+-- ARGV[1]  node id
+-- ARGV[2]  lease, milliseconds
+-- ARGV[3]  what the node says of itself, JSON
+-- ARGV[4]  the version of the shards that the caller knows
+-- Returns {} where this node is not known (the store lost it),
+--         else {now in ms, version, nodes, shards}; shards are empty where the caller knows that version.
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return {} end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f %.0f %s', now + tonumber(ARGV[2]), now, ARGV[3]))
+local version = redis.call('HGET', KEYS[2], '#version') or '0'
+local shards = {}
+if version ~= ARGV[4] then shards = redis.call('HGETALL', KEYS[2]) end
+return {string.format('%.0f', now), version, redis.call('HGETALL', KEYS[1]), shards}

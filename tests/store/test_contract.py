@@ -1,0 +1,235 @@
+"""One contract for every store: this process's memory, Valkey, and Redis 7."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mooring.core.model import Counters, NodeInfo, NodeState, SessionRecord, ShardOwner
+from mooring.errors import StoreUnavailable
+from mooring.store import MemoryStore, RedisStore, Store
+from tests.real_redis import real_redis
+from tests.waiting import until
+
+NODE = NodeInfo(
+    id="node-1-abcde",
+    name="node-1",
+    url="http://127.0.0.1:9001",
+    pid=42,
+    state=NodeState.READY,
+    sessions=3,
+    capacity=100,
+    version="0.1.0",
+    secret_id="0123abcd",
+    started=1_700_000_000.5,
+    counters=Counters(served=7, forwarded_in=1, forwarded_out=2, refused={"forged": 4}),
+)
+OTHER = replace(NODE, id="node-2-abcde", name="node-2", url="http://127.0.0.1:9002")
+RECORD = SessionRecord(
+    id="abcde.AAAAAAAAAAAAAAAAAAAAAA.BBBBBBBBBBB",
+    node_id=NODE.id,
+    created=1_700_000_000.25,
+    last_seen=1_700_000_001.5,
+    principal='["iss","sub","client"]',
+    protocol="2025-11-25",
+    client="Naïve client 1.0",
+    initialize=b'{"method":"initialize"}',
+)
+
+
+@pytest.fixture(params=["memory", "valkey", "redis"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    if request.param == "memory":
+        yield MemoryStore()
+        return
+    async with real_redis(request.param) as server:
+        opened = RedisStore(server.url, "mcp", timeout_seconds=2)
+        try:
+            yield opened
+        finally:
+            await opened.aclose()
+
+
+async def test_a_registered_node_is_in_the_snapshot_as_it_was_written(store: Store) -> None:
+    await store.register(NODE, lease_seconds=5)
+    snapshot = await store.snapshot()
+    lease = snapshot.leases[NODE.id]
+    assert lease.node == NODE
+    assert lease.until_ms - lease.renewed_ms == 5000
+    assert 0 <= snapshot.now_ms - lease.renewed_ms < 5000
+
+
+async def test_a_heartbeat_of_an_unknown_node_says_so_and_writes_nothing(store: Store) -> None:
+    assert await store.heartbeat(NODE, 5, known_version=-1) is None
+    assert (await store.snapshot()).leases == {}
+
+
+async def test_a_heartbeat_renews_the_lease_and_what_the_node_says(store: Store) -> None:
+    await store.register(NODE, lease_seconds=0.001)
+    before = await until(lambda: _expired(store, NODE.id), what="the lease to end")
+    busier = replace(NODE, sessions=9)
+    snapshot = await store.heartbeat(busier, 5, known_version=-1)
+    assert snapshot is not None
+    assert snapshot.leases[NODE.id].node == busier
+    assert snapshot.leases[NODE.id].until_ms > max(snapshot.now_ms, before)
+
+
+async def _expired(store: Store, node_id: str) -> int:
+    snapshot = await store.snapshot()
+    until_ms = snapshot.leases[node_id].until_ms
+    return until_ms if until_ms <= snapshot.now_ms else 0
+
+
+async def test_a_heartbeat_brings_the_shards_only_where_they_changed(store: Store) -> None:
+    await store.register(NODE, 5)
+    await store.claim("abcde", ShardOwner(NODE.id, 1), expected_epoch=0)
+    first = await store.heartbeat(NODE, 5, known_version=-1)
+    assert first is not None
+    assert first.shards == {"abcde": ShardOwner(NODE.id, 1)}
+    second = await store.heartbeat(NODE, 5, known_version=first.version)
+    assert second is not None
+    assert second.shards is None
+    await store.claim("fghij", ShardOwner(NODE.id, 1), expected_epoch=0)
+    third = await store.heartbeat(NODE, 5, known_version=first.version)
+    assert third is not None
+    assert third.version > first.version
+    assert set(third.shards or {}) == {"abcde", "fghij"}
+
+
+async def test_a_free_shard_goes_to_the_first_who_claims_it(store: Store) -> None:
+    assert await store.claim("abcde", ShardOwner(NODE.id, 1), 0) == ShardOwner(NODE.id, 1)
+    assert await store.claim("abcde", ShardOwner(OTHER.id, 1), 0) == ShardOwner(NODE.id, 1)
+    assert (await store.snapshot()).shards == {"abcde": ShardOwner(NODE.id, 1)}
+
+
+async def test_a_claim_needs_the_epoch_that_the_shard_stands_at(store: Store) -> None:
+    await store.claim("abcde", ShardOwner(NODE.id, 1), 0)
+    assert await store.claim("abcde", ShardOwner(OTHER.id, 2), 1) == ShardOwner(OTHER.id, 2)
+    assert await store.claim("abcde", ShardOwner(NODE.id, 2), 1) == ShardOwner(OTHER.id, 2)
+
+
+async def test_claiming_an_own_shard_keeps_the_higher_epoch(store: Store) -> None:
+    await store.claim("abcde", ShardOwner(NODE.id, 5), 0)
+    version = (await store.snapshot()).version
+    assert await store.claim("abcde", ShardOwner(NODE.id, 3), 0) == ShardOwner(NODE.id, 5)
+    assert (await store.snapshot()).version == version
+    assert await store.claim("abcde", ShardOwner(NODE.id, 6), 0) == ShardOwner(NODE.id, 6)
+
+
+async def test_a_node_that_leaves_stays_known_as_gone(store: Store) -> None:
+    await store.register(NODE, 5)
+    await store.leave(NODE)
+    snapshot = await store.snapshot()
+    assert snapshot.leases[NODE.id].node.state is NodeState.GONE
+    assert snapshot.leases[NODE.id].until_ms == 0
+
+
+async def test_pruning_forgets_the_dead_and_their_shards_only(store: Store) -> None:
+    await store.register(NODE, 5)
+    await store.register(OTHER, 5)
+    await store.claim("abcde", ShardOwner(NODE.id, 1), 0)
+    await store.claim("fghij", ShardOwner(OTHER.id, 1), 0)
+    await store.leave(OTHER)
+    assert await store.prune(older_than_seconds=60) == 0
+    assert await until(lambda: store.prune(older_than_seconds=0), what="the goodbye to be in the past") == 1
+    snapshot = await store.snapshot()
+    assert set(snapshot.leases) == {NODE.id}
+    assert snapshot.shards == {"abcde": ShardOwner(NODE.id, 1)}
+
+
+async def test_a_session_record_is_read_as_it_was_written(store: Store) -> None:
+    await store.save_session(RECORD, ttl_seconds=60)
+    assert await store.load_session(RECORD.id) == RECORD
+    assert [record async for record in store.sessions()] == [RECORD]
+
+
+async def test_a_deleted_record_is_gone_and_deleting_says_whether_it_was_there(store: Store) -> None:
+    await store.save_session(RECORD, ttl_seconds=60)
+    assert await store.delete_session(RECORD.id) is True
+    assert await store.delete_session(RECORD.id) is False
+    assert await store.load_session(RECORD.id) is None
+
+
+async def test_touching_renews_what_is_there_and_names_what_is_missing(store: Store) -> None:
+    await store.save_session(RECORD, ttl_seconds=60)
+    absent = "zzzzz.AAAAAAAAAAAAAAAAAAAAAA.BBBBBBBBBBB"
+    assert await store.touch_sessions({RECORD.id: 1_700_000_099.5, absent: 1.0}, ttl_seconds=60) == [absent]
+    assert await store.load_session(RECORD.id) == replace(RECORD, last_seen=1_700_000_099.5)
+    assert await store.load_session(absent) is None
+
+
+async def test_many_records_are_written_and_listed(store: Store) -> None:
+    records = [replace(RECORD, id=f"abcde.{n:022d}.BBBBBBBBBBB") for n in range(501)]
+    await store.save_sessions(records, ttl_seconds=60)
+    assert {record.id async for record in store.sessions()} == {record.id for record in records}
+
+
+async def test_a_record_ends_with_its_time_to_live() -> None:
+    now = 1_000.0
+    store = MemoryStore(now=lambda: now)
+    await store.save_session(RECORD, ttl_seconds=60)
+    now += 61
+    assert await store.load_session(RECORD.id) is None
+
+
+@pytest.mark.parametrize("flavour", ["valkey", "redis"])
+async def test_a_record_in_redis_has_the_time_to_live_that_was_asked_for(flavour: str) -> None:
+    async with real_redis("valkey" if flavour == "valkey" else "redis") as server:
+        store = RedisStore(server.url, "team:mcp", timeout_seconds=2)
+        await store.save_session(RECORD, ttl_seconds=60)
+        async with server.client() as client:
+            key = f"team:mcp:session:{{{RECORD.id}}}"
+            assert await server.keys() == [key]
+            assert 0 < await client.ttl(key) <= 60
+            await store.touch_sessions({RECORD.id: 2.0}, ttl_seconds=600)
+            assert 60 < await client.ttl(key) <= 600
+        await store.aclose()
+
+
+async def test_entries_that_do_not_read_are_left_out() -> None:
+    async with real_redis() as server:
+        store = RedisStore(server.url, "mcp", timeout_seconds=2)
+        await store.register(NODE, 5)
+        await store.claim("abcde", ShardOwner(NODE.id, 1), 0)
+        async with server.client() as client:
+            await client.hset("mcp:{cluster}:nodes", "junk", "not a lease")
+            await client.hset("mcp:{cluster}:nodes", "half", '1 2 {"id": 1}')
+            await client.hset("mcp:{cluster}:shards", mapping={"BAD": "1 x", "fghij": "nothing"})
+            await client.hset("mcp:session:{junk}", "created", "never")
+        snapshot = await store.snapshot()
+        assert set(snapshot.leases) == {NODE.id}
+        assert set(snapshot.shards or {}) == {"abcde"}
+        assert [record async for record in store.sessions()] == []
+        await store.aclose()
+
+
+async def test_a_redis_that_is_away_is_told_in_one_line_without_the_password(tmp_path: Path) -> None:
+    store = RedisStore("redis://user:hunter2@127.0.0.1:1/0", "mcp", timeout_seconds=0.5)
+    with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1:1") as told:
+        await store.snapshot()
+    assert "hunter2" not in str(told.value)
+    await store.aclose()
+
+
+async def test_a_redis_that_hangs_is_away_after_its_time(tmp_path: Path) -> None:
+    async with real_redis() as server:
+        store = RedisStore(server.url, "mcp", timeout_seconds=0.2)
+        await store.register(NODE, 5)
+        server.freeze()
+        try:
+            with pytest.raises(StoreUnavailable):
+                await store.snapshot()
+        finally:
+            server.thaw()
+        await until(lambda: _has(store), what="Redis to be back")
+        await store.aclose()
+
+
+async def _has(store: Store) -> bool:
+    try:
+        return NODE.id in (await store.snapshot()).leases
+    except StoreUnavailable:
+        return False
