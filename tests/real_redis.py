@@ -10,7 +10,7 @@ import signal
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, NoReturn, get_args
 
 import pytest
 from redis.asyncio import Redis
@@ -35,7 +35,7 @@ def program(flavour: Flavour) -> str:
     return found
 
 
-def missing(reason: str) -> None:
+def missing(reason: str) -> NoReturn:
     """Skip, but fail where nothing may be missing."""
     if os.environ.get("CI"):
         pytest.fail(reason)
@@ -73,7 +73,7 @@ class RealRedis:
         self._process.send_signal(signal.SIGCONT)
 
     @contextlib.asynccontextmanager
-    async def client(self) -> AsyncIterator[Redis]:
+    async def client(self) -> AsyncIterator[Any]:
         client = Redis.from_url(self.url, decode_responses=True)
         try:
             yield client

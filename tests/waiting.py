@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -11,12 +10,11 @@ from typing import TypeVar
 _T = TypeVar("_T")
 
 
-async def until(condition: Callable[[], _T | Awaitable[_T]], *, what: str, seconds: float = 15.0) -> _T:
+async def until(condition: Callable[[], Awaitable[_T]], *, what: str, seconds: float = 15.0) -> _T:
     """The first true value of `condition`, asked every few milliseconds; fails when `seconds` are over."""
     deadline = time.monotonic() + seconds
     while True:
-        value = condition()
-        value = await value if inspect.isawaitable(value) else value
+        value = await condition()
         if value:
             return value
         if time.monotonic() > deadline:

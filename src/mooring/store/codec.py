@@ -51,7 +51,7 @@ def decode_owner(shard: str, text: str) -> ShardOwner | None:
     return None
 
 
-def encode_session(record: SessionRecord) -> dict[str, str | bytes | float]:
+def encode_session(record: SessionRecord) -> dict[str, Any]:
     return {
         "node": record.node_id,
         "created": record.created,

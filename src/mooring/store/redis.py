@@ -41,7 +41,7 @@ class RedisStore:
         self._url = url
         self._keys = Keys(prefix)
         try:
-            self._redis: Redis = Redis.from_url(
+            self._redis: Any = Redis.from_url(
                 url,
                 socket_timeout=timeout_seconds,
                 socket_connect_timeout=timeout_seconds,

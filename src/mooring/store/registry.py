@@ -70,7 +70,7 @@ class Registry:
         return await self._store.load_session(session_id)
 
     async def sessions(self) -> list[SessionRecord]:
-        """Every session on record, the longest-lived first. Reads them all: meant for an operator, not for a request."""
+        """Every session on record, the oldest first. Reads them all: for an operator, not for a request."""
         records = [record async for record in self._store.sessions()]
         return sorted(records, key=lambda record: (record.created, record.id))
 
