@@ -63,15 +63,15 @@ async def test_a_registered_node_is_in_the_snapshot_as_it_was_written(store: Sto
 
 
 async def test_a_heartbeat_of_an_unknown_node_says_so_and_writes_nothing(store: Store) -> None:
-    assert await store.heartbeat(NODE, 5, known_version=-1) is None
+    assert await store.heartbeat(NODE, 5, renewed_ms=0, known_version=-1) is None
     assert (await store.snapshot()).leases == {}
 
 
 async def test_a_heartbeat_renews_the_lease_and_what_the_node_says(store: Store) -> None:
-    await store.register(NODE, lease_seconds=0.001)
+    renewed_ms = await store.register(NODE, lease_seconds=0.001)
     before = await until(lambda: _expired(store, NODE.id), what="the lease to end")
     busier = replace(NODE, sessions=9)
-    snapshot = await store.heartbeat(busier, 5, known_version=-1)
+    snapshot = await store.heartbeat(busier, 5, renewed_ms, known_version=-1)
     assert snapshot is not None
     assert snapshot.leases[NODE.id].node == busier
     assert snapshot.leases[NODE.id].until_ms > max(snapshot.now_ms, before)
@@ -84,19 +84,25 @@ async def _expired(store: Store, node_id: str) -> int:
 
 
 async def test_a_heartbeat_brings_the_shards_only_where_they_changed(store: Store) -> None:
-    await store.register(NODE, 5)
+    renewed_ms = await store.register(NODE, 5)
     await store.claim("abcde", ShardOwner(NODE.id, 1), expected_epoch=0)
-    first = await store.heartbeat(NODE, 5, known_version=-1)
+    first = await store.heartbeat(NODE, 5, renewed_ms, known_version=-1)
     assert first is not None
     assert first.shards == {"abcde": ShardOwner(NODE.id, 1)}
-    second = await store.heartbeat(NODE, 5, known_version=first.version)
+    second = await store.heartbeat(NODE, 5, first.leases[NODE.id].renewed_ms, first.version)
     assert second is not None
     assert second.shards is None
     await store.claim("fghij", ShardOwner(NODE.id, 1), expected_epoch=0)
-    third = await store.heartbeat(NODE, 5, known_version=first.version)
+    third = await store.heartbeat(NODE, 5, second.leases[NODE.id].renewed_ms, first.version)
     assert third is not None
     assert third.version > first.version
     assert set(third.shards or {}) == {"abcde", "fghij"}
+
+
+async def test_a_heartbeat_on_a_store_that_went_back_in_time_says_so(store: Store) -> None:
+    renewed_ms = await store.register(NODE, 5)
+    assert await store.heartbeat(NODE, 5, renewed_ms - 1, known_version=-1) is None
+    assert await store.heartbeat(NODE, 5, renewed_ms, known_version=-1) is not None
 
 
 async def test_a_free_shard_goes_to_the_first_who_claims_it(store: Store) -> None:

@@ -37,6 +37,11 @@ def shard_from_entropy(entropy: bytes) -> str:
     return "".join(SHARD_ALPHABET[byte % 32] for byte in entropy[:SHARD_LENGTH])
 
 
+def brief(session_id: str) -> str:
+    """A session id for a log line: whoever knows it whole may use the session."""
+    return f"{session_id[: SHARD_LENGTH + 5]}..."
+
+
 def is_shard(text: str) -> bool:
     """Whether `text` has the form of a shard's name."""
     return _SHARD.fullmatch(text) is not None

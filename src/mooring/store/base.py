@@ -15,13 +15,21 @@ from mooring.core.model import NodeInfo, SessionRecord, ShardOwner, Snapshot
 class Store(Protocol):
     """Leases, shard owners and session records."""
 
-    async def register(self, node: NodeInfo, lease_seconds: float) -> None:
-        """Write the node with a fresh lease, whether or not the store knew it."""
+    async def register(self, node: NodeInfo, lease_seconds: float) -> int:
+        """Write the node with a fresh lease, whether or not the store knew it; answers `Lease.renewed_ms`."""
 
-    async def heartbeat(self, node: NodeInfo, lease_seconds: float, known_version: int) -> Snapshot | None:
-        """Renew the node's lease and say what the store knows now; None where it does not know this node.
+    async def heartbeat(
+        self, node: NodeInfo, lease_seconds: float, renewed_ms: int, known_version: int
+    ) -> Snapshot | None:
+        """Renew the node's lease and say what the store knows now.
 
-        `Snapshot.shards` is None where the shards are still at `known_version`.
+        Args:
+            renewed_ms: when this node last renewed its lease, as the store said then.
+            known_version: `Snapshot.shards` is None where the shards are still at this version.
+
+        Returns:
+            None where the store does not know this node, or knows an older renewal than the last one: it was
+            emptied, or went back to an old copy. Nothing is written then.
         """
 
     async def leave(self, node: NodeInfo) -> None:

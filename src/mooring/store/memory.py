@@ -23,12 +23,16 @@ class MemoryStore:
         self._shards: dict[str, ShardOwner] = {}
         self._sessions: dict[str, tuple[SessionRecord, float]] = {}
 
-    async def register(self, node: NodeInfo, lease_seconds: float) -> None:
+    async def register(self, node: NodeInfo, lease_seconds: float) -> int:
         now_ms = self._now_ms()
         self._leases[node.id] = Lease(node, now_ms + round(lease_seconds * 1000), now_ms)
+        return now_ms
 
-    async def heartbeat(self, node: NodeInfo, lease_seconds: float, known_version: int) -> Snapshot | None:
-        if node.id not in self._leases:
+    async def heartbeat(
+        self, node: NodeInfo, lease_seconds: float, renewed_ms: int, known_version: int
+    ) -> Snapshot | None:
+        lease = self._leases.get(node.id)
+        if lease is None or lease.renewed_ms != renewed_ms:
             return None
         await self.register(node, lease_seconds)
         snapshot = await self.snapshot()

@@ -52,14 +52,17 @@ class RedisStore:
             raise SettingsError("redis_url", without_password(url), str(error)) from error
         self._scripts = {name: self._redis.register_script(_lua(name)) for name in _SCRIPTS}
 
-    async def register(self, node: NodeInfo, lease_seconds: float) -> None:
-        await self._run("register", [self._keys.nodes], [node.id, round(lease_seconds * 1000), codec.encode_node(node)])
+    async def register(self, node: NodeInfo, lease_seconds: float) -> int:
+        lease_ms = round(lease_seconds * 1000)
+        return int(await self._run("register", [self._keys.nodes], [node.id, lease_ms, codec.encode_node(node)]))
 
-    async def heartbeat(self, node: NodeInfo, lease_seconds: float, known_version: int) -> Snapshot | None:
+    async def heartbeat(
+        self, node: NodeInfo, lease_seconds: float, renewed_ms: int, known_version: int
+    ) -> Snapshot | None:
         answer = await self._run(
             "heartbeat",
             [self._keys.nodes, self._keys.shards],
-            [node.id, round(lease_seconds * 1000), codec.encode_node(node), known_version],
+            [node.id, round(lease_seconds * 1000), codec.encode_node(node), renewed_ms, known_version],
         )
         if not answer:
             return None

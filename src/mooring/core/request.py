@@ -1,0 +1,73 @@
+"""What a request says of itself, read from its method and headers alone.
+
+A body is never needed for routing: in the legacy era `Mcp-Session-Id` says it all, and a request without one opens
+a session or is wrong; in the modern era (from revision 2026-07-28) nothing is bound to a session.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+MODERN_SINCE: Final = b"2026-07-28"
+
+SESSION_HEADER: Final = b"mcp-session-id"
+VERSION_HEADER: Final = b"mcp-protocol-version"
+PEER_HEADER: Final = b"mooring-peer"
+REPLY_HEADER: Final = b"mooring-reply"
+INTERNAL_HEADERS: Final = frozenset({PEER_HEADER, REPLY_HEADER})
+
+_REVISION = re.compile(rb"\d{4}-\d{2}-\d{2}")
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFacts:
+    """
+    Attributes:
+        session_id: the text in `Mcp-Session-Id`, unchecked; None where there is none.
+        doubled: `Mcp-Session-Id` appears more than once, so that nobody can say which one is meant.
+        modern: the request is of revision 2026-07-28 or later, where there are no sessions.
+        peer: what another node says to prove that it passes this request on; unchecked.
+    """
+
+    method: str
+    session_id: str | None = None
+    doubled: bool = False
+    modern: bool = False
+    peer: str | None = None
+    forwarded: bool = False
+
+
+def read_facts(method: str, headers: Headers) -> RequestFacts:
+    """The facts of a request. Header names are lower-case, as ASGI gives them."""
+    session_id: bytes | None = None
+    version = b""
+    peer: str | None = None
+    doubled = False
+    for name, value in headers:
+        if name == SESSION_HEADER:
+            doubled = session_id is not None
+            session_id = value
+        elif name == VERSION_HEADER:
+            version = value
+        elif name == PEER_HEADER:
+            peer = value.decode("latin-1")
+    return RequestFacts(
+        method=method,
+        session_id=None if session_id is None else session_id.decode("latin-1"),
+        doubled=doubled,
+        modern=is_modern(version),
+        peer=peer,
+    )
+
+
+def is_modern(version: bytes) -> bool:
+    """Whether a `MCP-Protocol-Version` names a revision without sessions.
+
+    Revisions are dates, so they compare as text. Anything that is no date is left to the app to refuse.
+    """
+    return version >= MODERN_SINCE and _REVISION.fullmatch(version) is not None

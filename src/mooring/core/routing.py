@@ -1,0 +1,145 @@
+"""The decision: what a node does with a request on the MCP path.
+
+    request                            this node's view                       decision
+    ---------------------------------  -------------------------------------  -----------------------------------
+    `Mcp-Session-Id` twice             -                                      refuse 400 `duplicate_header`
+    modern era                         -                                      serve
+    no session id                      takes new sessions, or was forwarded   open
+    no session id                      takes none; a peer does                forward to the least loaded peer
+    no session id                      takes none; nor does any peer          open (the app says what it thinks)
+    session is here                    -                                      serve: nothing is read from the store
+    session id does not verify         -                                      refuse 404 `forged`
+    shard is ours, session is not here                                        consult, refuse 404 `expired`
+    forwarded already                  shard is not ours                      consult, refuse 404 `misrouted`
+    shard is another live node's       -                                      forward
+    shard's owner is dead              -                                      consult, refuse 404 `owner_lost`
+    shard is not known                 -                                      consult, refuse 404 `unknown`;
+                                                                              where the store is away: `unreachable`
+
+To consult is to ask the store for the view of this moment, and to decide again. That happens once for a request, and
+only where the answer would be that something is gone.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+from mooring.core.model import NodeInfo
+from mooring.core.ownership import ClusterView
+from mooring.core.request import RequestFacts
+
+
+class Reason(enum.StrEnum):
+    """Why a request is refused; the name is part of the answer (`error.data.reason`)."""
+
+    FORGED = "forged"
+    UNKNOWN = "unknown"
+    EXPIRED = "expired"
+    OWNER_LOST = "owner_lost"
+    MISROUTED = "misrouted"
+    PRINCIPAL = "principal"
+    DUPLICATE_HEADER = "duplicate_header"
+    UNREACHABLE = "unreachable"
+    SIGNATURE = "signature"
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """Hand it to the app on this node."""
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Hand it to the app on this node; a session that it gives out begins here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consult:
+    """Ask the store, then decide again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Pass it on to the node that owns it, or has room for it."""
+
+    node: NodeInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Answer that it cannot be served."""
+
+    reason: Reason
+
+
+Decision = Serve | Open | Consult | Forward | Refuse
+
+SERVE: Final = Serve()
+OPEN: Final = Open()
+CONSULT: Final = Consult()
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the node knows when it decides.
+
+    Attributes:
+        takes_new: this node takes new sessions: it is up, not draining, and below its capacity.
+        session_here: the session's transport lives in this process.
+        shard: the shard that the session id names; None where there is no id or it does not verify.
+        consulted: the store was asked for this request, so the view is of this moment,
+        store_away: or it would be, had the store answered.
+    """
+
+    node_id: str
+    view: ClusterView
+    takes_new: bool = True
+    session_here: bool = False
+    shard: str | None = None
+    consulted: bool = False
+    store_away: bool = False
+
+
+def decide(facts: RequestFacts, here: Situation) -> Decision:
+    """What to do with the request; see the table above."""
+    if facts.doubled:
+        return Refuse(Reason.DUPLICATE_HEADER)
+    if facts.modern or here.session_here:
+        return SERVE
+    if facts.session_id is None:
+        return _place(facts, here)
+    if here.shard is None:
+        return Refuse(Reason.FORGED)
+    return _follow(here.shard, facts, here)
+
+
+def _place(facts: RequestFacts, here: Situation) -> Decision:
+    """Where a new session begins."""
+    if here.takes_new or facts.forwarded:
+        return OPEN
+    peers = [
+        node.info
+        for node_id, node in here.view.nodes.items()
+        if node_id != here.node_id and node.takes_new_sessions and here.view.is_alive(node_id)
+    ]
+    if not peers:
+        return OPEN
+    return Forward(min(peers, key=lambda peer: (peer.sessions / peer.capacity, peer.id)))
+
+
+def _follow(shard: str, facts: RequestFacts, here: Situation) -> Decision:
+    """Where a session is that does not live here."""
+    owner = here.view.owner_of(shard)
+    if owner is not None and owner.node_id != here.node_id and not facts.forwarded:
+        node = here.view.nodes.get(owner.node_id)
+        if node is not None and here.view.is_alive(owner.node_id):
+            return Forward(node.info)
+    if not here.consulted:
+        return CONSULT
+    if owner is None:
+        return Refuse(Reason.UNREACHABLE if here.store_away else Reason.UNKNOWN)
+    if owner.node_id == here.node_id:
+        return Refuse(Reason.EXPIRED)
+    return Refuse(Reason.MISROUTED if facts.forwarded else Reason.OWNER_LOST)

@@ -1,0 +1,31 @@
+"""The types of ASGI that a plain middleware meets (asgi.readthedocs.io, HTTP and Lifespan, spec version 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+HeaderList = list[tuple[bytes, bytes]]
+
+
+def target_of(scope: Scope) -> bytes:
+    """Path and query as the client sent them."""
+    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    query: bytes = scope.get("query_string") or b""
+    return raw + b"?" + query if query else raw
+
+
+def header(headers: HeaderList, name: bytes) -> bytes | None:
+    """The first header of that lower-case name."""
+    return next((value for given, value in headers if given == name), None)
+
+
+def without(headers: HeaderList, *names: bytes) -> HeaderList:
+    """The headers, less those of these lower-case names."""
+    return [(given, value) for given, value in headers if given.lower() not in names]

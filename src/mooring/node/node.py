@@ -1,0 +1,159 @@
+"""One node: what it is, what it holds, and its way from start to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import secrets
+import time
+from collections.abc import Coroutine
+from importlib.metadata import version
+from typing import Any
+
+from mooring.core.ids import ENTROPY_BYTES, SHARD_LENGTH, SessionIds, derive_key, shard_from_entropy
+from mooring.core.model import TAKES_NEW_SESSIONS, NodeInfo, NodeState
+from mooring.core.signing import NonceWindow
+from mooring.errors import SettingsError
+from mooring.node.counters import Tally
+from mooring.node.forwarding import Forwarder
+from mooring.node.heartbeat import LeaseKeeper, Membership
+from mooring.node.sessions import LocalSessions
+from mooring.node.settings import Settings
+from mooring.store import Store
+
+logger = logging.getLogger("mooring.lease")
+
+_NO_PEERS_URL = "http://localhost"
+
+
+class Node:
+    """
+    Attributes:
+        id: of this one process: `<name>-<5 letters>`, so that a restarted node is never taken for the one before.
+        ids: mints and verifies session ids.
+        peer_key: signs what nodes tell each other.
+        nonces: those that peers have used on this node.
+    """
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self.settings = settings
+        self.store = store
+        self.id = f"{settings.node_name}-{_fresh_shard()}"
+        secret = _cluster_secret(settings)
+        self.ids = SessionIds(secret)
+        self.peer_key = derive_key(secret, "peer request")
+        self.nonces = NonceWindow(round(settings.peer_age_seconds * 1000))
+        self.tally = Tally()
+        self.sessions = LocalSessions(store, self.id, settings.session_ttl_seconds, settings.touch_seconds)
+        self.keeper = LeaseKeeper(store, settings, self.sessions, self.describe)
+        self.forwarder = Forwarder(
+            self.peer_key,
+            self.id,
+            settings.connect_seconds,
+            lambda node_id: self.membership.view.is_alive(node_id),
+            settings.heartbeat_seconds,
+        )
+        self._secret_id = hashlib.sha256(derive_key(secret, "fingerprint")).hexdigest()[:8]
+        self._url = settings.advertise_url or _advertised(settings)
+        self._started = time.time()
+        self._turn = 0
+        self._heart: asyncio.Task[None] | None = None
+        self._errands: set[asyncio.Task[Any]] = set()
+
+    @property
+    def membership(self) -> Membership:
+        return self.keeper.membership
+
+    @property
+    def takes_new_sessions(self) -> bool:
+        return self.membership.state in TAKES_NEW_SESSIONS and len(self.sessions) < self.settings.capacity
+
+    @property
+    def is_stopping(self) -> bool:
+        return self.membership.state is NodeState.GONE
+
+    def describe(self) -> NodeInfo:
+        """What this node says of itself now."""
+        return NodeInfo(
+            id=self.id,
+            name=self.settings.node_name,
+            url=self._url,
+            pid=os.getpid(),
+            state=self.membership.state,
+            sessions=len(self.sessions),
+            capacity=self.settings.capacity,
+            version=version("mooring"),
+            secret_id=self._secret_id,
+            started=self._started,
+            counters=self.tally.counters(),
+        )
+
+    async def start(self) -> None:
+        """Join the cluster and keep the lease.
+
+        Raises:
+            StoreUnavailable: a node does not start without its store.
+            SettingsError: nodes of this cluster have another secret.
+        """
+        await self.keeper.join(_fresh_shard)
+        self._check_secrets()
+        self._heart = asyncio.create_task(self.keeper.run(), name="mooring heartbeat")
+        logger.info("node %s joined with shards %s", self.id, " ".join(self.membership.shards))
+
+    async def stop(self) -> None:
+        """Leave the cluster. The sessions' transports end with the app."""
+        if self._heart is not None:
+            self._heart.cancel()
+            await asyncio.gather(self._heart, *self._errands, return_exceptions=True)
+            await self.keeper.leave()
+        await self.forwarder.aclose()
+        await self.store.aclose()
+
+    def mint(self) -> tuple[str, str]:
+        """A new session id and its shard: this node's shards in turn."""
+        shards = list(self.membership.shards) or [_fresh_shard()]
+        self._turn += 1
+        shard = shards[self._turn % len(shards)]
+        return self.ids.mint(shard, secrets.token_bytes(ENTROPY_BYTES)), shard
+
+    def run_errand(self, errand: Coroutine[Any, Any, Any]) -> None:
+        """Do something that no request waits for; it is finished before the node stops."""
+        task = asyncio.ensure_future(errand)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+    def session_ended(self, session_id: str) -> None:
+        """The app ended a session by itself. At the node's own stop the records stay: a peer answers for them."""
+        if not self.is_stopping:
+            self.run_errand(self.sessions.close(session_id, "ended"))
+
+    def _check_secrets(self) -> None:
+        others = {info.name for info in self.membership.view.alive() if info.secret_id != self._secret_id}
+        if others:
+            raise SettingsError(
+                "secret", "(hidden)", f"not the one that {', '.join(sorted(others))} has; a cluster has one secret"
+            )
+
+
+def _fresh_shard() -> str:
+    return shard_from_entropy(secrets.token_bytes(SHARD_LENGTH))
+
+
+def _cluster_secret(settings: Settings) -> str:
+    if settings.secret is not None:
+        return settings.secret.get_secret_value()
+    if settings.redis_url is None:
+        return secrets.token_hex(32)
+    raise SettingsError(
+        "secret", None, "needed with redis_url, the same on every node; `openssl rand -hex 32` makes a good one"
+    )
+
+
+def _advertised(settings: Settings) -> str:
+    if settings.redis_url is None:
+        return _NO_PEERS_URL
+    raise SettingsError(
+        "advertise_url", None, "needed with redis_url: what peers reach this node at, such as http://10.0.0.7:8000"
+    )
