@@ -22,8 +22,8 @@ def target_of(scope: Scope) -> bytes:
 
 
 def header(headers: HeaderList, name: bytes) -> bytes | None:
-    """The first header of that lower-case name."""
-    return next((value for given, value in headers if given == name), None)
+    """The first header of that lower-case name. Apps write their own names in any case."""
+    return next((value for given, value in headers if given.lower() == name), None)
 
 
 def without(headers: HeaderList, *names: bytes) -> HeaderList:

@@ -147,8 +147,12 @@ class LeaseKeeper:
         self._see(snapshot)
         return True
 
-    def suspect(self, node_id: str) -> None:
-        """A peer refused a connection, or another process answered in its place: it is dead now."""
+    async def suspect(self, node_id: str) -> None:
+        """A peer refused a connection, or another process answered in its place: it is dead now.
+
+        The view is brought up to this moment first, so that only a lease renewed after it clears the suspicion.
+        """
+        await self.look()
         logger.warning("node %s is not there any more", node_id)
         self.membership.view = self.membership.view.suspect(node_id)
 

@@ -92,7 +92,8 @@ class Mooring:
         if scope["type"] == "http":
             path: str = scope["path"]
             if path == self._mcp_path or path.startswith(self._below_mcp_path):
-                await self._ensure_started()
+                if self._node.membership.state is NodeState.STARTING and not await self._start_late(send):
+                    return
                 await self._router.handle(scope, receive, send)
                 return
             if path in (self.settings.health_path, self.settings.ready_path) and scope["method"] in ("GET", "HEAD"):
@@ -103,17 +104,24 @@ class Mooring:
             return
         await self._app(scope, receive, send)
 
-    async def _ensure_started(self) -> None:
-        if self._node.membership.state is not NodeState.STARTING:
-            return
+    async def _start_late(self, send: Send) -> bool:
+        """Join the cluster with the first request, where the server runs no lifespan; answers whether that worked."""
         async with self._starting:
-            if self._node.membership.state is NodeState.STARTING:
-                await self._node.start()
+            try:
+                if self._node.membership.state is NodeState.STARTING:
+                    await self._node.start()
+            except MooringError as error:
+                logger.error("the node cannot start: %s", error)
+                await respond(send, 503, b"The node cannot start; its log says why.\n")
+                return False
+        return True
 
     async def _answer_health(self, path: str, method: str, send: Send) -> None:
         """`/healthz`: alive. `/readyz`: takes new sessions, or why not."""
         status, text = 200, "alive"
         if path == self.settings.ready_path:
+            if self._node.membership.state is NodeState.STARTING and not await self._start_late(send):
+                return
             status, text = self._readiness()
         body = b"" if method == "HEAD" else f"{text}\n".encode()
         await respond(send, status, body)

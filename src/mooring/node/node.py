@@ -98,7 +98,11 @@ class Node:
             SettingsError: nodes of this cluster have another secret.
         """
         await self.keeper.join(_fresh_shard)
-        self._check_secrets()
+        try:
+            self._check_secrets()
+        except SettingsError:
+            await self.keeper.leave()
+            raise
         self._heart = asyncio.create_task(self.keeper.run(), name="mooring heartbeat")
         logger.info("node %s joined with shards %s", self.id, " ".join(self.membership.shards))
 
@@ -127,7 +131,7 @@ class Node:
     def session_ended(self, session_id: str) -> None:
         """The app ended a session by itself. At the node's own stop the records stay: a peer answers for them."""
         if not self.is_stopping:
-            self.run_errand(self.sessions.close(session_id, "ended"))
+            self.run_errand(self.sessions.close(session_id))
 
     def _check_secrets(self) -> None:
         others = {info.name for info in self.membership.view.alive() if info.secret_id != self._secret_id}

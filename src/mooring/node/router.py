@@ -97,7 +97,7 @@ class Router:
             await self._node.forwarder.forward(peer, facts.session_id, principal_of(scope), scope, body.receive, send)
         except PeerGone as error:
             logger.warning("%s", error)
-            self._node.keeper.suspect(peer.id)
+            await self._node.keeper.suspect(peer.id)
             await self._after_peer_gone(facts, body, scope, send)
         except PeerSilent as error:
             logger.warning("%s", error)

@@ -56,14 +56,18 @@ class SessionRequest:
     async def serve(self, app: App) -> None:
         session = self._session
         session.last_seen = time.time()
+        if self._facts.method == "DELETE":
+            session.ends_as = "deleted"
         if session.is_mapped:
             self._scope = {**self._scope, "headers": _renamed(self._scope["headers"], session.inner_id)}
         try:
             await app(self._scope, self.receive, self.send)
         except Exception:
             if self._facts.method == "DELETE":
-                await self._node.sessions.close(session.id, "deleted")
+                await self._node.sessions.close(session.id)
             raise
+        finally:
+            session.ends_as = "ended"
 
     async def receive(self) -> Message:
         if not self._checked:
@@ -89,7 +93,7 @@ class SessionRequest:
             await self._refuse()
             return message
         if self._ends_session(status):
-            await self._node.sessions.close(self._session.id, "deleted" if self._facts.method == "DELETE" else "ended")
+            await self._node.sessions.close(self._session.id)
         if self._session.is_mapped:
             message = {**message, "headers": _renamed(message.get("headers", []), self._session.id)}
         return message

@@ -6,6 +6,7 @@ could not be written or removed when that was due) is collected here and written
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -38,7 +39,12 @@ class ClosedSession:
 
 @dataclass(slots=True)
 class LocalSession:
-    """A session that lives here. `inner_id` is the app's own name for it and never leaves the node."""
+    """A session that lives here.
+
+    Attributes:
+        inner_id: the app's own name for it, which never leaves the node.
+        ends_as: the reason to give if it ends now.
+    """
 
     id: str
     shard: str
@@ -50,6 +56,7 @@ class LocalSession:
     protocol: str
     client: str
     initialize: bytes
+    ends_as: str = "ended"
 
     @property
     def is_mapped(self) -> bool:
@@ -89,6 +96,7 @@ class LocalSessions:
         self._sessions: dict[str, LocalSession] = {}
         self._unsaved: set[str] = set()
         self._undeleted: set[str] = set()
+        self._closing: dict[str, asyncio.Event] = {}
         self._close_handlers: list[CloseHandler] = []
 
     def __len__(self) -> int:
@@ -110,13 +118,20 @@ class LocalSessions:
             logger.warning("session %s is not on record until the store is back: %s", brief(session.id), error)
         logger.debug("session %s opened by %s", brief(session.id), session.client)
 
-    async def close(self, session_id: str, reason: str) -> None:
-        """The session ended: its record goes and the handlers are told. Does nothing for one that ended before."""
+    async def close(self, session_id: str) -> None:
+        """The session ended: its record goes, then the handlers are told, once. Whoever calls sees the record gone."""
         session = self._drop(session_id)
         if session is None:
+            if session_id in self._closing:
+                await self._closing[session_id].wait()
             return
-        await self.forget(session_id)
-        await self._tell(session, reason)
+        gone = self._closing[session_id] = asyncio.Event()
+        try:
+            await self.forget(session_id)
+        finally:
+            del self._closing[session_id]
+            gone.set()
+        await self._tell(session)
 
     async def forget(self, session_id: str) -> bool:
         """Remove a record, of whichever node, now or when the store is back; answers whether there was one."""
@@ -131,7 +146,8 @@ class LocalSessions:
         lost = [session for session in self._sessions.values() if session.shard == shard]
         for session in lost:
             self._drop(session.id)
-            await self._tell(session, "fenced")
+            session.ends_as = "fenced"
+            await self._tell(session)
         if lost:
             logger.warning("shard %s has another owner: dropped its %d sessions", shard, len(lost))
 
@@ -176,8 +192,8 @@ class LocalSessions:
         self._unsaved.discard(session_id)
         return self._sessions.pop(session_id, None)
 
-    async def _tell(self, session: LocalSession, reason: str) -> None:
-        closed = ClosedSession(session.id, reason, session.principal)
+    async def _tell(self, session: LocalSession) -> None:
+        closed = ClosedSession(session.id, session.ends_as, session.principal)
         for handler in self._close_handlers:
             try:
                 told = handler(closed)
