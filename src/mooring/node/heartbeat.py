@@ -210,8 +210,8 @@ class LeaseKeeper:
             logger.info("forgot %d nodes that have been dead for long", forgotten)
 
     def _store_is_away(self, error: StoreUnavailable) -> None:
-        """Sessions that live here go on. The lease is not judged while nobody can tell."""
-        self.membership.valid_until = self._now() + self._settings.heartbeat_seconds
+        """Sessions that live here go on: nobody can have taken the shards of a node while the store was away."""
+        self.membership.valid_until = self._now() + self._settings.lease_seconds
         self.membership.why_degraded = str(error)
         self._away = True
         if self.membership.state is NodeState.READY:

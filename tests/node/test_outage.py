@@ -1,0 +1,183 @@
+"""A real Redis that is stopped, emptied, frozen or set back while requests go to every node."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator
+
+import pytest
+
+from mooring import Mooring, Settings
+from mooring.node.asgi import Message
+from mooring.store import RedisStore
+from tests.cluster_in_process import SECRET, RunningNode, running_node, running_nodes
+from tests.node.apps import ScriptedApp
+from tests.node.rpc import RawClient
+from tests.real_redis import RealRedis, real_redis
+from tests.waiting import until
+
+SESSIONS = 12
+
+
+class Load:
+    """Calls on every session at every node, without pause; keeps what failed."""
+
+    def __init__(self, raw: RawClient, nodes: list[RunningNode], sessions: list[str]) -> None:
+        self._raw = raw
+        self._turns = itertools.cycle((node.url, session) for node in nodes for session in sessions)
+        self.calls = 0
+        self.failures: list[str] = []
+
+    async def run(self) -> None:
+        while True:
+            url, session = next(self._turns)
+            reply = await self._raw.call(url, session)
+            self.calls += 1
+            if reply.status != 200 or "error" in reply.json:
+                self.failures.append(f"{reply.status} {reply.body!r}")
+
+    async def more(self, calls: int) -> None:
+        """Wait until that many more calls were made."""
+        wanted = self.calls + calls
+
+        async def made() -> bool:
+            return self.calls >= wanted
+
+        await until(made, what=f"{calls} more calls", seconds=30)
+
+
+@contextlib.asynccontextmanager
+async def cluster_under_load(redis: RealRedis, raw: RawClient) -> AsyncIterator[tuple[list[RunningNode], Load]]:
+    def store() -> RedisStore:
+        return RedisStore(redis.url, "mcp", timeout_seconds=0.3)
+
+    async with running_nodes(ScriptedApp, 3, store) as nodes:
+        sessions = [await raw.open(nodes[n % 3].url) for n in range(SESSIONS)]
+        load = Load(raw, nodes, sessions)
+        running = asyncio.create_task(load.run())
+        try:
+            yield nodes, load
+            assert not running.done()
+        finally:
+            running.cancel()
+
+
+async def records(redis: RealRedis) -> int:
+    return len([key for key in await redis.keys() if key.startswith("mcp:session:")])
+
+
+async def everything_is_back(redis: RealRedis, nodes: list[RunningNode], sessions: int) -> bool:
+    names = {node.id for node in nodes}
+    if await records(redis) != sessions:
+        return False
+    async with redis.client() as client:
+        known = set(await client.hkeys("mcp:{cluster}:nodes"))
+        owners = [owner.split(" ")[1] for owner in await client.hvals("mcp:{cluster}:shards") if " " in owner]
+    states = [node.mooring._node.membership.state for node in nodes]
+    return names <= known and all(owners.count(name) == 8 for name in names) and set(states) == {"ready"}
+
+
+async def test_redis_stopped_and_started_empty(raw: RawClient) -> None:
+    async with real_redis() as redis, cluster_under_load(redis, raw) as (nodes, load):
+        await load.more(60)
+        await redis.stop()
+
+        async def degraded() -> bool:
+            return (await raw.send("GET", f"{nodes[0].url}/readyz")).body.startswith(b"degraded: ")
+
+        await until(degraded, what="the node to say that it is degraded")
+        await load.more(100)
+        opened_meanwhile = await raw.open(nodes[1].url)
+        for node in nodes:
+            assert (await raw.call(node.url, opened_meanwhile)).status == 200
+        await redis.start()
+        await until(lambda: everything_is_back(redis, nodes, SESSIONS + 1), what="everything to be on record again")
+        await load.more(100)
+        assert load.failures == []
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_redis_emptied(raw: RawClient, times: int) -> None:
+    async with real_redis() as redis, cluster_under_load(redis, raw) as (nodes, load):
+        for _ in range(times):
+            await load.more(60)
+            await redis.empty()
+            await until(lambda: everything_is_back(redis, nodes, SESSIONS), what="everything to be on record again")
+        await load.more(60)
+        assert load.failures == []
+
+
+async def test_redis_frozen_and_thawed(raw: RawClient) -> None:
+    async with real_redis() as redis, cluster_under_load(redis, raw) as (nodes, load):
+        redis.freeze()
+        try:
+            await load.more(300)
+
+            async def all_degraded() -> bool:
+                return all(node.mooring._node.membership.state == "degraded" for node in nodes)
+
+            await until(all_degraded, what="the nodes to notice")
+        finally:
+            redis.thaw()
+        await until(lambda: everything_is_back(redis, nodes, SESSIONS), what="everything to be on record again")
+        await load.more(60)
+        assert load.failures == []
+
+
+async def test_redis_set_back_to_an_old_copy(raw: RawClient) -> None:
+    async with real_redis() as redis, cluster_under_load(redis, raw) as (nodes, load):
+        async with redis.client() as client:
+            old = {key: await client.hgetall(key) for key in await redis.keys() if "{cluster}" in key}
+            await raw.open(nodes[0].url)
+
+            async def all_beat_since() -> bool:
+                now = await client.hgetall("mcp:{cluster}:nodes")
+                return all(now[node_id] != said for node_id, said in old["mcp:{cluster}:nodes"].items())
+
+            await until(all_beat_since, what="a heartbeat of each node")
+            async with client.pipeline(transaction=True) as pipeline:
+                pipeline.flushall()
+                for key, fields in old.items():
+                    pipeline.hset(key, mapping=fields)
+                await pipeline.execute()
+        await until(lambda: everything_is_back(redis, nodes, SESSIONS + 1), what="everything to be on record again")
+        await load.more(60)
+        assert load.failures == []
+
+
+async def test_a_session_closed_while_redis_is_away_is_off_the_record_when_it_is_back(raw: RawClient) -> None:
+    async with real_redis() as redis:
+        store = RedisStore(redis.url, "mcp", timeout_seconds=0.3)
+        async with running_node(ScriptedApp(), store) as node:
+            sessions = [await raw.open(node.url) for _ in range(2)]
+            redis.freeze()
+            try:
+                reply = await raw.send("DELETE", f"{node.url}/mcp", session=sessions[0])
+                assert reply.status == 200
+            finally:
+                redis.thaw()
+            await until(lambda: _only(redis, sessions[1]), what="the closed session's record to go")
+
+
+async def _only(redis: RealRedis, session: str) -> bool:
+    return [key for key in await redis.keys() if ":session:" in key] == [f"mcp:session:{{{session}}}"]
+
+
+async def test_a_node_does_not_start_without_its_redis() -> None:
+    mooring = Mooring(
+        ScriptedApp(), Settings.load(redis_url="unix:///nowhere", secret=SECRET, advertise_url="http://a")
+    )
+    asked = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+    said: list[Message] = []
+
+    async def receive() -> Message:
+        return next(asked)
+
+    async def send(message: Message) -> None:
+        said.append(message)
+
+    await mooring({"type": "lifespan"}, receive, send)
+    assert said[0]["type"] == "lifespan.startup.failed"
+    assert said[0]["message"].startswith("Redis at unix:///nowhere does not answer")
