@@ -45,7 +45,8 @@ class RunningNode:
 
 @contextlib.asynccontextmanager
 async def running_node(app: App, store: Store, name: str = "node-1", **settings: Any) -> AsyncIterator[RunningNode]:
-    listener = socket.socket()
+    # asyncio switches Nagle's algorithm off only on sockets that say they are TCP.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     chosen = Settings.load(
@@ -75,15 +76,21 @@ async def _is_up(server: uvicorn.Server, serving: asyncio.Task[None]) -> bool:
 
 @contextlib.asynccontextmanager
 async def running_nodes(
-    make_app: Callable[[], App], count: int = 3, store: Store | None = None, **settings: Any
+    make_app: Callable[[], App], count: int = 3, store: Store | Callable[[], Store] | None = None, **settings: Any
 ) -> AsyncIterator[list[RunningNode]]:
-    """`count` nodes that know each other."""
-    shared = store or MemoryStore()
+    """`count` nodes that know each other, with one store among them or one each."""
+    shared = MemoryStore() if store is None else store
     async with contextlib.AsyncExitStack() as stack:
         nodes = [
-            await stack.enter_async_context(running_node(make_app(), shared, f"node-{n + 1}", **settings))
+            await stack.enter_async_context(
+                running_node(make_app(), shared() if callable(shared) else shared, f"node-{n + 1}", **settings)
+            )
             for n in range(count)
         ]
         for node in nodes:
             await node.mooring._node.keeper.beat()
-        yield nodes
+        try:
+            yield nodes
+        finally:
+            for node in nodes:
+                node.server.should_exit = True
