@@ -56,7 +56,7 @@ async def running_node(app: App, store: Store, name: str = "node-1", **settings:
     mooring = Mooring(app, chosen, store=store)
     config = uvicorn.Config(mooring, log_level="warning", timeout_keep_alive=75, timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
+    vars(server)["capture_signals"] = contextlib.nullcontext
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await until(lambda: _is_up(server, serving), what=f"{name} to start")

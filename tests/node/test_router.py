@@ -237,7 +237,7 @@ async def test_an_owner_that_does_not_answer_costs_neither_client_nor_session(cl
     async def refuse_though_alive(*_: Any) -> None:
         raise PeerSilent("no connection in time")
 
-    peer.forwarder.forward = refuse_though_alive  # type: ignore[method-assign]
+    monkeypatch.setattr(peer.forwarder, "forward", refuse_though_alive)
     reply = await raw.call(cluster.nodes[1].url, session, body={"jsonrpc": "2.0", "id": 41, "method": "ping"})
     assert reply.status == 200
     assert reply.json["id"] == 41
@@ -245,7 +245,7 @@ async def test_an_owner_that_does_not_answer_costs_neither_client_nor_session(cl
     stream = await raw.send("GET", f"{cluster.nodes[1].url}/mcp", session=session)
     assert (stream.status, stream.headers["content-type"]) == (200, "text/event-stream")
     assert stream.body.startswith(b"retry: ")
-    del peer.forwarder.forward  # type: ignore[method-assign]
+    monkeypatch.undo()
     await owner.keeper.beat()
     await peer.keeper.beat()
     assert (await raw.call(cluster.nodes[1].url, session)).status == 200

@@ -26,6 +26,11 @@ def header(headers: HeaderList, name: bytes) -> bytes | None:
     return next((value for given, value in headers if given.lower() == name), None)
 
 
+def has_body(headers: HeaderList) -> bool:
+    """Whether a request with these headers has a body, be it empty (RFC 9112, section 6)."""
+    return any(name in (b"content-length", b"transfer-encoding") for name, _ in headers)
+
+
 def without(headers: HeaderList, *names: bytes) -> HeaderList:
     """The headers, less those of these lower-case names."""
     return [(given, value) for given, value in headers if given.lower() not in names]

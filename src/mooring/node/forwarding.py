@@ -36,7 +36,7 @@ from mooring.core.signing import (
     verify_reply,
 )
 from mooring.errors import PeerGone, PeerSilent, SignatureError
-from mooring.node.asgi import HeaderList, Receive, Scope, Send, header, target_of
+from mooring.node.asgi import HeaderList, Receive, Scope, Send, has_body, header, target_of
 
 logger = logging.getLogger("mooring.forwarding")
 
@@ -118,12 +118,12 @@ class Forwarder:
         """The peer's answer as far as its headers."""
         given: HeaderList = scope["headers"]
         length = header(given, b"content-length")
-        has_body = length is not None or header(given, b"transfer-encoding") is not None
+        is_signed = has_body(given)
         headers = CIMultiDict(
             (_text(name), _text(value)) for name, value in given if name not in _NOT_ON_REQUESTS | _named_in(given)
         )
         claim = PeerClaim(
-            self._node_id, peer.id, int(self._now() * 1000), nonce, principal, SIGNED_BODY if has_body else NO_BODY
+            self._node_id, peer.id, int(self._now() * 1000), nonce, principal, SIGNED_BODY if is_signed else NO_BODY
         )
         target = target_of(scope)
         headers["Mooring-Peer"] = sign_request(self._key, claim, scope["method"], target, session_id)
@@ -133,7 +133,7 @@ class Forwarder:
             scope["method"],
             URL(peer.url + target.decode("latin-1"), encoded=True),
             headers=headers,
-            data=_signed(receive, BodyMac(self._key, nonce)) if has_body else None,
+            data=_signed(receive, BodyMac(self._key, nonce)) if is_signed else None,
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
             allow_redirects=False,
         )

@@ -23,7 +23,7 @@ from mooring.core.signing import (
 )
 from mooring.errors import PeerGone, PeerSilent, SignatureError
 from mooring.node.answers import refuse, respond
-from mooring.node.asgi import App, HeaderList, Message, Receive, Scope, Send, target_of, without
+from mooring.node.asgi import App, HeaderList, Message, Receive, Scope, Send, has_body, target_of, without
 from mooring.node.bodies import RememberedBody, SignedBody
 from mooring.node.node import Node
 from mooring.node.principal import NOBODY, principal_of
@@ -147,6 +147,8 @@ class Router:
                 node.peer_key, facts.peer or "", facts.method, target_of(scope), facts.session_id, recipient=node.id
             )
             signer.nonce = claim.nonce
+            if claim.body != SIGNED_BODY and has_body(scope["headers"]):
+                raise SignatureError("a body that its sender did not announce")
             node.nonces.accept(claim, int(time.time() * 1000))
         except SignatureError as error:
             logger.warning("refused a peer request: %s", error)
@@ -161,6 +163,7 @@ class Router:
             signer.body = body
         scope = {**scope, "headers": _as_from_client(scope["headers"], claim)}
         await self._handle(replace(facts, peer=None, forwarded=True), claim.principal, scope, receive, signer.send)
+        await signer.finish()
 
 
 class ReplySigner:
@@ -179,15 +182,19 @@ class ReplySigner:
         if self._withheld:
             return
         if message["type"] == "http.response.start":
-            if self.body is not None and self.body.is_forged:
-                self._withheld = True
-                self.body = None
-                logger.warning("refused a peer request: its body is not what the peer sent")
-                await refuse(self._send, Reason.SIGNATURE)
+            await self.finish()
+            if self._withheld:
                 return
             reply = sign_reply(self._key, self.nonce, self._node_id, self.verdict, message["status"])
             message = {**message, "headers": [*message.get("headers", []), (REPLY_HEADER, reply.encode())]}
         await self._send(message)
+
+    async def finish(self) -> None:
+        """Refuse a request whose body was found forged, whether the app answers what it saw of it or not."""
+        if self.body is not None and self.body.is_forged and not self._withheld:
+            self._withheld = True
+            logger.warning("refused a peer request: its body is not what the peer sent")
+            await refuse(self._send, Reason.SIGNATURE)
 
 
 def _as_from_client(headers: HeaderList, claim: PeerClaim) -> HeaderList:
