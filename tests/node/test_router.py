@@ -228,7 +228,9 @@ async def test_a_stranger_at_the_owners_address_is_not_the_owner(cluster: Cluste
     assert stranger.tally.refused["signature"] == 1
 
 
-async def test_an_owner_that_does_not_answer_costs_neither_client_nor_session(cluster: Cluster, raw: RawClient) -> None:
+async def test_an_owner_that_does_not_answer_costs_neither_client_nor_session(
+    cluster: Cluster, raw: RawClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     session = await raw.open(cluster.nodes[0].url)
     owner, peer = cluster.nodes[0].mooring._node, cluster.nodes[1].mooring._node
     await owner.keeper.beat()
