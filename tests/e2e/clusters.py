@@ -1,0 +1,119 @@
+"""A whole cluster as an operator starts it: `mooring up` in a process of its own, with all its real parts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from tests.bare import ROOT, ServerKind, free_port, python_for
+from tests.waiting import until
+
+TARGETS: Final[dict[ServerKind, str]] = {
+    "v1": "tests/servers/everything_v1.py:app",
+    "v2": "tests/servers/everything_v2.py:app",
+    "fastmcp": "tests/servers/everything_fastmcp.py:app",
+}
+_READY = re.compile(r"^ready: (http://\S+/mcp)$", re.MULTILINE)
+_START_SECONDS: Final = 60.0
+
+
+class Cluster:
+    """A running `mooring up`, and what its operator can do with it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], folder: Path, python: str) -> None:
+        self.process = process
+        self.run_dir = folder / "run"
+        self.url = ""
+        self._log = folder / "up.log"
+        self._python = python
+
+    @property
+    def base(self) -> str:
+        """The ingress, without the MCP path."""
+        return self.url.removesuffix("/mcp")
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def status(self) -> dict[str, Any]:
+        """What `mooring status --json` prints."""
+        command = [self._python, "-m", "mooring", "status", "--json", "--run-dir", str(self.run_dir)]
+        printed = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, check=True, timeout=30)
+        status: dict[str, Any] = json.loads(printed.stdout)
+        return status
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """The nodes that are alive, by name."""
+        return [node for node in self.status()["nodes"] if node["state"] in ("ready", "degraded")]
+
+    def owner_of(self, session_id: str) -> dict[str, Any]:
+        shard = session_id.partition(".")[0]
+        return next(node for node in self.status()["nodes"] if shard in node["shards"])
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while not (found := _READY.search(self.log)):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"the cluster did not start:\n{self.log}")
+            time.sleep(0.05)
+        self.url = found[1]
+
+    def stop(self) -> int:
+        """SIGTERM, as an operator would; the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+    async def until_nodes(self, count: int, *, seconds: float = 30.0) -> list[dict[str, Any]]:
+        """The nodes, once that many are alive."""
+
+        async def there() -> list[dict[str, Any]]:
+            nodes = await asyncio.to_thread(self.nodes)
+            return nodes if len(nodes) == count else []
+
+        return await until(there, what=f"{count} nodes", seconds=seconds)
+
+
+def environment(**more: str) -> dict[str, str]:
+    """What a cluster's process is told: the programs of the environment that brings them are on its PATH."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MOORING_")}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**inherited, "PATH": path, "PYTHONPATH": str(ROOT), "COLUMNS": "160", **more}
+
+
+@contextlib.contextmanager
+def running_cluster(
+    kind: ServerKind, *flags: str, target: str | None = None, nodes: int = 3, **variables: str
+) -> Iterator[Cluster]:
+    """`mooring up` on one of the test servers, in that SDK's own environment."""
+    python = python_for(kind)
+    with tempfile.TemporaryDirectory(prefix="mooring-e2e-") as name:
+        folder = Path(name)
+        command = [python, "-m", "mooring", "up", target or TARGETS[kind]]
+        options = ["--nodes", str(nodes), "--port", str(free_port()), "--run-dir", str(folder / "run")]
+        with (folder / "up.log").open("wb") as log:
+            process = subprocess.Popen(
+                [*command, *options, *flags], cwd=ROOT, env=environment(**variables), stdout=log, stderr=log
+            )
+        cluster = Cluster(process, folder, python)
+        try:
+            cluster.wait_until_ready()
+            yield cluster
+        finally:
+            cluster.stop()
