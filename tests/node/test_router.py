@@ -57,6 +57,18 @@ async def test_every_node_serves_every_session(cluster: Cluster, raw: RawClient)
     assert [cluster.tally(n).served for n in range(3)] == [4, 4, 4]
 
 
+@pytest.mark.parametrize(("method", "length"), [("DELETE", None), ("DELETE", "0"), ("GET", None), ("POST", "0")])
+async def test_requests_without_a_body_are_forwarded_without_one(
+    cluster: Cluster, raw: RawClient, method: str, length: str | None
+) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+    headers = {} if length is None else {"content-length": length}
+    reply = await raw.send(method, f"{cluster.nodes[1].url}/mcp", session=session, headers=headers)
+    assert reply.status == 200
+    assert cluster.apps[0].asked[-1] == (method, "inner-1", b"")
+    assert await cluster.nodes[0].mooring.has_session(session) is (method != "DELETE")
+
+
 async def test_a_forwarded_request_is_the_clients_own(cluster: Cluster, raw: RawClient) -> None:
     session = await raw.open(cluster.nodes[0].url)
     body = {"jsonrpc": "2.0", "id": "ünï", "method": "ping"}

@@ -27,8 +27,11 @@ def header(headers: HeaderList, name: bytes) -> bytes | None:
 
 
 def has_body(headers: HeaderList) -> bool:
-    """Whether a request with these headers has a body, be it empty (RFC 9112, section 6)."""
-    return any(name in (b"content-length", b"transfer-encoding") for name, _ in headers)
+    """Whether a request with these headers brings a body (RFC 9112, section 6)."""
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0") != b"")
+        for name, value in headers
+    )
 
 
 def without(headers: HeaderList, *names: bytes) -> HeaderList:
