@@ -31,7 +31,8 @@ _START_SECONDS: Final = 60.0
 class Cluster:
     """A running `mooring up`, and what its operator can do with it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], folder: Path, python: str) -> None:
+    def __init__(self, kind: ServerKind, process: subprocess.Popen[bytes], folder: Path, python: str) -> None:
+        self.kind = kind
         self.process = process
         self.run_dir = folder / "run"
         self.url = ""
@@ -111,7 +112,7 @@ def running_cluster(
             process = subprocess.Popen(
                 [*command, *options, *flags], cwd=ROOT, env=environment(**variables), stdout=log, stderr=log
             )
-        cluster = Cluster(process, folder, python)
+        cluster = Cluster(kind, process, folder, python)
         try:
             cluster.wait_until_ready()
             yield cluster

@@ -65,7 +65,7 @@ async def test_requests_without_a_body_are_forwarded_without_one(
     headers = {} if length is None else {"content-length": length}
     reply = await raw.send(method, f"{cluster.nodes[1].url}/mcp", session=session, headers=headers)
     assert reply.status == 200
-    assert cluster.apps[0].asked[-1] == (method, "inner-1", b"")
+    assert cluster.apps[0].asked[-1] == (method, "inner-1", b""), reply
     assert await cluster.nodes[0].mooring.has_session(session) is (method != "DELETE")
 
 

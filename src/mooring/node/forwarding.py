@@ -127,7 +127,7 @@ class Forwarder:
         )
         target = target_of(scope)
         headers["Mooring-Peer"] = sign_request(self._key, claim, scope["method"], target, session_id)
-        if length is not None and length.isdigit():
+        if is_signed and length is not None and length.isdigit():
             headers["Content-Length"] = str(int(length) + BODY_MAC_BYTES)
         request = self._open_client().request(
             scope["method"],
