@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -91,16 +91,20 @@ class Cluster:
         return await until(there, what=f"{count} nodes", seconds=seconds)
 
 
-def environment(**more: str) -> dict[str, str]:
+def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """What a cluster's process is told: the programs of the environment that brings them are on its PATH."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MOORING_")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**inherited, "PATH": path, "PYTHONPATH": str(ROOT), "COLUMNS": "160", **more}
+    return {**inherited, "PATH": path, "PYTHONPATH": str(ROOT), "COLUMNS": "160", **(more or {})}
 
 
 @contextlib.contextmanager
 def running_cluster(
-    kind: ServerKind, *flags: str, target: str | None = None, nodes: int = 3, **variables: str
+    kind: ServerKind,
+    *flags: str,
+    target: str | None = None,
+    nodes: int = 3,
+    variables: Mapping[str, str] | None = None,
 ) -> Iterator[Cluster]:
     """`mooring up` on one of the test servers, in that SDK's own environment."""
     python = python_for(kind)
@@ -110,7 +114,7 @@ def running_cluster(
         options = ["--nodes", str(nodes), "--port", str(free_port()), "--run-dir", str(folder / "run")]
         with (folder / "up.log").open("wb") as log:
             process = subprocess.Popen(
-                [*command, *options, *flags], cwd=ROOT, env=environment(**variables), stdout=log, stderr=log
+                [*command, *options, *flags], cwd=ROOT, env=environment(variables or {}), stdout=log, stderr=log
             )
         cluster = Cluster(kind, process, folder, python)
         try:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.real
 async def test_the_same_passes_as_one_bare_server(kind: ServerKind, tmp_path: Path) -> None:
     async with real_redis() as bus:
         shared = {"EVERYTHING_STATE_KEY": "0" * 64, "EVERYTHING_REDIS_URL": bus.url}
-        with running_cluster(kind, **shared) as cluster:
+        with running_cluster(kind, variables=shared) as cluster:
             async with bare_server(kind, shared) as bare:
                 for revision in ("2025-11-25", "2026-07-28"):
                     expected = await run_conformance(bare, revision, tmp_path / "bare")

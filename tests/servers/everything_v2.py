@@ -13,6 +13,8 @@ from mcp.types import (
     ToolAnnotations,
 )
 from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 
 from tests.servers import bus, changes, context_tools, fixtures, handlers, input_required, plain
 from tests.servers.event_store import RETRY_MILLISECONDS, MemoryEventStore
@@ -81,6 +83,12 @@ async def ask_name(answer: Annotated[_Name, Resolve(_the_name)]) -> str:
 async def sample(text: str, answer: Annotated[CreateMessageResult, Resolve(_the_sample)]) -> str:
     """Answers with what the client's model says to a text."""
     return str(getattr(answer.content, "text", answer.content))
+
+
+@server.custom_route("/where", methods=["GET"])  # type: ignore[untyped-decorator]
+async def other_traffic(_: Request) -> Response:
+    """A page beside MCP: says which process answers."""
+    return PlainTextResponse(str(plain.where()["pid"]))
 
 
 app = server.streamable_http_app(event_store=MemoryEventStore(), retry_interval=RETRY_MILLISECONDS)
