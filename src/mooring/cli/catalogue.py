@@ -1,0 +1,127 @@
+"""The settings as a list: what each one is called everywhere, what it takes, and where its value comes from.
+
+Flags, `mooring settings` and the generated `docs/settings.md` are made from this, and this from `Settings`.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from mooring.cli.text import masked
+from mooring.errors import SettingsError
+from mooring.node.settings import DEFAULT_SETTINGS_FILE, ENV_PREFIX, SETTINGS_FILE_VARIABLE, Settings
+
+HIDDEN: Final = "(hidden)"
+NOT_SET: Final = "(not set)"
+_BOUNDS: Final = (("ge", "at least"), ("gt", "more than"), ("le", "at most"), ("lt", "less than"))
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting.
+
+    Attributes:
+        takes: what is a right value, in a few words.
+        default: as text; `NOT_SET` where there is none.
+        flag: None for a secret, since `ps` shows flags to every user of the machine.
+    """
+
+    name: str
+    meaning: str
+    takes: str
+    default: str
+    flag: str | None
+
+    @property
+    def environment(self) -> str:
+        return f"{ENV_PREFIX}{self.name.upper()}"
+
+
+def all_settings() -> list[Setting]:
+    """Every setting, in the order in which `Settings` names them."""
+    return [_setting(name, field) for name, field in Settings.model_fields.items()]
+
+
+def load_settings(given: Mapping[str, Any]) -> Settings:
+    """`Settings.load`, where a settings file that was asked for has to be there, and has to be TOML.
+
+    Raises:
+        SettingsError: as `Settings.load`.
+    """
+    settings_file()
+    return Settings.load(**given)
+
+
+def settings_file() -> Mapping[str, Any]:
+    """What the settings file says; nothing where there is none.
+
+    Raises:
+        SettingsError: it cannot be read, or the one that the environment names is missing.
+    """
+    path = Path(os.environ.get(SETTINGS_FILE_VARIABLE, DEFAULT_SETTINGS_FILE))
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if SETTINGS_FILE_VARIABLE in os.environ:
+            raise SettingsError("settings_file", str(path), f"{SETTINGS_FILE_VARIABLE} names no file") from None
+        return {}
+    except (OSError, ValueError) as error:
+        raise SettingsError("settings_file", str(path), f"it cannot be read as TOML: {error}") from error
+
+
+def source_of(setting: Setting) -> str:
+    """Where the value in force comes from: `environment`, `file` or `default`."""
+    if setting.environment in {name.upper() for name in os.environ}:
+        return "environment"
+    return "file" if setting.name in settings_file() else "default"
+
+
+def shown(value: Any) -> str:
+    """A value for people: secrets and the passwords of URLs hidden."""
+    if value is None:
+        return NOT_SET
+    if isinstance(value, SecretStr):
+        return HIDDEN
+    return f"{value:.12g}" if isinstance(value, float) else masked(str(value))
+
+
+def _setting(name: str, field: FieldInfo) -> Setting:
+    kinds = _kinds(field.annotation)
+    default = "the host's name" if field.default_factory else shown(field.default)
+    flag = None if SecretStr in kinds else f"--{name.replace('_', '-')}"
+    return Setting(name, field.description or "", _takes(name, field, kinds), default, flag)
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The types in an annotation, without None."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _kinds(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) in {typing.Union, types.UnionType}:
+        return {kind for part in typing.get_args(annotation) for kind in _kinds(part)} - {types.NoneType}
+    return {annotation}
+
+
+def _takes(name: str, field: FieldInfo, kinds: set[Any]) -> str:
+    if kinds & {int, float}:
+        kind = "seconds" if name.endswith("_seconds") else "number"
+    elif bool in kinds:
+        kind = "true or false"
+    else:
+        kind = {"url": "URL", "path": "path"}.get(name.rpartition("_")[2], "text")
+    bounds = [
+        f"{words} {getattr(limit, bound)}"
+        for limit in field.metadata
+        for bound, words in _BOUNDS
+        if hasattr(limit, bound)
+    ]
+    return ", ".join([kind, *bounds])

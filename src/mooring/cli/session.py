@@ -1,0 +1,73 @@
+"""`mooring session ID`: one session, and where it lives."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Annotated, Any, Final
+
+import typer
+from rich.text import Text
+
+from mooring.cli.flags import Debug, Json, RunDir, new_app, with_settings
+from mooring.cli.lodging import Lodging, join, moment, since
+from mooring.cli.output import console, print_json
+from mooring.cli.reach import REACHING, Reach, find_cluster, opened_registry
+from mooring.cli.text import ago, plain
+from mooring.errors import MooringError
+
+app = new_app()
+
+_FORM: Final = re.compile(r"[a-z2-7]{5}\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{11}", re.ASCII)
+
+
+@app.command()
+@with_settings(only=REACHING)
+def session(
+    session_id: Annotated[str, typer.Argument(metavar="ID", help="The Mcp-Session-Id.", show_default=False)],
+    as_json: Json = False,
+    run_dir: RunDir = None,
+    debug: Debug = False,
+    **given: Any,
+) -> None:
+    """Show where one session lives, since when, which client opened it, and when it was last seen.
+
+    The record of a session is renewed at most once in touch_seconds: it may have been seen later than that.
+    """
+    if not _FORM.fullmatch(session_id):
+        raise typer.BadParameter(
+            f"{plain(session_id)!r} is no session id: 5, 22 and 11 letters and digits, joined by dots", param_hint="ID"
+        )
+    lodging = asyncio.run(_lodging(find_cluster(run_dir, given), session_id))
+    if lodging is None:
+        raise MooringError(f"no session {session_id} on record: it was closed, it expired, or it is another cluster's")
+    if as_json:
+        print_json(lodging.as_json())
+    else:
+        _print(lodging)
+
+
+async def _lodging(reach: Reach, session_id: str) -> Lodging | None:
+    async with opened_registry(reach) as registry:
+        record = await registry.session(session_id)
+        return None if record is None else join([record], await registry.nodes())[0]
+
+
+def _print(lodging: Lodging) -> None:
+    out = console()
+    record, node = lodging.record, lodging.node
+    facts = {
+        "session": record.id,
+        "node": f"{node.info.name} ({record.node_id}), {node.state}" if node else f"{record.node_id}, forgotten",
+        "url": node.info.url if node else "",
+        "client": lodging.client,
+        "protocol": record.protocol,
+        "principal": lodging.principal,
+        "created": f"{moment(record.created)}, {ago(since(record.created))} ago",
+        "last seen": f"{moment(record.last_seen)}, {ago(since(record.last_seen))} ago",
+    }
+    for name, fact in facts.items():
+        if fact:
+            out.print(Text(f"{name:<10} {plain(fact, 200)}"))
+    if not lodging.is_alive:
+        out.print(Text("its node is not there any more: its next request is answered 404 owner_lost", style="red"))

@@ -1,0 +1,92 @@
+"""`mooring settings`: every setting, what it is now and where from; and the reference that the docs hold."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from typing import Annotated, Any, Final
+
+import typer
+
+from mooring.cli.catalogue import NOT_SET, Setting, all_settings, load_settings, shown, source_of
+from mooring.cli.flags import Debug, Json, new_app
+from mooring.node.settings import Settings
+
+app = new_app()
+
+REFERENCE_HEAD: Final = """\
+# Settings
+
+<!-- Written by `mooring settings --markdown`; a test checks that it is current. -->
+
+A setting comes from the first of these that has it:
+
+1. a flag of the command: `--lease-seconds 10`,
+2. the environment, as `MOORING_` and its name in capitals: `MOORING_LEASE_SECONDS=10`,
+3. the file `mooring.toml` in the working directory, or that which `MOORING_SETTINGS_FILE` names: `lease_seconds = 10`,
+4. its default.
+
+From Python they are the arguments of `mooring.Settings.load`. `mooring settings` shows the values in force and where
+each one comes from. A wrong one is answered with its name, its value and what would be right, and exit code 2.
+
+`secret` has no flag, since `ps` shows flags to every user of the machine.
+
+| setting | takes | default | meaning |
+|---|---|---|---|
+"""
+
+
+@app.command()
+def settings(
+    as_json: Json = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="The reference: no values in force, only defaults.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """List every setting: its value in force and where that comes from, its default, and what it means.
+
+    Secrets and the passwords of URLs are hidden.
+    """
+    if as_markdown:
+        typer.echo(reference(), nl=False)
+        return
+    in_force = load_settings({})
+    if as_json:
+        rows = [_as_json(setting, in_force) for setting in all_settings()]
+        typer.echo(json.dumps({"settings": rows}, indent=2, ensure_ascii=False))
+        return
+    typer.echo("\n".join(_as_text(setting, in_force) for setting in all_settings()))
+
+
+def reference() -> str:
+    """`docs/settings.md`."""
+    rows = [f"| `{one.name}` | {one.takes} | {_default_cell(one)} | {one.meaning} |\n" for one in all_settings()]
+    return REFERENCE_HEAD + "".join(rows)
+
+
+def _default_cell(setting: Setting) -> str:
+    is_value = setting.default != NOT_SET and not setting.default.startswith("the ")
+    return f"`{setting.default}`" if is_value else setting.default.strip("()")
+
+
+def _as_json(setting: Setting, in_force: Settings) -> dict[str, Any]:
+    value = getattr(in_force, setting.name)
+    return {
+        "name": setting.name,
+        "value": value if isinstance(value, int | float) or value is None else shown(value),
+        "source": source_of(setting),
+        "default": None if setting.default == NOT_SET else setting.default,
+        "takes": setting.takes,
+        "environment": setting.environment,
+        "flag": setting.flag,
+        "meaning": setting.meaning,
+    }
+
+
+def _as_text(setting: Setting, in_force: Settings) -> str:
+    value, source = shown(getattr(in_force, setting.name)), source_of(setting)
+    origin = "default" if source == "default" else f"from {source}; default {setting.default}"
+    about = f"{setting.meaning} Takes: {setting.takes}. {setting.environment}"
+    name = typer.style(setting.name, bold=True)
+    return f"{name} = {value}  [{origin}]\n" + textwrap.indent(textwrap.fill(about, 74), "    ") + "\n"

@@ -1,0 +1,101 @@
+"""`mooring status`: the nodes of a cluster, and what each one did."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any, Final
+
+import typer
+from rich.text import Text
+
+from mooring.cli.flags import Debug, Json, RunDir, new_app, with_settings
+from mooring.cli.output import console, print_json, table
+from mooring.cli.reach import REACHING, Reach, find_cluster, opened_registry
+from mooring.cli.text import ago, plain
+from mooring.core.model import NodeState
+from mooring.store.registry import DEAD, NodeStatus
+
+app = new_app()
+
+LONG_AGO_SECONDS: Final = 600
+_STYLES: Final[dict[str, str]] = {NodeState.READY: "green", NodeState.STARTING: "cyan", NodeState.GONE: "dim"}
+
+
+@app.command()
+@with_settings(only=REACHING)
+def status(
+    as_json: Json = False,
+    show_all: Annotated[
+        bool, typer.Option("--all", help="Nodes that ended long ago, too; JSON has them always.")
+    ] = False,
+    run_dir: RunDir = None,
+    debug: Debug = False,
+    **given: Any,
+) -> None:
+    """Show the nodes of a cluster.
+
+    served: requests answered by the node's own app. in: those of them that a peer passed on. out: those that it passed
+    on to their owners. A node is dead when it did not renew its lease in time. JSON has each node's shards too.
+    """
+    reach = find_cluster(run_dir, given)
+    nodes = asyncio.run(_nodes(reach))
+    if as_json:
+        print_json({"ingress": reach.ingress, "nodes": [_as_json(node) for node in nodes]})
+    else:
+        _print(reach, nodes if show_all else [node for node in nodes if not _ended_long_ago(node)])
+
+
+async def _nodes(reach: Reach) -> list[NodeStatus]:
+    async with opened_registry(reach) as registry:
+        return await registry.nodes()
+
+
+def _as_json(node: NodeStatus) -> dict[str, Any]:
+    return {
+        "id": node.info.id,
+        "name": node.info.name,
+        "pid": node.info.pid,
+        "url": node.info.url,
+        "state": node.state,
+        "sessions": node.info.sessions,
+        "shards": node.shards,
+        "served": node.counters.served,
+        "forwarded_in": node.counters.forwarded_in,
+        "forwarded_out": node.counters.forwarded_out,
+        "refused": dict(node.counters.refused),
+        "lease_age_seconds": round(node.lease_age_seconds, 3),
+    }
+
+
+def _print(reach: Reach, nodes: list[NodeStatus]) -> None:
+    out = console()
+    if not nodes:
+        out.print("no nodes")
+        return
+    numbers = "pid sessions served in out"
+    rows = table("node", "pid", "url", "state", "sessions", "served", "in", "out", right=numbers, cut="url")
+    for node in nodes:
+        info, did = node.info, node.counters
+        texts = (Text(plain(info.name)), str(info.pid), Text(plain(info.url)), _state(node))
+        rows.add_row(*texts, *map(str, (info.sessions, did.served, did.forwarded_in, did.forwarded_out)))
+    out.print(rows)
+    for node in nodes:
+        if node.counters.refused:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(node.counters.refused.items()))
+            out.print(Text(plain(f"refused by {node.info.name}: {reasons}", 1_000)))
+    if reach.ingress:
+        out.print(Text(f"ingress: {plain(reach.ingress)}"))
+
+
+def _is_over(node: NodeStatus) -> bool:
+    return node.state in {DEAD, NodeState.GONE}
+
+
+def _ended_long_ago(node: NodeStatus) -> bool:
+    return _is_over(node) and node.lease_age_seconds > LONG_AGO_SECONDS
+
+
+def _state(node: NodeStatus) -> Text:
+    """The state; for a node that is not there any more, since when."""
+    text = f"{node.state} {ago(node.lease_age_seconds)}" if _is_over(node) else node.state
+    return Text(text, style=_STYLES.get(node.state, "red"))

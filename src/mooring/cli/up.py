@@ -1,0 +1,54 @@
+"""`mooring up TARGET`: a whole cluster on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from mooring.cli.catalogue import load_settings
+from mooring.cli.flags import Debug, Target, new_app, with_settings
+from mooring.cli.logs import configure_logging
+from mooring.cli.reach import DEFAULT_RUN_DIR
+
+app = new_app()
+
+
+@app.command()
+@with_settings(only=frozenset({"redis_url"}))
+def up(
+    target: Target,
+    nodes: Annotated[int, typer.Option(help="How many nodes.", min=1, max=64)] = 3,
+    host: Annotated[str, typer.Option(help="Address that Traefik listens on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(help="Port that Traefik listens on; 0 for any that is free.", min=0, max=65535)
+    ] = 8080,
+    run_dir: Annotated[Path, typer.Option(metavar="DIR", help="Where its files and sockets are.")] = DEFAULT_RUN_DIR,
+    insecure_cookies: Annotated[
+        bool, typer.Option("--insecure-cookies", help="Let the sticky cookie travel over plain http.")
+    ] = False,
+    debug: Debug = False,
+    **given: Any,
+) -> None:
+    """Run a whole cluster on this machine: Redis (unless --redis-url names one), nodes, and Traefik in front.
+
+    Ctrl-C stops all of it. `mooring status` in the same directory shows its nodes.
+    """
+    from mooring.cluster.local import up as run_cluster
+    from mooring.cluster.options import UpOptions
+
+    configure_logging(debug=debug)
+    options = UpOptions(
+        target=target,
+        nodes=nodes,
+        host=host,
+        port=port,
+        redis_url=load_settings(given).redis_url,
+        run_dir=run_dir,
+        insecure_cookies=insecure_cookies,
+        debug=debug,
+    )
+    raise typer.Exit(asyncio.run(run_cluster(options, Console(highlight=False))))

@@ -1,0 +1,1 @@
+"""What Mooring wraps: the ASGI app that a target names."""

@@ -1,0 +1,110 @@
+"""The port that a node listens on: taken before anything else is done, and its address as peers see it."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+from urllib.parse import urlsplit
+
+from mooring.errors import ClusterError, StoreUnavailable
+
+BACKLOG = 2048
+
+
+class Listener:
+    """A listening socket. Connections wait in its backlog until the app is up.
+
+    Args:
+        port: 0 for any free one.
+
+    Raises:
+        ClusterError: one cannot listen there, and what to do.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        try:
+            self.socket = _listen(host, port)
+        except OSError as error:
+            raise ClusterError(_explain(host, port, error)) from error
+        self.host, self.port = self.socket.getsockname()[:2]
+
+    @property
+    def listens_everywhere(self) -> bool:
+        """Whether it listens on every address of this machine, so that none of them says where it is."""
+        return ipaddress.ip_address(self.host).is_unspecified
+
+    @property
+    def is_loopback(self) -> bool:
+        return ipaddress.ip_address(self.host).is_loopback
+
+    def url_for_peers(self, redis_url: str | None) -> str:
+        """Where peers reach this node.
+
+        A node that listens everywhere is at the address from which it speaks to Redis, since its peers come from where
+        Redis is: another machine of that network, or this machine alone.
+
+        Raises:
+            StoreUnavailable: Redis's host cannot be found.
+        """
+        return _url(_address_towards(redis_url) if self.listens_everywhere else self.host, self.port)
+
+
+def is_on_this_machine(redis_url: str) -> bool:
+    """Whether nodes that use this Redis are all on this machine, as far as the URL says."""
+    host = urlsplit(redis_url).hostname
+    if host is None or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _explain(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is in use: choose another one with --port, or 0 for any that is free"
+    if error.errno == errno.EACCES:
+        return f"port {port} needs more rights than we have: choose one from 1024 with --port"
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return f"{host} is no address of this machine: choose one with --host, or 0.0.0.0 for all"
+    return f"cannot listen on port {port} of {host}: {error.strerror or error}"
+
+
+def _address_towards(redis_url: str | None) -> str:
+    """This machine's address on the way to Redis. No packet is sent: a datagram socket only looks up its route."""
+    parts = urlsplit(redis_url or "")
+    if parts.hostname is None:
+        return "127.0.0.1"
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            parts.hostname, parts.port or 6379, type=socket.SOCK_DGRAM
+        ):
+            with socket.socket(family, kind, protocol) as probe:
+                probe.connect(address)
+                return str(probe.getsockname()[0])
+    except OSError as error:
+        raise StoreUnavailable(f"Redis's host {parts.hostname} cannot be found: {error.strerror or error}") from error
+    raise StoreUnavailable(f"Redis's host {parts.hostname} has no address")
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

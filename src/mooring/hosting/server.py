@@ -1,0 +1,131 @@
+"""uvicorn around one app, as `mooring serve` needs it: on a port that is already open, quiet, and honest at its end.
+
+What uvicorn alone would do otherwise: log a start-up failure with a traceback and exit 3 whatever it was, and end by
+the signal that stopped it, though all went well.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+import uvicorn
+
+from mooring.errors import MooringError, TargetError
+from mooring.hosting.importing import where
+from mooring.hosting.listener import BACKLOG, Listener
+
+logger = logging.getLogger("mooring.serve")
+
+KEEP_ALIVE_SECONDS: Final = 75
+"""How long an idle connection stays open: longer than any ingress of ours keeps one, which then never meets a close."""
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_CHATTER: Final = logging.getLogger("uvicorn.error")
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+def run_server(app: Any, listener: Listener, *, on_ready: Callable[[], None], stop_seconds: int) -> None:
+    """Serve `app` until SIGTERM or Ctrl-C.
+
+    Args:
+        on_ready: called once the app has started and is served.
+        stop_seconds: how long running requests may go on after the signal.
+
+    Raises:
+        MooringError: what the app's own start-up raised.
+        TargetError: its start-up failed otherwise.
+    """
+    watched = _Watched(app)
+    config = uvicorn.Config(
+        watched,
+        http="httptools",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=stop_seconds,
+    )
+    _CHATTER.disabled = True  # until the app has started: a failure is raised, not logged
+    try:
+        _Server(config, watched, on_ready).run(sockets=[listener.socket])
+    finally:
+        _CHATTER.disabled = False
+
+
+class _Watched:
+    """The app, and why its start-up failed."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._error: BaseException | None = None
+        self._message = ""
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+
+        async def listening_send(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed":
+                self._message = message.get("message", "")
+                self._error = sys.exception()  # apps say it from within their `except`
+            await send(message)
+
+        try:
+            await self._app(scope, receive, listening_send)
+        except BaseException as error:
+            self._error = self._error or error
+            raise
+
+    def why_not_started(self) -> MooringError:
+        if isinstance(self._error, MooringError):
+            return self._error
+        said = where(self._error) if self._error is not None else " ".join(self._message.split())
+        failure = TargetError(f"the app did not start: {said or 'it does not say why'}")
+        failure.__cause__ = self._error
+        return failure
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, watched: _Watched, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._watched = watched
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        with suppress(SystemExit):
+            await super().startup(sockets)
+        if not self.started:
+            raise self._watched.why_not_started()
+        _CHATTER.disabled = False
+        self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        limit = self.config.timeout_graceful_shutdown
+        logger.info("stopping: running requests have %s s", limit)
+        await super().shutdown(sockets)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As uvicorn's own, which then raises the signal again: a stop that was asked for is no failure."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

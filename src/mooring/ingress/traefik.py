@@ -1,0 +1,198 @@
+"""Traefik's configuration, as data: what it reads once (static) and what follows the nodes (dynamic).
+
+Written for Traefik 3.7. Each value that is not a default was measured; `docs/ingress.md` has the reasons.
+
+A request meets three routers, the first match wins:
+
+    priority  router      matches                                      goes to
+    1000      mcp-<name>  MCP path, a session id on one of its shards  aff-<name>: that node, else `pool`
+    100       mcp         MCP path                                     pool: `ready`, else `all`
+    1         default     everything else                              all
+
+    service  is
+    ready    the nodes that take new sessions in turn, with the sticky cookie
+    all      the nodes that are alive in turn, without one
+
+So where no node takes new sessions, requests still reach a node, which knows what to answer, and other traffic goes on.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import yaml
+
+from mooring.errors import ClusterError
+from mooring.ingress.topology import Backend, Topology
+
+Configuration = dict[str, Any]
+
+COOKIE: Final = "_mcp_backend"
+SESSION_HEADER: Final = "Mcp-Session-Id"
+
+_NO_ALIASES: Final = {"aliasHeadersStrategy": "delete"}
+"""`Mcp_Session_Id` is not `Mcp-Session-Id`, though some servers would read it so."""
+
+_RETRY: Final = "retry-connect"
+_TRANSPORT: Final = "nodes"
+_ATTEMPTS: Final = 30
+_BUFFERED_BODY_BYTES: Final = 65_536
+
+
+def dump(configuration: Configuration) -> str:
+    """The configuration as YAML; the same text for the same configuration."""
+    return yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True, width=1_000_000)
+
+
+def static_configuration(
+    *,
+    address: str = "127.0.0.1:8080",
+    admin_address: str = "127.0.0.1:8081",
+    dynamic_file: str = "traefik-dynamic.yml",
+    api: bool = False,
+    reuse_port: bool = True,
+    grace_seconds: float = 600,
+    log_level: str = "INFO",
+) -> Configuration:
+    """What Traefik reads at its start.
+
+    Args:
+        address: where clients come in, as `host:port`.
+        admin_address: where `/ping` is answered, and the API if it is wanted; no client needs to reach it.
+        dynamic_file: the file that `dynamic_configuration` is written to, by rename.
+        api: answer Traefik's own API there, without a password: for loopback.
+        reuse_port: let a second Traefik listen before the first one stops.
+        grace_seconds: how long open streams may go on once Traefik was asked to stop.
+    """
+    return {
+        "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
+        "log": {"level": log_level, "noColor": True},
+        "api": {"insecure": api, "dashboard": api},
+        "ping": {"entryPoint": "traefik"},
+        "entryPoints": {
+            "web": {
+                "address": address,
+                "reusePort": reuse_port,
+                "http": dict(_NO_ALIASES),
+                "transport": {
+                    "respondingTimeouts": {"readTimeout": "60s", "writeTimeout": "0s", "idleTimeout": "180s"},
+                    "lifeCycle": {"requestAcceptGraceTimeout": "0s", "graceTimeOut": f"{grace_seconds:g}s"},
+                },
+            },
+            "traefik": {"address": admin_address, "http": dict(_NO_ALIASES)},
+        },
+        "providers": {
+            "providersThrottleDuration": "100ms",
+            "file": {"filename": dynamic_file, "watch": True},
+        },
+    }
+
+
+def dynamic_configuration(topology: Topology, *, secure_cookie: bool = True) -> Configuration:
+    """What follows the nodes.
+
+    Args:
+        secure_cookie: clients send the cookie over https alone; off only where the ingress is plain http.
+
+    Raises:
+        ClusterError: no node is alive. Traefik applies an empty configuration as "404 everywhere", which clients read
+            as "your session is gone"; so there is none.
+    """
+    if not topology.backends:
+        raise ClusterError("no node is alive, so there is nothing to route to; start a node first")
+    holders = [backend for backend in topology.backends if backend.shards]
+    return {
+        "http": {
+            "routers": _routers(topology, holders),
+            "middlewares": {_RETRY: {"retry": _retry()}},
+            "services": _services(topology, holders, secure_cookie),
+            "serversTransports": {_TRANSPORT: _servers_transport()},
+        }
+    }
+
+
+def _routers(topology: Topology, holders: list[Backend]) -> Configuration:
+    on_path = f"(Path(`{topology.mcp_path}`) || PathPrefix(`{topology.mcp_path}/`))"
+    routers = {
+        f"mcp-{holder.name}": _router(
+            f"{on_path} && HeaderRegexp(`{SESSION_HEADER}`, `^({'|'.join(holder.shards)})\\.`)",
+            1000,
+            f"aff-{holder.name}",
+        )
+        for holder in holders
+    }
+    routers["mcp"] = _router(on_path, 100, "pool")
+    routers["default"] = _router("PathPrefix(`/`)", 1, "all")
+    return routers
+
+
+def _router(rule: str, priority: int, service: str) -> Configuration:
+    return {"rule": rule, "priority": priority, "middlewares": [_RETRY], "service": service}
+
+
+def _retry() -> Configuration:
+    """Tries again only where no byte of a request went out: its status list names one that never occurs.
+
+    That list is there for what comes with it: bodies are held in memory, without which up to 0.8% of the streams that
+    begin at once are cut short. The attempts last longer (1.4 to 4.2 s) than the health check takes to find a dead node
+    (1 s), so that a request which is bound to that node is held until it may go elsewhere.
+    """
+    return {
+        "attempts": _ATTEMPTS,
+        "initialInterval": "50ms",
+        "status": ["599"],
+        "retryNonIdempotentMethod": True,
+        "maxRequestBodyBytes": _BUFFERED_BODY_BYTES,
+    }
+
+
+def _services(topology: Topology, holders: list[Backend], secure_cookie: bool) -> Configuration:
+    services: Configuration = {}
+    for holder in holders:
+        services[f"aff-{holder.name}"] = _failover(f"node-{holder.name}", "pool")
+    services["pool"] = _failover("ready", "all")
+    services["ready"] = _weighted("ready", topology.ready)
+    services["ready"]["weighted"]["sticky"] = {"cookie": _cookie(topology.mcp_path, secure_cookie)}
+    services["all"] = _weighted("node", topology.backends)
+    for backend in topology.ready:
+        services[f"ready-{backend.name}"] = _load_balancer(backend.url, topology.ready_path)
+    for backend in topology.backends:
+        services[f"node-{backend.name}"] = _load_balancer(backend.url, topology.health_path)
+    return services
+
+
+def _failover(service: str, fallback: str) -> Configuration:
+    return {"failover": {"service": service, "fallback": fallback}}
+
+
+def _weighted(kind: str, backends: tuple[Backend, ...]) -> Configuration:
+    """Services in turn. Its cookie is a hash of a service's name; that of a load balancer would give away the URL."""
+    services = [{"name": f"{kind}-{backend.name}", "weight": 1} for backend in backends]
+    return {"weighted": {"services": services, "healthCheck": {}}}
+
+
+def _cookie(path: str, secure: bool) -> Configuration:
+    return {"name": COOKIE, "path": path, "httpOnly": True, "secure": secure, "sameSite": "strict"}
+
+
+def _load_balancer(url: str, check_path: str) -> Configuration:
+    """One node, with an active health check alone.
+
+    Traefik's passive check counts answers of 500 and above as failures: three requests that some tool or page fails
+    on, and the node is out for everyone until the next active check.
+    """
+    return {
+        "loadBalancer": {
+            "serversTransport": _TRANSPORT,
+            "servers": [{"url": url}],
+            "healthCheck": {"path": check_path, "interval": "1s", "unhealthyInterval": "1s", "timeout": "500ms"},
+        }
+    }
+
+
+def _servers_transport() -> Configuration:
+    """No limit on how long a tool may run; idle connections end before the 5 s after which uvicorn closes them."""
+    return {
+        "maxIdleConnsPerHost": 200,
+        "forwardingTimeouts": {"dialTimeout": "1s", "responseHeaderTimeout": "0s", "idleConnTimeout": "4s"},
+    }

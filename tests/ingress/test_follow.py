@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mooring.ingress.follow import DynamicFile, follow
+from mooring.ingress.topology import Topology
+from mooring.ingress.traefik import dump, dynamic_configuration
+from tests.ingress.topologies import backend, three_nodes
+
+EMPTY = Topology(())
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "traefik-dynamic.yml"
+
+
+def test_writes_the_configuration(path: Path) -> None:
+    assert DynamicFile(path, secure_cookie=False).update(three_nodes())
+    assert yaml.safe_load(path.read_text()) == dynamic_configuration(three_nodes(), secure_cookie=False)
+
+
+def test_replaces_the_file_by_rename_and_leaves_nothing_beside_it(path: Path) -> None:
+    file = DynamicFile(path)
+    file.update(three_nodes())
+    with path.open() as reader:
+        inode = path.stat().st_ino
+        assert file.update(Topology((backend(),)))
+        assert path.stat().st_ino != inode
+        assert reader.read() == dump(dynamic_configuration(three_nodes()))
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_another_user_can_read_it(path: Path) -> None:
+    DynamicFile(path).update(three_nodes())
+    assert path.stat().st_mode & 0o044 == 0o044
+
+
+def test_does_not_touch_the_file_while_nothing_changes(path: Path) -> None:
+    file = DynamicFile(path)
+    file.update(three_nodes())
+    before = path.stat()
+    assert not file.update(three_nodes())
+    assert not DynamicFile(path).update(three_nodes())
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_keeps_the_last_file_when_no_node_is_alive(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = DynamicFile(path)
+    file.update(three_nodes())
+    text = path.read_text()
+    assert not file.update(EMPTY)
+    assert not file.update(EMPTY)
+    assert path.read_text() == text
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+def test_writes_no_first_file_without_nodes(path: Path) -> None:
+    assert not DynamicFile(path).update(EMPTY)
+    assert not path.exists()
+
+
+def test_leaves_the_file_whole_when_it_cannot_be_replaced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = DynamicFile(path)
+    file.update(three_nodes())
+    text = path.read_text()
+
+    def refuse(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(OSError, match="no space"):
+        file.update(Topology((backend(),)))
+    assert path.read_text() == text
+    assert list(path.parent.iterdir()) == [path]
+
+
+class FullDisk(DynamicFile):
+    """Fails its first two updates."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._failures: Iterator[OSError] = iter([OSError("full"), OSError("full")])
+
+    def update(self, topology: Topology) -> bool:
+        for failure in self._failures:
+            raise failure
+        return super().update(topology)
+
+
+async def test_follows_through_a_disk_that_is_full_for_a_while(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def topologies() -> AsyncIterator[Topology]:
+        for _ in range(3):
+            yield three_nodes()
+
+    await follow(topologies(), FullDisk(path))
+    assert not DynamicFile(path).update(three_nodes())
+    assert len(caplog.records) == 1

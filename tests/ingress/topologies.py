@@ -1,0 +1,19 @@
+"""Topologies for tests."""
+
+from __future__ import annotations
+
+from mooring.ingress.topology import Backend, Topology
+
+SHARDS = {"node-1": ("aaaaa", "bbbbb"), "node-2": ("ccccc",), "node-3": ("ddddd", "22222")}
+
+
+def backend(
+    name: str = "node-1", url: str = "http://127.0.0.1:9101", shards: tuple[str, ...] = (), ready: bool = True
+) -> Backend:
+    return Backend(name, url, shards, ready)
+
+
+def three_nodes(urls: dict[str, str] | None = None) -> Topology:
+    """node-1, node-2 and node-3, all ready, with the shards of `SHARDS`."""
+    at = urls or {name: f"http://127.0.0.1:{9100 + number}" for number, name in enumerate(SHARDS, start=1)}
+    return Topology(tuple(backend(name, at[name], SHARDS[name]) for name in SHARDS))
