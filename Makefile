@@ -32,7 +32,7 @@ $(NODE_TESTS)/node_modules/.installed: $(NODE_TESTS)/package-lock.json
 
 install-tests: install $(VENV_V1)/.installed
 	scripts/install-test-tools
-	$(MAKE) --no-print-directory $(NODE_TESTS)/node_modules/.installed
+	@! command -v npm >/dev/null || $(MAKE) --no-print-directory $(NODE_TESTS)/node_modules/.installed
 
 up: install ## Three nodes of the example behind Traefik, with Redis, on this machine
 	$(BIN)/mooring up examples/counter.py:server

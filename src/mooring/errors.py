@@ -9,7 +9,7 @@
     │   └── PeerSilent       the peer is there and does not take the request in time
     ├── SignatureError       a peer request (or its reply) that no node of this cluster has signed
     ├── IllegalMove          a state was asked to change in a way that its table does not know
-    └── ClusterError         the local cluster cannot start or go on
+    └── ClusterError         a node or the local cluster cannot start or go on
 
 Each leaf is named for what the caller can do about it. The command line prints their text in one line;
 so a message says what is wrong, with which value, and what to do next.
@@ -67,4 +67,4 @@ class IllegalMove(MooringError):
 
 
 class ClusterError(MooringError):
-    """The local cluster cannot start or go on: a port in use, a missing program, a child that does not come up."""
+    """A node or the local cluster cannot start or go on: a port in use, a program missing, a child that dies."""

@@ -63,7 +63,10 @@ class RawClient:
         given: CIMultiDict[str] = CIMultiDict(HEADERS)
         if session is not None:
             given["mcp-session-id"] = session
-        given.extend(headers or {})
+        if isinstance(headers, dict):
+            given.update(headers)
+        else:
+            given.extend(headers or [])
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         async with self._http.request(method, url, data=data, headers=given, allow_redirects=False) as answer:
             return Reply(answer.status, answer.headers, await answer.read())

@@ -6,20 +6,16 @@ Flags, `mooring settings` and the generated `docs/settings.md` are made from thi
 from __future__ import annotations
 
 import os
-import tomllib
 import types
 import typing
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from mooring.cli.text import masked
-from mooring.errors import SettingsError
-from mooring.node.settings import DEFAULT_SETTINGS_FILE, ENV_PREFIX, SETTINGS_FILE_VARIABLE, Settings
+from mooring.node.settings import ENV_PREFIX, Settings, settings_file
 
 HIDDEN: Final = "(hidden)"
 NOT_SET: Final = "(not set)"
@@ -50,33 +46,6 @@ class Setting:
 def all_settings() -> list[Setting]:
     """Every setting, in the order in which `Settings` names them."""
     return [_setting(name, field) for name, field in Settings.model_fields.items()]
-
-
-def load_settings(given: Mapping[str, Any]) -> Settings:
-    """`Settings.load`, where a settings file that was asked for has to be there, and has to be TOML.
-
-    Raises:
-        SettingsError: as `Settings.load`.
-    """
-    settings_file()
-    return Settings.load(**given)
-
-
-def settings_file() -> Mapping[str, Any]:
-    """What the settings file says; nothing where there is none.
-
-    Raises:
-        SettingsError: it cannot be read, or the one that the environment names is missing.
-    """
-    path = Path(os.environ.get(SETTINGS_FILE_VARIABLE, DEFAULT_SETTINGS_FILE))
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        if SETTINGS_FILE_VARIABLE in os.environ:
-            raise SettingsError("settings_file", str(path), f"{SETTINGS_FILE_VARIABLE} names no file") from None
-        return {}
-    except (OSError, ValueError) as error:
-        raise SettingsError("settings_file", str(path), f"it cannot be read as TOML: {error}") from error
 
 
 def source_of(setting: Setting) -> str:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mooring.cli.catalogue import load_settings
 from mooring.cluster.runfile import NAME as RUN_FILE
 from mooring.cluster.runfile import RunFile
 from mooring.errors import ClusterError, StoreUnavailable
@@ -50,12 +49,12 @@ def find_cluster(run_dir: Path | None, given: Mapping[str, Any]) -> Reach:
         ClusterError: none of them does, or the run directory holds no cluster.
         SettingsError: a setting is wrong.
     """
-    settings = load_settings(given)
+    settings = Settings.load(**given)
     if run_dir is None and settings.redis_url is not None:
         return Reach(settings)
     folder = run_dir or DEFAULT_RUN_DIR
     said = _run_file(folder, is_named=run_dir is not None)
-    local = load_settings({**given, "redis_url": said.redis_url, "key_prefix": said.key_prefix})
+    local = Settings.load(**{**given, "redis_url": said.redis_url, "key_prefix": said.key_prefix})
     return Reach(local, said.ingress, folder, said.pid)
 
 

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from mooring.cli.catalogue import load_settings
 from mooring.cli.flags import Debug, Target, new_app, with_settings
 from mooring.cli.logs import Level, configure_logging, take_over_loggers
 from mooring.cli.text import masked
@@ -45,12 +44,12 @@ def serve(
     What `mooring settings` lists can also be set as MOORING_... in the environment, or in mooring.toml.
     """
     configure_logging(log_level, debug=debug)
-    settings = load_settings(given)
+    settings = Settings.load(**given)
     if settings.redis_url is not None and settings.secret is None:
         raise SettingsError("secret", None, "needed with redis_url: set MOORING_SECRET, the same on every node")
     listener = Listener(host, port)
     if settings.advertise_url is None:
-        settings = load_settings({**given, "advertise_url": listener.url_for_peers(settings.redis_url)})
+        settings = Settings.load(**{**given, "advertise_url": listener.url_for_peers(settings.redis_url)})
     os.environ["MOORING_NODE_NAME"] = settings.node_name  # so that the app can say where it runs
     node = _wrap(target, settings)
     run_server(node, listener, on_ready=lambda: _announce(settings, listener, given), stop_seconds=stop_seconds)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
@@ -14,11 +13,10 @@ from mooring.cli.lodging import Lodging, join, moment, since
 from mooring.cli.output import console, print_json
 from mooring.cli.reach import REACHING, Reach, find_cluster, opened_registry
 from mooring.cli.text import ago, plain
+from mooring.core.ids import has_session_form
 from mooring.errors import MooringError
 
 app = new_app()
-
-_FORM: Final = re.compile(r"[a-z2-7]{5}\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{11}", re.ASCII)
 
 
 @app.command()
@@ -34,7 +32,7 @@ def session(
 
     The record of a session is renewed at most once in touch_seconds: it may have been seen later than that.
     """
-    if not _FORM.fullmatch(session_id):
+    if not has_session_form(session_id):
         raise typer.BadParameter(
             f"{plain(session_id)!r} is no session id: 5, 22 and 11 letters and digits, joined by dots", param_hint="ID"
         )

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from mooring.cli.catalogue import NOT_SET, Setting, all_settings, load_settings, shown, source_of
+from mooring.cli.catalogue import NOT_SET, Setting, all_settings, shown, source_of
 from mooring.cli.flags import Debug, Json, new_app
 from mooring.node.settings import Settings
 
@@ -51,7 +51,7 @@ def settings(
     if as_markdown:
         typer.echo(reference(), nl=False)
         return
-    in_force = load_settings({})
+    in_force = Settings.load()
     if as_json:
         rows = [_as_json(setting, in_force) for setting in all_settings()]
         typer.echo(json.dumps({"settings": rows}, indent=2, ensure_ascii=False))

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from mooring.cli.catalogue import load_settings
 from mooring.cli.flags import Debug, Target, new_app, with_settings
 from mooring.cli.logs import configure_logging
 from mooring.cli.reach import DEFAULT_RUN_DIR
+from mooring.node.settings import Settings
 
 app = new_app()
 
@@ -46,7 +46,7 @@ def up(
         nodes=nodes,
         host=host,
         port=port,
-        redis_url=load_settings(given).redis_url,
+        redis_url=Settings.load(**given).redis_url,
         run_dir=run_dir,
         insecure_cookies=insecure_cookies,
         debug=debug,

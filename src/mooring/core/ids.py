@@ -42,6 +42,11 @@ def brief(session_id: str) -> str:
     return f"{session_id[: SHARD_LENGTH + 5]}..."
 
 
+def has_session_form(text: str) -> bool:
+    """Whether `text` has the form of a session id, minted here or not."""
+    return _SESSION_ID.fullmatch(text) is not None
+
+
 def is_shard(text: str) -> bool:
     """Whether `text` has the form of a shard's name."""
     return _SHARD.fullmatch(text) is not None
@@ -62,7 +67,7 @@ class SessionIds:
 
     def shard_of(self, text: str) -> str | None:
         """The shard that `text` names, or None where this cluster has not minted it. Safe for any text."""
-        if _SESSION_ID.fullmatch(text) is None:
+        if not has_session_form(text):
             return None
         body, _, mac = text.rpartition(".")
         return body[:SHARD_LENGTH] if hmac.compare_digest(mac, self._mac(body)) else None

@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import re
 import socket
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from mooring.errors import SettingsError
 
@@ -172,8 +174,24 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        path = Path(os.environ.get(SETTINGS_FILE_VARIABLE, DEFAULT_SETTINGS_FILE))
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
+        return init_settings, env_settings, InitSettingsSource(settings_cls, dict(settings_file()))
+
+
+def settings_file() -> Mapping[str, Any]:
+    """What the settings file says; nothing where there is none.
+
+    Raises:
+        SettingsError: it cannot be read, or the one that the environment names is missing.
+    """
+    path = Path(os.environ.get(SETTINGS_FILE_VARIABLE, DEFAULT_SETTINGS_FILE))
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if SETTINGS_FILE_VARIABLE in os.environ:
+            raise SettingsError("settings_file", str(path), f"{SETTINGS_FILE_VARIABLE} names no file") from None
+        return {}
+    except (OSError, ValueError) as error:
+        raise SettingsError("settings_file", str(path), f"it cannot be read as TOML: {error}") from error
 
 
 def _explain(error: ValidationError) -> SettingsError:

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from mooring.core.model import SessionRecord
+from tests.cli.command import mooring
+from tests.cli.registries import LOST, RECORD, Clock, filled_store, use
+
+AS_JSON: dict[str, Any] = {
+    "id": RECORD.id,
+    "node": {
+        "id": "node-1-abcde",
+        "name": "node-1",
+        "url": "http://127.0.0.1:9001",
+        "state": "ready",
+        "alive": True,
+    },
+    "created": "2023-11-14T22:13:20Z",
+    "last_seen": "2023-11-14T22:13:21Z",
+    "client": "Naïve client 1.0",
+    "protocol": "2025-11-25",
+    "principal": "ann through agent at https://issuer",
+}
+
+
+def keep(monkeypatch: pytest.MonkeyPatch, *records: SessionRecord) -> None:
+    use(filled_store(Clock(), *records), monkeypatch)
+
+
+def test_all_sessions_as_json_the_oldest_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(monkeypatch, LOST, RECORD)
+    said = mooring("sessions", "--json").json
+    assert list(said) == ["sessions"]
+    assert said["sessions"][0] == AS_JSON
+    assert said["sessions"][1]["node"]["alive"] is False
+
+
+def test_the_table_has_whole_ids_in_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(monkeypatch, LOST, replace(RECORD, client="a client with a name that is longer than there is room for"))
+    said = mooring("sessions")
+    assert max(map(len, said.out.splitlines())) <= 80
+    assert [line.split()[0] for line in said.out.splitlines()[2:]] == [RECORD.id, LOST.id]
+
+
+def test_the_table_is_limited_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(monkeypatch, LOST, RECORD)
+    said = mooring("sessions", "--limit", "1")
+    assert LOST.id not in said.out
+    assert said.out.endswith("and 1 more: --limit shows them, --json has all\n")
+
+
+def test_no_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(monkeypatch)
+    assert mooring("sessions").out == "no sessions\n"
+    assert mooring("sessions", "--json").json == {"sessions": []}
+
+
+def test_one_session_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(monkeypatch, RECORD)
+    assert mooring("session", RECORD.id, "--json").json == AS_JSON
+
+
+def test_one_session_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(monkeypatch, RECORD)
+    said = mooring("session", RECORD.id)
+    assert "node       node-1 (node-1-abcde), ready\n" in said.out
+    assert "url        http://127.0.0.1:9001\n" in said.out
+    assert "client     Naïve client 1.0\n" in said.out
+    assert "created    2023-11-14T22:13:20Z, " in said.out
+
+
+def test_one_whose_node_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(monkeypatch, LOST)
+    said = mooring("session", LOST.id)
+    assert "node       node-3 (node-3-abcde), dead\n" in said.out
+    assert "its next request is answered 404 owner_lost" in said.out
+
+
+def test_one_whose_node_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(monkeypatch, replace(RECORD, node_id="node-9-zzzzz"))
+    said = mooring("session", RECORD.id, "--json").json
+    assert said["node"] == {"id": "node-9-zzzzz", "name": None, "url": None, "state": None, "alive": False}
+
+
+def test_foreign_text_cannot_reach_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    evil = "\x1b]0;title\x07\x1b[31m[bold]evil[/]\u202e\n" + "x" * 500
+    keep(monkeypatch, replace(RECORD, client=evil, protocol=evil, principal=evil))
+    for form in (("session", RECORD.id), ("session", RECORD.id, "--json"), ("sessions",)):
+        said = mooring(*form)
+        assert said.code == 0
+        assert not {"\x1b", "\x07", "\u202e"} & set(said.out)
+        assert "[bold]evil" in said.out
+        assert "x" * 81 not in said.out
+
+
+def test_an_unknown_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(monkeypatch)
+    said = mooring("session", RECORD.id)
+    assert said.code == 1
+    assert said.error_line.startswith(f"mooring: no session {RECORD.id} on record: ")
+
+
+@pytest.mark.parametrize("text", ["", "x", RECORD.id + "x", RECORD.id.upper(), "abcde.\x1b[2J*.{}", "*", "a" * 10_000])
+def test_an_id_of_the_wrong_form_never_reaches_redis(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mooring.cli.reach.open_store", lambda *_: pytest.fail("it reached the store"))
+    monkeypatch.setenv("MOORING_REDIS_URL", "redis://127.0.0.1:1/0")
+    said = mooring("session", "--", text)
+    assert said.code == 2
+    assert "is no session id: 5, 22 and 11 letters and digits, joined by dots" in said.err
+    assert "\x1b" not in said.err
+    assert len(said.err) < 500

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mooring.cli.catalogue import all_settings
+from mooring.node.settings import Settings
+from tests.bare import ROOT
+from tests.cli.command import mooring
+
+NAMES = list(Settings.model_fields)
+SECRET = "a secret that nobody may see"
+
+
+def test_the_reference_in_the_docs_is_current() -> None:
+    remedy = "run `mooring settings --markdown > docs/settings.md`"
+    assert (ROOT / "docs/settings.md").read_text() == mooring("settings", "--markdown").out, remedy
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_is_listed_with_its_meaning(name: str) -> None:
+    assert f"\n{name} = " in "\n" + mooring("settings").out
+    described = {one["name"]: one for one in mooring("settings", "--json").json["settings"]}
+    assert described[name]["meaning"]
+    assert described[name]["environment"] == f"MOORING_{name.upper()}"
+    assert f"`{name}`" in mooring("settings", "--markdown").out
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_but_the_secret_is_a_flag_of_serve(name: str) -> None:
+    flag = f"--{name.replace('_', '-')} "
+    assert (flag in mooring("serve", "--help").out) is (name != "secret")
+
+
+def test_values_say_where_they_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mooring.toml").write_text('lease_seconds = 9\nkey_prefix = "filed"\n')
+    monkeypatch.setenv("MOORING_KEY_PREFIX", "surrounding")
+    found = {one["name"]: one for one in mooring("settings", "--json").json["settings"]}
+    assert (found["lease_seconds"]["value"], found["lease_seconds"]["source"]) == (9.0, "file")
+    assert (found["key_prefix"]["value"], found["key_prefix"]["source"]) == ("surrounding", "environment")
+    assert (found["shards"]["value"], found["shards"]["source"]) == (8, "default")
+    said = mooring("settings").out
+    assert "lease_seconds = 9  [from file; default 5]" in said
+    assert "shards = 8  [default]" in said
+
+
+@pytest.mark.parametrize("form", [(), ("--json",), ("--markdown",)])
+def test_secrets_are_never_printed(form: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOORING_SECRET", SECRET)
+    monkeypatch.setenv("MOORING_REDIS_URL", f"redis://:{SECRET.replace(' ', '-')}@127.0.0.1:1/0")
+    said = mooring("settings", *form)
+    assert said.code == 0
+    assert SECRET not in said.out
+    assert SECRET.replace(" ", "-") not in said.out
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("LEASE_SECONDS", "soon", "setting lease_seconds: 'soon' is wrong: "),
+        ("LEASE_SECONDS", "1.5", "setting lease_seconds: '1.5' is wrong: at least two times heartbeat_seconds"),
+        ("REDIS_URL", "http://:pw@h", "setting redis_url: 'http://:***@h' is wrong: a URL such as redis://"),
+        ("SECRET", "short", "setting secret: '(hidden)' is wrong: at least 16 characters"),
+        ("NODE_NAME", "Node 1", "setting node_name: 'Node 1' is wrong: up to 63 lower-case letters"),
+        (
+            "SETTINGS_FILE",
+            "gone.toml",
+            "setting settings_file: 'gone.toml' is wrong: MOORING_SETTINGS_FILE names no file",
+        ),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_would_be_right(
+    name: str, value: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"MOORING_{name}", value)
+    said = mooring("settings")
+    assert said.code == 2
+    assert said.error_line.startswith(f"mooring: {line}")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("lease_seconds = ", "setting settings_file: 'mooring.toml' is wrong: it cannot be read as TOML: "),
+        ("leese_seconds = 3", "setting leese_seconds: 3 is wrong: there is no such setting"),
+        ("shards = 0", "setting shards: 0 is wrong: "),
+    ],
+)
+def test_a_wrong_line_in_the_file(text: str, line: str, tmp_path: Path) -> None:
+    (tmp_path / "mooring.toml").write_text(text)
+    said = mooring("settings")
+    assert said.code == 2
+    assert said.error_line.startswith(f"mooring: {line}")
+
+
+def test_what_a_setting_takes_is_said_with_its_bounds() -> None:
+    takes = {one.name: one.takes for one in all_settings()}
+    assert takes["shards"] == "number, at least 1, at most 64"
+    assert takes["heartbeat_seconds"] == "seconds, more than 0, at most 60"
+    assert takes["redis_url"] == "URL"
+    assert takes["mcp_path"] == "path"

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mooring.store import MemoryStore
+from tests.cli.command import mooring
+from tests.cli.registries import NODE_1, Clock, filled_store, use
+
+KEYS = [
+    "id",
+    "name",
+    "pid",
+    "url",
+    "state",
+    "sessions",
+    "shards",
+    "served",
+    "forwarded_in",
+    "forwarded_out",
+    "refused",
+    "lease_age_seconds",
+]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    use(filled_store(clock), monkeypatch)
+    return clock
+
+
+@pytest.mark.usefixtures("clock")
+def test_json_has_every_node_with_all_its_facts() -> None:
+    said = mooring("status", "--json").json
+    assert list(said) == ["ingress", "nodes"]
+    assert said["ingress"] is None
+    assert [list(node) for node in said["nodes"]] == [KEYS] * 3
+    assert said["nodes"][0] == {
+        "id": "node-1-abcde",
+        "name": "node-1",
+        "pid": 4242,
+        "url": "http://127.0.0.1:9001",
+        "state": "ready",
+        "sessions": 2,
+        "shards": ["abcde"],
+        "served": 70,
+        "forwarded_in": 11,
+        "forwarded_out": 12,
+        "refused": {"unknown": 3, "forged": 1},
+        "lease_age_seconds": 0.25,
+    }
+    assert [node["state"] for node in said["nodes"]] == ["ready", "ready", "dead"]
+
+
+@pytest.mark.usefixtures("clock")
+def test_the_table_fits_80_columns_and_says_who_is_dead_and_what_was_refused() -> None:
+    said = mooring("status")
+    assert said.code == 0
+    assert max(map(len, said.out.splitlines())) <= 80
+    first = said.out.splitlines()[2].split()
+    assert first == ["node-1", "4242", "http://127.0.0.1:9001", "ready", "2", "70", "11", "12"]
+    assert "dead 1 min" in said.out
+    assert "refused by node-1: 1 forged, 3 unknown" in said.out
+
+
+def test_nodes_that_ended_long_ago_are_shown_on_request(clock: Clock) -> None:
+    clock.seconds += 600
+    assert "node-3" not in mooring("status").out
+    assert "node-3" in mooring("status", "--all").out
+    assert len(mooring("status", "--json").json["nodes"]) == 3
+
+
+def test_an_empty_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(MemoryStore(), monkeypatch)
+    assert mooring("status").out == "no nodes\n"
+    assert mooring("status", "--json").json == {"ingress": None, "nodes": []}
+
+
+def test_a_local_cluster_is_found_by_its_run_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(filled_store(Clock()), monkeypatch)
+    monkeypatch.delenv("MOORING_REDIS_URL")
+    _write_run_file(tmp_path / ".mooring")
+    assert mooring("status", "--json").json["ingress"] == "http://127.0.0.1:8080/mcp"
+    assert "ingress: http://127.0.0.1:8080/mcp" in mooring("status").out
+    _write_run_file(tmp_path / "elsewhere")
+    assert mooring("status", "--run-dir", "elsewhere").code == 0
+
+
+def test_no_cluster_at_all() -> None:
+    said = mooring("status")
+    assert said.code == 1
+    assert said.error_line == (
+        "mooring: no cluster runs from .mooring: start one with `mooring up`, or say which: --redis-url or --run-dir"
+    )
+
+
+def test_a_run_directory_without_a_cluster() -> None:
+    said = mooring("status", "--run-dir", "nowhere")
+    assert said.code == 1
+    assert "no cluster runs from nowhere" in said.error_line
+
+
+def test_a_local_cluster_that_is_over(tmp_path: Path) -> None:
+    _write_run_file(tmp_path / ".mooring", pid=2**22 - 1, redis_url="unix:///nowhere/redis.sock")
+    said = mooring("status")
+    assert said.code == 1
+    assert said.error_line == "mooring: the cluster of .mooring is not running any more"
+
+
+def test_a_redis_that_does_not_answer() -> None:
+    said = mooring("status", "--redis-url", "redis://:pw@127.0.0.1:1/0")
+    assert said.code == 3
+    assert "redis://:***@127.0.0.1:1/0" in said.error_line
+
+
+def test_a_wrong_flag_is_answered_as_a_wrong_setting() -> None:
+    said = mooring("status", "--redis-url", "localhost:6379")
+    assert said.code == 2
+    assert said.error_line.startswith("mooring: setting redis_url: 'localhost:6379' is wrong: a URL such as redis://")
+
+
+def _write_run_file(folder: Path, *, pid: int = NODE_1.pid, redis_url: str = "redis://127.0.0.1:1/0") -> None:
+    folder.mkdir()
+    said = {"ingress": "http://127.0.0.1:8080/mcp", "redis_url": redis_url, "key_prefix": "mcp", "pid": pid}
+    (folder / "cluster.json").write_text(json.dumps(said))

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mooring.cli.text import LONGEST, ago, masked, plain
+
+
+@given(st.text())
+def test_foreign_text_is_printable_and_short(text: str) -> None:
+    shown = plain(text)
+    assert shown.isprintable()
+    assert len(shown) <= LONGEST
+
+
+def test_what_prints_stays() -> None:
+    assert plain("Naïve クライアント [bold] 1.0") == "Naïve クライアント [bold] 1.0"
+    assert plain("a\x1b[31m\u202eb\nc") == "ab c"
+    assert plain("x" * 100, 10) == "xxxxxxxxx…"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("redis://:pass@host:6379/0", "redis://:***@host:6379/0"),
+        ("redis://user:p@ss/w@host/0", "redis://user:***@host/0"),
+        ("cannot reach 'rediss://u:secret@h' now", "cannot reach 'rediss://u:***@h' now"),
+        ("redis://host/0?password=secret&db=1", "redis://host/0?password=***&db=1"),
+        ("unix://u:pw@/run/redis.sock", "unix://u:***@/run/redis.sock"),
+        ("redis://host:6379/0", "redis://host:6379/0"),
+        ("http://[::1]:8000/mcp", "http://[::1]:8000/mcp"),
+        ("no URL: at a@b", "no URL: at a@b"),
+    ],
+)
+def test_passwords_in_urls_are_hidden(text: str, shown: str) -> None:
+    assert masked(text) == shown
+
+
+@given(st.text(alphabet=st.characters(blacklist_categories=["Z", "C"], blacklist_characters="'\""), min_size=4))
+def test_no_password_gets_through(password: str) -> None:
+    host = "the-host-of-redis"
+    assert masked(f"redis://:{password}@{host}:6379/0").count(host) == 1
+    assert f":{password}@" not in masked(f"redis://:{password}@{host}:6379/0") or password == "***"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-1.0, "0 s"),
+        (0.9, "0 s"),
+        (59.9, "59 s"),
+        (60.0, "1 min"),
+        (3_599.0, "59 min"),
+        (7_200.0, "2 h"),
+        (1e6, "11 d"),
+    ],
+)
+def test_time_spans(seconds: float, text: str) -> None:
+    assert ago(seconds) == text
