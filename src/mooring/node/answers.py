@@ -62,6 +62,11 @@ _EXPLAINED: Final[dict[Reason, tuple[int, str]]] = {
 _EXPLAINED[Reason.PRINCIPAL] = _EXPLAINED[Reason.UNKNOWN]
 
 
+def status_of(reason: Reason) -> int:
+    """The HTTP status of a refusal."""
+    return _EXPLAINED[reason][0]
+
+
 async def refuse(send: Send, reason: Reason, *, method: str = "POST", request_id: Any = None) -> None:
     """Answer with the refusal that `reason` stands for.
 

@@ -1,0 +1,34 @@
+"""What the documentation lists is what there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from mooring.core.model import SessionRecord
+from mooring.core.routing import Reason
+from mooring.node.answers import status_of
+from mooring.store.codec import encode_session
+from mooring.store.keys import Keys
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+
+def test_every_refusal_is_explained_with_its_status() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\d{3}) \|", (DOCS / "operations.md").read_text(), re.MULTILINE)
+    assert {reason: int(status) for reason, status in rows} == {str(reason): status_of(reason) for reason in Reason}
+
+
+def test_every_key_and_field_in_redis_is_named() -> None:
+    text = (DOCS / "operations.md").read_text()
+    keys = Keys("mcp")
+    for key in (keys.nodes, keys.shards, keys.session("<id>")):
+        assert f"`{key}`" in text
+    for field in encode_session(SessionRecord("id", "node", 0.0, 0.0)):
+        assert f"`{field}`" in text
+
+
+def test_links_lead_somewhere() -> None:
+    for page in [*DOCS.glob("*.md"), DOCS.parent / "README.md"]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
