@@ -61,7 +61,7 @@ def test_there_is_no_empty_configuration() -> None:
 def test_a_node_without_shards_has_no_router_and_takes_new_sessions() -> None:
     http = dynamic(Topology((backend(),)))
     assert set(http["routers"]) == {"mcp", "default"}
-    assert set(http["services"]) == {"pool", "ready", "all", "ready-node-1", "node-node-1"}
+    assert set(http["services"]) == {"pool", "ready", "all", "ready-node-1", "any-node-1"}
 
 
 def test_a_draining_node_keeps_its_sessions_and_gets_no_new_ones() -> None:

@@ -17,6 +17,7 @@ from mooring.cluster.commands import REDIS, TRAEFIK
 from mooring.cluster.leash import Leash
 from mooring.cluster.output import Output
 from mooring.cluster.supervisor import Supervisor
+from mooring.cluster.tasks import end
 
 _REFUSING_SECONDS: Final = 1.0
 """Traefik stops listening within milliseconds; nothing else waits longer than this for it."""
@@ -66,14 +67,12 @@ class Children:
         result = asyncio.ensure_future(waiting)
         try:
             await asyncio.wait([result, *ends], return_when=asyncio.FIRST_COMPLETED)
-            for end in ends:
-                if end.done():
-                    end.result()
+            for ended in ends:
+                if ended.done():
+                    ended.result()
             return await result
         finally:
-            for task in (result, *ends):
-                task.cancel()
-            await asyncio.gather(result, *ends, return_exceptions=True)
+            await end(result, *ends)
 
     def last_words(self) -> str:
         """The last line of each child that said anything."""
@@ -91,9 +90,7 @@ class Children:
         Args:
             ingress_refuses: returns when Traefik has stopped listening.
         """
-        for task in self._keeping:
-            task.cancel()
-        await asyncio.gather(*self._keeping, return_exceptions=True)
+        await end(*self._keeping)
         nodes = [one for one in self._supervisors if one.command.name not in (REDIS, TRAEFIK)]
         await self._ask_ingress(ingress_refuses)
         await asyncio.gather(*(node.stop() for node in nodes))
@@ -105,8 +102,7 @@ class Children:
         for traefik in self._named(TRAEFIK):
             traefik.ask_to_stop()
             await asyncio.wait([waiting], timeout=_REFUSING_SECONDS)
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
+        await end(waiting)
 
     def _named(self, name: str) -> list[Supervisor]:
         return [one for one in self._supervisors if one.command.name == name]

@@ -30,6 +30,7 @@ from mooring.cluster.runfile import NAME as RUN_FILE
 from mooring.cluster.runfile import RunFile
 from mooring.cluster.signals import Stop
 from mooring.cluster.supervisor import ChildError
+from mooring.cluster.tasks import end
 from mooring.cluster.topology import topology_of
 from mooring.core.model import NodeInfo
 from mooring.core.ownership import ClusterView
@@ -71,16 +72,17 @@ async def up(options: UpOptions, console: Console) -> int:
             "advertise_url", settings.advertise_url, "not for `mooring up`, whose nodes each have theirs"
         )
     output = Output(console, [REDIS, *_node_names(options), TRAEFIK], at_once=options.debug)
-    with RunDir(options.run_dir) as run_dir:
+    with Stop() as stop, RunDir(options.run_dir) as run_dir:
+        output.lost = stop.ask
         check_free(options.host, options.port)
         async with Leash() as leash:
             children = Children(leash, output)
+            stop.again = children.kill
             cluster = LocalCluster(options, settings, run_dir, children, output)
-            with Stop(again=children.kill) as stop:
-                try:
-                    await cluster.run(stop)
-                finally:
-                    await cluster.stop()
+            try:
+                await cluster.run(stop)
+            finally:
+                await cluster.stop()
     return 0
 
 
@@ -201,9 +203,7 @@ async def _first(stopping: asyncio.Task[None], *others: asyncio.Task[None]) -> b
     """Wait until one of them is done, and end `others`. Answers whether it was one of these; raises what it raised."""
     await asyncio.wait([stopping, *others], return_when=asyncio.FIRST_COMPLETED)
     done = [task for task in others if task.done()]
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+    await end(*others)
     for task in done:
         task.result()
     return bool(done)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from rich.box import SIMPLE_HEAD
@@ -21,10 +21,15 @@ class Output:
     """Prints to `console`. Children's lines are held back until `release`, unless `at_once`.
 
     Until all is up they would bury the one line that says why something did not come up.
+
+    Attributes:
+        lost: called when nobody reads any more (`mooring up | head`).
     """
 
     def __init__(self, console: Console, names: Sequence[str], *, at_once: bool = False) -> None:
+        self.lost: Callable[[], None] = lambda: None
         self._console = console
+        self._is_lost = False
         self._width = max(map(len, names))
         self._colours = {name: _COLOURS[number % len(_COLOURS)] for number, name in enumerate(names)}
         self._held: deque[tuple[str, Text]] | None = None if at_once else deque(maxlen=_HELD_LINES)
@@ -56,7 +61,7 @@ class Output:
         for info, held in zip(infos, shards, strict=True):
             cells = (info.name, info.id, str(info.pid), info.url, " ".join(held))
             table.add_row(*(Text(cell, style=self._colours.get(info.name, "")) for cell in cells))
-        self._console.print(table)
+        self._print(table)
 
     def _log(self, name: str, text: Text) -> None:
         colour = self._colours.get(name, "")
@@ -66,5 +71,11 @@ class Output:
         else:
             self._held.append((name, line))
 
-    def _print(self, line: Text) -> None:
-        self._console.print(line, soft_wrap=True, highlight=False)
+    def _print(self, what: Text | Table) -> None:
+        if self._is_lost:
+            return
+        try:
+            self._console.print(what, soft_wrap=isinstance(what, Text), highlight=False)
+        except (BrokenPipeError, SystemExit):  # rich makes the latter of the former
+            self._is_lost = True
+            self.lost()

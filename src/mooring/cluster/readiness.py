@@ -46,12 +46,13 @@ async def nodes_are_ready(store: Store, pids: Mapping[str, int | None]) -> tuple
 async def ingress_answers(ready_url: str, admin_url: str) -> None:
     """Wait until Traefik has its routes and passes requests on.
 
-    Asked for a node's readiness rather than the MCP endpoint, whose requests are counted: both routes come with the same
-    file, which Traefik applies as a whole.
+    Asked for a node's readiness rather than the MCP endpoint, whose requests are counted: both routes come with the
+    same file, which Traefik applies as a whole.
     """
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_PROBE_SECONDS)) as session:
-        while not (await _is_ok(session, f"{admin_url}{_ROUTER}") and await _is_ok(session, ready_url)):
-            await asyncio.sleep(POLL_SECONDS)
+        for url in (f"{admin_url}{_ROUTER}", ready_url):
+            while not await _is_ok(session, url):  # noqa: ASYNC110 - what we wait for is another process
+                await asyncio.sleep(POLL_SECONDS)
 
 
 async def _is_ok(session: aiohttp.ClientSession, url: str) -> bool:

@@ -134,8 +134,8 @@ def _retry() -> Configuration:
     """Tries again only where no byte of a request went out: its status list names one that never occurs.
 
     That list is there for what comes with it: bodies are held in memory, without which up to 0.8% of the streams that
-    begin at once are cut short. The attempts last longer (1.4 to 4.2 s) than the health check takes to find a dead node
-    (1 s), so that a request which is bound to that node is held until it may go elsewhere.
+    begin at once are cut short. The attempts last 1.4 to 4.2 s: a dead node is passed over after three of them, and
+    where no node is there at all, one that comes up within that time still answers.
     """
     return {
         "attempts": _ATTEMPTS,
@@ -153,11 +153,13 @@ def _services(topology: Topology, holders: list[Backend], secure_cookie: bool) -
     services["pool"] = _failover("ready", "all")
     services["ready"] = _weighted("ready", topology.ready)
     services["ready"]["weighted"]["sticky"] = {"cookie": _cookie(topology.mcp_path, secure_cookie)}
-    services["all"] = _weighted("node", topology.backends)
+    services["all"] = _weighted("any", topology.backends)
+    for holder in holders:
+        services[f"node-{holder.name}"] = _watched(_load_balancer(holder.url, topology.health_path))
     for backend in topology.ready:
-        services[f"ready-{backend.name}"] = _load_balancer(backend.url, topology.ready_path)
+        services[f"ready-{backend.name}"] = _watched(_load_balancer(backend.url, topology.ready_path))
     for backend in topology.backends:
-        services[f"node-{backend.name}"] = _load_balancer(backend.url, topology.health_path)
+        services[f"any-{backend.name}"] = _load_balancer(backend.url, topology.health_path)
     return services
 
 
@@ -176,11 +178,7 @@ def _cookie(path: str, secure: bool) -> Configuration:
 
 
 def _load_balancer(url: str, check_path: str) -> Configuration:
-    """One node, with an active health check alone.
-
-    Traefik's passive check counts answers of 500 and above as failures: three requests that some tool or page fails
-    on, and the node is out for everyone until the next active check.
-    """
+    """One node, with an active health check: a dead one is out within a second."""
     return {
         "loadBalancer": {
             "serversTransport": _TRANSPORT,
@@ -188,6 +186,17 @@ def _load_balancer(url: str, check_path: str) -> Configuration:
             "healthCheck": {"path": check_path, "interval": "1s", "unhealthyInterval": "1s", "timeout": "500ms"},
         }
     }
+
+
+def _watched(service: Configuration) -> Configuration:
+    """The same, out after three failed attempts too, so that the fourth attempt of one request goes elsewhere.
+
+    Each reload takes every node for alive until the next active check, and a node that dies is soon followed by one; so
+    without this, requests bound to it fail for seconds. Traefik counts answers of 500 and above as failures as well:
+    a node that is out for these still gets its sessions' requests, from its peers, and other traffic is not watched.
+    """
+    service["loadBalancer"]["passiveHealthCheck"] = {"failureWindow": "10s", "maxFailedAttempts": 3}
+    return service
 
 
 def _servers_transport() -> Configuration:

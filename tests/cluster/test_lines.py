@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mooring.cluster.lines import LONGEST_LINE, Lines, clean
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain", "plain"),
+        ("naïve ✓", "naïve ✓"),
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b[2J\x1b[1;1Hcleared", "cleared"),
+        ("\x1b]0;title\x07rest", "rest"),
+        ("\x1b]8;;http://evil\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("\x1bcreset", "reset"),
+        ("bell\x07 back\b\b null\x00", "bell back null"),
+        ("a\tb", "a b"),
+        ("over\rwritten", "over written"),
+        ("\u202eright to left", "right to left"),
+        ("c1 \x9b31m", "c1 31m"),
+        ("trailing  ", "trailing"),
+    ],
+)
+def test_nothing_that_moves_a_terminal_is_left(text: str, expected: str) -> None:
+    assert clean(text) == expected
+
+
+def test_lines_are_cut_wherever_the_bytes_were() -> None:
+    text = "one\r\ntwo: ✓\n\nthree"
+    data = text.encode()
+    for size in range(1, len(data) + 1):
+        lines = Lines()
+        cut = [line for start in range(0, len(data), size) for line in lines.feed(data[start : start + size])]
+        assert cut + lines.feed(b"", final=True) == ["one", "two: ✓", "three"]
+
+
+def test_a_line_without_an_end_is_shown_in_pieces() -> None:
+    lines = Lines()
+    shown = [line for _ in range(10) for line in lines.feed(b"x" * 1000)]
+    assert [len(line) for line in shown] == [LONGEST_LINE, LONGEST_LINE]
+    assert [len(line) for line in lines.feed(b"", final=True)] == [2000]
+
+
+def test_a_very_long_line_is_shown_in_pieces() -> None:
+    assert [len(line) for line in Lines().feed(b"x" * (LONGEST_LINE + 1) + b"\n")] == [LONGEST_LINE, 1]
+
+
+@given(st.lists(st.binary(max_size=50), max_size=20))
+def test_any_bytes_become_printable_lines(pieces: list[bytes]) -> None:
+    lines = Lines()
+    shown = [line for piece in pieces for line in lines.feed(piece)] + lines.feed(b"", final=True)
+    assert all(line and line.isprintable() for line in shown)
