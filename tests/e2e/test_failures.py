@@ -137,8 +137,10 @@ async def test_a_killed_nodes_sessions_are_lost_and_all_others_go_on(cluster: Cl
     async def dead() -> bool:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
-    # A request in flight on a node that is killed gets Traefik's 502; these come after it.
     await until(dead, what="the node to be dead")
+    # One request may still meet the connection that Traefik has not seen to be closed yet: it gets a 502, as one in
+    # flight does. It is told apart by an id that no node has minted.
+    assert (await raw.call(cluster.base, f"{victim['shards'][0]}.x")).status in (404, 502)
     for session in lost:
         reply = await raw.call(cluster.base, session)
         assert (reply.status, reply.reason) == (404, "owner_lost")
