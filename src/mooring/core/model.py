@@ -23,6 +23,8 @@ from mooring.errors import IllegalMove
 
 
 class NodeState(enum.StrEnum):
+    """Where a node is in its life; see the table above."""
+
     STARTING = "starting"
     READY = "ready"
     DEGRADED = "degraded"

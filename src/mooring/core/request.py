@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 from typing import Final
 
 MODERN_SINCE: Final = b"2026-07-28"
@@ -30,7 +31,9 @@ class RequestFacts:
     Attributes:
         session_id: the text in `Mcp-Session-Id`, unchecked; None where there is none.
         doubled: `Mcp-Session-Id` appears more than once, so that nobody can say which one is meant.
-        modern: the request is of revision 2026-07-28 or later, where there are no sessions.
+        modern: the request is of revision 2026-07-28 or later, where there are no sessions. Where the version is
+            said more than once all have to be: an app may go by the first or by the last one, and what it may take
+            for a session's request is checked as one.
         peer: what another node says to prove that it passes this request on; unchecked.
     """
 
@@ -45,7 +48,7 @@ class RequestFacts:
 def read_facts(method: str, headers: Headers) -> RequestFacts:
     """The facts of a request. Header names are lower-case, as ASGI gives them."""
     session_id: bytes | None = None
-    version = b""
+    versions: list[bytes] = []
     peer: str | None = None
     doubled = False
     for name, value in headers:
@@ -53,14 +56,14 @@ def read_facts(method: str, headers: Headers) -> RequestFacts:
             doubled = session_id is not None
             session_id = value
         elif name == VERSION_HEADER:
-            version = value
+            versions.append(value)
         elif name == PEER_HEADER:
             peer = value.decode("latin-1")
     return RequestFacts(
         method=method,
         session_id=None if session_id is None else session_id.decode("latin-1"),
         doubled=doubled,
-        modern=is_modern(version),
+        modern=bool(versions) and all(is_modern(version) for version in versions),
         peer=peer,
     )
 
@@ -70,4 +73,10 @@ def is_modern(version: bytes) -> bool:
 
     Revisions are dates, so they compare as text. Anything that is no date is left to the app to refuse.
     """
-    return version >= MODERN_SINCE and _REVISION.fullmatch(version) is not None
+    if version < MODERN_SINCE or _REVISION.fullmatch(version) is None:
+        return False
+    try:
+        date.fromisoformat(version.decode())
+    except ValueError:
+        return False
+    return True

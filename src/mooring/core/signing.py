@@ -81,7 +81,7 @@ def verify_request(
     claim = PeerClaim(
         match["sender"], match["recipient"], int(match["time_ms"]), match["nonce"], principal, match["body"]
     )
-    if not hmac.compare_digest(match["mac"], _request_mac(key, claim, method, target, session_id)):
+    if not hmac.compare_digest(text, sign_request(key, claim, method, target, session_id)):
         raise SignatureError("bad signature")
     if claim.recipient != recipient:
         raise SignatureError(f"meant for node {claim.recipient}")
@@ -122,8 +122,9 @@ def verify_reply(key: bytes, text: str, nonce: str, node_id: str, status: int) -
     Raises:
         SignatureError: it did not.
     """
+    said = text.encode(errors="surrogatepass")  # foreign bytes reach us as surrogates
     for verdict in (ACCEPTED, REFUSED):
-        if hmac.compare_digest(text.encode(), sign_reply(key, nonce, node_id, verdict, status).encode()):
+        if hmac.compare_digest(said, sign_reply(key, nonce, node_id, verdict, status).encode()):
             return verdict
     raise SignatureError(f"the answer is not from node {node_id}")
 

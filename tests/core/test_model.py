@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from mooring.core import model
+from mooring.core.model import NODE_MOVES, TAKES_NEW_SESSIONS, NodeState, move
+from mooring.errors import IllegalMove
+
+EVERY_PAIR = [(current, following) for current in NodeState for following in NodeState]
+LEGAL = [(current, following) for current, following in EVERY_PAIR if following in NODE_MOVES[current]]
+ILLEGAL = [pair for pair in EVERY_PAIR if pair not in LEGAL]
+
+
+def documented_moves() -> dict[str, set[str]]:
+    """The table in the module's docstring."""
+    rows = re.findall(r"^    (\w+) {2,}\S.*? {2,}(\S.*)$", model.__doc__ or "", re.MULTILINE)
+    return {state: set(re.findall(r"\w+", following)) for state, following in rows if state != "state"}
+
+
+def test_the_documented_table_is_the_table() -> None:
+    assert documented_moves() == {str(state): set(map(str, moves)) for state, moves in NODE_MOVES.items()}
+
+
+def test_every_state_is_in_the_table() -> None:
+    assert set(NODE_MOVES) == set(NodeState)
+
+
+@pytest.mark.parametrize(("current", "following"), LEGAL)
+def test_a_legal_move_leads_there(current: NodeState, following: NodeState) -> None:
+    assert move(current, following) is following
+
+
+@pytest.mark.parametrize(("current", "following"), ILLEGAL)
+def test_any_other_move_raises_and_names_both_states(current: NodeState, following: NodeState) -> None:
+    with pytest.raises(IllegalMove, match=f"{current} cannot become {following}"):
+        move(current, following)
+
+
+def test_gone_is_final_and_can_be_reached_from_everywhere() -> None:
+    assert NODE_MOVES[NodeState.GONE] == frozenset()
+    assert all(NodeState.GONE in moves for state, moves in NODE_MOVES.items() if state is not NodeState.GONE)
+
+
+def test_draining_is_never_undone() -> None:
+    assert NODE_MOVES[NodeState.DRAINING] == {NodeState.GONE}
+
+
+def test_only_a_node_that_is_up_and_stays_takes_new_sessions() -> None:
+    assert {NodeState.READY, NodeState.DEGRADED} == TAKES_NEW_SESSIONS

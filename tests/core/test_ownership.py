@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from mooring.core.model import Lease, NodeInfo, NodeState, ShardOwner, Snapshot
+from mooring.core.ownership import ClusterView, NodeView, advance
+from tests.core.views import ME, NODE_IDS, PEERS, SHARDS, a_node, a_view, node_ids, snapshots, views
+
+PROPERTY = settings(deadline=None, max_examples=100)
+PEER = PEERS[0]
+
+
+def a_snapshot(now_ms: int, *nodes: NodeInfo, until_ms: int, owners: Mapping[str, str] | None = None) -> Snapshot:
+    leases = {node.id: Lease(node, until_ms, until_ms - 5_000) for node in nodes}
+    shards = {shard: ShardOwner(owner, 1) for shard, owner in (owners or {}).items()}
+    return Snapshot(now_ms, 1, leases, shards)
+
+
+# Rule 1: time is the store's.
+
+
+@PROPERTY
+@given(views, snapshots)
+def test_outside_the_grace_a_node_is_alive_while_the_store_says_its_lease_is(
+    view: ClusterView, snapshot: Snapshot
+) -> None:
+    after = advance(view, snapshot, in_grace=False)
+    assert set(after.nodes) == set(snapshot.leases)
+    for node_id, lease in snapshot.leases.items():
+        said_goodbye = lease.node.state is NodeState.GONE
+        assert after.nodes[node_id] == NodeView(
+            lease.node, lease.until_ms > snapshot.now_ms and not said_goodbye, lease.until_ms
+        )
+
+
+@PROPERTY
+@given(views, snapshots, st.booleans(), st.integers(-(10**12), 10**12))
+def test_what_the_clock_of_the_store_shows_does_not_matter(
+    view: ClusterView, snapshot: Snapshot, in_grace: bool, ahead_ms: int
+) -> None:
+    """The same story told by a clock that is far ahead or behind ends the same."""
+    later_view = replace(
+        view,
+        nodes={node_id: replace(node, until_ms=node.until_ms + ahead_ms) for node_id, node in view.nodes.items()},
+        suspects={node_id: until_ms + ahead_ms for node_id, until_ms in view.suspects.items()},
+    )
+    later_snapshot = replace(
+        snapshot,
+        now_ms=snapshot.now_ms + ahead_ms,
+        leases={
+            node_id: Lease(lease.node, lease.until_ms + ahead_ms, lease.renewed_ms + ahead_ms)
+            for node_id, lease in snapshot.leases.items()
+        },
+    )
+    one = advance(view, snapshot, in_grace=in_grace)
+    other = advance(later_view, later_snapshot, in_grace=in_grace)
+    assert [node_id for node_id in NODE_IDS if one.is_alive(node_id)] == [
+        node_id for node_id in NODE_IDS if other.is_alive(node_id)
+    ]
+    assert one.shards == other.shards
+
+
+@PROPERTY
+@given(views, snapshots)
+def test_outside_the_grace_the_store_says_who_owns_what(view: ClusterView, snapshot: Snapshot) -> None:
+    after = advance(view, snapshot, in_grace=False)
+    assert after.shards == (view.shards if snapshot.shards is None else snapshot.shards)
+
+
+@PROPERTY
+@given(views, snapshots, st.booleans())
+def test_the_version_is_the_snapshots(view: ClusterView, snapshot: Snapshot, in_grace: bool) -> None:
+    assert advance(view, snapshot, in_grace=in_grace).version == snapshot.version
+
+
+# Rule 2: absence is not evidence.
+
+
+@PROPERTY
+@given(views, snapshots)
+def test_in_the_grace_a_node_dies_of_nothing_but_its_goodbye(view: ClusterView, snapshot: Snapshot) -> None:
+    after = advance(view, snapshot, in_grace=True)
+    for node_id, node in view.nodes.items():
+        lease = snapshot.leases.get(node_id)
+        said_goodbye = lease is not None and lease.node.state is NodeState.GONE
+        if node.alive:
+            assert after.nodes[node_id].alive is not said_goodbye
+
+
+@PROPERTY
+@given(views, snapshots)
+def test_in_the_grace_those_are_known_who_were_alive_or_are_on_record(view: ClusterView, snapshot: Snapshot) -> None:
+    after = advance(view, snapshot, in_grace=True)
+    assert set(after.nodes) == {node_id for node_id, node in view.nodes.items() if node.alive} | set(snapshot.leases)
+
+
+@PROPERTY
+@given(views, snapshots)
+def test_the_grace_wakes_nobody(view: ClusterView, snapshot: Snapshot) -> None:
+    """Who was not alive before is alive after only by a lease."""
+    after = advance(view, snapshot, in_grace=True)
+    for node_id, node in after.nodes.items():
+        before = view.nodes.get(node_id)
+        if node.alive and not (before is not None and before.alive):
+            lease = snapshot.leases[node_id]
+            assert lease.until_ms > snapshot.now_ms
+            assert lease.node.state is not NodeState.GONE
+
+
+@PROPERTY
+@given(views, snapshots)
+def test_in_the_grace_what_a_node_said_last_stands(view: ClusterView, snapshot: Snapshot) -> None:
+    after = advance(view, snapshot, in_grace=True)
+    for node_id, node in after.nodes.items():
+        lease = snapshot.leases.get(node_id)
+        assert node.info == (view.nodes[node_id].info if lease is None else lease.node)
+
+
+@PROPERTY
+@given(views, snapshots)
+def test_in_the_grace_a_missing_shard_keeps_its_owner(view: ClusterView, snapshot: Snapshot) -> None:
+    after = advance(view, snapshot, in_grace=True)
+    missing = {shard: owner for shard, owner in view.shards.items() if shard not in (snapshot.shards or {})}
+    assert missing.items() <= after.shards.items()
+
+
+@PROPERTY
+@given(views, snapshots)
+def test_in_the_grace_epochs_never_go_backwards(view: ClusterView, snapshot: Snapshot) -> None:
+    after = advance(view, snapshot, in_grace=True)
+    told = snapshot.shards or {}
+    for shard in SHARDS:
+        candidates = [shards[shard] for shards in (view.shards, told) if shard in shards]
+        if candidates:
+            # At the same epoch the store's word stands.
+            assert after.shards[shard] == max(reversed(candidates), key=lambda owner: owner.epoch)
+        else:
+            assert shard not in after.shards
+
+
+def test_at_the_same_epoch_the_stores_word_stands() -> None:
+    view = a_view(a_node(ME), a_node(PEER), owners={"aaaaa": ME})
+    after = advance(view, a_snapshot(9_000, until_ms=10_000, owners={"aaaaa": PEER}), in_grace=True)
+    assert after.shards == {"aaaaa": ShardOwner(PEER, 1)}
+
+
+@PROPERTY
+@given(views, snapshots, st.booleans())
+def test_a_goodbye_always_wins(view: ClusterView, snapshot: Snapshot, in_grace: bool) -> None:
+    after = advance(view, snapshot, in_grace=in_grace)
+    for node_id, lease in snapshot.leases.items():
+        if lease.node.state is NodeState.GONE:
+            assert not after.is_alive(node_id)
+
+
+@PROPERTY
+@given(views, st.lists(st.tuples(snapshots, st.booleans()), max_size=5))
+def test_a_node_that_nobody_ever_saw_alive_is_never_alive(
+    view: ClusterView, story: list[tuple[Snapshot, bool]]
+) -> None:
+    seen = {node_id for node_id, node in view.nodes.items() if node.alive}
+    for snapshot, in_grace in story:
+        view = advance(view, snapshot, in_grace=in_grace)
+        seen |= {node_id for node_id, lease in snapshot.leases.items() if lease.until_ms > snapshot.now_ms}
+        assert {node.id for node in view.alive()} <= seen
+
+
+def test_a_store_that_comes_back_empty_takes_no_one_from_us() -> None:
+    view = a_view(a_node(ME), a_node(PEER), owners={"aaaaa": ME, "bbbbb": PEER})
+    after = advance(view, a_snapshot(99_000, until_ms=0), in_grace=True)
+    assert [node.id for node in after.alive()] == [ME, PEER]
+    assert after.shards == view.shards
+
+
+def test_a_store_that_comes_back_old_takes_no_one_from_us() -> None:
+    view = a_view(a_node(ME), a_node(PEER), owners={"aaaaa": ME, "bbbbb": PEER})
+    old = a_snapshot(99_000, a_node(PEER), until_ms=3_000, owners={"aaaaa": PEER})
+    after = advance(
+        replace(view, shards={"aaaaa": ShardOwner(ME, 2), "bbbbb": ShardOwner(PEER, 1)}), old, in_grace=True
+    )
+    assert after.is_alive(PEER)
+    assert after.shards == {"aaaaa": ShardOwner(ME, 2), "bbbbb": ShardOwner(PEER, 1)}
+
+
+def test_who_has_not_come_back_when_the_grace_is_over_is_dead() -> None:
+    view = a_view(a_node(ME), a_node(PEER), owners={"aaaaa": ME, "bbbbb": PEER})
+    back = a_snapshot(99_000, a_node(ME), until_ms=104_000, owners={"aaaaa": ME})
+    in_grace = advance(view, back, in_grace=True)
+    assert in_grace.is_alive(PEER)
+    after = advance(in_grace, back, in_grace=False)
+    assert not after.is_alive(PEER)
+    assert after.shards == {"aaaaa": ShardOwner(ME, 1)}
+
+
+# Suspicion.
+
+
+@PROPERTY
+@given(views, node_ids)
+def test_a_suspect_is_dead_now_and_nobody_else_is(view: ClusterView, node_id: str) -> None:
+    after = view.suspect(node_id)
+    assert not after.is_alive(node_id)
+    for other in set(NODE_IDS) - {node_id}:
+        assert after.is_alive(other) == view.is_alive(other)
+    assert after.shards == view.shards
+    assert after.nodes == view.nodes
+
+
+@PROPERTY
+@given(views, node_ids, snapshots, st.booleans())
+def test_a_suspicion_ends_with_a_renewal_after_it_and_with_nothing_else(
+    view: ClusterView, node_id: str, snapshot: Snapshot, in_grace: bool
+) -> None:
+    assume(node_id in view.nodes)
+    after = advance(view.suspect(node_id), snapshot, in_grace=in_grace)
+    node = after.nodes.get(node_id)
+    if node is None:
+        assert not after.is_alive(node_id)
+    elif node.until_ms > view.nodes[node_id].until_ms:
+        assert node_id not in after.suspects
+        assert after.is_alive(node_id) == node.alive
+    else:
+        assert node_id in after.suspects
+        assert not after.is_alive(node_id)
+
+
+@PROPERTY
+@given(views, snapshots, st.booleans())
+def test_suspicion_is_never_invented_and_never_outlives_its_node(
+    view: ClusterView, snapshot: Snapshot, in_grace: bool
+) -> None:
+    after = advance(view, snapshot, in_grace=in_grace)
+    assert after.suspects.items() <= view.suspects.items()
+    assert set(after.suspects) <= set(after.nodes)
+
+
+def test_a_suspect_that_renews_its_lease_is_alive_again() -> None:
+    view = a_view(a_node(ME), a_node(PEER)).suspect(PEER)
+    same = advance(view, a_snapshot(8_000, a_node(ME), a_node(PEER), until_ms=10_000), in_grace=False)
+    assert not same.is_alive(PEER)
+    renewed = advance(same, a_snapshot(8_100, a_node(ME), a_node(PEER), until_ms=10_001), in_grace=False)
+    assert renewed.is_alive(PEER)
+
+
+def test_nobody_is_suspected_who_is_not_known() -> None:
+    view = a_view(a_node(ME))
+    assert view.suspect("stranger-aaaaa") is view
+
+
+# What the view answers.
+
+
+@PROPERTY
+@given(views)
+def test_the_alive_are_those_whose_lease_is_and_whom_nobody_suspects(view: ClusterView) -> None:
+    alive = {node_id for node_id, node in view.nodes.items() if node.alive and node_id not in view.suspects}
+    assert {node.id for node in view.alive()} == alive
+    assert {node_id for node_id in NODE_IDS if view.is_alive(node_id)} == alive
+    named = [(node.name, node.started) for node in view.alive()]
+    assert named == sorted(named)
+
+
+@PROPERTY
+@given(views)
+def test_every_shard_is_its_owners(view: ClusterView) -> None:
+    owned = {shard: node_id for node_id in NODE_IDS for shard in view.shards_of(node_id)}
+    assert owned == {shard: owner.node_id for shard, owner in view.shards.items()}
+    for shard in SHARDS:
+        assert view.owner_of(shard) == view.shards.get(shard)
+
+
+@PROPERTY
+@given(views)
+def test_new_sessions_go_to_nodes_that_are_up_and_have_room(view: ClusterView) -> None:
+    for node in view.nodes.values():
+        up = node.alive and node.info.state in (NodeState.READY, NodeState.DEGRADED)
+        assert node.takes_new_sessions == (up and node.info.sessions < node.info.capacity)
+
+
+@PROPERTY
+@given(views, snapshots, st.booleans())
+def test_a_view_is_never_changed_in_place(view: ClusterView, snapshot: Snapshot, in_grace: bool) -> None:
+    before = ClusterView(view.version, dict(view.nodes), dict(view.shards), dict(view.suspects))
+    advance(view, snapshot, in_grace=in_grace)
+    view.suspect(PEER)
+    assert view == before

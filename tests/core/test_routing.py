@@ -1,0 +1,370 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mooring.core import routing
+from mooring.core.model import TAKES_NEW_SESSIONS, NodeInfo, NodeState
+from mooring.core.ownership import ClusterView
+from mooring.core.request import RequestFacts
+from mooring.core.routing import (
+    CONSULT,
+    OPEN,
+    SERVE,
+    Consult,
+    Decision,
+    Forward,
+    Open,
+    Reason,
+    Refuse,
+    Serve,
+    Situation,
+    decide,
+)
+from tests.core.views import ME, PEERS, SHARDS, a_node, a_view, views
+
+PROPERTY = settings(deadline=None, max_examples=100)
+PEER, FULLER_PEER = PEERS
+OURS, THEIRS, NOBODYS = SHARDS
+
+BOTH = a_view(a_node(ME), a_node(PEER), a_node(FULLER_PEER, sessions=9), owners={OURS: ME, THEIRS: PEER})
+PEER_DEAD = a_view(a_node(ME), a_node(PEER), dead=(PEER,), owners={OURS: ME, THEIRS: PEER})
+ALONE = a_view(a_node(ME))
+
+ANYTHING = RequestFacts("POST")
+LEGACY = RequestFacts("POST", session_id="a session id")
+AT_HOME = Situation(ME, BOTH)
+
+facts = st.builds(
+    RequestFacts,
+    method=st.sampled_from(["GET", "POST", "DELETE", "OPTIONS", ""]),
+    session_id=st.sampled_from([None, "", "any text: verified or not"]),
+    doubled=st.booleans(),
+    modern=st.booleans(),
+    peer=st.sampled_from([None, "", "1;"]),
+    forwarded=st.booleans(),
+)
+situations = st.builds(
+    Situation,
+    node_id=st.just(ME),
+    view=views,
+    takes_new=st.booleans(),
+    session_here=st.booleans(),
+    shard=st.sampled_from([None, *SHARDS]),
+    consulted=st.booleans(),
+    store_away=st.booleans(),
+)
+
+
+# The table in the module's docstring, row by row.
+
+TABLE: dict[tuple[str, str], list[tuple[RequestFacts, Situation]]] = {
+    ("`Mcp-Session-Id` twice", "-"): [
+        (replace(LEGACY, doubled=True), AT_HOME),
+        (replace(LEGACY, doubled=True, modern=True), AT_HOME),
+        (replace(LEGACY, doubled=True), replace(AT_HOME, session_here=True, shard=OURS)),
+    ],
+    ("modern era", "-"): [
+        (replace(ANYTHING, modern=True), AT_HOME),
+        (replace(ANYTHING, modern=True), replace(AT_HOME, takes_new=False)),
+        (replace(LEGACY, modern=True), replace(AT_HOME, shard=THEIRS)),
+        (replace(LEGACY, modern=True), AT_HOME),
+    ],
+    ("no session id", "takes new sessions, or was forwarded"): [
+        (ANYTHING, AT_HOME),
+        (replace(ANYTHING, method="DELETE"), AT_HOME),
+        (replace(ANYTHING, forwarded=True), replace(AT_HOME, takes_new=False)),
+    ],
+    ("no session id", "takes none; a peer does"): [(ANYTHING, replace(AT_HOME, takes_new=False))],
+    ("no session id", "takes none; nor does any peer"): [
+        (ANYTHING, Situation(ME, ALONE, takes_new=False)),
+        (ANYTHING, Situation(ME, PEER_DEAD, takes_new=False)),
+        (ANYTHING, Situation(ME, a_view(a_node(PEER, NodeState.DRAINING)), takes_new=False)),
+        (ANYTHING, Situation(ME, a_view(a_node(PEER, sessions=5, capacity=5)), takes_new=False)),
+        (ANYTHING, Situation(ME, a_view(a_node(PEER)).suspect(PEER), takes_new=False)),
+    ],
+    ("session is here", "-"): [
+        (LEGACY, replace(AT_HOME, session_here=True)),
+        (replace(LEGACY, forwarded=True), replace(AT_HOME, session_here=True, shard=OURS)),
+        (LEGACY, replace(AT_HOME, session_here=True, shard=THEIRS, takes_new=False)),
+    ],
+    ("session id does not verify", "-"): [
+        (LEGACY, AT_HOME),
+        (replace(LEGACY, session_id=""), AT_HOME),
+        (replace(LEGACY, forwarded=True), AT_HOME),
+    ],
+    ("shard is ours, session is not here", ""): [
+        (LEGACY, replace(AT_HOME, shard=OURS)),
+        (replace(LEGACY, forwarded=True), replace(AT_HOME, shard=OURS)),
+    ],
+    ("forwarded already", "shard is not ours"): [
+        (replace(LEGACY, forwarded=True), replace(AT_HOME, shard=THEIRS)),
+        (replace(LEGACY, forwarded=True), Situation(ME, PEER_DEAD, shard=THEIRS)),
+    ],
+    ("shard is another live node's", "-"): [
+        (LEGACY, replace(AT_HOME, shard=THEIRS)),
+        (LEGACY, replace(AT_HOME, shard=THEIRS, takes_new=False)),
+        (LEGACY, Situation(ME, a_view(a_node(PEER, NodeState.DRAINING), owners={THEIRS: PEER}), shard=THEIRS)),
+    ],
+    ("shard's owner is dead", "-"): [
+        (LEGACY, Situation(ME, PEER_DEAD, shard=THEIRS)),
+        (LEGACY, Situation(ME, BOTH.suspect(PEER), shard=THEIRS)),
+        (LEGACY, Situation(ME, a_view(a_node(ME), owners={THEIRS: PEER}), shard=THEIRS)),
+    ],
+    ("shard is not known", "-"): [
+        (LEGACY, replace(AT_HOME, shard=NOBODYS)),
+        (replace(LEGACY, forwarded=True), replace(AT_HOME, shard=NOBODYS)),
+    ],
+}
+
+
+def documented_table() -> dict[tuple[str, str], str]:
+    """Request and view -> decision, as the docstring of `mooring.core.routing` says it."""
+    _, _, body = (routing.__doc__ or "").partition("---\n")
+    rows = [re.split(r" {2,}", line.strip()) for line in body.split("\n\n")[0].splitlines()]
+    table: dict[tuple[str, str], str] = {}
+    last = ("", "")
+    for row in rows:
+        if len(row) == 1:
+            table[last] += f" {row[0]}"
+            continue
+        last = (row[0], row[1] if len(row) == 3 else "")
+        table[last] = row[-1]
+    return table
+
+
+def in_words(decision: Decision) -> str:
+    match decision:
+        case Serve():
+            return "serve"
+        case Open():
+            return "open"
+        case Forward():
+            return "forward"
+        case Consult():
+            return "consult"
+        case Refuse(reason=reason):
+            return f"refuse `{reason}`"
+
+
+def whole_way(request: RequestFacts, here: Situation) -> str:
+    """What is decided, and decided again after the store was asked."""
+    decision = decide(request, here)
+    if isinstance(decision, Consult):
+        return f"consult, {in_words(decide(request, replace(here, consulted=True)))}"
+    return in_words(decision)
+
+
+def test_the_documented_table_has_these_rows() -> None:
+    assert list(documented_table()) == list(TABLE)
+
+
+@pytest.mark.parametrize(("row", "case"), [(row, case) for row, cases in TABLE.items() for case in cases])
+def test_each_row_of_the_documented_table(row: tuple[str, str], case: tuple[RequestFacts, Situation]) -> None:
+    documented = re.sub(r"refuse \d{3}", "refuse", documented_table()[row])
+    assert re.match(rf"{re.escape(whole_way(*case))}(?![\w,])", documented)
+
+
+def test_an_unknown_shard_is_unreachable_while_the_store_is_away() -> None:
+    assert documented_table()["shard is not known", "-"].endswith("where the store is away: `unreachable`")
+    here = replace(AT_HOME, shard=NOBODYS, consulted=True, store_away=True)
+    assert decide(LEGACY, here) == Refuse(Reason.UNREACHABLE)
+
+
+def test_a_session_is_forwarded_to_its_owner_and_a_new_one_to_the_emptiest_peer() -> None:
+    assert decide(LEGACY, replace(AT_HOME, shard=THEIRS)) == Forward(a_node(PEER))
+    assert decide(ANYTHING, replace(AT_HOME, takes_new=False)) == Forward(a_node(PEER))
+    filled_up = a_view(a_node(PEER, sessions=90), a_node(FULLER_PEER, sessions=9, capacity=1_000))
+    assert decide(ANYTHING, Situation(ME, filled_up, takes_new=False)) == Forward(
+        a_node(FULLER_PEER, sessions=9, capacity=1_000)
+    )
+
+
+@pytest.mark.parametrize(
+    ("loads", "chosen"),
+    [
+        ({PEER: (5, 10), FULLER_PEER: (9, 1_000)}, FULLER_PEER),
+        ({PEER: (9, 1_000), FULLER_PEER: (5, 10)}, PEER),
+        ({PEER: (1, 2), FULLER_PEER: (2, 3)}, PEER),
+        ({PEER: (0, 1), FULLER_PEER: (0, 9)}, PEER),
+        ({FULLER_PEER: (1, 2), PEER: (2, 4)}, PEER),
+    ],
+    ids=["share, not count", "the other way round", "close", "empty both", "as full, known in another order"],
+)
+def test_the_emptiest_peer_is_the_one_with_the_least_share_of_its_capacity(
+    loads: dict[str, tuple[int, int]], chosen: str
+) -> None:
+    view = a_view(
+        *(a_node(node_id, sessions=sessions, capacity=capacity) for node_id, (sessions, capacity) in loads.items())
+    )
+    decision = decide(ANYTHING, Situation(ME, view, takes_new=False))
+    assert isinstance(decision, Forward)
+    assert decision.node.id == chosen
+
+
+def test_what_the_store_says_meanwhile_counts() -> None:
+    """A shard that moved to a live node while we asked is forwarded there, not refused."""
+    before = Situation(ME, PEER_DEAD, shard=THEIRS)
+    assert decide(LEGACY, before) == CONSULT
+    moved = a_view(a_node(ME), a_node(PEER), a_node(FULLER_PEER), dead=(PEER,), owners={THEIRS: FULLER_PEER})
+    assert decide(LEGACY, replace(before, view=moved, consulted=True)) == Forward(a_node(FULLER_PEER))
+
+
+# What holds whatever the request, and whatever the view.
+
+
+@PROPERTY
+@given(facts, situations)
+def test_every_request_gets_a_decision(request: RequestFacts, here: Situation) -> None:
+    assert isinstance(decide(request, here), Serve | Open | Consult | Forward | Refuse)
+
+
+@PROPERTY
+@given(facts, situations)
+def test_a_forwarded_request_is_never_forwarded_again(request: RequestFacts, here: Situation) -> None:
+    assert not isinstance(decide(replace(request, forwarded=True), here), Forward)
+
+
+@PROPERTY
+@given(facts, situations)
+def test_the_store_is_asked_once(request: RequestFacts, here: Situation) -> None:
+    assert decide(request, replace(here, consulted=True)) != CONSULT
+
+
+@PROPERTY
+@given(facts, situations)
+def test_the_store_is_asked_only_before_it_is_said_that_something_is_gone(
+    request: RequestFacts, here: Situation
+) -> None:
+    if decide(request, replace(here, consulted=False)) != CONSULT:
+        return
+    decision = decide(request, replace(here, consulted=True))
+    assert isinstance(decision, Refuse)
+    assert decision.reason in {
+        Reason.UNKNOWN,
+        Reason.EXPIRED,
+        Reason.OWNER_LOST,
+        Reason.MISROUTED,
+        Reason.UNREACHABLE,
+    }
+
+
+@PROPERTY
+@given(facts, situations)
+def test_nothing_is_said_to_be_gone_before_the_store_was_asked(request: RequestFacts, here: Situation) -> None:
+    decision = decide(request, replace(here, consulted=False))
+    if isinstance(decision, Refuse):
+        assert decision.reason in {Reason.DUPLICATE_HEADER, Reason.FORGED}
+
+
+@PROPERTY
+@given(facts, situations)
+def test_forwarding_goes_to_a_live_peer_and_with_a_session_to_its_owner(request: RequestFacts, here: Situation) -> None:
+    decision = decide(request, here)
+    if isinstance(decision, Forward):
+        peer = decision.node.id
+        assert peer != ME
+        assert here.view.is_alive(peer)
+        assert decision.node == here.view.nodes[peer].info
+        if request.session_id is not None:
+            assert here.shard is not None
+            assert here.view.shards[here.shard].node_id == peer
+
+
+@PROPERTY
+@given(facts, situations)
+def test_a_legacy_request_with_a_session_is_served_where_the_session_is(request: RequestFacts, here: Situation) -> None:
+    legacy = replace(request, session_id=request.session_id or "", modern=False)
+    assert (decide(legacy, here) == SERVE) == (here.session_here and not legacy.doubled)
+
+
+@PROPERTY
+@given(facts, situations)
+def test_an_id_that_does_not_verify_is_refused_at_once(request: RequestFacts, here: Situation) -> None:
+    forged = replace(request, session_id=request.session_id or "", modern=False, doubled=False)
+    decision = decide(forged, replace(here, shard=None, session_here=False))
+    assert decision == Refuse(Reason.FORGED)
+
+
+@PROPERTY
+@given(facts, situations)
+def test_a_session_is_opened_only_for_a_request_without_one(request: RequestFacts, here: Situation) -> None:
+    if decide(request, here) == OPEN:
+        assert request.session_id is None
+        assert not request.modern
+
+
+@PROPERTY
+@given(facts, situations)
+def test_a_request_without_a_session_is_never_said_to_be_gone(request: RequestFacts, here: Situation) -> None:
+    decision = decide(replace(request, session_id=None, doubled=False), here)
+    assert not isinstance(decision, Refuse | Consult)
+
+
+@PROPERTY
+@given(facts, situations)
+def test_the_modern_era_is_served_where_it_arrives(request: RequestFacts, here: Situation) -> None:
+    assert decide(replace(request, modern=True, doubled=False), here) == SERVE
+
+
+@PROPERTY
+@given(facts, situations)
+def test_a_doubled_session_id_is_always_refused(request: RequestFacts, here: Situation) -> None:
+    assert decide(replace(request, doubled=True), here) == Refuse(Reason.DUPLICATE_HEADER)
+
+
+@PROPERTY
+@given(facts, situations)
+def test_unreachable_is_said_only_while_the_store_is_away(request: RequestFacts, here: Situation) -> None:
+    if decide(request, here) == Refuse(Reason.UNREACHABLE):
+        assert here.store_away
+    assert decide(request, replace(here, store_away=True)) != Refuse(Reason.UNKNOWN)
+
+
+@PROPERTY
+@given(facts, situations)
+def test_misrouted_is_said_to_peers_only(request: RequestFacts, here: Situation) -> None:
+    if decide(replace(request, forwarded=False), here) == Refuse(Reason.MISROUTED):
+        pytest.fail("a client was told that its request was misrouted")
+
+
+def room_at(view: ClusterView) -> list[NodeInfo]:
+    return [
+        node.info
+        for node_id, node in view.nodes.items()
+        if node_id != ME
+        and view.is_alive(node_id)
+        and node.info.state in TAKES_NEW_SESSIONS
+        and node.info.sessions < node.info.capacity
+    ]
+
+
+@PROPERTY
+@given(views)
+def test_a_new_session_goes_to_the_least_loaded_peer_that_takes_any(view: ClusterView) -> None:
+    decision = decide(ANYTHING, Situation(ME, view, takes_new=False))
+    peers = room_at(view)
+    if not peers:
+        assert decision == OPEN
+        return
+    assert isinstance(decision, Forward)
+    assert decision.node in peers
+    assert all(decision.node.sessions * peer.capacity <= peer.sessions * decision.node.capacity for peer in peers)
+
+
+@PROPERTY
+@given(views)
+def test_every_node_places_alike_whatever_order_it_knows_the_others_in(view: ClusterView) -> None:
+    shuffled = dict(reversed(list(view.nodes.items())))
+    here = Situation(ME, view, takes_new=False)
+    assert decide(ANYTHING, here) == decide(ANYTHING, replace(here, view=replace(view, nodes=shuffled)))
+
+
+@PROPERTY
+@given(facts, situations)
+def test_the_same_question_gets_the_same_answer(request: RequestFacts, here: Situation) -> None:
+    assert decide(request, here) == decide(replace(request), replace(here))
