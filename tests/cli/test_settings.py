@@ -83,7 +83,7 @@ def test_a_wrong_setting_is_named_with_what_would_be_right(
     ("text", "line"),
     [
         ("lease_seconds = ", "setting settings_file: 'mooring.toml' is wrong: it cannot be read as TOML: "),
-        ("leese_seconds = 3", "setting leese_seconds: 3 is wrong: there is no such setting"),
+        ("leese_seconds = 3", "setting leese_seconds: '(hidden)' is wrong: there is no such setting"),
         ("shards = 0", "setting shards: 0 is wrong: "),
     ],
 )

@@ -52,6 +52,7 @@ class RememberedBody:
     async def again(self) -> Message:
         """The body from its beginning, for a second reader; then whatever comes."""
         if self._replayed or not (self._pieces or self.is_whole):
+            self._replayed = True
             return await self.receive()
         self._replayed = True
         return {"type": "http.request", "body": bytes(self._pieces), "more_body": not self.is_whole}
@@ -62,7 +63,7 @@ class RememberedBody:
             return {}
         try:
             message = json.loads(self._pieces)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return message if isinstance(message, dict) else {}
 

@@ -75,6 +75,7 @@ class LeaseKeeper:
         self._renewed_ms = 0
         self._known_version = -1
         self._grace_until = -1.0
+        self._asked = now()
         self._prune_at = 0.0
 
     @property
@@ -125,7 +126,7 @@ class LeaseKeeper:
                 self._store_is_away(error)
                 return
             self._take_over(snapshot)
-            await self._give_up_lost_shards()
+            self._give_up_lost_shards()
             try:
                 await self._sessions.flush()
                 await self._prune()
@@ -144,6 +145,9 @@ class LeaseKeeper:
             snapshot = await self._store.snapshot()
         except StoreUnavailable:
             return False
+        lease = snapshot.leases.get(self._describe().id)
+        if self._away or lease is None or lease.renewed_ms < self._renewed_ms:
+            self._begin_grace()
         self._see(snapshot)
         return True
 
@@ -158,13 +162,17 @@ class LeaseKeeper:
 
     async def _renew(self) -> Snapshot:
         """One heartbeat; where the store was away or lost us, everything is written anew."""
+        self._asked = self._now()
         if not self._away:
             snapshot = await self._heartbeat()
             if snapshot is not None:
                 return snapshot
             logger.warning("the store lost this node: writing node, shards and sessions anew")
-        self._grace_until = self._now() + self._settings.lease_seconds
+        self._begin_grace()
         return await self._write_anew()
+
+    def _begin_grace(self) -> None:
+        self._grace_until = self._now() + self._settings.lease_seconds
 
     async def _heartbeat(self) -> Snapshot | None:
         return await self._store.heartbeat(
@@ -174,8 +182,13 @@ class LeaseKeeper:
     async def _write_anew(self) -> Snapshot:
         node = self._describe()
         self._renewed_ms = await self._store.register(node, self._settings.lease_seconds)
-        for shard, epoch in self.membership.shards.items():
-            await self._store.claim(shard, ShardOwner(node.id, epoch), expected_epoch=0)
+        for shard, epoch in list(self.membership.shards.items()):
+            owner = await self._store.claim(shard, ShardOwner(node.id, epoch), expected_epoch=0)
+            if owner.node_id != node.id and owner.epoch < epoch:
+                owner = await self._store.claim(shard, ShardOwner(node.id, epoch), expected_epoch=owner.epoch)
+            if owner.node_id != node.id:
+                del self.membership.shards[shard]
+                self._sessions.fence(shard)
         await self._sessions.save_all()
         self._store_is_back()
         self._known_version = -1
@@ -187,19 +200,19 @@ class LeaseKeeper:
     def _take_over(self, snapshot: Snapshot) -> None:
         self._see(snapshot)
         self._renewed_ms = snapshot.leases[self._describe().id].renewed_ms
-        self.membership.valid_until = self._now() + self._settings.lease_seconds
+        self.membership.valid_until = self._asked + self._settings.lease_seconds
 
     def _see(self, snapshot: Snapshot) -> None:
         self.membership.view = advance(self.membership.view, snapshot, in_grace=self._now() < self._grace_until)
         self._known_version = snapshot.version
 
-    async def _give_up_lost_shards(self) -> None:
+    def _give_up_lost_shards(self) -> None:
         me = self._describe().id
         for shard in list(self.membership.shards):
             owner = self.membership.view.owner_of(shard)
             if owner is not None and owner.node_id != me:
                 del self.membership.shards[shard]
-                await self._sessions.fence(shard)
+                self._sessions.fence(shard)
 
     async def _prune(self) -> None:
         if self._now() < self._prune_at:

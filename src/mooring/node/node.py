@@ -8,9 +8,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Coroutine
 from importlib.metadata import version
-from typing import Any
 
 from mooring.core.ids import ENTROPY_BYTES, SHARD_LENGTH, SessionIds, derive_key, shard_from_entropy
 from mooring.core.model import TAKES_NEW_SESSIONS, NodeInfo, NodeState
@@ -60,7 +58,6 @@ class Node:
         self._started = time.time()
         self._turn = 0
         self._heart: asyncio.Task[None] | None = None
-        self._errands: set[asyncio.Task[Any]] = set()
 
     @property
     def membership(self) -> Membership:
@@ -110,7 +107,7 @@ class Node:
         """Leave the cluster. The sessions' transports end with the app."""
         if self._heart is not None:
             self._heart.cancel()
-            await asyncio.gather(self._heart, *self._errands, return_exceptions=True)
+            await asyncio.gather(self._heart, self.sessions.settle(), return_exceptions=True)
             await self.keeper.leave()
         await self.forwarder.aclose()
         await self.store.aclose()
@@ -122,16 +119,10 @@ class Node:
         shard = shards[self._turn % len(shards)]
         return self.ids.mint(shard, secrets.token_bytes(ENTROPY_BYTES)), shard
 
-    def run_errand(self, errand: Coroutine[Any, Any, Any]) -> None:
-        """Do something that no request waits for; it is finished before the node stops."""
-        task = asyncio.ensure_future(errand)
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
-
     def session_ended(self, session_id: str) -> None:
         """The app ended a session by itself. At the node's own stop the records stay: a peer answers for them."""
         if not self.is_stopping:
-            self.run_errand(self.sessions.close(session_id))
+            self.sessions.close_soon(session_id)
 
     def _check_secrets(self) -> None:
         others = {info.name for info in self.membership.view.alive() if info.secret_id != self._secret_id}

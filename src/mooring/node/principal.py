@@ -30,7 +30,15 @@ def principal_of(scope: Scope) -> str:
         return _join(issuer, getattr(token, "subject", None), getattr(token, "client_id", None))
     if not getattr(user, "is_authenticated", False):
         return NOBODY
-    return _join(None, getattr(user, "display_name", None) or str(user), None)
+    return _join(None, _said(user, "identity") or _said(user, "display_name"), None)
+
+
+def _said(user: Any, name: str) -> Any:
+    """What a user says; Starlette's base class raises for what an app has not implemented."""
+    try:
+        return getattr(user, name, None)
+    except NotImplementedError:
+        return None
 
 
 def _join(issuer: Any, subject: Any, client: Any) -> str:

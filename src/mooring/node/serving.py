@@ -223,7 +223,7 @@ def _answer_in(text: str | bytearray) -> dict[str, Any]:
     """The JSON-RPC answer in `text`; empty where it is none, or not whole."""
     try:
         message = json.loads(text) if text else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return message if isinstance(message, dict) and ("result" in message or "error" in message) else {}
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from mooring.core.ids import brief
 from mooring.core.model import SessionRecord
@@ -97,6 +98,7 @@ class LocalSessions:
         self._unsaved: set[str] = set()
         self._undeleted: set[str] = set()
         self._closing: dict[str, asyncio.Event] = {}
+        self._errands: set[asyncio.Task[None]] = set()
         self._close_handlers: list[CloseHandler] = []
 
     def __len__(self) -> int:
@@ -133,6 +135,14 @@ class LocalSessions:
             gone.set()
         await self._tell(session)
 
+    def close_soon(self, session_id: str) -> None:
+        """Close a session that nobody waits for; `settle` does."""
+        self._run_errand(self.close(session_id))
+
+    async def settle(self) -> None:
+        """Wait for everything that was to be done soon."""
+        await asyncio.gather(*self._errands, return_exceptions=True)
+
     async def forget(self, session_id: str) -> bool:
         """Remove a record, of whichever node, now or when the store is back; answers whether there was one."""
         try:
@@ -141,13 +151,16 @@ class LocalSessions:
             self._undeleted.add(session_id)
             return False
 
-    async def fence(self, shard: str) -> None:
-        """Drop the sessions of a shard that has another owner now. Their records are the new owner's."""
+    def fence(self, shard: str) -> None:
+        """Drop the sessions of a shard that has another owner now. Their records are the new owner's.
+
+        The handlers are told soon: the heartbeat, which calls this, waits for none of them.
+        """
         lost = [session for session in self._sessions.values() if session.shard == shard]
         for session in lost:
             self._drop(session.id)
             session.ends_as = "fenced"
-            await self._tell(session)
+            self._run_errand(self._tell(session))
         if lost:
             logger.warning("shard %s has another owner: dropped its %d sessions", shard, len(lost))
 
@@ -162,7 +175,7 @@ class LocalSessions:
             self._undeleted.discard(session_id)
         unsaved = [self._sessions[session_id] for session_id in self._unsaved if session_id in self._sessions]
         await self._save(unsaved)
-        self._unsaved.clear()
+        self._unsaved.difference_update(session.id for session in unsaved)
         await self._touch()
 
     async def save_all(self) -> None:
@@ -180,7 +193,7 @@ class LocalSessions:
         missing = await self._store.touch_sessions(
             {session.id: session.last_seen for session in due.values()}, self._ttl_seconds
         )
-        await self._save([due[session_id] for session_id in missing])
+        await self._save([due[session_id] for session_id in missing if session_id in self._sessions])
         for session in due.values():
             session.touched = session.last_seen
 
@@ -191,6 +204,11 @@ class LocalSessions:
         inner_ids.forget(session_id)
         self._unsaved.discard(session_id)
         return self._sessions.pop(session_id, None)
+
+    def _run_errand(self, errand: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(errand)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
 
     async def _tell(self, session: LocalSession) -> None:
         closed = ClosedSession(session.id, session.ends_as, session.principal)

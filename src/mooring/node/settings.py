@@ -26,6 +26,8 @@ DEFAULT_SETTINGS_FILE: Final = "mooring.toml"
 
 _REDIS_SCHEMES: Final = frozenset({"redis", "rediss", "unix"})
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+_PASSWORD = re.compile(r"(?<=:)[^/].*(?=@)|(?<=password=)[^&]*", re.DOTALL)
+_NODE_URL = re.compile(r"https?://[^\s/?#@]+/?", re.ASCII | re.IGNORECASE)
 _KEY_PREFIX = re.compile(r"[A-Za-z0-9_.-]+(:[A-Za-z0-9_.-]+)*", re.ASCII)
 
 
@@ -43,14 +45,21 @@ def _redis_url(value: str) -> str:
 
 def _node_url(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path not in {"", "/"} or parts.query:
+    try:
+        port_is_right = parts.port is None or parts.port > 0
+    except ValueError:
+        port_is_right = False
+    if not _NODE_URL.fullmatch(value) or not parts.hostname or not port_is_right:
         raise ValueError("what peers reach this node at, without a path, such as http://10.0.0.7:8000")
     return value.rstrip("/")
 
 
 def _secret(value: SecretStr) -> SecretStr:
-    if len(value.get_secret_value()) < 16:
-        raise ValueError("at least 16 characters, the same on every node; `openssl rand -hex 32` makes a good one")
+    text = value.get_secret_value()
+    if len(text) < 16 or not text.isprintable():
+        raise ValueError(
+            "at least 16 characters, all printable, the same on every node; `openssl rand -hex 32` makes a good one"
+        )
     return value
 
 
@@ -78,7 +87,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True)
 
     redis_url: Annotated[str, AfterValidator(_redis_url)] | None = Field(
-        None, description="Redis or Valkey that all nodes share; without it a single node keeps everything in memory."
+        None,
+        repr=False,
+        description="Redis or Valkey that all nodes share; without it a single node keeps everything in memory.",
     )
     key_prefix: Annotated[str, AfterValidator(_key_prefix)] = Field(
         "mcp", description="Prefix of every key in Redis; clusters that share a Redis need one each."
@@ -121,14 +132,21 @@ class Settings(BaseSettings):
         description="A node that has not renewed its lease for this long is dead; at least two heartbeats.",
     )
     session_ttl_seconds: int = Field(
-        30 * 24 * 3600, ge=60, description="How long the record of a session that nobody uses stays in Redis."
+        30 * 24 * 3600,
+        ge=60,
+        le=10 * 365 * 24 * 3600,
+        description="How long the record of a session that nobody uses stays in Redis.",
     )
     touch_seconds: float = Field(
-        60.0, ge=0, description="A session's record is renewed at most this often, in one batch with the heartbeat."
+        60.0,
+        ge=0,
+        le=24 * 3600,
+        description="A session's record is renewed at most this often, in one batch with the heartbeat.",
     )
     forget_seconds: float = Field(
         24 * 3600.0,
         gt=0,
+        le=365 * 24 * 3600.0,
         description="How long a dead node and its shards are remembered, to answer owner_lost for them.",
     )
     redis_timeout_seconds: float = Field(
@@ -201,11 +219,15 @@ def _explain(error: ValidationError) -> SettingsError:
     name = str(first["loc"][0]) if first["loc"] else said.partition(":")[0]
     if not first["loc"]:
         said = said.partition(": ")[2]
-        value = first["input"].get(name) if isinstance(first["input"], dict) else None
+        value = (
+            first["input"].get(name, Settings.model_fields[name].default) if isinstance(first["input"], dict) else None
+        )
     else:
         value = first["input"]
     if name not in Settings.model_fields:
         said = "there is no such setting; `mooring settings` lists them all"
-    if name == "secret":
+    if name == "redis_url":
+        value = _PASSWORD.sub("***", str(value))
+    elif name == "secret" or name not in Settings.model_fields:
         value = "(hidden)"
     return SettingsError(name, value, said)

@@ -9,32 +9,37 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, fields
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
-from mooring.core.ids import is_shard
-from mooring.core.model import Counters, Lease, NodeInfo, NodeState, SessionRecord, ShardOwner
+from pydantic import TypeAdapter, ValidationError
+
+from mooring.core.ids import brief, is_shard
+from mooring.core.model import Lease, NodeInfo, SessionRecord, ShardOwner
 
 logger = logging.getLogger("mooring.store")
 
-_NODE_FIELDS = frozenset(field.name for field in fields(NodeInfo))
+_NODES: Final = TypeAdapter(NodeInfo)
+_LONGEST_EPOCH: Final = 16
 
 
 def encode_node(node: NodeInfo) -> str:
-    return json.dumps({**asdict(node), "counters": asdict(node.counters)}, separators=(",", ":"))
+    return json.dumps(_NODES.dump_python(node, mode="json"), separators=(",", ":"))
 
 
 def decode_lease(node_id: str, text: str) -> Lease | None:
-    """A lease from `<ends, ms> <renewed, ms> <node, JSON>`, or None where it does not read."""
+    """A lease from `<ends, ms> <renewed, ms> <node, JSON>`, or None where it does not read.
+
+    What a newer version adds to a node is passed over.
+    """
     try:
         until_ms, renewed_ms, node = text.split(" ", 2)
-        said: dict[str, Any] = json.loads(node)
-        counters = Counters(**said.pop("counters"))
-        said = {name: value for name, value in said.items() if name in _NODE_FIELDS}
-        info = NodeInfo(**{**said, "id": node_id, "state": NodeState(said["state"])}, counters=counters)
-        return Lease(info, int(until_ms), int(renewed_ms))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        logger.warning("node entry %r does not read (%s): left out", node_id[:80], error)
+        info = _NODES.validate_json(node, strict=True)
+        if info.sessions < 0 or info.capacity < 1:
+            raise ValueError("a count below what there can be")
+        return Lease(replace(info, id=node_id), int(until_ms), int(renewed_ms))
+    except ValueError as error:
+        logger.warning("node entry %r does not read (%s): left out", node_id[:80], _brief(error))
         return None
 
 
@@ -45,7 +50,7 @@ def encode_owner(owner: ShardOwner) -> str:
 def decode_owner(shard: str, text: str) -> ShardOwner | None:
     """An owner from `<epoch> <node id>`, or None where it does not read."""
     epoch, _, node_id = text.partition(" ")
-    if is_shard(shard) and epoch.isdecimal() and node_id:
+    if is_shard(shard) and epoch.isdecimal() and len(epoch) <= _LONGEST_EPOCH and node_id:
         return ShardOwner(node_id, int(epoch))
     logger.warning("shard entry %r does not read: left out", shard[:80])
     return None
@@ -83,5 +88,13 @@ def decode_session(session_id: str, entry: Mapping[bytes, bytes]) -> SessionReco
             initialize=entry.get(b"initialize", b""),
         )
     except (KeyError, ValueError) as error:
-        logger.warning("session record %s does not read (%s): left out", session_id, error)
+        logger.warning("session record %s does not read (%s): left out", brief(session_id), error)
         return None
+
+
+def _brief(error: ValueError) -> str:
+    """One line, without what was read."""
+    if not isinstance(error, ValidationError):
+        return "not a lease"
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
