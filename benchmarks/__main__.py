@@ -1,0 +1,61 @@
+"""`python -m benchmarks [NAME...] [--quick]`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+
+from benchmarks import forwarding, in_process, memory, middleware_cost, redis_silence, throughput
+from benchmarks.report import make_console, show_result, show_summary
+from benchmarks.result import Figure
+
+_BENCHMARKS = {
+    "redis_silence": redis_silence.run,
+    "throughput": throughput.run,
+    "forwarding": forwarding.run,
+    "memory": memory.run,
+    "in_process": in_process.run,
+    "middleware_cost": middleware_cost.run,
+}
+
+
+def main() -> int:
+    """0 unless a benchmark could not be run: no figure fails a run."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What Mooring costs, as ratios.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(_BENCHMARKS)}; by default all")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds, and more noise")
+    chosen = parser.parse_args()
+    unknown = [name for name in chosen.names if name not in _BENCHMARKS]
+    if unknown:
+        parser.error(f"no benchmark {unknown[0]}; there are {', '.join(_BENCHMARKS)}")
+    _forget_settings()
+    console = make_console()
+    figures: list[Figure] = []
+    failed = False
+    started = time.monotonic()
+    for name in chosen.names or _BENCHMARKS:
+        try:
+            result = _BENCHMARKS[name](quick=chosen.quick)
+        except Exception as error:
+            console.print_exception()
+            console.print(f"{name} could not be run: {error}", markup=False)
+            failed = True
+            continue
+        show_result(console, result)
+        figures += result.figures
+    if figures:
+        show_summary(console, figures)
+    console.print(f"{time.monotonic() - started:.0f} s")
+    return 1 if failed else 0
+
+
+def _forget_settings() -> None:
+    """What is measured is Mooring as it comes: the settings of whoever runs this are another node's."""
+    for name in [name for name in os.environ if name.startswith("MOORING_")]:
+        del os.environ[name]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
