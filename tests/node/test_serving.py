@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
@@ -129,6 +130,39 @@ async def test_delete_closes_the_session_everywhere(
     assert not await node.mooring.has_session(session)
     reply = await raw.call(node.url, session)
     assert (reply.status, reply.reason) == (404, "expired")
+
+
+async def test_a_stream_that_ends_with_its_deleted_session_does_not_change_the_reason(
+    app: ScriptedApp, raw: RawClient
+) -> None:
+    class SlowStore(MemoryStore):
+        async def delete_session(self, session_id: str) -> bool:
+            await stream_ended.wait()
+            return await super().delete_session(session_id)
+
+    closed: list[ClosedSession] = []
+    streaming, delete_came, stream_ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def stream_until_deleted(scope: Scope, body: bytes, send: Send) -> None:
+        if scope["method"] == "DELETE":
+            delete_came.set()
+            await answer(send, 200, b"", "inner-1")
+            return
+        streaming.set()
+        await delete_came.wait()
+        await answer(send, 200, b"", "inner-1")
+
+    app.on_session = stream_until_deleted
+    async with running_node(app, SlowStore()) as node:
+        node.mooring.on_close(closed.append)
+        session = await raw.open(node.url)
+        stream = asyncio.create_task(raw.send("GET", f"{node.url}/mcp", session=session))
+        await streaming.wait()
+        deletion = asyncio.create_task(raw.send("DELETE", f"{node.url}/mcp", session=session))
+        await stream
+        stream_ended.set()
+        assert (await deletion).status == 200
+    assert closed == [ClosedSession(session, "deleted", "")]
 
 
 @pytest.mark.parametrize(("status", "remains"), [(500, False), (404, False), (405, True), (401, True)])

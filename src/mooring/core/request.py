@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from typing import Final
 
 MODERN_SINCE: Final = b"2026-07-28"
@@ -20,6 +21,7 @@ PEER_HEADER: Final = b"mooring-peer"
 REPLY_HEADER: Final = b"mooring-reply"
 INTERNAL_HEADERS: Final = frozenset({PEER_HEADER, REPLY_HEADER})
 
+_READ: Final = frozenset({SESSION_HEADER, VERSION_HEADER, PEER_HEADER})
 _REVISION = re.compile(rb"\d{4}-\d{2}-\d{2}")
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -52,6 +54,8 @@ def read_facts(method: str, headers: Headers) -> RequestFacts:
     peer: str | None = None
     doubled = False
     for name, value in headers:
+        if name not in _READ:
+            continue
         if name == SESSION_HEADER:
             doubled = session_id is not None
             session_id = value
@@ -68,6 +72,7 @@ def read_facts(method: str, headers: Headers) -> RequestFacts:
     )
 
 
+@lru_cache(maxsize=64)
 def is_modern(version: bytes) -> bool:
     """Whether a `MCP-Protocol-Version` names a revision without sessions.
 

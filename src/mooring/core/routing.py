@@ -102,12 +102,18 @@ class Situation:
     store_away: bool = False
 
 
-def decide(facts: RequestFacts, here: Situation) -> Decision:
-    """What to do with the request; see the table above."""
+def decide_at_sight(facts: RequestFacts, session_here: bool) -> Decision | None:
+    """The rows of the table that need no view, which nearly every request meets; None where the rest is needed."""
     if facts.doubled:
         return Refuse(Reason.DUPLICATE_HEADER)
-    if facts.modern or here.session_here:
-        return SERVE
+    return SERVE if facts.modern or session_here else None
+
+
+def decide(facts: RequestFacts, here: Situation) -> Decision:
+    """What to do with the request; see the table above."""
+    at_sight = decide_at_sight(facts, here.session_here)
+    if at_sight is not None:
+        return at_sight
     if facts.session_id is None:
         return _place(facts, here)
     if here.shard is None:

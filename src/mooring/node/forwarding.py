@@ -119,9 +119,8 @@ class Forwarder:
         given: HeaderList = scope["headers"]
         length = header(given, b"content-length")
         is_signed = has_body(given)
-        headers = CIMultiDict(
-            (_text(name), _text(value)) for name, value in given if name not in _NOT_ON_REQUESTS | _named_in(given)
-        )
+        dropped = _NOT_ON_REQUESTS | _named_in(given)
+        headers = CIMultiDict((_text(name), _text(value)) for name, value in given if name not in dropped)
         claim = PeerClaim(
             self._node_id, peer.id, int(self._now() * 1000), nonce, principal, SIGNED_BODY if is_signed else NO_BODY
         )
@@ -164,7 +163,8 @@ class Forwarder:
 
     async def _pass_back(self, answer: aiohttp.ClientResponse, receive: Receive, send: Send) -> None:
         raw = [(name.lower(), value) for name, value in answer.raw_headers]
-        headers = [(name, value) for name, value in raw if name not in _NOT_ON_ANSWERS | _named_in(raw)]
+        dropped = _NOT_ON_ANSWERS | _named_in(raw)
+        headers = [(name, value) for name, value in raw if name not in dropped]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         leaving = asyncio.ensure_future(_until_disconnect(receive))
         pumping = asyncio.ensure_future(_pump(answer, send))

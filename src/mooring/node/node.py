@@ -23,6 +23,7 @@ from mooring.store import Store
 
 logger = logging.getLogger("mooring.lease")
 
+_VERSION = version("mooring")
 _NO_PEERS_URL = "http://localhost"
 
 
@@ -81,7 +82,7 @@ class Node:
             state=self.membership.state,
             sessions=len(self.sessions),
             capacity=self.settings.capacity,
-            version=version("mooring"),
+            version=_VERSION,
             secret_id=self._secret_id,
             started=self._started,
             counters=self.tally.counters(),

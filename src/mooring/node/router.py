@@ -10,7 +10,18 @@ from typing import Any, Final
 from mooring.core.ids import brief
 from mooring.core.model import NodeInfo
 from mooring.core.request import PEER_HEADER, REPLY_HEADER, RequestFacts, read_facts
-from mooring.core.routing import Consult, Decision, Forward, Open, Reason, Refuse, Serve, Situation, decide
+from mooring.core.routing import (
+    Consult,
+    Decision,
+    Forward,
+    Open,
+    Reason,
+    Refuse,
+    Serve,
+    Situation,
+    decide,
+    decide_at_sight,
+)
 from mooring.core.signing import (
     ACCEPTED,
     BODY_MAC_BYTES,
@@ -28,7 +39,6 @@ from mooring.node.bodies import RememberedBody, SignedBody
 from mooring.node.node import Node
 from mooring.node.principal import NOBODY, principal_of
 from mooring.node.serving import OpeningRequest, SessionRequest
-from mooring.node.sessions import LocalSession
 
 logger = logging.getLogger("mooring.routing")
 
@@ -56,7 +66,7 @@ class Router:
         if self._node.keeper.has_lapsed:
             await self._node.keeper.regain()
         session = None if facts.session_id is None else self._node.sessions.find(facts.session_id)
-        decision = await self._decide(facts, session)
+        decision = decide_at_sight(facts, session is not None) or await self._decide(facts)
         match decision:
             case Serve():
                 self._node.tally.served += 1
@@ -74,16 +84,15 @@ class Router:
             case Refuse(reason=reason):
                 await self._refuse(reason, facts, send)
 
-    async def _decide(self, facts: RequestFacts, session: LocalSession | None) -> Decision:
+    async def _decide(self, facts: RequestFacts) -> Decision:
+        """What to do with a request whose session, if it has one, is not here."""
         membership = self._node.membership
         here = Situation(
             node_id=self._node.id,
             view=membership.view,
             takes_new=self._node.takes_new_sessions,
-            session_here=session is not None,
+            shard=None if facts.session_id is None else self._node.ids.shard_of(facts.session_id),
         )
-        if session is None and facts.session_id is not None:
-            here = replace(here, shard=self._node.ids.shard_of(facts.session_id))
         decision = decide(facts, here)
         if isinstance(decision, Consult):
             answered = await self._node.keeper.look()
@@ -108,7 +117,7 @@ class Router:
         if facts.session_id is None and not body.is_lost:
             await OpeningRequest(self._node, scope, body.again, send).serve(self._app)
             return
-        decision = await self._decide(facts, None)
+        decision = await self._decide(facts)
         if isinstance(decision, Refuse):
             await self._refuse(decision.reason, facts, send)
         else:

@@ -67,7 +67,8 @@ class SessionRequest:
                 await self._node.sessions.close(session.id)
             raise
         finally:
-            session.ends_as = "ended"
+            if self._facts.method == "DELETE":
+                session.ends_as = "ended"
 
     async def receive(self) -> Message:
         if not self._checked:
