@@ -31,8 +31,7 @@ _START_SECONDS: Final = 60.0
 class Cluster:
     """A running `mooring up`, and what its operator can do with it."""
 
-    def __init__(self, kind: ServerKind, process: subprocess.Popen[bytes], folder: Path, python: str) -> None:
-        self.kind = kind
+    def __init__(self, process: subprocess.Popen[bytes], folder: Path, python: str) -> None:
         self.process = process
         self.run_dir = folder / "run"
         self.url = ""
@@ -116,7 +115,7 @@ def running_cluster(
             process = subprocess.Popen(
                 [*command, *options, *flags], cwd=ROOT, env=environment(variables or {}), stdout=log, stderr=log
             )
-        cluster = Cluster(kind, process, folder, python)
+        cluster = Cluster(process, folder, python)
         try:
             cluster.wait_until_ready()
             yield cluster

@@ -37,7 +37,6 @@ async def test_each_request_to_a_node_picked_at_random(any_cluster: Cluster, cli
 
 
 @pytest.mark.parametrize("client", MODERN_CLIENTS)
+@pytest.mark.parametrize("any_cluster", ["v2", "fastmcp"], indirect=True)
 async def test_modern_requests_are_served_where_they_land(any_cluster: Cluster, client: str) -> None:
-    if any_cluster.kind == "v1":
-        pytest.skip("SDK v1 knows no revision without sessions")
     assert_clean(await run_client(client, any_cluster.url, "--modern", *SESSIONS))
