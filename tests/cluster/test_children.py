@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 from rich.console import Console
 
+from mooring.cluster import children as children_module
 from mooring.cluster.children import Children
 from mooring.cluster.leash import Leash
 from mooring.cluster.output import Output
@@ -64,9 +65,10 @@ def ends_when(there: Path, *, leaves: Path | None = None) -> str:
 
 
 async def test_traefik_is_asked_first_and_outlives_the_nodes_and_redis_all(
-    children: Children, recorder: Recorder, tmp_path: Path
+    children: Children, recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each stand-in ends only after the one that has to end before it, or it is killed and says nothing."""
+    monkeypatch.setattr(children_module, "_REFUSING_SECONDS", 30)
     refuses, first, second = tmp_path / "refuses", tmp_path / "first", tmp_path / "second"
     await children.start(python(ends_when(tmp_path, leaves=tmp_path / "last"), name="redis"))
     await children.start(python(ends_when(refuses, leaves=first), name="node-1"))

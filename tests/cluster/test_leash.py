@@ -28,9 +28,11 @@ async def main():
     async with Leash() as leash:
         short = await Child.start(python("pass"), leash, print)
         await short.wait()
-        for program in (FOREVER, STUBBORN + FOREVER, with_grandchild(FOREVER)):
-            child = await Child.start(python(program), leash, lambda line: print(line, flush=True))
-            print(child.pid, flush=True)
+        children = [
+            await Child.start(python(program), leash, lambda line: print(line, flush=True))
+            for program in (FOREVER, STUBBORN + FOREVER, with_grandchild(FOREVER))
+        ]
+        print(*(child.pid for child in children), sep="\\n", flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
 asyncio.run(main())

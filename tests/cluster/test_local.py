@@ -18,7 +18,7 @@ import pytest
 from mcp.client import Client
 
 from tests.cluster.processes import running
-from tests.cluster.up import Up, up
+from tests.cluster.up import APP, Up, up
 from tests.waiting import until
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
@@ -164,6 +164,18 @@ async def test_stopped_while_it_comes_up(run_dir: Path) -> None:
         assert await one.end(signal.SIGTERM) == 0
         assert "ready: " not in one.text
         await one.leaves_nothing()
+
+
+async def test_where_nobody_reads_any_more_it_stops(run_dir: Path) -> None:
+    command = f"{sys.executable} -m mooring up {APP} --nodes 1 --port 0 --run-dir {run_dir}"
+    process = await asyncio.create_subprocess_shell(
+        f"{{ {command}; echo exit $? >&2; }} | head -1", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(60):
+        read, said = await process.communicate()
+    assert read.startswith(b"node-1  | ")
+    assert said == b"exit 0\n"
+    assert not await asyncio.to_thread(run_dir.exists)
 
 
 async def test_killed_it_takes_all_along_and_the_next_one_starts(run_dir: Path) -> None:
