@@ -125,6 +125,6 @@ async def _keep(reach: Reach, file: DynamicFile) -> None:
 
 async def _topologies(store: Store, reach: Reach) -> AsyncIterator[Topology]:
     views = watch(store, every_seconds=LOOK_SECONDS, grace_seconds=reach.settings.lease_seconds)
-    async with aclosing(views):  # type: ignore[type-var]
+    async with aclosing(views):
         async for view in views:
             yield topology_of(view, reach.settings)

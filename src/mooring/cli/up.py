@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from mooring.cli.flags import Debug, Target, new_app, with_settings
 from mooring.cli.logs import configure_logging
+from mooring.cli.output import console
 from mooring.cli.reach import DEFAULT_RUN_DIR
 from mooring.node.settings import Settings
 
@@ -51,4 +51,4 @@ def up(
         insecure_cookies=insecure_cookies,
         debug=debug,
     )
-    raise typer.Exit(asyncio.run(run_cluster(options, Console(highlight=False))))
+    raise typer.Exit(asyncio.run(run_cluster(options, console())))

@@ -6,6 +6,7 @@ the store may have lost something in between.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from importlib.resources import files
@@ -137,11 +138,17 @@ class RedisStore:
         return await self._ask(self._scripts[script](keys=keys, args=args))
 
     async def _ask(self, answer: Awaitable[_T]) -> _T:
+        task = asyncio.current_task()
+        asked_to_end = 0 if task is None else task.cancelling()
         try:
-            return await answer
+            answered = await answer
         except (RedisError, OSError, TimeoutError) as error:
             said = str(error) or type(error).__name__
             raise StoreUnavailable(f"Redis at {without_password(self._url)} does not answer: {said}") from error
+        if task is not None and task.cancelling() > asked_to_end:
+            # redis-py's timeout is `asyncio.wait_for`, which in Python 3.11 loses a cancel that comes as it finishes.
+            raise asyncio.CancelledError
+        return answered
 
 
 _SCRIPTS: Final = ("register", "heartbeat", "claim", "snapshot", "prune", "touch")

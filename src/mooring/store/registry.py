@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 
 from mooring.core.model import Counters, NodeInfo, NodeState, SessionRecord
@@ -86,7 +86,7 @@ async def watch(
     grace_seconds: float,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     now: Callable[[], float] = time.monotonic,
-) -> AsyncIterator[ClusterView]:
+) -> AsyncGenerator[ClusterView]:
     """The cluster as it changes: a first view, then one after each look at the store.
 
     While the store is away the last view stands, and for `grace_seconds` after it came back nodes that were alive
