@@ -4,6 +4,8 @@ VENV := .venv
 VENV_V1 := .venv-v1
 BIN := $(VENV)/bin
 NODE_TESTS := tests/clients/node
+# Tests that wait for real processes leave a core idle; files stay whole, since a file shares its cluster.
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-tests up test check format bench lock clean
@@ -38,7 +40,7 @@ up: install ## Three nodes of the example behind Traefik, with Redis, on this ma
 	$(BIN)/mooring up examples/counter.py:server
 
 test: install-tests ## The whole test suite, with real processes
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 check: install ## Format, lint and strict types
 	$(BIN)/ruff format --check .
