@@ -56,7 +56,7 @@ situations = st.builds(
     session_here=st.booleans(),
     shard=st.sampled_from([None, *SHARDS]),
     consulted=st.booleans(),
-    store_away=st.booleans(),
+    store_is_partial=st.booleans(),
 )
 
 
@@ -170,8 +170,8 @@ def test_each_row_of_the_documented_table(row: tuple[str, str], case: tuple[Requ
 
 
 def test_an_unknown_shard_is_unreachable_while_the_store_is_away() -> None:
-    assert documented_table()["shard is not known", "-"].endswith("where the store is away: `unreachable`")
-    here = replace(AT_HOME, shard=NOBODYS, consulted=True, store_away=True)
+    assert documented_table()["shard is not known", "-"].endswith("where the store may lack it: `unreachable`")
+    here = replace(AT_HOME, shard=NOBODYS, consulted=True, store_is_partial=True)
     assert decide(LEGACY, here) == Refuse(Reason.UNREACHABLE)
 
 
@@ -321,8 +321,8 @@ def test_a_doubled_session_id_is_always_refused(request: RequestFacts, here: Sit
 @given(facts, situations)
 def test_unreachable_is_said_only_while_the_store_is_away(request: RequestFacts, here: Situation) -> None:
     if decide(request, here) == Refuse(Reason.UNREACHABLE):
-        assert here.store_away
-    assert decide(request, replace(here, store_away=True)) != Refuse(Reason.UNKNOWN)
+        assert here.store_is_partial
+    assert decide(request, replace(here, store_is_partial=True)) != Refuse(Reason.UNKNOWN)
 
 
 @PROPERTY

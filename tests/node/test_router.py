@@ -289,6 +289,22 @@ async def test_a_new_session_opens_here_when_the_peer_with_room_has_died(raw: Ra
         assert (await raw.call(nodes[0].url, session)).status == 200
 
 
+async def test_a_new_session_opens_here_when_the_peer_with_room_is_silent(
+    raw: RawClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apps = [ScriptedApp(), ScriptedApp()]
+    waiting = list(apps)
+
+    async def silent(*_: Any) -> None:
+        raise PeerSilent("no connection in time")
+
+    async with running_nodes(lambda: waiting.pop(0), 2, capacity=1) as nodes:
+        await raw.open(nodes[0].url)
+        monkeypatch.setattr(nodes[0].mooring._node.forwarder, "forward", silent)
+        await raw.open(nodes[0].url)
+        assert [len(app.sessions) for app in apps] == [2, 0]
+
+
 async def test_ids_that_were_never_minted_are_forged(cluster: Cluster, raw: RawClient) -> None:
     good = await raw.open(cluster.nodes[0].url)
     before = await cluster.store.snapshot()
@@ -309,6 +325,22 @@ async def test_a_session_id_twice_is_a_bad_request(cluster: Cluster, raw: RawCli
     session = await raw.open(cluster.nodes[0].url)
     reply = await raw.call(cluster.nodes[0].url, session, headers=[("mcp-session-id", session)])
     assert (reply.status, reply.reason) == (400, "duplicate_header")
+
+
+async def test_an_unknown_session_is_not_said_to_be_gone_while_the_store_may_lack_it(
+    cluster: Cluster, raw: RawClient
+) -> None:
+    node = cluster.nodes[0]
+    lost = SessionIds(SECRET).mint("zzzzz", b"0" * 16)
+    cluster.store._leases.clear()
+    cluster.store._shards.clear()
+    reply = await raw.call(node.url, lost, body={"jsonrpc": "2.0", "id": 3, "method": "ping"})
+    assert (reply.status, reply.reason, reply.json["id"]) == (200, "unreachable", 3)
+
+    async def is_unknown() -> bool:
+        return (await raw.call(node.url, lost)).reason == "unknown"
+
+    await until(is_unknown, what="the store to have everything again")
 
 
 @pytest.mark.parametrize("claim", ["", "x", "1;a;b;1;n;;none;00", "1;" + ";" * 8, "é", "1" * 9000])

@@ -14,7 +14,7 @@
     shard is another live node's       -                                      forward
     shard's owner is dead              -                                      consult, refuse 404 `owner_lost`
     shard is not known                 -                                      consult, refuse 404 `unknown`;
-                                                                              where the store is away: `unreachable`
+                                                                              where the store may lack it: `unreachable`
 
 To consult is to ask the store for the view of this moment, and to decide again. That happens once for a request, and
 only where the answer would be that something is gone.
@@ -90,7 +90,7 @@ class Situation:
         session_here: the session's transport lives in this process.
         shard: the shard that the session id names; None where there is no id or it does not verify.
         consulted: the store was asked for this request, so the view is of this moment,
-        store_away: or it would be, had the store answered.
+        store_is_partial: or it would be, had the store answered, and had it everything again that it may have lost.
     """
 
     node_id: str
@@ -99,7 +99,7 @@ class Situation:
     session_here: bool = False
     shard: str | None = None
     consulted: bool = False
-    store_away: bool = False
+    store_is_partial: bool = False
 
 
 def decide_at_sight(facts: RequestFacts, session_here: bool) -> Decision | None:
@@ -145,7 +145,7 @@ def _follow(shard: str, facts: RequestFacts, here: Situation) -> Decision:
     if not here.consulted:
         return CONSULT
     if owner is None:
-        return Refuse(Reason.UNREACHABLE if here.store_away else Reason.UNKNOWN)
+        return Refuse(Reason.UNREACHABLE if here.store_is_partial else Reason.UNKNOWN)
     if owner.node_id == here.node_id:
         return Refuse(Reason.EXPIRED)
     return Refuse(Reason.MISROUTED if facts.forwarded else Reason.OWNER_LOST)

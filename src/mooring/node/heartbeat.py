@@ -1,9 +1,11 @@
-"""The node's lease, kept alive by a heartbeat; and everything that follows from what the store says back.
+"""The node's lease, kept alive by a heartbeat; and everything that follows from what the store says back:
 
-the store answers              renew the lease, take over its view, write what sessions have to tell
-it does not                    degraded: sessions that live here go on, new ones are recorded later
-it is back, or lost this node  register anew, claim our shards at their epochs, write every record anew
-a shard has another owner      fenced: its sessions are dropped at once
+    the store answers              renew the lease, take over its view, write what sessions have to tell
+    it does not                    degraded: sessions that live here go on, new ones are recorded later
+    it is back, or lost this node  register anew, claim our shards at their epochs, write every record anew
+    a shard has another owner      fenced: its sessions are dropped at once
+
+After the store was away or lost something, the view is in grace for a lease's time (`mooring.core.ownership`).
 """
 
 from __future__ import annotations
@@ -82,6 +84,11 @@ class LeaseKeeper:
     def has_lapsed(self) -> bool:
         """Whether the lease may have ended without our noticing."""
         return self._now() > self.membership.valid_until
+
+    @property
+    def is_in_grace(self) -> bool:
+        """Whether the store may not have everything again yet: what is missing there may exist all the same."""
+        return self._now() < self._grace_until
 
     async def join(self, fresh_shards: Callable[[], str]) -> None:
         """Register and claim this node's first shards.
@@ -203,7 +210,7 @@ class LeaseKeeper:
         self.membership.valid_until = self._asked + self._settings.lease_seconds
 
     def _see(self, snapshot: Snapshot) -> None:
-        self.membership.view = advance(self.membership.view, snapshot, in_grace=self._now() < self._grace_until)
+        self.membership.view = advance(self.membership.view, snapshot, in_grace=self.is_in_grace)
         self._known_version = snapshot.version
 
     def _give_up_lost_shards(self) -> None:

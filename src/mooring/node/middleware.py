@@ -144,17 +144,37 @@ class _Lifespan:
         self._node = node
         self._receive = receive
         self._send = send
+        self._was_asked = False
+        self._has_answered = False
 
     async def run(self, app: App, scope: Scope) -> None:
-        await app(scope, self.receive, self.send)
+        try:
+            await app(scope, self.receive, self.send)
+        except Exception as error:
+            if self._has_answered:
+                raise
+            logger.info("the app runs no lifespan: %s", type(error).__name__)
+        if not self._has_answered:
+            await self._run_without_app()
+
+    async def _run_without_app(self) -> None:
+        """The node's lifespan alone, where the app has none (ASGI, Lifespan Protocol: such an app is served on)."""
+        if not self._was_asked:
+            await self.receive()
+        await self.send({"type": "lifespan.startup.complete"})
+        while (await self.receive())["type"] != "lifespan.shutdown":
+            pass
+        await self.send({"type": "lifespan.shutdown.complete"})
 
     async def receive(self) -> Message:
         message = await self._receive()
+        self._was_asked = True
         if message["type"] == "lifespan.shutdown":
             await self._node.stop()
         return message
 
     async def send(self, message: Message) -> None:
+        self._has_answered = True
         if message["type"] == "lifespan.startup.complete":
             try:
                 await self._node.start()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from mooring.core.ids import brief
 from mooring.core.model import NodeInfo
-from mooring.core.request import PEER_HEADER, REPLY_HEADER, RequestFacts, read_facts
+from mooring.core.request import RequestFacts, read_facts
 from mooring.core.routing import (
     Consult,
     Decision,
@@ -22,21 +22,12 @@ from mooring.core.routing import (
     decide,
     decide_at_sight,
 )
-from mooring.core.signing import (
-    ACCEPTED,
-    BODY_MAC_BYTES,
-    REFUSED,
-    SIGNED_BODY,
-    BodyMac,
-    PeerClaim,
-    sign_reply,
-    verify_request,
-)
 from mooring.errors import PeerGone, PeerSilent, SignatureError
 from mooring.node.answers import refuse, respond
-from mooring.node.asgi import App, HeaderList, Message, Receive, Scope, Send, has_body, target_of, without
-from mooring.node.bodies import RememberedBody, SignedBody
+from mooring.node.asgi import App, Receive, Scope, Send
+from mooring.node.bodies import RememberedBody
 from mooring.node.node import Node
+from mooring.node.peer_request import PeerRequest
 from mooring.node.principal import NOBODY, principal_of
 from mooring.node.serving import OpeningRequest, SessionRequest
 
@@ -57,10 +48,21 @@ class Router:
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         facts = read_facts(scope["method"], scope["headers"])
-        if facts.peer is not None:
-            await self._handle_peer(facts, scope, receive, send)
-        else:
+        if facts.peer is None:
             await self._handle(facts, NOBODY, scope, receive, send)
+            return
+        request = PeerRequest(self._node.id, self._node.peer_key, scope, receive, send)
+        try:
+            claim = request.verify(facts, self._node.nonces, int(time.time() * 1000))
+        except SignatureError as error:
+            logger.warning("refused a peer request: %s", error)
+            self._node.tally.refused[Reason.SIGNATURE] += 1
+            await refuse(request.send, Reason.SIGNATURE)
+            return
+        self._node.tally.forwarded_in += 1
+        forwarded = replace(facts, peer=None, forwarded=True)
+        await self._handle(forwarded, claim.principal, request.scope, request.receive, request.send)
+        await request.finish()
 
     async def _handle(self, facts: RequestFacts, principal: str, scope: Scope, receive: Receive, send: Send) -> None:
         if self._node.keeper.has_lapsed:
@@ -73,7 +75,7 @@ class Router:
                 if session is None or facts.modern:
                     await self._app(scope, receive, send)
                 elif principal not in (NOBODY, session.principal):
-                    await self._refuse(Reason.PRINCIPAL, facts, send)
+                    await self._refuse(Reason.PRINCIPAL, facts, receive, send)
                 else:
                     await SessionRequest(self._node, session, facts, scope, receive, send).serve(self._app)
             case Open():
@@ -82,7 +84,7 @@ class Router:
             case Forward(node=peer):
                 await self._forward(peer, facts, scope, receive, send)
             case Refuse(reason=reason):
-                await self._refuse(reason, facts, send)
+                await self._refuse(reason, facts, receive, send)
 
     async def _decide(self, facts: RequestFacts) -> Decision:
         """What to do with a request whose session, if it has one, is not here."""
@@ -96,7 +98,8 @@ class Router:
         decision = decide(facts, here)
         if isinstance(decision, Consult):
             answered = await self._node.keeper.look()
-            decision = decide(facts, replace(here, view=membership.view, consulted=True, store_away=not answered))
+            partial = not answered or self._node.keeper.is_in_grace
+            decision = decide(facts, replace(here, view=membership.view, consulted=True, store_is_partial=partial))
         return decision
 
     async def _forward(self, peer: NodeInfo, facts: RequestFacts, scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,27 +110,24 @@ class Router:
         except PeerGone as error:
             logger.warning("%s", error)
             await self._node.keeper.suspect(peer.id)
-            await self._after_peer_gone(facts, body, scope, send)
+            await self._after_failed_forward(facts, body, scope, send, owner_is_gone=True)
         except PeerSilent as error:
             logger.warning("%s", error)
-            await self._unreachable(facts, body, send)
+            await self._after_failed_forward(facts, body, scope, send, owner_is_gone=False)
 
-    async def _after_peer_gone(self, facts: RequestFacts, body: RememberedBody, scope: Scope, send: Send) -> None:
-        """A new session may as well begin here; one that lived there is lost, if the store agrees."""
+    async def _after_failed_forward(
+        self, facts: RequestFacts, body: RememberedBody, scope: Scope, send: Send, *, owner_is_gone: bool
+    ) -> None:
+        """A new session may as well begin here. One of the peer's is lost if the peer is gone, and the store agrees."""
         if facts.session_id is None and not body.is_lost:
+            self._node.tally.served += 1
             await OpeningRequest(self._node, scope, body.again, send).serve(self._app)
             return
-        decision = await self._decide(facts)
-        if isinstance(decision, Refuse):
-            await self._refuse(decision.reason, facts, send)
-        else:
-            await self._unreachable(facts, body, send)
+        decision = await self._decide(facts) if owner_is_gone else None
+        reason = decision.reason if isinstance(decision, Refuse) else Reason.UNREACHABLE
+        await self._refuse(reason, facts, body.again, send)
 
-    async def _unreachable(self, facts: RequestFacts, body: RememberedBody, send: Send) -> None:
-        await body.read_rest()
-        await self._refuse(Reason.UNREACHABLE, facts, send, request_id=body.message().get("id"))
-
-    async def _refuse(self, reason: Reason, facts: RequestFacts, send: Send, request_id: Any = None) -> None:
+    async def _refuse(self, reason: Reason, facts: RequestFacts, receive: Receive, send: Send) -> None:
         """Answer the refusal, log it, and remove the record of a session that is gone."""
         self._node.tally.refused[reason] += 1
         logger.warning("refused %s %s: %s", facts.method, self._named(facts), reason)
@@ -137,6 +137,7 @@ class Router:
         if had_record and facts.method == "DELETE":
             await respond(send, 200, b"")
             return
+        request_id = await _read_id(receive) if reason is Reason.UNREACHABLE else None
         await refuse(send, reason, method=facts.method, request_id=request_id)
 
     def _named(self, facts: RequestFacts) -> str:
@@ -147,70 +148,10 @@ class Router:
         owner = self._node.membership.view.owner_of(shard)
         return f"{brief(facts.session_id)} of {owner.node_id if owner else 'no known node'}"
 
-    async def _handle_peer(self, facts: RequestFacts, scope: Scope, receive: Receive, send: Send) -> None:
-        """A request that says a peer passed it on: verified, then handled like any other, one hop at most."""
-        node = self._node
-        signer = ReplySigner(node.peer_key, node.id, send)
-        try:
-            claim = verify_request(
-                node.peer_key, facts.peer or "", facts.method, target_of(scope), facts.session_id, recipient=node.id
-            )
-            signer.nonce = claim.nonce
-            if claim.body != SIGNED_BODY and has_body(scope["headers"]):
-                raise SignatureError("a body that its sender did not announce")
-            node.nonces.accept(claim, int(time.time() * 1000))
-        except SignatureError as error:
-            logger.warning("refused a peer request: %s", error)
-            node.tally.refused[Reason.SIGNATURE] += 1
-            signer.verdict = REFUSED
-            await refuse(signer.send, Reason.SIGNATURE)
-            return
-        node.tally.forwarded_in += 1
-        if claim.body == SIGNED_BODY:
-            body = SignedBody(receive, BodyMac(node.peer_key, claim.nonce))
-            receive = body.receive
-            signer.body = body
-        scope = {**scope, "headers": _as_from_client(scope["headers"], claim)}
-        await self._handle(replace(facts, peer=None, forwarded=True), claim.principal, scope, receive, signer.send)
-        await signer.finish()
 
-
-class ReplySigner:
-    """Signs the answer to a peer request, and withholds the app's where the request's body was forged."""
-
-    def __init__(self, key: bytes, node_id: str, send: Send) -> None:
-        self._key = key
-        self._node_id = node_id
-        self._send = send
-        self.nonce = ""
-        self.verdict = ACCEPTED
-        self.body: SignedBody | None = None
-        self._withheld = False
-
-    async def send(self, message: Message) -> None:
-        if self._withheld:
-            return
-        if message["type"] == "http.response.start":
-            await self.finish()
-            if self._withheld:
-                return
-            reply = sign_reply(self._key, self.nonce, self._node_id, self.verdict, message["status"])
-            message = {**message, "headers": [*message.get("headers", []), (REPLY_HEADER, reply.encode())]}
-        await self._send(message)
-
-    async def finish(self) -> None:
-        """Refuse a request whose body was found forged, whether the app answers what it saw of it or not."""
-        if self.body is not None and self.body.is_forged and not self._withheld:
-            self._withheld = True
-            logger.warning("refused a peer request: its body is not what the peer sent")
-            await refuse(self._send, Reason.SIGNATURE)
-
-
-def _as_from_client(headers: HeaderList, claim: PeerClaim) -> HeaderList:
-    """The headers as the client sent them: without the peer's, and with the length of the client's own body."""
-    cleaned = without(headers, PEER_HEADER, REPLY_HEADER)
-    if claim.body != SIGNED_BODY:
-        return cleaned
-    return [
-        (name, b"%d" % (int(value) - BODY_MAC_BYTES) if name == b"content-length" else value) for name, value in cleaned
-    ]
+async def _read_id(receive: Receive) -> str | float | None:
+    """The JSON-RPC id of a request, to answer that very request; None where it has none."""
+    body = RememberedBody(receive, _REMEMBERED_BYTES)
+    await body.read_rest()
+    request_id = body.message().get("id")
+    return request_id if isinstance(request_id, str | int | float) else None

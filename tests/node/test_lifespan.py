@@ -1,0 +1,86 @@
+"""The node joins and leaves with the app's lifespan, and without one too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mooring import Mooring, Settings
+from mooring.core.model import NodeState
+from mooring.node.asgi import Message, Receive, Scope, Send
+from mooring.store import MemoryStore
+from tests.cluster_in_process import running_node
+from tests.node.apps import ScriptedApp, answer
+from tests.node.rpc import RawClient
+
+
+async def http_only(scope: Scope, receive: Receive, send: Send) -> None:
+    """An app that knows nothing of lifespans, and says so as the ASGI specification suggests."""
+    if scope["type"] != "http":
+        raise NotImplementedError(scope["type"])
+    await answer(send, 200, b"{}")
+
+
+async def ignores(scope: Scope, receive: Receive, send: Send) -> None:
+    """An app that returns from a lifespan at once."""
+    if scope["type"] == "http":
+        await answer(send, 200, b"{}")
+
+
+async def reads_and_leaves(scope: Scope, receive: Receive, send: Send) -> None:
+    """An app that takes the first message and thinks better of it."""
+    await receive()
+    if scope["type"] != "http":
+        raise ValueError("what is this?")
+    await answer(send, 200, b"{}")
+
+
+@pytest.mark.parametrize("app", [http_only, ignores, reads_and_leaves])
+async def test_an_app_without_a_lifespan_is_served(app: Any, raw: RawClient) -> None:
+    store = MemoryStore()
+    async with running_node(app, store) as node:
+        assert (await raw.send("GET", f"{node.url}/readyz")).status == 200
+        assert (await raw.send("POST", f"{node.url}/mcp", body={})).status == 200
+    assert [lease.node.state for lease in (await store.snapshot()).leases.values()] == [NodeState.GONE]
+
+
+async def test_an_app_that_fails_to_start_fails() -> None:
+    async def fails(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "no database"})
+        raise RuntimeError("no database")
+
+    store = MemoryStore()
+    said: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Message) -> None:
+        said.append(message)
+
+    with pytest.raises(RuntimeError, match="no database"):
+        await Mooring(fails, Settings.load(), store=store)({"type": "lifespan"}, receive, send)
+    assert [message["type"] for message in said] == ["lifespan.startup.failed"]
+    assert (await store.snapshot()).leases == {}
+
+
+@pytest.mark.parametrize("path", ["/mcp", "/readyz"])
+async def test_without_a_lifespan_the_node_joins_with_the_first_request(path: str) -> None:
+    store = MemoryStore()
+    mooring = Mooring(ScriptedApp(), Settings.load(), store=store)
+    statuses: list[int] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"{}", "more_body": False}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "headers": []}
+    await mooring(scope, receive, send)
+    assert statuses == [400 if path == "/mcp" else 200]
+    assert [lease.node.state for lease in (await store.snapshot()).leases.values()] == [NodeState.READY]
+    await mooring._node.stop()
