@@ -1,7 +1,7 @@
 """How modern-era changes reach the `subscriptions/listen` streams: within one process, or across nodes over Redis.
 
 The SDK names the second way itself: a `SubscriptionBus` over any publisher. It is in use where EVERYTHING_REDIS_URL is
-set, and in a cluster, whose nodes have a Redis in common.
+set; `cluster` stands for the Redis that a cluster's nodes have in common. The server does not outlive its Redis.
 """
 
 import asyncio
@@ -54,7 +54,9 @@ class RedisSubscriptionBus(InMemorySubscriptionBus):
                     await super().publish(_from_text(message["data"]))
 
 
-_redis_url = os.environ.get("EVERYTHING_REDIS_URL") or os.environ.get("MOORING_REDIS_URL")
+_redis_url = os.environ.get("EVERYTHING_REDIS_URL")
+if _redis_url == "cluster":
+    _redis_url = os.environ["MOORING_REDIS_URL"]
 BUS: Final = RedisSubscriptionBus(_redis_url) if _redis_url else InMemorySubscriptionBus()
 
 
