@@ -134,4 +134,8 @@ async def test_a_session_belongs_to_who_opened_it_on_every_node(raw: RawClient) 
             stolen = await raw.call(node.url, session, body=CALL, headers=bearer("mallory"))
             assert (stolen.status, stolen.reason) == (404, "unknown")
             assert (await raw.call(node.url, session, body=CALL, headers=bearer("nobody"))).status == 401
+            for token, status in (("mallory", 404), ("nobody", 401)):
+                url = f"{node.url}/mcp"
+                assert (await raw.send("DELETE", url, session=session, headers=bearer(token))).status == status
+            assert (await raw.call(node.url, session, body=CALL, headers=bearer("alice-1"))).status == 200
         assert await store.load_session(session) is not None

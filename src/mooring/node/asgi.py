@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from mooring.core.request import SESSION_HEADER
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -32,6 +34,11 @@ def has_body(headers: HeaderList) -> bool:
         name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0") != b"")
         for name, value in headers
     )
+
+
+def with_session(headers: HeaderList, session_id: str) -> HeaderList:
+    """The headers with this session id; a header that is not there is not put there."""
+    return [(name, session_id.encode() if name.lower() == SESSION_HEADER else value) for name, value in headers]
 
 
 def without(headers: HeaderList, *names: bytes) -> HeaderList:

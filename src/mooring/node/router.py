@@ -27,9 +27,10 @@ from mooring.node.answers import refuse, respond
 from mooring.node.asgi import App, Receive, Scope, Send
 from mooring.node.bodies import RememberedBody
 from mooring.node.node import Node
+from mooring.node.opening_request import OpeningRequest
 from mooring.node.peer_request import PeerRequest
 from mooring.node.principal import NOBODY, principal_of
-from mooring.node.serving import OpeningRequest, SessionRequest
+from mooring.node.session_request import SessionRequest
 
 logger = logging.getLogger("mooring.routing")
 

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from mooring.core.ids import brief
 from mooring.core.model import SessionRecord
@@ -20,6 +20,8 @@ from mooring.node import inner_ids
 from mooring.store.base import Store
 
 logger = logging.getLogger("mooring.sessions")
+
+_SETTLE_SECONDS: Final = 5.0
 
 CloseHandler = Callable[["ClosedSession"], Awaitable[None] | None]
 
@@ -140,8 +142,9 @@ class LocalSessions:
         self._run_errand(self.close(session_id))
 
     async def settle(self) -> None:
-        """Wait for everything that was to be done soon."""
-        await asyncio.gather(*self._errands, return_exceptions=True)
+        """Wait for everything that was to be done soon, though not for ever: handlers are the author's code."""
+        if self._errands:
+            await asyncio.wait(self._errands, timeout=_SETTLE_SECONDS)
 
     async def forget(self, session_id: str) -> bool:
         """Remove a record, of whichever node, now or when the store is back; answers whether there was one."""

@@ -1,119 +1,27 @@
-"""Handing requests to the app: those of a session that lives here, and those that open one.
+"""A request that may open a session, on its way to the app and back.
 
-The public session id is the only one that a client ever sees. Where the app has its own name for a session, the
-header is rewritten both ways; on an answer that opens nothing it is taken off, since the SDK puts the id of a session
-that it has just thrown away on its error answers.
+On an answer that opens none the app's session id is taken off: the SDK puts the id of a session that it has just
+thrown away on its error answers.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import time
 from typing import Any, Final
 
-from mooring.core.ids import brief
-from mooring.core.request import SESSION_HEADER, RequestFacts
-from mooring.core.routing import Reason
+from mooring.core.request import SESSION_HEADER
 from mooring.core.sse import SseParser
 from mooring.node import inner_ids
-from mooring.node.answers import refuse
-from mooring.node.asgi import App, HeaderList, Message, Receive, Scope, Send, header, without
+from mooring.node.asgi import App, Message, Receive, Scope, Send, header, with_session, without
 from mooring.node.bodies import RememberedBody
 from mooring.node.node import Node
-from mooring.node.principal import NOBODY, principal_of
+from mooring.node.principal import principal_of
 from mooring.node.sessions import LocalSession
-
-logger = logging.getLogger("mooring.sessions")
 
 _INITIALIZE_LIMIT_BYTES: Final = 64 * 1024
 _RESULT_LIMIT_BYTES: Final = 1024 * 1024
 _CLIENT_LIMIT: Final = 200
-_DISCONNECT: Final[Message] = {"type": "http.disconnect"}
-
-
-class SessionRequest:
-    """One request on a session that lives here.
-
-    A request of another principal than the one who opened the session is answered as if there were none. Who
-    it is shows when the app has authenticated: before it reads the body, so that nothing is carried out, or at the
-    latest when its answer starts, so that nothing is told.
-    """
-
-    def __init__(
-        self, node: Node, session: LocalSession, facts: RequestFacts, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        self._node = node
-        self._session = session
-        self._facts = facts
-        self._scope = scope
-        self._receive = receive
-        self._send = send
-        self._refused = False
-        self._started = False
-        self._checked = False
-
-    async def serve(self, app: App) -> None:
-        session = self._session
-        session.last_seen = time.time()
-        if self._facts.method == "DELETE":
-            session.ends_as = "deleted"
-        if session.is_mapped:
-            self._scope = {**self._scope, "headers": _renamed(self._scope["headers"], session.inner_id)}
-        try:
-            await app(self._scope, self.receive, self.send)
-        except Exception:
-            if self._facts.method == "DELETE":
-                await self._node.sessions.close(session.id)
-            raise
-        finally:
-            if self._facts.method == "DELETE":
-                session.ends_as = "ended"
-
-    async def receive(self) -> Message:
-        if not self._checked:
-            self._checked = True
-            principal = principal_of(self._scope)
-            if principal not in (NOBODY, self._session.principal):
-                await self._refuse()
-        return _DISCONNECT if self._refused else await self._receive()
-
-    async def send(self, message: Message) -> None:
-        if self._refused:
-            return
-        if message["type"] == "http.response.start":
-            self._started = True
-            message = await self._start(message)
-            if self._refused:
-                return
-        await self._send(message)
-
-    async def _start(self, message: Message) -> Message:
-        status: int = message["status"]
-        if status < 400 and principal_of(self._scope) != self._session.principal:
-            await self._refuse()
-            return message
-        if self._ends_session(status):
-            await self._node.sessions.close(self._session.id)
-        if self._session.is_mapped:
-            message = {**message, "headers": _renamed(message.get("headers", []), self._session.id)}
-        return message
-
-    def _ends_session(self, status: int) -> bool:
-        """Whether this answer says that the app has the session no more.
-
-        A DELETE ends it whether or not the app managed to (5xx), but not where it may not (401, 403, 405). A 404 on
-        another request does where we cannot see the app's sessions end by themselves.
-        """
-        if self._facts.method == "DELETE":
-            return status < 400 or status == 404 or status >= 500
-        return status == 404 and self._session.is_mapped and self._scope["path"] == self._node.settings.mcp_path
-
-    async def _refuse(self) -> None:
-        self._refused = True
-        self._node.tally.refused[Reason.PRINCIPAL] += 1
-        logger.warning("session %s belongs to another principal: answered as unknown", brief(self._session.id))
-        await refuse(self._send, Reason.PRINCIPAL)
 
 
 class OpeningRequest:
@@ -154,7 +62,7 @@ class OpeningRequest:
             else:
                 self._inner_id = inner_id.decode("latin-1")
                 self._result.expect(header(message["headers"], b"content-type") or b"")
-                self._held.append({**message, "headers": _renamed(message["headers"], self._public_id)})
+                self._held.append({**message, "headers": with_session(message["headers"], self._public_id)})
             return
         if not self._held:
             await self._send(message)
@@ -237,8 +145,3 @@ def _client_of(initialize: dict[str, Any]) -> str:
         return ""
     said = f"{info.get('name', '')} {info.get('version', '')}".strip()
     return "".join(letter for letter in said if letter.isprintable())[:_CLIENT_LIMIT]
-
-
-def _renamed(headers: HeaderList, session_id: str) -> HeaderList:
-    """The headers with this session id; a header that is not there is not put there."""
-    return [(name, session_id.encode() if name.lower() == SESSION_HEADER else value) for name, value in headers]
