@@ -40,7 +40,7 @@ up: install ## Three nodes of the example behind Traefik, with Redis, on this ma
 	$(BIN)/mooring up examples/counter.py:server
 
 test: install-tests ## The whole test suite, with real processes
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: install ## Format, lint and strict types
 	$(BIN)/ruff format --check .

@@ -72,10 +72,22 @@ def test_a_redis_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_app_that_does_not_start(tmp_path: Path) -> None:
-    (tmp_path / "failing.py").write_text("async def app(scope, receive, send):\n    raise OSError('no database')")
+    (tmp_path / "failing.py").write_text(
+        """
+from contextlib import asynccontextmanager
+from starlette.applications import Starlette
+
+@asynccontextmanager
+async def lifespan(app):
+    raise OSError('no database')
+    yield
+
+app = Starlette(lifespan=lifespan)
+"""
+    )
     said = mooring("serve", "failing.py:app", "--port", "0")
     assert said.code == 4
-    assert said.error_line == "mooring: the app did not start: OSError: no database (failing.py:2)"
+    assert said.error_line == "mooring: the app did not start: OSError: no database (failing.py:7)"
 
 
 def test_an_app_that_is_wrapped_already() -> None:

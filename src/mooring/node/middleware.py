@@ -153,7 +153,7 @@ class _Lifespan:
         except Exception as error:
             if self._has_answered:
                 raise
-            logger.info("the app runs no lifespan: %s", type(error).__name__)
+            logger.warning("the app runs no lifespan and is served without: %s: %s", type(error).__name__, error)
         if not self._has_answered:
             await self._run_without_app()
 
