@@ -54,8 +54,9 @@ _EXPLAINED: Final[dict[Reason, tuple[int, str]]] = {
     ),
     Reason.UNREACHABLE: (
         200,
-        "The node that holds this session cannot be reached now, and whether the request was carried out is unknown. "
-        "The session goes on: try again. Operator: check that nodes reach each other at their MOORING_ADVERTISE_URL.",
+        "The node that holds this session cannot be found or reached now, and whether the request was carried out is "
+        "unknown. The session goes on: try again. Operator: check that nodes reach each other at their "
+        "MOORING_ADVERTISE_URL, and that Redis answers.",
     ),
 }
 # On the wire another principal's session is as unknown as one that never was.
