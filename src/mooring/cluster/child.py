@@ -119,11 +119,14 @@ class Child:
         return await self.wait()
 
     def ask_to_stop(self) -> None:
-        """SIGTERM, once, to the process itself: those that it started are its own to end well."""
-        if not self._asked:
+        """SIGTERM, once, to the process itself: those that it started are its own to end well.
+
+        Not by `send_signal`, which looks whether the process has ended, and so takes its exit code from who waits.
+        """
+        if not self._asked and self._process.returncode is None:
             self._asked = True
             with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGTERM)
+                os.kill(self.pid, signal.SIGTERM)
 
     def kill(self) -> None:
         """SIGKILL, to the whole group."""
