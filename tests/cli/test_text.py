@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mooring.cli.text import LONGEST, ago, masked, plain
+from mooring.cli.text import LONGEST, ago, plain
+from mooring.core.masking import masked
 
 
 @given(st.text())

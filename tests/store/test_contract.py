@@ -212,8 +212,9 @@ async def test_entries_that_do_not_read_are_left_out() -> None:
         await store.aclose()
 
 
-async def test_a_redis_that_is_away_is_told_in_one_line_without_the_password(tmp_path: Path) -> None:
-    store = RedisStore("redis://user:hunter2@127.0.0.1:1/0", "mcp", timeout_seconds=0.5)
+@pytest.mark.parametrize("url", ["redis://user:hunter2@127.0.0.1:1/0", "redis://127.0.0.1:1/0?password=hunter2"])
+async def test_a_redis_that_is_away_is_told_in_one_line_without_the_password(url: str) -> None:
+    store = RedisStore(url, "mcp", timeout_seconds=0.5)
     with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1:1") as told:
         await store.snapshot()
     assert "hunter2" not in str(told.value)

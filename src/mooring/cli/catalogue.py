@@ -14,7 +14,7 @@ from typing import Any, Final
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from mooring.cli.text import masked
+from mooring.core.masking import masked
 from mooring.node.settings import ENV_PREFIX, Settings, settings_file
 
 HIDDEN: Final = "(hidden)"

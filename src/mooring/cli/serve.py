@@ -10,7 +10,7 @@ import typer
 
 from mooring.cli.flags import Debug, Target, new_app, with_settings
 from mooring.cli.logs import Level, configure_logging, take_over_loggers
-from mooring.cli.text import masked
+from mooring.core.masking import masked
 from mooring.errors import SettingsError, TargetError
 from mooring.hosting.listener import Listener, is_on_this_machine
 from mooring.hosting.server import run_server

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from mooring.cluster.lines import clean
@@ -10,19 +9,11 @@ from mooring.cluster.lines import clean
 LONGEST: Final = 80
 """The most characters of a foreign text that are shown."""
 
-_CREDENTIALS: Final = re.compile(r"(?<=://)([^\s/@:'\"]*):[^\s'\"]*@")
-_QUERY_SECRETS: Final = re.compile(r"([?&](?:password|secret|token)=)[^&\s'\"]*", re.IGNORECASE)
-
 
 def plain(text: str, longest: int = LONGEST) -> str:
     """Foreign text without escape sequences, control and bidirectional characters, cut to `longest`."""
     shown = clean(text)
     return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
-
-
-def masked(text: str) -> str:
-    """The text with the passwords of its URLs hidden."""
-    return _QUERY_SECRETS.sub(r"\1***", _CREDENTIALS.sub(r"\1:***@", text))
 
 
 def ago(seconds: float) -> str:

@@ -12,13 +12,13 @@ from dataclasses import replace
 from importlib.resources import files
 from itertools import islice
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from mooring.core.masking import masked
 from mooring.core.model import Lease, NodeInfo, NodeState, SessionRecord, ShardOwner, Snapshot
 from mooring.errors import SettingsError, StoreUnavailable
 from mooring.store import codec
@@ -50,7 +50,7 @@ class RedisStore:
                 client_name="mooring",
             )
         except ValueError as error:
-            raise SettingsError("redis_url", without_password(url), str(error)) from error
+            raise SettingsError("redis_url", masked(url), str(error)) from error
         self._scripts = {name: self._redis.register_script(_lua(name)) for name in _SCRIPTS}
 
     async def register(self, node: NodeInfo, lease_seconds: float) -> int:
@@ -144,7 +144,7 @@ class RedisStore:
             answered = await answer
         except (RedisError, OSError, TimeoutError) as error:
             said = str(error) or type(error).__name__
-            raise StoreUnavailable(f"Redis at {without_password(self._url)} does not answer: {said}") from error
+            raise StoreUnavailable(f"Redis at {masked(self._url)} does not answer: {said}") from error
         if task is not None and task.cancelling() > asked_to_end:
             # redis-py's timeout is `asyncio.wait_for`, which in Python 3.11 loses a cancel that comes as it finishes.
             raise asyncio.CancelledError
@@ -152,15 +152,6 @@ class RedisStore:
 
 
 _SCRIPTS: Final = ("register", "heartbeat", "claim", "snapshot", "prune", "touch")
-
-
-def without_password(url: str) -> str:
-    """The URL as it may be shown to people."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
 
 
 def _lua(name: str) -> str:
