@@ -10,8 +10,8 @@ import typer
 from typer.core import TyperGroup
 
 from mooring.cli.exits import ExitCode, exit_code
-from mooring.cli.text import plain
 from mooring.core.masking import masked
+from mooring.core.text import plain
 from mooring.errors import MooringError
 
 COMMANDS: Final = {

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from mooring.cli.text import plain
 from mooring.core.model import NodeState, SessionRecord
+from mooring.core.text import plain
 from mooring.store.registry import DEAD, NodeStatus
 
 _OVER: Final = {DEAD, str(NodeState.GONE)}

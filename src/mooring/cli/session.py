@@ -12,8 +12,9 @@ from mooring.cli.flags import Debug, Json, RunDir, new_app, with_settings
 from mooring.cli.lodging import Lodging, join, moment, since
 from mooring.cli.output import console, print_json
 from mooring.cli.reach import REACHING, Reach, find_cluster, opened_registry
-from mooring.cli.text import ago, plain
+from mooring.cli.spans import ago
 from mooring.core.ids import has_session_form
+from mooring.core.text import plain
 from mooring.errors import MooringError
 
 app = new_app()

@@ -12,7 +12,7 @@ from mooring.cli.flags import Debug, Json, RunDir, new_app, with_settings
 from mooring.cli.lodging import Lodging, join, since
 from mooring.cli.output import console, print_json, table
 from mooring.cli.reach import REACHING, Reach, find_cluster, opened_registry
-from mooring.cli.text import ago
+from mooring.cli.spans import ago
 
 app = new_app()
 

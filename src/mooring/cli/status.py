@@ -11,8 +11,9 @@ from rich.text import Text
 from mooring.cli.flags import Debug, Json, RunDir, new_app, with_settings
 from mooring.cli.output import console, print_json, table
 from mooring.cli.reach import REACHING, Reach, find_cluster, opened_registry
-from mooring.cli.text import ago, plain
+from mooring.cli.spans import ago
 from mooring.core.model import NodeState
+from mooring.core.text import plain
 from mooring.store.registry import DEAD, NodeStatus
 
 app = new_app()

@@ -7,22 +7,11 @@ end could fill the memory.
 from __future__ import annotations
 
 import codecs
-import re
 from typing import Final
 
+from mooring.core.text import clean
+
 LONGEST_LINE: Final = 4_000
-
-_ESCAPE_SEQUENCE: Final = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
-    r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"  # OSC and other strings: titles, links
-    r"|\x1b[ -/]*[0-~]?"
-)
-
-
-def clean(text: str) -> str:
-    """`text` without escape sequences and without characters that do not print; white space becomes a space."""
-    kept = (char if char.isprintable() else " " if char.isspace() else "" for char in _ESCAPE_SEQUENCE.sub("", text))
-    return "".join(kept).rstrip()
 
 
 class Lines:

@@ -4,8 +4,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mooring.cli.text import LONGEST, ago, plain
 from mooring.core.masking import masked
+from mooring.core.text import LONGEST, clean, plain
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain", "plain"),
+        ("naïve ✓", "naïve ✓"),
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b[2J\x1b[1;1Hcleared", "cleared"),
+        ("\x1b]0;title\x07rest", "rest"),
+        ("\x1b]8;;http://evil\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("\x1bcreset", "reset"),
+        ("bell\x07 back\b\b null\x00", "bell back null"),
+        ("a\tb", "a b"),
+        ("over\rwritten", "over written"),
+        ("\u202eright to left", "right to left"),
+        ("c1 \x9b31m", "c1 31m"),
+        ("trailing  ", "trailing"),
+    ],
+)
+def test_nothing_that_moves_a_terminal_is_left(text: str, expected: str) -> None:
+    assert clean(text) == expected
 
 
 @given(st.text())
@@ -43,19 +65,3 @@ def test_no_password_gets_through(password: str) -> None:
     host = "the-host-of-redis"
     assert masked(f"redis://:{password}@{host}:6379/0").count(host) == 1
     assert f":{password}@" not in masked(f"redis://:{password}@{host}:6379/0") or password == "***"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (-1.0, "0 s"),
-        (0.9, "0 s"),
-        (59.9, "59 s"),
-        (60.0, "1 min"),
-        (3_599.0, "59 min"),
-        (7_200.0, "2 h"),
-        (1e6, "11 d"),
-    ],
-)
-def test_time_spans(seconds: float, text: str) -> None:
-    assert ago(seconds) == text
