@@ -1,0 +1,15 @@
+"""Every check, in the order in which they run and are shown."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mooring.doctor.check import Check
+from mooring.doctor.checks import affinity, eras
+
+CHECKS: Final[tuple[Check, ...]] = (
+    eras.CHECK,
+    affinity.CHECK,
+)
+
+NAMES: Final = frozenset(check.name for check in CHECKS)

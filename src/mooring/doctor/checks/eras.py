@@ -1,0 +1,55 @@
+"""Which revisions the server speaks, and whether it gives out sessions at all."""
+
+from __future__ import annotations
+
+from mooring.doctor.check import Check
+from mooring.doctor.examination import Examination
+from mooring.doctor.findings import Finding, Verdict
+from mooring.doctor.protocol import LEGACY_VERSIONS
+
+
+async def run(exam: Examination) -> Finding:
+    eras = exam.eras
+    spoken = [version for version in LEGACY_VERSIONS if version in eras.legacy.values()]
+    versions = sorted({exam.show(one.server.get("version", "")) for one in exam.sessions.opened})
+    evidence = {
+        "legacy_versions": spoken,
+        "modern_versions": list(eras.modern),
+        "gives_sessions": bool(eras.gives_sessions),
+        "server": {name: exam.show(eras.server.get(name, "")) for name in ("name", "version")},
+        "capabilities": [exam.show(name) for name in eras.capabilities],
+        "server_versions": versions,
+    }
+    spoken_eras = [
+        *([f"legacy {', '.join(spoken)}"] if eras.legacy else []),
+        *([f"modern {', '.join(eras.modern)}"] if eras.modern else []),
+    ]
+    both = len(exam.sessions.opened) > 0 and len(exam.sessions.sessionless) > 0
+    if both:
+        return Finding(
+            "eras",
+            Verdict.BROKEN,
+            f"some nodes give out sessions and {len(exam.sessions.sessionless)} answers had none",
+            "The nodes do not run the same server: a session meets nodes that know nothing of sessions.",
+            {**evidence, "answers_without_session": len(exam.sessions.sessionless)},
+        )
+    sessions = (
+        "gives out sessions"
+        if eras.gives_sessions
+        else "without sessions: no affinity needed"
+        if eras.gives_sessions is False
+        else "no sessions in this era: no affinity needed"
+    )
+    says = f"{' and '.join(spoken_eras)}; {sessions}"
+    if len(versions) > 1:
+        return Finding(
+            "eras",
+            Verdict.WARNING,
+            f"sessions met different server versions: {', '.join(versions)}",
+            "A deploy is under way, or nodes were forgotten by one.",
+            evidence,
+        )
+    return Finding("eras", Verdict.OK, says, evidence=evidence)
+
+
+CHECK = Check("eras", "which revisions are spoken, and are there sessions at all?", run, is_reading=True)

@@ -1,0 +1,117 @@
+"""One run: first contact, the sessions, the checks one after another, and all that was opened closed again.
+
+    contact ──> sessions ──> a stream held open in the background ─────────────┐
+                        └──> affinity ──> the other checks, side by side ──────┴──> close ──> report
+
+Affinity goes first and alone: the others would disturb its numbers, and they need to know what it found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from mooring.doctor.catalogue import CHECKS
+from mooring.doctor.check import Check
+from mooring.doctor.checks import affinity
+from mooring.doctor.examination import Examination, Listener
+from mooring.doctor.findings import Finding, NotRun, Verdict
+from mooring.doctor.plan import Plan
+from mooring.doctor.reach import make_contact
+from mooring.doctor.report import Report
+from mooring.doctor.sessions import Sessions
+from mooring.doctor.wire import Wire
+
+MOST_SECONDS: Final = 100.0
+"""For the checks of one run, where the operator asks for no longer silence."""
+_AFTER_SILENCE_SECONDS: Final = 20.0
+
+
+async def diagnose(plan: Plan, listener: Listener) -> Report:
+    """Examine the deployment that the plan names.
+
+    When it is cancelled it closes its sessions before it ends.
+    """
+    started = time.monotonic()
+    async with Wire(plan) as wire:
+        sessions = Sessions(wire, plan.sessions)
+        exam = Examination(plan, wire, sessions, listener)
+        try:
+            findings, not_run, reached = await _examine(exam)
+        finally:
+            listener.step("closing sessions")
+            await exam.close()
+        return Report(
+            url=exam.show(wire.url),
+            proxy=str(exam.proxy) if exam.proxy else None,
+            reached=reached,
+            findings=tuple(findings),
+            not_run=not_run,
+            sessions=sessions.count,
+            closed=sessions.closed,
+            left=len(sessions.left),
+            requests=wire.requests,
+            seconds=time.monotonic() - started,
+        )
+
+
+async def _examine(exam: Examination) -> tuple[list[Finding], dict[str, str], bool]:
+    contact, reached = await make_contact(exam)
+    findings = [] if contact is None else [contact]
+    if contact is not None:
+        exam.listener.found(contact)
+    if not reached:
+        return findings, {}, False
+    deadline = time.monotonic() + max(MOST_SECONDS, exam.plan.idle_seconds + _AFTER_SILENCE_SECONDS)
+    not_run: dict[str, str] = {}
+    wanted = [check for check in CHECKS if _is_wanted(exam, check, not_run)]
+    await _prepare(exam)
+    first = [check for check in wanted if check.name == affinity.NAME]
+    rest = [check for check in wanted if check.name != affinity.NAME]
+    found = await _run_all(exam, first, deadline)
+    found |= await _run_all(exam, rest, deadline)
+    for check in wanted:
+        result = found[check.name]
+        if isinstance(result, NotRun):
+            not_run[check.name] = result.why
+        else:
+            findings.append(result)
+    return findings, not_run, True
+
+
+def _is_wanted(exam: Examination, check: Check, not_run: dict[str, str]) -> bool:
+    """Whether there is something to look at; why not is noted, where the operator has not said so."""
+    plan = exam.plan
+    if (plan.only and check.name not in plan.only) or check.name in plan.skip:
+        return False
+    if plan.read_only and not check.is_reading:
+        not_run[check.name] = "it sends more than lists and pings (--read-only)"
+    elif check.needs_sessions and not exam.eras.gives_sessions:
+        not_run[check.name] = "the server gives out no sessions"
+    elif check.needs_modern and not exam.eras.modern:
+        not_run[check.name] = "the server does not speak the modern era"
+    return check.name not in not_run
+
+
+async def _prepare(exam: Examination) -> None:
+    if exam.eras.gives_sessions:
+        exam.listener.step("opening sessions")
+        await exam.open_sessions()
+
+
+async def _run_all(exam: Examination, checks: Sequence[Check], deadline: float) -> dict[str, Finding | NotRun]:
+    results = await asyncio.gather(*(_run(exam, check, deadline) for check in checks))
+    return {check.name: result for check, result in zip(checks, results, strict=True)}
+
+
+async def _run(exam: Examination, check: Check, deadline: float) -> Finding | NotRun:
+    try:
+        async with asyncio.timeout_at(asyncio.get_running_loop().time() + max(0.0, deadline - time.monotonic())):
+            result = await check.run(exam)
+    except TimeoutError:
+        result = Finding(check.name, Verdict.UNKNOWN, "not found out in time: the deployment answers too slowly")
+    if isinstance(result, Finding):
+        exam.listener.found(result)
+    return result

@@ -1,0 +1,157 @@
+"""What the checks share: the plan, the wire, the sessions, and what is known so far."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from mooring.core.masking import masked
+from mooring.core.text import plain
+from mooring.doctor import protocol
+from mooring.doctor.advice import Proxy
+from mooring.doctor.findings import Finding
+from mooring.doctor.plan import Plan
+from mooring.doctor.reply import Outcome, Reply
+from mooring.doctor.sessions import HOME, Session, Sessions, Way
+from mooring.doctor.wire import Wire
+
+_TRIES = 8
+HIDDEN = "***"
+
+
+class Listener(Protocol):
+    """Hears how the examination goes on, to show it."""
+
+    def step(self, text: str) -> None:
+        """What is being done now."""
+
+    def found(self, finding: Finding) -> None:
+        """A check has ended."""
+
+
+@dataclass(slots=True)
+class Eras:
+    """What the server speaks.
+
+    Attributes:
+        legacy: each legacy version that was asked for, with the one that the server chose.
+        modern: the modern versions that it offers.
+        gives_sessions: whether its answer to `initialize` names a session; None where it knows no `initialize`.
+        capabilities: of the server, as it names them.
+        discovered: the reply to `server/discover`.
+    """
+
+    legacy: dict[str, str] = field(default_factory=dict)
+    modern: tuple[str, ...] = ()
+    gives_sessions: bool | None = None
+    server: Mapping[str, Any] = field(default_factory=dict)
+    capabilities: tuple[str, ...] = ()
+    discovered: Reply = field(default_factory=Reply)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call that the affinity check made."""
+
+    session: Session
+    way: Way
+    reply: Reply
+
+
+class Examination:
+    """One run of the doctor over one deployment.
+
+    Attributes:
+        calls: what the affinity check measured, for the checks after it.
+        proxy: the load balancer, where it was recognised.
+        hangs: calls go unanswered; who sends more of them wastes the operator's time.
+    """
+
+    def __init__(self, plan: Plan, wire: Wire, sessions: Sessions, listener: Listener) -> None:
+        self.plan = plan
+        self.wire = wire
+        self.sessions = sessions
+        self.listener = listener
+        self.eras = Eras()
+        self.proxy: Proxy | None = None
+        self.calls: list[Call] = []
+        self.hangs = False
+        self._ids = 1000
+
+    @property
+    def first(self) -> Session | None:
+        """The session to look at: of the newest version."""
+        return self.sessions.opened[0] if self.sessions.opened else None
+
+    def show(self, text: object, longest: int = 200) -> str:
+        """Foreign text as it may be shown and stored: no token, no password, nothing that does not print."""
+        shown = str(text)
+        for secret in self.plan.secrets:
+            shown = shown.replace(secret, HIDDEN)
+        return plain(masked(shown), longest)
+
+    async def close(self) -> None:
+        """Close every session; never raises, and takes a few seconds at most."""
+        await self.sessions.close_all()
+
+    def next_id(self) -> int:
+        """A request id that was not used before."""
+        self._ids += 1
+        return self._ids
+
+    async def call(self, session: Session, way: Way, **options: Any) -> Reply:
+        """What the operator lets the doctor call: a ping, or the tool that was named."""
+        if self.plan.tool is None:
+            return await self.sessions.ping(session, way, **options)
+        message = protocol.request(
+            self.next_id(), "tools/call", {"name": self.plan.tool, "arguments": dict(self.plan.arguments)}
+        )
+        return await self.sessions.send(session, way, message, **options)
+
+    async def call_without_session(self) -> Reply:
+        """The same call where there are no sessions, in an era that the server speaks, over a new connection."""
+        method, params = "ping", None
+        if self.plan.tool is not None:
+            method, params = "tools/call", {"name": self.plan.tool, "arguments": dict(self.plan.arguments)}
+        if self.eras.gives_sessions is None:
+            return await self.modern(method if params else "tools/list", params=params)
+        message = protocol.request(self.next_id(), method, params)
+        headers = {protocol.VERSION: next(iter(self.eras.legacy.values()))}
+        return await self.wire.send("POST", message=message, headers=headers)
+
+    async def reach(self, session: Session, way: Way = HOME, **options: Any) -> Reply:
+        """A ping that is sent again, over new connections, while it meets nodes that do not know the session.
+
+        For checks that ask something else than affinity.
+        """
+        reply = await self.sessions.ping(session, way, **options)
+        for attempt in range(1, _TRIES):
+            if reply.outcome is not Outcome.LOST:
+                break
+            other = Way(cookies=attempt % 2 == 1, one_connection=False)
+            reply = await self.sessions.ping(session, other, **options)
+        return reply
+
+    async def modern(
+        self,
+        method: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Reply:
+        """One request of the modern era, over a new connection."""
+        version = self.eras.modern[0] if self.eras.modern else protocol.MODERN_VERSION
+        needed, message = protocol.modern(self.next_id(), method, params, version=version)
+        return await self.wire.send("POST", message=message, headers={**needed, **(headers or {})}, **options)
+
+    async def open_sessions(self) -> None:
+        """Open as many sessions as there is room for, at once; the next few of the older versions."""
+        older = protocol.LEGACY_VERSIONS[1:] if self.sessions.room >= 2 * len(protocol.LEGACY_VERSIONS) else ()
+        versions = [*older, *([protocol.LEGACY_VERSIONS[0]] * self.sessions.room)][: self.sessions.room]
+        opened = await asyncio.gather(*(self.sessions.open(version) for version in versions))
+        for asked, session in zip(versions, opened, strict=True):
+            if session is not None:
+                self.eras.legacy[asked] = session.version

@@ -1,0 +1,59 @@
+"""What the operator asks of the doctor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from yarl import URL
+
+LEAST_SESSIONS: Final = 2
+"""One to look at, and one to delete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """
+    Attributes:
+        url: the MCP endpoint, http or https, without credentials.
+        sessions: the most sessions that are opened in the whole run; at least `LEAST_SESSIONS`.
+        calls: the calls of each session in each of the ways.
+        headers: headers for every request to the MCP endpoint, as (name, value).
+        tokens: bearer tokens; the first one is for everything, a second one is another principal's.
+        tool: the tool to call where a call is made; None for pings and lists only.
+        other_path: a path beside MCP on the same host, to see whether it is still balanced.
+        timeout_seconds: how long one request may take.
+        idle_seconds: how long a silent stream is held; 0 for not at all.
+        read_only: nothing leaves but what opens and closes sessions, lists and pings.
+        only: the names of the checks to run; empty for all.
+        status_url: a Mooring node's status page.
+        watch_seconds: how long sessions are watched while a node is lost; None for no watching, infinity until
+            interrupted.
+    """
+
+    url: URL
+    sessions: int = 20
+    calls: int = 10
+    headers: tuple[tuple[str, str], ...] = ()
+    tokens: tuple[str, ...] = ()
+    tool: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    other_path: str | None = None
+    timeout_seconds: float = 10.0
+    idle_seconds: float = 35.0
+    read_only: bool = False
+    only: frozenset[str] = frozenset()
+    skip: frozenset[str] = frozenset()
+    status_url: URL | None = None
+    status_token: str | None = None
+    watch_seconds: float | None = None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be shown, the longest first."""
+        values = {*self.tokens, *(value for _, value in self.headers)}
+        values |= {word for _, value in self.headers for word in value.split() if len(word) >= 8}
+        if self.status_token:
+            values.add(self.status_token)
+        return tuple(sorted((value for value in values if value), key=len, reverse=True))

@@ -1,0 +1,232 @@
+"""The first contact: is there an MCP endpoint at that URL, and what does it speak?
+
+What answers is one of these; only the first lets the examination go on.
+
+    a session, or a result without one, or a modern answer    examined
+    a redirect within the origin                              followed once, as clients do, and warned of
+    a redirect elsewhere, 401, 403, 421, no MCP, TLS,
+    no connection, no answer in time                          cannot be reached: one verdict, and what to do
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from yarl import URL
+
+from mooring.doctor import protocol
+from mooring.doctor.examination import Examination
+from mooring.doctor.findings import Change, Finding, Verdict
+from mooring.doctor.reply import Reply, Trouble
+
+CHECK: Final = "endpoint"
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_OLD_TRANSPORT_SECONDS: Final = 3.0
+
+
+async def make_contact(exam: Examination) -> tuple[Finding | None, bool]:
+    """Open the first session and ask for the modern era; fills `exam.eras`.
+
+    Returns:
+        What there is to say, if anything, and whether the examination can go on.
+    """
+    exam.listener.step("first contact")
+    redirect = None
+    first = await _initialize(exam)
+    if first is not None and first.status in _REDIRECTS:
+        target = _target(exam, first)
+        if target is None or target.origin() != exam.wire.url.origin() or target.path == exam.wire.url.path:
+            return _redirected_away(exam, first), False
+        redirect = _redirected(exam, first, target)
+        exam.wire.url = target
+        first = await _initialize(exam)
+    if first is None or first.trouble is None:
+        await _discover(exam)
+    if first is None or exam.eras.modern:
+        return redirect, True
+    if first.status in (404, 405) and await _speaks_old_transport(exam):
+        return _cannot(
+            exam,
+            first,
+            "the server speaks the deprecated HTTP+SSE transport only (2024-11-05)",
+            "A GET at this URL opens a stream that names another endpoint for POST. That transport needs the stream "
+            "and every POST on one node, and clients are dropping it.",
+            "Serve Streamable HTTP (in the SDKs: `streamable_http_app()`, `StreamableHTTPServerTransport`).",
+        ), False
+    return _refusal(exam, first), False
+
+
+async def _initialize(exam: Examination) -> Reply | None:
+    """None where the server took `initialize`, with or without a session; else its reply."""
+    session = await exam.sessions.open()
+    if session is not None:
+        _note(exam, session.opened, gives_sessions=True)
+    elif exam.sessions.sessionless:
+        _note(exam, exam.sessions.sessionless[-1], gives_sessions=False)
+    else:
+        return exam.sessions.refused[-1]
+    return None
+
+
+def _note(exam: Examination, reply: Reply, *, gives_sessions: bool) -> None:
+    result: dict[str, Any] = (reply.message or {}).get("result") or {}
+    exam.eras.gives_sessions = gives_sessions
+    exam.eras.legacy[protocol.LEGACY_VERSIONS[0]] = str(result.get("protocolVersion", ""))
+    _note_server(exam, result, result.get("serverInfo"))
+
+
+def _note_server(exam: Examination, result: dict[str, Any], server: object) -> None:
+    if isinstance(server, dict):
+        exam.eras.server = server
+    capabilities = result.get("capabilities")
+    if isinstance(capabilities, dict):
+        exam.eras.capabilities = tuple(sorted(str(name) for name in capabilities))
+
+
+async def _discover(exam: Examination) -> None:
+    """Ask for the modern era (2026-07-28, Discovery)."""
+    if exam.eras.gives_sessions and exam.sessions.room < 1:
+        return
+    reply = exam.eras.discovered = await exam.modern("server/discover")
+    result = (reply.message or {}).get("result")
+    if not isinstance(result, dict):
+        return
+    versions = result.get("supportedVersions")
+    if isinstance(versions, list):
+        exam.eras.modern = tuple(
+            sorted((str(one) for one in versions if str(one) >= protocol.MODERN_VERSION), reverse=True)
+        )
+    meta = result.get("_meta")
+    if not exam.eras.server and isinstance(meta, dict):
+        _note_server(exam, result, meta.get("io.modelcontextprotocol/serverInfo"))
+
+
+async def _speaks_old_transport(exam: Examination) -> bool:
+    reply = await exam.wire.send(
+        "GET", headers={"Accept": protocol.EVENT_STREAM}, timeout_seconds=_OLD_TRANSPORT_SECONDS
+    )
+    return reply.media_type == protocol.EVENT_STREAM and b"event: endpoint" in reply.body
+
+
+def _target(exam: Examination, reply: Reply) -> URL | None:
+    try:
+        return exam.wire.url.join(URL(reply.headers.get("Location", "")))
+    except ValueError:
+        return None
+
+
+def _redirected(exam: Examination, reply: Reply, target: URL) -> Finding:
+    shown = exam.show(target)
+    return Finding(
+        CHECK,
+        Verdict.WARNING,
+        f"every request is redirected to {shown}",
+        f"A {reply.status} costs each call another round trip, and clients that do not follow it on POST fail.",
+        {"status": reply.status, "location": shown},
+        (Change(f"Give clients the URL {shown}, or serve MCP at this one."),),
+    )
+
+
+def _redirected_away(exam: Examination, reply: Reply) -> Finding:
+    location = exam.show(reply.headers.get("Location", "nowhere"))
+    return _cannot(
+        exam,
+        reply,
+        f"redirected to {location}",
+        "Clients do not follow a redirect to another origin, which would carry their token there.",
+        f"Give clients that URL, and run `mooring doctor {location}`; if it is a login page, see --token-env.",
+    )
+
+
+def _refusal(exam: Examination, reply: Reply) -> Finding:
+    """The verdict on an endpoint that opens no session and knows no modern request."""
+    if reply.trouble is not None:
+        return _no_answer(exam, reply)
+    if reply.status == 401 or (reply.status == 403 and not _about_host(reply)):
+        return _login(exam, reply)
+    if reply.status == 421 or _about_host(reply):
+        host = exam.wire.url.authority
+        return _cannot(
+            exam,
+            reply,
+            f"the server refuses its own host name: {exam.show(reply.label)}",
+            f"Its allow-list of Host or Origin does not have {host}: SDK servers come with one for localhost only.",
+            f"Allow the name in the server: TransportSecuritySettings(allowed_hosts=[{host!r}]) in the Python SDK, "
+            "`allowedHosts` in the TypeScript SDK; or let the proxy set the Host that the server expects.",
+        )
+    if reply.status >= 500:
+        return _cannot(
+            exam,
+            reply,
+            f"`initialize` is answered with {exam.show(reply.label)}",
+            "The load balancer has no healthy node for this path, or the server fails.",
+            "Look at the proxy's health checks and at the server's log.",
+        )
+    return _cannot(
+        exam,
+        reply,
+        f"no MCP endpoint: POST is answered with {exam.show(reply.label)}"
+        + (f" ({reply.media_type})" if reply.media_type else ""),
+        "An MCP endpoint answers `initialize` with a JSON-RPC result.",
+        "Check the path: it is often /mcp; behind a proxy, whether the path is routed to the server unchanged.",
+    )
+
+
+def _about_host(reply: Reply) -> bool:
+    return reply.status == 403 and any(word in reply.text.lower() for word in ("host", "origin"))
+
+
+def _login(exam: Examination, reply: Reply) -> Finding:
+    has_token = bool(exam.plan.tokens) or any(name.lower() == "authorization" for name, _ in exam.plan.headers)
+    challenge = exam.show(reply.headers.get("WWW-Authenticate", ""))
+    return _cannot(
+        exam,
+        reply,
+        f"the token is refused: {exam.show(reply.label)}" if has_token else "a login is required",
+        f"The server asks for: {challenge}." if challenge else "",
+        "Check that the token is for this server and not expired."
+        if has_token
+        else "Put a bearer token into an environment variable and name it: --token-env VAR; or use --header.",
+        challenge=challenge,
+    )
+
+
+def _no_answer(exam: Examination, reply: Reply) -> Finding:
+    host = exam.wire.url.host
+    port = exam.wire.url.port
+    seconds = exam.plan.timeout_seconds
+    said: dict[Trouble, tuple[str, str]] = {
+        Trouble.HANG: (
+            f"no answer within {seconds:g} s",
+            "Is the server up, and does the proxy pass this path on to it? --timeout waits longer.",
+        ),
+        Trouble.NAME: (f"the host name {host} cannot be resolved", "Check the URL, and the DNS of this machine."),
+        Trouble.REFUSED: (f"nothing listens at {host}:{port}", "Check host and port, and whether the proxy runs."),
+        Trouble.TLS: (
+            f"TLS fails: {_tls_reason(reply.detail)}",
+            "Repair the certificate (name, dates, the whole chain). For a private authority, set SSL_CERT_FILE to "
+            "its certificate; clients have to trust it too.",
+        ),
+        Trouble.CUT: (
+            "the connection is closed without an answer",
+            "Is this the port for HTTP, and not for HTTPS or something else? Look at the proxy's log.",
+        ),
+        Trouble.NO_WAY: (f"no connection to {host}:{port}", "Check the network, the firewall and the proxy."),
+        Trouble.NOT_HTTP: ("what answers does not speak HTTP", "Check the port, and http against https."),
+    }
+    assert reply.trouble is not None
+    says, change = said[reply.trouble]
+    return _cannot(exam, reply, exam.show(says), "", change)
+
+
+def _tls_reason(detail: str) -> str:
+    """The reason among what the library says: `certificate has expired`."""
+    for mark in ("certificate verify failed: ", "[SSL: "):
+        if mark in detail:
+            return detail.partition(mark)[2].partition(" (_ssl")[0].rstrip("]'")
+    return detail
+
+
+def _cannot(exam: Examination, reply: Reply, says: str, why: str, change: str, **evidence: Any) -> Finding:
+    measured = {"status": reply.status, "seconds": round(reply.seconds, 3), "detail": exam.show(reply.detail)}
+    return Finding(CHECK, Verdict.BROKEN, says, why, {**measured, **evidence}, (Change(change),))

@@ -1,0 +1,238 @@
+"""The sessions that the doctor opens: never more than asked, and every one of them closed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import aiohttp
+
+from mooring.doctor import protocol
+from mooring.doctor.reply import Outcome, Reply
+from mooring.doctor.wire import Lane, Wire
+
+logger = logging.getLogger("mooring.doctor")
+
+_TRIES: Final = 8
+"""To reach a session's node where nothing leads there: enough for three nodes in turn, likely enough at random."""
+_CLOSE_TRIES: Final = 30
+_CLOSE_SECONDS: Final = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a client sends: with the cookies that it was given or without, on one connection or a new one each time."""
+
+    cookies: bool
+    one_connection: bool
+
+    @property
+    def name(self) -> str:
+        """`cookies, one connection`."""
+        return (
+            f"{'cookies' if self.cookies else 'no cookies'}, {'one connection' if self.one_connection else 'a new one'}"
+        )
+
+    @property
+    def key(self) -> str:
+        """The same for programs: `cookies_one_connection`."""
+        return f"{'cookies' if self.cookies else 'no_cookies'}_{'one_connection' if self.one_connection else 'new'}"
+
+
+WAYS: Final = (Way(True, True), Way(False, True), Way(True, False), Way(False, False))
+"""Those on the first connection come first, while it is fresh."""
+HOME: Final = WAYS[0]
+
+
+@dataclass(slots=True)
+class Session:
+    """One session.
+
+    Attributes:
+        opened: the reply to `initialize`.
+        version: the negotiated protocol version.
+        server: `serverInfo` as the server gave it.
+        initialized: the replies to `notifications/initialized`, the last one being that which was accepted, if any.
+        lane: the connection on which it was opened.
+        jar: the cookies that were set, and are sent back where a browser would.
+    """
+
+    id: str
+    opened: Reply
+    version: str
+    server: Mapping[str, Any]
+    lane: Lane
+    jar: aiohttp.CookieJar
+    initialized: list[Reply] = field(default_factory=list)
+    next_id: int = 10
+
+
+class Sessions:
+    """Opens sessions up to a limit, sends within them, closes them.
+
+    Attributes:
+        opened: those that are open now, in the order of opening.
+        refused: replies to `initialize` that gave no session.
+        sessionless: replies that gave a result and no session id: the server works without.
+        closed: how many were closed, `left` those that could not be.
+    """
+
+    def __init__(self, wire: Wire, limit: int) -> None:
+        self._wire = wire
+        self._limit = limit
+        self._begun = 0
+        self._opening: set[asyncio.Task[Session | None]] = set()
+        self.opened: list[Session] = []
+        self.refused: list[Reply] = []
+        self.sessionless: list[Reply] = []
+        self.closed = 0
+        self.left: list[str] = []
+
+    @property
+    def room(self) -> int:
+        """How many more may be opened; those count that the server opened unasked."""
+        known = {session.id for session in self.opened}
+        return self._limit - self._begun - len(self._wire.minted - known - self._own)
+
+    @property
+    def count(self) -> int:
+        """How many were opened in all."""
+        return self._limit - self.room - len(self.refused) - len(self.sessionless)
+
+    @property
+    def _own(self) -> set[str]:
+        return {reply.headers.get(protocol.SESSION, "") for reply in self.refused}
+
+    async def open(self, version: str = protocol.LEGACY_VERSIONS[0], *, token: int = 0) -> Session | None:
+        """A new session, or None where the server gave none or there is no room.
+
+        Goes on when the caller is cancelled: a session whose id nobody has read could not be closed.
+        """
+        if self.room <= 0:
+            return None
+        self._begun += 1
+        task = asyncio.create_task(self._open(version, token))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+        return await asyncio.shield(task)
+
+    async def _open(self, version: str, token: int) -> Session | None:
+        lane = self._wire.lane()
+        reply = await self._wire.send("POST", message=protocol.initialize(1, version), lane=lane, token=token)
+        result = (reply.message or {}).get("result")
+        session_id = reply.headers.get(protocol.SESSION)
+        if not reply.is_ok or not isinstance(result, dict):
+            self.refused.append(reply)
+            return None
+        if session_id is None:
+            self.sessionless.append(reply)
+            return None
+        jar = aiohttp.CookieJar(unsafe=True)  # a name is an address in many a test
+        session = Session(
+            session_id, reply, str(result.get("protocolVersion", "")), _mapping(result.get("serverInfo")), lane, jar
+        )
+        _keep_cookies(session, reply, self._wire)
+        self.opened.append(session)
+        for attempt in range(_TRIES):
+            way = HOME if attempt == 0 else Way(cookies=True, one_connection=False)
+            accepted = await self.send(session, way, protocol.INITIALIZED, token=token)
+            session.initialized.append(accepted)
+            if accepted.is_ok or accepted.outcome is not Outcome.LOST:
+                break
+        return session
+
+    def headers(self, session: Session, way: Way) -> dict[str, str]:
+        """What a request of that session carries on that way."""
+        given = {protocol.SESSION: session.id, protocol.VERSION: session.version}
+        if way.cookies:
+            sent = session.jar.filter_cookies(self._wire.url)
+            if sent:
+                given["Cookie"] = "; ".join(f"{name}={morsel.coded_value}" for name, morsel in sent.items())
+        return given
+
+    async def send(
+        self,
+        session: Session,
+        way: Way,
+        message: Mapping[str, Any] | None = None,
+        *,
+        method: str = "POST",
+        data: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        token: int | None = 0,
+        timeout_seconds: float | None = None,
+    ) -> Reply:
+        """One request within the session."""
+        reply = await self._wire.send(
+            method,
+            message=message,
+            data=data,
+            headers={**self.headers(session, way), **(headers or {})},
+            lane=session.lane if way.one_connection else None,
+            token=token,
+            timeout_seconds=timeout_seconds,
+        )
+        if way.cookies:
+            _keep_cookies(session, reply, self._wire)
+        return reply
+
+    async def ping(self, session: Session, way: Way, **options: Any) -> Reply:
+        """A ping, which every server answers (2025-11-25, Utilities: Ping)."""
+        session.next_id += 1
+        return await self.send(session, way, protocol.request(session.next_id, "ping"), **options)
+
+    async def close(self, session: Session) -> Reply:
+        """DELETE it: first where it was opened, then at whatever node the load balancer chooses, until one knows it."""
+        self.opened.remove(session)
+        self._wire.minted.discard(session.id)
+        reply = await self._delete(session)
+        if reply.is_ok or reply.status == 405:  # 405: the server lets no client end a session; it does so itself
+            self.closed += 1
+        else:
+            self.left.append(session.id)
+        return reply
+
+    async def _delete(self, session: Session) -> Reply:
+        reply = Reply()
+        for attempt in range(_CLOSE_TRIES):
+            way = HOME if attempt == 0 else Way(cookies=attempt % 2 == 1, one_connection=False)
+            reply = await self.send(session, way, method="DELETE")
+            if reply.outcome is not Outcome.LOST:
+                break
+        return reply
+
+    async def close_all(self) -> None:
+        """Close what is open, in a few seconds at most. What cannot be closed is in `left`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                if self._opening:
+                    await asyncio.wait(self._opening)
+                await asyncio.gather(*(self.close(session) for session in tuple(self.opened)))
+                await self._close_minted()
+        self.left += [session.id for session in self.opened]
+        self.left = list(dict.fromkeys([*self.left, *self._wire.minted]))
+
+    async def _close_minted(self) -> None:
+        """Sessions that the server opened without being asked for one."""
+        for session_id in tuple(self._wire.minted):
+            for _ in range(_CLOSE_TRIES):
+                headers = {protocol.SESSION: session_id, protocol.VERSION: protocol.LEGACY_VERSIONS[0]}
+                reply = await self._wire.send("DELETE", headers=headers)
+                if reply.is_ok or reply.status == 405:
+                    self._wire.minted.discard(session_id)
+                    self.closed += 1
+                    break
+
+
+def _keep_cookies(session: Session, reply: Reply, wire: Wire) -> None:
+    values = reply.headers.getall("Set-Cookie", [])
+    if values:
+        session.jar.update_cookies_from_headers(values, wire.url)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
