@@ -11,6 +11,7 @@ from tests.cli.command import mooring
 
 NAMES = list(Settings.model_fields)
 SECRET = "a secret that nobody may see"
+TOKEN = "a-token-that-nobody-may-see"
 
 
 def test_the_reference_in_the_docs_is_current() -> None:
@@ -28,9 +29,9 @@ def test_every_setting_is_listed_with_its_meaning(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_setting_but_the_secret_is_a_flag_of_serve(name: str) -> None:
+def test_every_setting_but_a_secret_is_a_flag_of_serve(name: str) -> None:
     flag = f"--{name.replace('_', '-')} "
-    assert (flag in mooring("serve", "--help").out) is (name != "secret")
+    assert (flag in mooring("serve", "--help").out) is (name not in {"secret", "status_token"})
 
 
 def test_values_say_where_they_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,10 +49,12 @@ def test_values_say_where_they_come_from(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("form", [(), ("--json",), ("--markdown",)])
 def test_secrets_are_never_printed(form: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOORING_SECRET", SECRET)
+    monkeypatch.setenv("MOORING_STATUS_TOKEN", TOKEN)
     monkeypatch.setenv("MOORING_REDIS_URL", f"redis://:{SECRET.replace(' ', '-')}@127.0.0.1:1/0")
     said = mooring("settings", *form)
     assert said.code == 0
     assert SECRET not in said.out
+    assert TOKEN not in said.out
     assert SECRET.replace(" ", "-") not in said.out
 
 
@@ -62,6 +65,7 @@ def test_secrets_are_never_printed(form: tuple[str, ...], monkeypatch: pytest.Mo
         ("LEASE_SECONDS", "1.5", "setting lease_seconds: '1.5' is wrong: at least two times heartbeat_seconds"),
         ("REDIS_URL", "http://:pw@h", "setting redis_url: 'http://:***@h' is wrong: a URL such as redis://"),
         ("SECRET", "short", "setting secret: '(hidden)' is wrong: at least 16 characters"),
+        ("STATUS_TOKEN", "short", "setting status_token: '(hidden)' is wrong: at least 16 characters"),
         ("NODE_NAME", "Node 1", "setting node_name: 'Node 1' is wrong: up to 63 lower-case letters"),
         (
             "SETTINGS_FILE",

@@ -14,8 +14,11 @@ KEYS = [
     "name",
     "pid",
     "url",
+    "version",
     "state",
+    "alive",
     "sessions",
+    "capacity",
     "shards",
     "served",
     "forwarded_in",
@@ -43,8 +46,11 @@ def test_json_has_every_node_with_all_its_facts() -> None:
         "name": "node-1",
         "pid": 4242,
         "url": "http://127.0.0.1:9001",
+        "version": "0.1.0",
         "state": "ready",
+        "alive": True,
         "sessions": 2,
+        "capacity": 100,
         "shards": ["abcde"],
         "served": 70,
         "forwarded_in": 11,
@@ -53,6 +59,7 @@ def test_json_has_every_node_with_all_its_facts() -> None:
         "lease_age_seconds": 0.25,
     }
     assert [node["state"] for node in said["nodes"]] == ["ready", "ready", "dead"]
+    assert [node["alive"] for node in said["nodes"]] == [True, True, False]
 
 
 @pytest.mark.usefixtures("clock")

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
+import psutil
 import pytest
 from mcp.client import Client
 
@@ -37,6 +38,10 @@ async def where(session: aiohttp.ClientSession, one: Up) -> tuple[int, int]:
 
 def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
+
+
+def texts_in(folder: Path) -> list[str]:
+    return [path.read_text() for path in folder.rglob("*") if path.is_file()]
 
 
 async def mooring(*arguments: str) -> bytes:
@@ -73,6 +78,29 @@ async def test_a_cluster_comes_up_serves_and_leaves_nothing_behind(run_dir: Path
 
         assert await one.end(signal.SIGTERM) == 0
         await one.leaves_nothing(port)
+
+
+async def test_its_nodes_have_a_status_page_for_who_has_the_token_which_shows_nowhere(run_dir: Path) -> None:
+    token = "a-token-for-tests,nowhere-else"
+    async with up(run_dir, "--debug", MOORING_STATUS_TOKEN=token) as one, aiohttp.ClientSession() as session:
+        await one.is_ready()
+        page = f"{one.url}/mooring/status"
+        async with session.get(page) as response:
+            assert response.status == 401
+
+        async def tells_of_both() -> bool:
+            async with session.get(page, headers={"authorization": f"Bearer {token}"}) as response:
+                assert response.status == 200
+                told = await response.json()
+            return [(node["name"], node["alive"]) for node in told["nodes"]] == [("node-1", True), ("node-2", True)]
+
+        await until(tells_of_both, what="a heartbeat of the nodes")
+        commands = [" ".join(psutil.Process(pid).cmdline()) for pid in one.see_descendants()]
+        assert len([command for command in commands if " serve " in command]) == 2
+        written = await asyncio.to_thread(texts_in, run_dir)
+        assert len(written) >= 3
+        assert await one.end(signal.SIGTERM) == 0
+        assert not [text for text in (*commands, *written, one.text) if token in text]
 
 
 async def test_what_dies_is_started_again_and_traefik_follows_the_nodes(run_dir: Path) -> None:

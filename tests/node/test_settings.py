@@ -17,6 +17,7 @@ from mooring.errors import MooringError, SettingsError
 from mooring.node.settings import ENV_PREFIX, SETTINGS_FILE_VARIABLE, Settings, default_node_name
 
 SECRET = "a secret for tests, nowhere else"
+TOKEN = "a-token-for-tests,nowhere-else"
 PASSWORD = "hunter2hunter2"
 
 WRONG: list[tuple[str, Any, str]] = [
@@ -53,11 +54,18 @@ WRONG: list[tuple[str, Any, str]] = [
     ("mcp_path", "/mcp\n", "a path such as /mcp"),
     ("mcp_path", "/mcp`", "a path such as /mcp"),
     ("mcp_path", "/m\u00fcp", "a path such as /mcp"),
-    ("mcp_path", "/healthz", "must be three different paths"),
+    ("mcp_path", "/healthz", "must be four different paths"),
     ("health_path", "health", "starts with a slash"),
     ("health_path", "/mcp/health", "outside mcp_path"),
     ("ready_path", "ready", "starts with a slash"),
     ("ready_path", "/mcp/ready", "outside mcp_path"),
+    ("status_path", "status", "starts with a slash"),
+    ("status_path", "/mcp/status", "outside mcp_path"),
+    ("status_token", "", "at least 16 characters"),
+    ("status_token", "15-characters..", "at least 16 characters"),
+    ("status_token", "sixteen letters and spaces", "no spaces"),
+    ("status_token", "sixteen-letters-\u00fc", "printable ASCII"),
+    ("status_token", "sixteen-letters-\n", "printable ASCII"),
     ("capacity", 0, "greater than or equal to 1"),
     ("capacity", "many", "valid integer"),
     ("capacity", 1.5, "valid integer"),
@@ -83,7 +91,8 @@ WRONG: list[tuple[str, Any, str]] = [
 ]
 
 
-MAY_BE_HIDDEN = {"secret", "redis_url"}
+SECRETS = ["secret", "status_token"]
+MAY_BE_HIDDEN = {*SECRETS, "redis_url"}
 
 
 @pytest.fixture(autouse=True)
@@ -213,7 +222,8 @@ def test_a_secret_that_is_no_text_is_wrong(monkeypatch: pytest.MonkeyPatch) -> N
         {"node_name": "n" * 63},
         {"advertise_url": "https://node-1.example:8443"},
         {"advertise_url": "http://[::1]:8000"},
-        {"mcp_path": "/a/b", "health_path": "/a", "ready_path": "/a/c"},
+        {"mcp_path": "/a/b", "health_path": "/a", "ready_path": "/a/c", "status_path": "/a/d"},
+        {"status_token": "~" * 16},
         {"heartbeat_seconds": 60, "lease_seconds": 120},
         {"touch_seconds": 0},
         {"shards": 64, "capacity": 1},
@@ -223,13 +233,13 @@ def test_what_is_right_is_taken_as_it_is(given_settings: dict[str, Any]) -> None
     loaded = Settings.load(**given_settings)
     for name, value in given_settings.items():
         got = getattr(loaded, name)
-        assert (got.get_secret_value() if name == "secret" else got) == value
+        assert (got.get_secret_value() if name in SECRETS else got) == value
 
 
 @settings(deadline=None, max_examples=100)
 @given(st.text(max_size=70))
 def test_no_text_makes_loading_raise_anything_else(text: str) -> None:
-    for name in ("redis_url", "key_prefix", "secret", "node_name", "advertise_url", "mcp_path", "capacity"):
+    for name in ("redis_url", "key_prefix", *SECRETS, "node_name", "advertise_url", "mcp_path", "capacity"):
         assert complaint({name: text}) in {None, name}
 
 
@@ -366,28 +376,31 @@ def give(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Giv
     return by
 
 
-def test_a_wrong_secret_is_in_no_error(give: Give) -> None:
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_wrong_secret_is_in_no_error(give: Give, name: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        Settings.load(**give("secret", PASSWORD))
+        Settings.load(**give(name, PASSWORD))
     assert PASSWORD not in shown(caught.value)
     assert caught.value.value != PASSWORD
 
 
-def test_a_right_secret_is_in_no_error_of_another_setting(give: Give) -> None:
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_right_secret_is_in_no_error_of_another_setting(give: Give, name: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        Settings.load(**give("secret", SECRET), shards=0)
-    assert SECRET not in shown(caught.value)
+        Settings.load(**give(name, TOKEN), shards=0)
+    assert TOKEN not in shown(caught.value)
     with pytest.raises(SettingsError) as caught:
-        Settings.load(**give("secret", SECRET), lease_seconds=1)
-    assert SECRET not in shown(caught.value)
+        Settings.load(**give(name, TOKEN), lease_seconds=1)
+    assert TOKEN not in shown(caught.value)
 
 
-def test_a_secret_is_in_no_text_of_the_settings(give: Give) -> None:
-    loaded = Settings.load(**give("secret", SECRET))
-    assert loaded.secret is not None
-    assert loaded.secret.get_secret_value() == SECRET
-    for text in (repr(loaded), str(loaded), loaded.model_dump_json(), str(loaded.model_dump()), f"{loaded.secret}"):
-        assert SECRET not in text
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_is_in_no_text_of_the_settings(give: Give, name: str) -> None:
+    loaded = Settings.load(**give(name, TOKEN))
+    secret = getattr(loaded, name)
+    assert secret.get_secret_value() == TOKEN
+    for text in (repr(loaded), str(loaded), loaded.model_dump_json(), str(loaded.model_dump()), f"{secret}"):
+        assert TOKEN not in text
 
 
 @pytest.mark.parametrize("url", [f"http://user:{PASSWORD}@host", f"localhost:6379?password={PASSWORD}"])

@@ -7,13 +7,11 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
-from mooring.core.model import NodeState, SessionRecord
+from mooring.core.model import SessionRecord
 from mooring.core.text import plain
-from mooring.store.registry import DEAD, NodeStatus
-
-_OVER: Final = {DEAD, str(NodeState.GONE)}
+from mooring.store.registry import OVER, NodeStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +26,7 @@ class Lodging:
 
     @property
     def is_alive(self) -> bool:
-        return self.node is not None and self.node.state not in _OVER
+        return self.node is not None and self.node.state not in OVER
 
     @property
     def node_name(self) -> str:

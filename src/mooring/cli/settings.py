@@ -29,7 +29,7 @@ A setting comes from the first of these that has it:
 From Python they are the arguments of `mooring.Settings.load`. `mooring settings` shows the values in force and where
 each one comes from. A wrong one is answered with its name, its value and what would be right, and exit code 2.
 
-`secret` has no flag, since `ps` shows flags to every user of the machine.
+`secret` and `status_token` have no flag, since `ps` shows flags to every user of the machine.
 
 | setting | takes | default | meaning |
 |---|---|---|---|

@@ -14,7 +14,7 @@ from mooring.cli.reach import REACHING, Reach, find_cluster, opened_registry
 from mooring.cli.spans import ago
 from mooring.core.model import NodeState
 from mooring.core.text import plain
-from mooring.store.registry import DEAD, NodeStatus
+from mooring.store.registry import OVER, NodeStatus, node_as_json
 
 app = new_app()
 
@@ -52,20 +52,8 @@ async def _nodes(reach: Reach) -> list[NodeStatus]:
 
 
 def _as_json(node: NodeStatus) -> dict[str, Any]:
-    return {
-        "id": node.info.id,
-        "name": node.info.name,
-        "pid": node.info.pid,
-        "url": node.info.url,
-        "state": node.state,
-        "sessions": node.info.sessions,
-        "shards": node.shards,
-        "served": node.counters.served,
-        "forwarded_in": node.counters.forwarded_in,
-        "forwarded_out": node.counters.forwarded_out,
-        "refused": dict(node.counters.refused),
-        "lease_age_seconds": round(node.lease_age_seconds, 3),
-    }
+    said = node_as_json(node.info, node.state, node.shards)
+    return {**said, "lease_age_seconds": round(node.lease_age_seconds, 3)}
 
 
 def _print(reach: Reach, nodes: list[NodeStatus]) -> None:
@@ -89,7 +77,7 @@ def _print(reach: Reach, nodes: list[NodeStatus]) -> None:
 
 
 def _is_over(node: NodeStatus) -> bool:
-    return node.state in {DEAD, NodeState.GONE}
+    return node.state in OVER
 
 
 def _ended_long_ago(node: NodeStatus) -> bool:

@@ -95,10 +95,12 @@ async def respond(
     body: bytes,
     content_type: bytes = b"text/plain; charset=utf-8",
     extra: HeaderList | None = None,
+    *,
+    method: str = "GET",
 ) -> None:
-    """A whole answer."""
+    """A whole answer; to a HEAD all of it but the body (RFC 9110, section 9.3.2)."""
     headers: HeaderList = [(b"content-length", b"%d" % len(body)), (b"cache-control", b"no-store"), *(extra or [])]
     if body:
         headers.append((b"content-type", content_type))
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body, "more_body": False})

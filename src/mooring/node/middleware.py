@@ -14,6 +14,7 @@ from mooring.node.node import Node
 from mooring.node.router import Router
 from mooring.node.sessions import CloseHandler
 from mooring.node.settings import Settings
+from mooring.node.status_page import StatusPage
 from mooring.store import Store, open_store
 from mooring.store.registry import Registry
 
@@ -23,9 +24,10 @@ logger = logging.getLogger("mooring.sessions")
 class Mooring:
     """Keeps every MCP request on the node that holds its state.
 
-    Only the MCP path (`mcp_path` and what lies below it) and the two health paths are touched; other paths,
-    websockets and lifespan pass through to the app. The node joins its cluster when the app has started, or, where the
-    server runs no lifespan, with the first request.
+    Only the MCP path (`mcp_path` and what lies below it), the two health paths and, where a `status_token` is set, the
+    status page are touched; other paths, websockets and lifespan pass through to the app. The node joins its cluster
+    when the app has started, or, where the server runs no lifespan, with the first request on the MCP path or for
+    readiness.
 
     Args:
         app: any ASGI app that serves MCP over Streamable HTTP.
@@ -46,6 +48,8 @@ class Mooring:
         self._router = Router(self._node, app)
         self._mcp_path = self.settings.mcp_path
         self._below_mcp_path = self.settings.mcp_path + "/"
+        token = self.settings.status_token
+        self._status_page = None if token is None else StatusPage(self._node, token)
         self._starting = asyncio.Lock()
 
     @property
@@ -99,6 +103,9 @@ class Mooring:
             if path in (self.settings.health_path, self.settings.ready_path) and scope["method"] in ("GET", "HEAD"):
                 await self._answer_health(path, scope["method"], send)
                 return
+            if self._status_page is not None and path == self.settings.status_path:
+                await self._status_page.answer(scope, send)
+                return
         elif scope["type"] == "lifespan":
             await _Lifespan(self._node, receive, send).run(self._app, scope)
             return
@@ -123,8 +130,7 @@ class Mooring:
             if self._node.membership.state is NodeState.STARTING and not await self._start_late(send):
                 return
             status, text = self._readiness()
-        body = b"" if method == "HEAD" else f"{text}\n".encode()
-        await respond(send, status, body)
+        await respond(send, status, f"{text}\n".encode(), method=method)
 
     def _readiness(self) -> tuple[int, str]:
         membership = self._node.membership

@@ -24,10 +24,12 @@ ENV_PREFIX: Final = "MOORING_"
 SETTINGS_FILE_VARIABLE: Final = "MOORING_SETTINGS_FILE"
 DEFAULT_SETTINGS_FILE: Final = "mooring.toml"
 
+_SECRETS: Final = frozenset({"secret", "status_token"})
 _REDIS_SCHEMES: Final = frozenset({"redis", "rediss", "unix"})
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _PASSWORD = re.compile(r"(?<=:)[^/].*(?=@)|(?<=password=)[^&]*", re.DOTALL)
 _NODE_URL = re.compile(r"https?://[^\s/?#@]+/?", re.ASCII | re.IGNORECASE)
+_TOKEN = re.compile(r"[!-~]{16,}", re.ASCII)
 _KEY_PREFIX = re.compile(r"[A-Za-z0-9_.-]+(:[A-Za-z0-9_.-]+)*", re.ASCII)
 
 
@@ -59,6 +61,15 @@ def _secret(value: SecretStr) -> SecretStr:
     if len(text) < 16 or not text.isprintable():
         raise ValueError(
             "at least 16 characters, all printable, the same on every node; `openssl rand -hex 32` makes a good one"
+        )
+    return value
+
+
+def _token(value: SecretStr) -> SecretStr:
+    if not _TOKEN.fullmatch(value.get_secret_value()):
+        raise ValueError(
+            "at least 16 characters, all printable ASCII and no spaces, since a header carries it; "
+            "`openssl rand -hex 32` makes a good one"
         )
     return value
 
@@ -118,6 +129,14 @@ class Settings(BaseSettings):
     ready_path: Annotated[str, AfterValidator(_path)] = Field(
         "/readyz", description="Answers 200 while the node takes new sessions, else 503 and why not."
     )
+    status_path: Annotated[str, AfterValidator(_path)] = Field(
+        "/mooring/status",
+        description="Answers with the status page in JSON, to who sends status_token; the app's where none is set.",
+    )
+    status_token: Annotated[SecretStr, AfterValidator(_token)] | None = Field(
+        None,
+        description="Who sends it as a bearer token may read the status page; without it there is no such page.",
+    )
     capacity: int = Field(
         10_000,
         ge=1,
@@ -163,9 +182,9 @@ class Settings(BaseSettings):
     def _agree(self) -> Self:
         if self.lease_seconds < 2 * self.heartbeat_seconds:
             raise ValueError("lease_seconds: at least two times heartbeat_seconds")
-        if len({self.mcp_path, self.health_path, self.ready_path}) < 3:
-            raise ValueError("mcp_path: mcp_path, health_path and ready_path must be three different paths")
-        for name in ("health_path", "ready_path"):
+        if len({self.mcp_path, self.health_path, self.ready_path, self.status_path}) < 4:
+            raise ValueError("mcp_path: mcp_path, health_path, ready_path and status_path must be four different paths")
+        for name in ("health_path", "ready_path", "status_path"):
             if getattr(self, name).startswith(f"{self.mcp_path}/"):
                 raise ValueError(f"{name}: must lie outside mcp_path")
         return self
@@ -228,6 +247,6 @@ def _explain(error: ValidationError) -> SettingsError:
         said = "there is no such setting; `mooring settings` lists them all"
     if name == "redis_url":
         value = _PASSWORD.sub("***", str(value))
-    elif name == "secret" or name not in Settings.model_fields:
+    elif name in _SECRETS or name not in Settings.model_fields:
         value = "(hidden)"
     return SettingsError(name, value, said)

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any, Final
 
 from mooring.core.model import Counters, NodeInfo, NodeState, SessionRecord
 from mooring.core.ownership import ClusterView, advance
@@ -18,7 +19,9 @@ from mooring.store.base import Store
 
 logger = logging.getLogger("mooring.registry")
 
-DEAD = "dead"
+DEAD: Final = "dead"
+OVER: Final = frozenset({DEAD, str(NodeState.GONE)})
+"""The states of a node that is not there any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class Registry:
         return [
             NodeStatus(
                 info=lease.node,
-                state=_state(lease.node, lease.until_ms > snapshot.now_ms),
+                state=state_of(lease.node, lease_is_alive=lease.until_ms > snapshot.now_ms),
                 shards=shards.get(lease.node.id, []),
                 lease_age_seconds=max(0.0, (snapshot.now_ms - lease.renewed_ms) / 1000),
             )
@@ -75,8 +78,36 @@ class Registry:
         return sorted(records, key=lambda record: (record.created, record.id))
 
 
-def _state(info: NodeInfo, lease_is_alive: bool) -> str:
+def state_of(info: NodeInfo, *, lease_is_alive: bool) -> str:
+    """What the node said last; `dead` where its lease ended without a goodbye."""
     return str(info.state) if lease_is_alive or info.state is NodeState.GONE else DEAD
+
+
+def node_as_json(info: NodeInfo, state: str, shards: list[str]) -> dict[str, Any]:
+    """One node for programs, under the same names in `mooring status --json` and on a node's status page."""
+    return {
+        "id": info.id,
+        "name": info.name,
+        "pid": info.pid,
+        "url": info.url,
+        "version": info.version,
+        "state": state,
+        "alive": state not in OVER,
+        "sessions": info.sessions,
+        "capacity": info.capacity,
+        "shards": shards,
+        **counters_as_json(info.counters),
+    }
+
+
+def counters_as_json(counters: Counters) -> dict[str, Any]:
+    """What a node did, for programs."""
+    return {
+        "served": counters.served,
+        "forwarded_in": counters.forwarded_in,
+        "forwarded_out": counters.forwarded_out,
+        "refused": dict(counters.refused),
+    }
 
 
 async def watch(
