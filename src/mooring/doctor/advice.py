@@ -47,6 +47,8 @@ class Topic(enum.StrEnum):
     COMPRESSION = "compression"
     SPREAD = "spread"
     HEADERS = "headers"
+    SURVIVAL = "survival"
+    FAILOVER = "failover"
 
 
 def advice(topic: Topic, proxy: Proxy | None, **values: object) -> Change:

@@ -3,7 +3,8 @@
     contact ──> sessions ──> a stream held open in the background ─────────────┐
                         └──> affinity ──> the other checks, side by side ──────┴──> close ──> report
 
-Affinity goes first and alone: the others would disturb its numbers, and they need to know what it found.
+Affinity goes first and alone: the others would disturb its numbers, and they need to know what it found. A watch
+(`--watch`) takes the place of all other checks.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from mooring.doctor.catalogue import CHECKS
+from mooring.doctor.catalogue import CHECKS, WATCH
 from mooring.doctor.check import Check
 from mooring.doctor.checks import affinity
 from mooring.doctor.examination import Examination, Listener
@@ -22,6 +23,7 @@ from mooring.doctor.plan import Plan
 from mooring.doctor.reach import make_contact
 from mooring.doctor.report import Report
 from mooring.doctor.sessions import Sessions
+from mooring.doctor.watch import Watch
 from mooring.doctor.wire import Wire
 
 MOST_SECONDS: Final = 100.0
@@ -64,6 +66,8 @@ async def _examine(exam: Examination) -> tuple[list[Finding], dict[str, str], bo
         exam.listener.found(contact)
     if not reached:
         return findings, {}, False
+    if exam.plan.watch_seconds is not None:
+        return await _watch(exam, findings)
     deadline = time.monotonic() + max(MOST_SECONDS, exam.plan.idle_seconds + _AFTER_SILENCE_SECONDS)
     not_run: dict[str, str] = {}
     wanted = [check for check in CHECKS if _is_wanted(exam, check, not_run)]
@@ -79,6 +83,24 @@ async def _examine(exam: Examination) -> tuple[list[Finding], dict[str, str], bo
         else:
             findings.append(result)
     return findings, not_run, True
+
+
+async def _watch(exam: Examination, findings: list[Finding]) -> tuple[list[Finding], dict[str, str], bool]:
+    """Watch the sessions while a node is lost; only where they are kept together as long as none is."""
+    exam.listener.step("opening sessions")
+    await exam.open_sessions(Watch.most_sessions(exam.plan.sessions))
+    kept = await affinity.run(exam)
+    result: Finding | NotRun
+    if isinstance(kept, Finding) and kept.verdict is not Verdict.OK:
+        exam.listener.found(kept)
+        findings.append(kept)
+        result = NotRun("calls fail already while no node is lost: see affinity")
+    else:
+        result = await WATCH.run(exam)
+    if isinstance(result, NotRun):
+        return findings, {WATCH.name: result.why}, True
+    exam.listener.found(result)
+    return [*findings, result], {}, True
 
 
 def _is_wanted(exam: Examination, check: Check, not_run: dict[str, str]) -> bool:

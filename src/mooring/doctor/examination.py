@@ -147,11 +147,17 @@ class Examination:
         needed, message = protocol.modern(self.next_id(), method, params, version=version)
         return await self.wire.send("POST", message=message, headers={**needed, **(headers or {})}, **options)
 
-    async def open_sessions(self) -> None:
-        """Open as many sessions as there is room for, at once; the next few of the older versions."""
-        older = protocol.LEGACY_VERSIONS[1:] if self.sessions.room >= 2 * len(protocol.LEGACY_VERSIONS) else ()
-        versions = [*older, *([protocol.LEGACY_VERSIONS[0]] * self.sessions.room)][: self.sessions.room]
+    async def open_sessions(self, most: int | None = None) -> None:
+        """Open sessions at once until `most` are open, or there is no more room; a few of the older versions, which
+        come last in `sessions.opened`.
+        """
+        count = self.sessions.room
+        if most is not None:
+            count = min(count, most - len(self.sessions.opened))
+        older = protocol.LEGACY_VERSIONS[1:] if count >= 2 * len(protocol.LEGACY_VERSIONS) else ()
+        versions = [*older, *([protocol.LEGACY_VERSIONS[0]] * count)][:count]
         opened = await asyncio.gather(*(self.sessions.open(version) for version in versions))
         for asked, session in zip(versions, opened, strict=True):
             if session is not None:
                 self.eras.legacy[asked] = session.version
+        self.sessions.opened.sort(key=lambda session: session.version, reverse=True)
