@@ -84,7 +84,8 @@ class Sessions:
     def __init__(self, wire: Wire, limit: int) -> None:
         self._wire = wire
         self._limit = limit
-        self._begun = 0
+        self._unanswered = 0
+        self._ended: set[str] = set()
         self._opening: set[asyncio.Task[Session | None]] = set()
         self.opened: list[Session] = []
         self.refused: list[Reply] = []
@@ -94,18 +95,13 @@ class Sessions:
 
     @property
     def room(self) -> int:
-        """How many more may be opened; those count that the server opened unasked."""
-        known = {session.id for session in self.opened}
-        return self._limit - self._begun - len(self._wire.minted - known - self._own)
+        """How many more may be opened. What the server opened unasked counts, and what it may have without an answer."""
+        return self._limit - self.count - self._unanswered
 
     @property
     def count(self) -> int:
         """How many were opened in all."""
-        return self._limit - self.room - len(self.refused) - len(self.sessionless)
-
-    @property
-    def _own(self) -> set[str]:
-        return {reply.headers.get(protocol.SESSION, "") for reply in self.refused}
+        return len(self._wire.minted)
 
     async def open(self, version: str = protocol.LEGACY_VERSIONS[0], *, token: int = 0) -> Session | None:
         """A new session, or None where the server gave none or there is no room.
@@ -114,7 +110,6 @@ class Sessions:
         """
         if self.room <= 0:
             return None
-        self._begun += 1
         task = asyncio.create_task(self._open(version, token))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
@@ -122,7 +117,10 @@ class Sessions:
 
     async def _open(self, version: str, token: int) -> Session | None:
         lane = self._wire.lane()
+        self._unanswered += 1
         reply = await self._wire.send("POST", message=protocol.initialize(1, version), lane=lane, token=token)
+        if reply.trouble is None:
+            self._unanswered -= 1
         result = (reply.message or {}).get("result")
         session_id = reply.headers.get(protocol.SESSION)
         if not reply.is_ok or not isinstance(result, dict):
@@ -188,7 +186,7 @@ class Sessions:
     async def close(self, session: Session) -> Reply:
         """DELETE it: first where it was opened, then at whatever node the load balancer chooses, until one knows it."""
         self.opened.remove(session)
-        self._wire.minted.discard(session.id)
+        self._ended.add(session.id)
         reply = await self._delete(session)
         if reply.is_ok or reply.status == 405:  # 405: the server lets no client end a session; it does so itself
             self.closed += 1
@@ -213,17 +211,17 @@ class Sessions:
                     await asyncio.wait(self._opening)
                 await asyncio.gather(*(self.close(session) for session in tuple(self.opened)))
                 await self._close_minted()
-        self.left += [session.id for session in self.opened]
-        self.left = list(dict.fromkeys([*self.left, *self._wire.minted]))
+        left = [*self.left, *(session.id for session in self.opened), *(self._wire.minted - self._ended)]
+        self.left = list(dict.fromkeys(left))
 
     async def _close_minted(self) -> None:
         """Sessions that the server opened without being asked for one."""
-        for session_id in tuple(self._wire.minted):
+        for session_id in tuple(self._wire.minted - self._ended):
             for _ in range(_CLOSE_TRIES):
                 headers = {protocol.SESSION: session_id, protocol.VERSION: protocol.LEGACY_VERSIONS[0]}
                 reply = await self._wire.send("DELETE", headers=headers)
                 if reply.is_ok or reply.status == 405:
-                    self._wire.minted.discard(session_id)
+                    self._ended.add(session_id)
                     self.closed += 1
                     break
 

@@ -54,7 +54,7 @@ class Wire:
 
     Attributes:
         requests: how many were sent.
-        minted: the session ids that came back for requests that carried none, and are not known to be closed.
+        minted: the session ids that came back for requests that carried none: every session that was opened.
     """
 
     def __init__(self, plan: Plan) -> None:

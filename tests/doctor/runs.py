@@ -1,0 +1,46 @@
+"""Whole runs of the doctor, within the test's own process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from yarl import URL
+
+from mooring.doctor.diagnosis import diagnose
+from mooring.doctor.findings import Finding, Verdict
+from mooring.doctor.plan import Plan
+from mooring.doctor.report import Report
+
+
+@dataclass
+class Notes:
+    """A listener that only remembers."""
+
+    steps: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    def step(self, text: str) -> None:
+        self.steps.append(text)
+
+    def found(self, finding: Finding) -> None:
+        self.findings.append(finding)
+
+
+async def run(url: str, **fields: Any) -> Report:
+    """One run; a silent stream is held only where the test asks for it."""
+    return await diagnose(Plan(URL(url), **{"idle_seconds": 0.0, **fields}), Notes())
+
+
+def verdicts(report: Report) -> dict[str, str]:
+    """The verdict of each check that had something to look at."""
+    return {finding.check: str(finding.verdict) for finding in report.findings}
+
+
+def finding(report: Report, check: str) -> Finding:
+    return next(one for one in report.findings if one.check == check)
+
+
+def problems(report: Report) -> dict[str, str]:
+    """What is said of each check that is a warning or broken."""
+    return {one.check: one.says for one in report.findings if one.verdict in (Verdict.WARNING, Verdict.BROKEN)}
