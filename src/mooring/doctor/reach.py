@@ -22,6 +22,8 @@ from mooring.doctor.reply import Reply, Trouble
 CHECK: Final = "endpoint"
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _OLD_TRANSPORT_SECONDS: Final = 3.0
+_MORE_TRIES: Final = 3
+"""Where a node gives out no session, another one might."""
 
 
 async def make_contact(exam: Examination) -> tuple[Finding | None, bool]:
@@ -59,6 +61,9 @@ async def make_contact(exam: Examination) -> tuple[Finding | None, bool]:
 async def _initialize(exam: Examination) -> Reply | None:
     """None where the server took `initialize`, with or without a session; else its reply."""
     session = await exam.sessions.open()
+    for _ in range(_MORE_TRIES):
+        if session is None and exam.sessions.sessionless:
+            session = await exam.sessions.open()
     if session is not None:
         _note(exam, session.opened, gives_sessions=True)
     elif exam.sessions.sessionless:

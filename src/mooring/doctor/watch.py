@@ -76,11 +76,9 @@ class Watch:
 
     async def run(self, seconds: float) -> None:
         """Watch for `seconds`, or until cancelled."""
-        tasks = [
-            asyncio.create_task(work)
-            for one in self.watched
-            for work in (self._ping(one), self._hold_streams(one))[: 1 if self._exam.plan.read_only else 2]
-        ]
+        tasks = [asyncio.create_task(self._ping(one)) for one in self.watched]
+        if not self._exam.plan.read_only:
+            tasks += [asyncio.create_task(self._hold_streams(one)) for one in self.watched]
         tasks.append(asyncio.create_task(self._try_new_sessions()))
         try:
             while self.seconds < seconds:

@@ -20,6 +20,7 @@ import enum
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from mooring.doctor.advice import Topic, advice
 from mooring.doctor.check import Check
@@ -28,9 +29,10 @@ from mooring.doctor.findings import Change, Finding, NotRun, Verdict
 from mooring.doctor.reply import Outcome
 from mooring.doctor.sessions import WAYS, Session, Way
 
-NAME = "affinity"
-MOST_SECONDS = 40.0
-_FEW = 0.02
+NAME: Final = "affinity"
+WAY_SECONDS: Final = 10.0
+"""For the calls of one way; a slow deployment gets fewer calls in each rather than none in the last."""
+_FEW: Final = 0.02
 """The share of calls that may fail with a 5xx or a broken connection before it is more than a warning."""
 
 
@@ -84,17 +86,17 @@ async def run(exam: Examination) -> Finding | NotRun:
 
 
 async def _measure(exam: Examination) -> None:
-    """Make the calls; what is not done in time is left out."""
+    """Make the calls, one way after the other: mixed, a turn of the load balancer could fall in step with them."""
     sessions = tuple(exam.sessions.opened)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(MOST_SECONDS):
-            for number, way in enumerate(WAYS, 1):
-                exam.listener.step(f"affinity: {way.name} ({number} of {len(WAYS)})")
+    seconds = max(WAY_SECONDS, exam.plan.timeout_seconds + 1.0)
+    for number, way in enumerate(WAYS, 1):
+        exam.listener.step(f"affinity: {way.name} ({number} of {len(WAYS)})")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
                 await asyncio.gather(*(_use(exam, session, way) for session in sessions))
-                answered = [call for call in exam.calls if call.reply.outcome is not Outcome.HANG]
-                if not answered:
-                    exam.hangs = True
-                    return
+        if all(call.reply.outcome is Outcome.HANG for call in exam.calls):
+            exam.hangs = True
+            return
 
 
 async def _use(exam: Examination, session: Session, way: Way) -> None:
