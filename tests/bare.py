@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Literal
@@ -51,10 +51,10 @@ async def _accepts(port: int) -> bool:
     return True
 
 
-async def _stop(process: asyncio.subprocess.Process) -> None:
+async def _stop(process: asyncio.subprocess.Process, *, ask: bool) -> None:
     if process.returncode is not None:
         return
-    process.terminate()
+    process.terminate() if ask else process.kill()
     try:
         await asyncio.wait_for(process.wait(), _STOP_SECONDS)
     except TimeoutError:  # open streams hold it up
@@ -63,34 +63,54 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
 
 
 @asynccontextmanager
-async def serve(target: str, *, python: str, environment: Mapping[str, str] | None = None) -> AsyncIterator[str]:
-    """Runs an ASGI application, named as uvicorn names it, on a free port, and gives the URL of its MCP endpoint.
+async def listening(
+    command: Sequence[str | Path],
+    port: int,
+    *,
+    what: str,
+    environment: Mapping[str, str] | None = None,
+    ask_to_stop: bool = True,
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A program that listens on that port, and is stopped in the end: asked to at first, or killed.
 
-    It uses h11: llhttp, the other parser, keeps the spaces behind a header's value, which one scenario of the
-    conformance suite sends.
+    Raises:
+        RuntimeError: it ended before it listened; the message holds what it printed.
     """
-    port = free_port()
-    arguments = ["--port", str(port), "--http", "h11", "--timeout-keep-alive", "75", "--log-level", "warning"]
     with tempfile.NamedTemporaryFile(prefix="server-", suffix=".log") as log:
         process = await asyncio.create_subprocess_exec(
-            *(python, "-W", "ignore", "-m", "uvicorn", target, *arguments),
-            cwd=ROOT,
-            env={**os.environ, **(environment or {})},
-            stdout=log,
-            stderr=log,
+            *command, cwd=ROOT, env={**os.environ, **(environment or {})}, stdout=log, stderr=log
         )
         try:
 
             async def listens() -> bool:
                 if process.returncode is not None:
                     log.seek(0)
-                    raise RuntimeError(f"{target} ended before it listened:\n{log.read().decode()}")
+                    raise RuntimeError(f"{what} ended before it listened:\n{log.read().decode()}")
                 return await _accepts(port)
 
-            await until(listens, what=f"{target} to listen", seconds=_START_SECONDS)
-            yield f"http://127.0.0.1:{port}/mcp"
+            await until(listens, what=f"{what} to listen", seconds=_START_SECONDS)
+            yield process
         finally:
-            await _stop(process)
+            await _stop(process, ask=ask_to_stop)
+
+
+def uvicorn_command(target: str, port: int, *, python: str) -> list[str]:
+    """Serves an ASGI application, named as uvicorn names it.
+
+    It uses h11: llhttp, the other parser, keeps the spaces behind a header's value, which one scenario of the
+    conformance suite sends.
+    """
+    arguments = ["--port", str(port), "--http", "h11", "--timeout-keep-alive", "75", "--log-level", "warning"]
+    return [python, "-W", "ignore", "-m", "uvicorn", target, *arguments]
+
+
+@asynccontextmanager
+async def serve(target: str, *, python: str, environment: Mapping[str, str] | None = None) -> AsyncIterator[str]:
+    """Runs an ASGI application on a free port, and gives the URL of its MCP endpoint."""
+    port = free_port()
+    command = uvicorn_command(target, port, python=python)
+    async with listening(command, port, what=target, environment=environment):
+        yield f"http://127.0.0.1:{port}/mcp"
 
 
 @asynccontextmanager

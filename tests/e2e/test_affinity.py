@@ -9,8 +9,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.deployments.haproxy import running_haproxy
 from tests.e2e.clusters import Cluster
-from tests.e2e.haproxy import running_haproxy
 from tests.e2e.load import count, open_session, run_sessions
 from tests.node.rpc import RawClient
 from tests.waiting import until
@@ -52,7 +52,7 @@ async def test_without_cookies_header_routers_do_the_work(cluster: Cluster) -> N
 @pytest.mark.parametrize("balance", ["roundrobin", "random(1)"])
 async def test_without_any_affinity_every_call_is_forwarded_at_most_once(cluster: Cluster, balance: str) -> None:
     before = await settled(cluster)
-    async with running_haproxy([node["url"] for node in before], balance) as base:
+    async with running_haproxy([node["url"] for node in before], f"balance {balance}") as base:
         result = await run_sessions(base, sessions=60, calls=10)
     assert result.failures == []
     after = await settled(cluster)

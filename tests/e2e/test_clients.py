@@ -9,8 +9,8 @@ from __future__ import annotations
 import pytest
 
 from tests.clients.programs import CLIENTS, MODERN_CLIENTS, ClientReport, run_client
+from tests.deployments.haproxy import running_haproxy
 from tests.e2e.clusters import Cluster
-from tests.e2e.haproxy import running_haproxy
 
 pytestmark = pytest.mark.real
 
@@ -32,7 +32,7 @@ async def test_through_traefik(any_cluster: Cluster, client: str, cookies: str) 
 @pytest.mark.parametrize("client", CLIENTS)
 async def test_each_request_to_a_node_picked_at_random(any_cluster: Cluster, client: str) -> None:
     urls = [node["url"] for node in any_cluster.nodes()]
-    async with running_haproxy(urls, "random(1)") as url:
+    async with running_haproxy(urls, "balance random(1)") as url:
         assert_clean(await run_client(client, f"{url}/mcp", "--no-cookies", *SESSIONS))
 
 
