@@ -57,6 +57,15 @@ async def test_every_node_serves_every_session(cluster: Cluster, raw: RawClient)
     assert [cluster.tally(n).served for n in range(3)] == [4, 4, 4]
 
 
+async def test_a_modern_request_learns_no_session_id(cluster: Cluster, raw: RawClient) -> None:
+    """An app of the legacy era refuses it, and names a session that it has opened for it."""
+    reply = await raw.send(
+        "POST", f"{cluster.nodes[0].url}/mcp", body={}, headers={"mcp-protocol-version": "2026-07-28"}
+    )
+    assert (reply.status, reply.body) == (400, b'{"error": "initialize first"}')
+    assert "mcp-session-id" not in reply.headers
+
+
 @pytest.mark.parametrize(("method", "length"), [("DELETE", None), ("DELETE", "0"), ("GET", None), ("POST", "0")])
 async def test_requests_without_a_body_are_forwarded_without_one(
     cluster: Cluster, raw: RawClient, method: str, length: str | None

@@ -9,7 +9,7 @@ from typing import Final
 
 from mooring.core.ids import brief
 from mooring.core.model import NodeInfo
-from mooring.core.request import RequestFacts, read_facts
+from mooring.core.request import SESSION_HEADER, RequestFacts, read_facts
 from mooring.core.routing import (
     Consult,
     Decision,
@@ -24,7 +24,7 @@ from mooring.core.routing import (
 )
 from mooring.errors import PeerGone, PeerSilent, SignatureError
 from mooring.node.answers import refuse, respond
-from mooring.node.asgi import App, Receive, Scope, Send
+from mooring.node.asgi import App, Message, Receive, Scope, Send, header, without
 from mooring.node.bodies import RememberedBody
 from mooring.node.node import Node
 from mooring.node.opening_request import OpeningRequest
@@ -74,7 +74,7 @@ class Router:
             case Serve():
                 self._node.tally.served += 1
                 if session is None or facts.modern:
-                    await self._app(scope, receive, send)
+                    await self._app(scope, receive, _naming_no_session(send))
                 elif principal not in (NOBODY, session.principal):
                     await self._refuse(Reason.PRINCIPAL, facts, receive, send)
                 else:
@@ -156,3 +156,15 @@ async def _read_id(receive: Receive) -> str | float | None:
     await body.read_rest()
     request_id = body.message().get("id")
     return request_id if isinstance(request_id, str | int | float) else None
+
+
+def _naming_no_session(send: Send) -> Send:
+    """Sends an answer without the app's session id: the modern era has no sessions, and apps of the legacy era name one
+    even in the answer that refuses a modern request."""
+
+    async def send_on(message: Message) -> None:
+        if message["type"] == "http.response.start" and header(message.get("headers", []), SESSION_HEADER) is not None:
+            message = {**message, "headers": without(message["headers"], SESSION_HEADER)}
+        await send(message)
+
+    return send_on
