@@ -51,7 +51,8 @@ def assert_problems(report: Report, expected: Problems) -> None:
     for check, pattern in expected.items():
         assert re.fullmatch(pattern, found[check]), found[check]
         assert finding(report, check).changes
-    assert report.left == 0
+    # Where a hash of its id leads away from a session's node, no DELETE of ours can reach it.
+    assert report.left == 0 or expected.get("affinity") == HASHED
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ async def test_affinity(three: list[str], deploy: Deploy, proxy: str | None, exp
         (nginx.round_robin, {"idle_seconds": 17.0}, {}),
         (haproxy.idle_timeout, {"idle_seconds": 8.0}, {"idle": r".* 5(\.\d)? s.*"}),
         (nginx.idle_timeout, {"idle_seconds": 8.0}, {"idle": r".* 5(\.\d)? s.*"}),
-        (nginx.buffered, {"idle_seconds": 12.0}, {"buffering": r".*"}),
+        (nginx.buffered, {"idle_seconds": 12.0}, {"buffering": r".*held back.*"}),
         (nginx.body_limit, {}, {"body-limit": r".*413.*"}),
         (partial(nginx.compressed, buffer=False), {}, {"compression": r".*gzip.*"}),
     ],
@@ -112,7 +113,8 @@ async def test_an_unknown_session_answered_with_400() -> None:
         report = await run(url)
     assert "unknown-session" in problems(report)
     assert "400" in problems(report)["unknown-session"]
-    assert set(problems(report)) <= {"unknown-session", "deleted-session", "origin", "host", "forged-session"}
+    # That SDK checks no Origin and no Host by itself, and its body parser takes 100 KiB.
+    assert set(problems(report)) <= {"unknown-session", "deleted-session", "origin", "host", "body-limit"}
     assert report.outlook is Outlook.BROKEN
 
 
@@ -134,8 +136,10 @@ async def test_a_server_without_sessions_needs_no_affinity() -> None:
 async def test_nodes_that_differ(deployment: Callable[[], AbstractAsyncContextManager[str]], says: str) -> None:
     async with deployment() as url:
         report = await run(url)
-    assert set(problems(report)) == {"eras"}
-    assert problems(report)["eras"].startswith(says)
+    found = problems(report)
+    assert found.pop("eras").startswith(says)
+    # A node without sessions serves whatever session it is asked for.
+    assert set(found) <= {"unknown-session", "deleted-session", "forged-session"}
 
 
 async def test_one_bare_server_is_healthy(resumable: list[str]) -> None:

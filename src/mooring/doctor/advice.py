@@ -47,6 +47,10 @@ class Topic(enum.StrEnum):
     COMPRESSION = "compression"
     SPREAD = "spread"
     HEADERS = "headers"
+    GONE = "gone"
+    ORIGIN = "origin"
+    HOST = "host"
+    REFUSAL = "refusal"
     SURVIVAL = "survival"
     FAILOVER = "failover"
 

@@ -10,8 +10,9 @@ Affinity goes first and alone: the others would disturb its numbers, and they ne
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from mooring.doctor.catalogue import CHECKS, WATCH
@@ -20,26 +21,34 @@ from mooring.doctor.checks import affinity
 from mooring.doctor.examination import Examination, Listener
 from mooring.doctor.findings import Finding, NotRun, Verdict
 from mooring.doctor.plan import Plan
+from mooring.doctor.proxies import recognise
 from mooring.doctor.reach import make_contact
 from mooring.doctor.report import Report
 from mooring.doctor.sessions import Sessions
 from mooring.doctor.watch import Watch
 from mooring.doctor.wire import Wire
 
+logger = logging.getLogger("mooring.doctor")
+
 MOST_SECONDS: Final = 100.0
 """For the checks of one run, where the operator asks for no longer silence."""
 _AFTER_SILENCE_SECONDS: Final = 20.0
 
 
-async def diagnose(plan: Plan, listener: Listener) -> Report:
+async def diagnose(plan: Plan, listener: Listener, *, begun: Callable[[Examination], None] | None = None) -> Report:
     """Examine the deployment that the plan names.
 
     When it is cancelled it closes its sessions before it ends.
+
+    Args:
+        begun: is given the examination at the start, for who shows its numbers while it goes on or was cancelled.
     """
     started = time.monotonic()
     async with Wire(plan) as wire:
         sessions = Sessions(wire, plan.sessions)
         exam = Examination(plan, wire, sessions, listener)
+        if begun is not None:
+            begun(exam)
         try:
             findings, not_run, reached = await _examine(exam)
         finally:
@@ -53,7 +62,7 @@ async def diagnose(plan: Plan, listener: Listener) -> Report:
             not_run=not_run,
             sessions=sessions.count,
             closed=sessions.closed,
-            left=len(sessions.left),
+            left=sessions.left,
             requests=wire.requests,
             seconds=time.monotonic() - started,
         )
@@ -71,7 +80,7 @@ async def _examine(exam: Examination) -> tuple[list[Finding], dict[str, str], bo
     deadline = time.monotonic() + max(MOST_SECONDS, exam.plan.idle_seconds + _AFTER_SILENCE_SECONDS)
     not_run: dict[str, str] = {}
     wanted = [check for check in CHECKS if _is_wanted(exam, check, not_run)]
-    await _prepare(exam)
+    await _prepare(exam, {check.name for check in wanted})
     first = [check for check in wanted if check.name == affinity.NAME]
     rest = [check for check in wanted if check.name != affinity.NAME]
     found = await _run_all(exam, first, deadline)
@@ -89,6 +98,7 @@ async def _watch(exam: Examination, findings: list[Finding]) -> tuple[list[Findi
     """Watch the sessions while a node is lost; only where they are kept together as long as none is."""
     exam.listener.step("opening sessions")
     await exam.open_sessions(Watch.most_sessions(exam.plan.sessions))
+    exam.proxy = await recognise(exam)
     kept = await affinity.run(exam)
     result: Finding | NotRun
     if isinstance(kept, Finding) and kept.verdict is not Verdict.OK:
@@ -117,10 +127,18 @@ def _is_wanted(exam: Examination, check: Check, not_run: dict[str, str]) -> bool
     return check.name not in not_run
 
 
-async def _prepare(exam: Examination) -> None:
+async def _prepare(exam: Examination, wanted: Collection[str]) -> None:
+    """Open the sessions, see who is in front of them, and open the streams that need the longest time."""
     if exam.eras.gives_sessions:
         exam.listener.step("opening sessions")
         await exam.open_sessions()
+    exam.proxy = await recognise(exam)
+    if exam.plan.idle_seconds > 0 and not exam.plan.read_only:
+        exam.silences.begin(
+            exam.plan.idle_seconds,
+            plain="idle" in wanted or "buffering" in wanted,
+            compressed="compression" in wanted,
+        )
 
 
 async def _run_all(exam: Examination, checks: Sequence[Check], deadline: float) -> dict[str, Finding | NotRun]:
@@ -134,6 +152,10 @@ async def _run(exam: Examination, check: Check, deadline: float) -> Finding | No
             result = await check.run(exam)
     except TimeoutError:
         result = Finding(check.name, Verdict.UNKNOWN, "not found out in time: the deployment answers too slowly")
+    except Exception as error:  # what the other checks found is worth as much as before
+        logger.debug("the check %s failed", check.name, exc_info=True)
+        says = exam.show(f"an error of the doctor's own: {type(error).__name__}: {error}")
+        result = Finding(check.name, Verdict.UNKNOWN, says, "This is a bug in Mooring; --debug shows where.")
     if isinstance(result, Finding):
         exam.listener.found(result)
     return result

@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mooring.core.masking import masked
 from mooring.core.text import plain
 from mooring.doctor import protocol
 from mooring.doctor.advice import Proxy
 from mooring.doctor.findings import Finding
+from mooring.doctor.hiding import hidden
 from mooring.doctor.plan import Plan
 from mooring.doctor.reply import Outcome, Reply
 from mooring.doctor.sessions import HOME, Session, Sessions, Way
+from mooring.doctor.silence import Silences
 from mooring.doctor.wire import Wire
 
+if TYPE_CHECKING:
+    from mooring.doctor.elsewhere import Elsewhere
+
 _TRIES = 8
-HIDDEN = "***"
 
 
 class Listener(Protocol):
@@ -67,6 +71,8 @@ class Examination:
         calls: what the affinity check measured, for the checks after it.
         proxy: the load balancer, where it was recognised.
         hangs: calls go unanswered; who sends more of them wastes the operator's time.
+        silences: the streams that are held in the background.
+        elsewhere: what was answered beside MCP, once a check has asked: see `elsewhere.elsewhere`.
     """
 
     def __init__(self, plan: Plan, wire: Wire, sessions: Sessions, listener: Listener) -> None:
@@ -78,6 +84,9 @@ class Examination:
         self.proxy: Proxy | None = None
         self.calls: list[Call] = []
         self.hangs = False
+        self.silences = Silences(wire, sessions)
+        self.elsewhere: Elsewhere | None = None
+        self.elsewhere_lock = asyncio.Lock()
         self._ids = 1000
 
     @property
@@ -87,13 +96,11 @@ class Examination:
 
     def show(self, text: object, longest: int = 200) -> str:
         """Foreign text as it may be shown and stored: no token, no password, nothing that does not print."""
-        shown = str(text)
-        for secret in self.plan.secrets:
-            shown = shown.replace(secret, HIDDEN)
-        return plain(masked(shown), longest)
+        return plain(masked(hidden(str(text), self.plan.secrets)), longest)
 
     async def close(self) -> None:
-        """Close every session; never raises, and takes a few seconds at most."""
+        """Close every stream and every session; never raises, and takes a few seconds at most."""
+        await self.silences.close()
         await self.sessions.close_all()
 
     def next_id(self) -> int:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import unquote_plus
 
 from yarl import URL
 
 LEAST_SESSIONS: Final = 2
 """One to look at, and one to delete."""
+
+_LONG: Final = 8
+"""A shorter word in a header (`X-Tenant: 7`) is no secret, and to hide each 7 would leave no text readable."""
+_SHORT: Final = 4
+"""The same where the header's name speaks of a secret."""
+_NAMES_A_SECRET: Final = re.compile(r"auth|cookie|cred|key|passw|secret|sig|token", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +60,14 @@ class Plan:
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must not be shown, the longest first."""
-        values = {*self.tokens, *(value for _, value in self.headers)}
-        values |= {word for _, value in self.headers for word in value.split() if len(word) >= 8}
-        if self.status_token:
-            values.add(self.status_token)
-        return tuple(sorted((value for value in values if value), key=len, reverse=True))
+        values = {*self.tokens, self.status_token or ""}
+        for name, value in self.headers:
+            values |= {word for word in (value, *value.split()) if len(word) >= _LONG}
+            if _NAMES_A_SECRET.search(name):
+                values |= {word for word in (value, *value.split()[-1:]) if len(word) >= _SHORT}
+        for url in (self.url, self.status_url):
+            for pair in url.raw_query_string.split("&") if url else ():
+                name, _, value = pair.partition("=")
+                if _NAMES_A_SECRET.search(name) and len(value) >= _SHORT:
+                    values |= {value, unquote_plus(value)}
+        return tuple(sorted(values - {""}, key=len, reverse=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ from mooring.doctor.findings import Finding, Verdict
 
 _ESSENTIAL = frozenset({"affinity", "eras"})
 """Where these could not be found out, nobody may take the deployment for healthy."""
+_WORST_FIRST = (Verdict.BROKEN, Verdict.WARNING, Verdict.UNKNOWN)
 
 
 class Outlook(enum.IntEnum):
@@ -56,6 +58,45 @@ class Report:
             return Outlook.WARNINGS
         return Outlook.HEALTHY
 
+    @property
+    def problems(self) -> tuple[Finding, ...]:
+        """What is not as it should be and has more to be said of: the broken first, then the warnings."""
+        found = [one for verdict in (Verdict.BROKEN, Verdict.WARNING) for one in self._with(verdict)]
+        return tuple(one for one in found if one.changes or one.why)
+
+    @property
+    def hints(self) -> tuple[Finding, ...]:
+        """What could not be found out, and what to ask for so that it can."""
+        return tuple(one for one in self._with(Verdict.UNKNOWN) if one.changes)
+
+    def _with(self, verdict: Verdict) -> list[Finding]:
+        return [finding for finding in self.findings if finding.verdict is verdict]
+
+    @property
+    def sentence(self) -> str:
+        """The whole in one sentence, without an end stop: the worst finding to its first colon, and how many more."""
+        counts = Counter(finding.verdict for finding in self.findings)
+        worst = next((verdict for verdict in _WORST_FIRST if counts[verdict]), Verdict.OK)
+        says = next((finding.says for finding in self._with(worst)), "")
+        if self.outlook is Outlook.UNREACHABLE:
+            return f"cannot be examined: {says}"
+        if self.outlook is Outlook.HEALTHY:
+            return _healthy(counts)
+        counts[worst] -= 1
+        others = ", ".join(_counted(counts[verdict], verdict) for verdict in _WORST_FIRST if counts[verdict])
+        return f"{worst}: {says.partition(': ')[0]}" + (f"; also {others}" if others else "")
+
+    @property
+    def eras(self) -> str:
+        """What the server speaks: `legacy to 2025-11-25, modern 2026-07-28`; empty where that was not asked."""
+        evidence = next((finding.evidence for finding in self.findings if finding.check == "eras"), {})
+        legacy, modern = evidence.get("legacy_versions"), evidence.get("modern_versions")
+        spoken = [
+            *([f"legacy {'to ' if len(legacy) > 1 else ''}{max(legacy)}"] if legacy else []),
+            *([f"modern {max(modern)}"] if modern else []),
+        ]
+        return ", ".join(spoken)
+
     def as_json(self) -> dict[str, Any]:
         """For programs; the names are kept from version to version."""
         return {
@@ -79,3 +120,17 @@ class Report:
             "requests": self.requests,
             "seconds": round(self.seconds, 1),
         }
+
+
+def _healthy(counts: Counter[Verdict]) -> str:
+    """Never more than was seen."""
+    ok, unknown = counts[Verdict.OK], counts[Verdict.UNKNOWN]
+    if not ok:
+        return "nothing was found out" if unknown else "nothing was there to look at"
+    seen = f"{ok} {'checks are' if ok > 1 else 'check is'} ok"
+    return f"healthy as far as can be seen: {seen}, {unknown} could not tell" if unknown else f"healthy: {seen}"
+
+
+def _counted(count: int, verdict: Verdict) -> str:
+    """`2 broken`, `1 warning`, `3 warnings`, `2 unknown`."""
+    return f"{count} {verdict}{'s' if verdict is Verdict.WARNING and count > 1 else ''}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -14,8 +13,6 @@ import aiohttp
 from mooring.doctor import protocol
 from mooring.doctor.reply import Outcome, Reply
 from mooring.doctor.wire import Lane, Wire
-
-logger = logging.getLogger("mooring.doctor")
 
 _TRIES: Final = 8
 """To reach a session's node where nothing leads there: enough for three nodes in turn, likely enough at random."""
@@ -78,30 +75,38 @@ class Sessions:
         opened: those that are open now, in the order of opening.
         refused: replies to `initialize` that gave no session.
         sessionless: replies that gave a result and no session id: the server works without.
-        closed: how many were closed, `left` those that could not be.
     """
 
     def __init__(self, wire: Wire, limit: int) -> None:
         self._wire = wire
         self._limit = limit
         self._unanswered = 0
-        self._ended: set[str] = set()
+        self._asked: set[str] = set()
+        self._closed: set[str] = set()
         self._opening: set[asyncio.Task[Session | None]] = set()
         self.opened: list[Session] = []
         self.refused: list[Reply] = []
         self.sessionless: list[Reply] = []
-        self.closed = 0
-        self.left: list[str] = []
 
     @property
     def room(self) -> int:
-        """How many more may be opened. What the server opened unasked counts, and what it may have without an answer."""
+        """How many more may be opened; what the server opened unasked counts, or may have opened without an answer."""
         return self._limit - self.count - self._unanswered
 
     @property
     def count(self) -> int:
         """How many were opened in all."""
         return len(self._wire.minted)
+
+    @property
+    def closed(self) -> int:
+        """How many of them were closed."""
+        return len(self._closed)
+
+    @property
+    def left(self) -> int:
+        """How many were not, or not yet."""
+        return len(self._wire.minted - self._closed)
 
     async def open(self, version: str = protocol.LEGACY_VERSIONS[0], *, token: int = 0) -> Session | None:
         """A new session, or None where the server gave none or there is no room.
@@ -134,6 +139,7 @@ class Sessions:
             session_id, reply, str(result.get("protocolVersion", "")), _mapping(result.get("serverInfo")), lane, jar
         )
         _keep_cookies(session, reply, self._wire)
+        self._asked.add(session.id)
         self.opened.append(session)
         for attempt in range(_TRIES):
             way = HOME if attempt == 0 else Way(cookies=True, one_connection=False)
@@ -186,12 +192,9 @@ class Sessions:
     async def close(self, session: Session) -> Reply:
         """DELETE it: first where it was opened, then at whatever node the load balancer chooses, until one knows it."""
         self.opened.remove(session)
-        self._ended.add(session.id)
         reply = await self._delete(session)
-        if reply.is_ok or reply.status == 405:  # 405: the server lets no client end a session; it does so itself
-            self.closed += 1
-        else:
-            self.left.append(session.id)
+        if _is_over(reply):
+            self._closed.add(session.id)
         return reply
 
     async def _delete(self, session: Session) -> Reply:
@@ -204,26 +207,34 @@ class Sessions:
         return reply
 
     async def close_all(self) -> None:
-        """Close what is open, in a few seconds at most. What cannot be closed is in `left`."""
+        """Close what is open, in a few seconds at most. What cannot be closed is counted by `left`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 if self._opening:
                     await asyncio.wait(self._opening)
                 await asyncio.gather(*(self.close(session) for session in tuple(self.opened)))
                 await self._close_minted()
-        left = [*self.left, *(session.id for session in self.opened), *(self._wire.minted - self._ended)]
-        self.left = list(dict.fromkeys(left))
 
     async def _close_minted(self) -> None:
-        """Sessions that the server opened without being asked for one."""
-        for session_id in tuple(self._wire.minted - self._ended):
-            for _ in range(_CLOSE_TRIES):
-                headers = {protocol.SESSION: session_id, protocol.VERSION: protocol.LEGACY_VERSIONS[0]}
+        """Sessions that the server opened without being asked for one.
+
+        The Python SDK 1.x names one in the answer that refuses a request, and has thrown it away by then: 404.
+        """
+        unasked = self._wire.minted - self._asked
+        for session_id in unasked - self._closed:
+            headers = {protocol.SESSION: session_id, protocol.VERSION: protocol.LEGACY_VERSIONS[0]}
+            for _ in range(_TRIES):
                 reply = await self._wire.send("DELETE", headers=headers)
-                if reply.is_ok or reply.status == 405:
-                    self._ended.add(session_id)
-                    self.closed += 1
+                if reply.outcome is not Outcome.LOST:
                     break
+            if _is_over(reply) or reply.outcome is Outcome.LOST:
+                self._closed.add(session_id)
+
+
+def _is_over(reply: Reply) -> bool:
+    """Whether that answer to DELETE ends what there is to do: with 405 the server lets no client end a session, and
+    does so itself (2025-11-25, Transports: Session Management)."""
+    return reply.is_ok or reply.status == 405
 
 
 def _keep_cookies(session: Session, reply: Reply, wire: Wire) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from types import MappingProxyType, TracebackType
 from typing import Any, Final, Self
 
@@ -84,7 +85,7 @@ class Wire:
         method: str,
         *,
         message: Mapping[str, Any] | None = None,
-        data: bytes | None = None,
+        data: bytes | AsyncIterator[bytes] | None = None,
         headers: Headers = NO_HEADERS,
         lane: Lane | None = None,
         url: URL | None = None,
@@ -94,15 +95,15 @@ class Wire:
         """Send one request and read its whole answer.
 
         Args:
-            message: the JSON-RPC message for the body; `data` for any other body.
+            message: the JSON-RPC message for the body; `data` for any other body, or for the message in pieces.
             headers: beyond the operator's own and what MCP demands; a list may name one twice.
             lane: the connection to use; a new one where None.
             url: by default the MCP endpoint.
             token: which of the operator's bearer tokens; None for none of them.
         """
         started = time.monotonic()
-        given = self._headers(headers, token)
-        body = json.dumps(message).encode() if message is not None else data
+        given = self._headers(headers, token, url)
+        body = json.dumps(message).encode() if message is not None and data is None else data
         seconds = timeout_seconds or self._plan.timeout_seconds
         self.requests += 1
         http = self._fresh if lane is None else lane.http
@@ -135,23 +136,34 @@ class Wire:
         )
 
     async def open(
-        self, method: str, *, headers: Headers = NO_HEADERS, message: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        *,
+        headers: Headers = NO_HEADERS,
+        message: Mapping[str, Any] | None = None,
+        timeout_seconds: float | None = None,
     ) -> aiohttp.ClientResponse:
         """The answer's head alone, its body still to be read, over a new connection; the caller closes it.
+
+        Args:
+            timeout_seconds: for the head; by default the plan's, infinity for as long as the caller likes.
 
         Raises:
             aiohttp.ClientError, TimeoutError, OSError: no answer began.
         """
         self.requests += 1
+        given = self._headers(headers, 0)
         body = None if message is None else json.dumps(message).encode()
-        async with asyncio.timeout(self._plan.timeout_seconds):
-            return await self._fresh.request(
-                method, self.url, data=body, headers=self._headers(headers, 0), allow_redirects=False
-            )
+        seconds = timeout_seconds or self._plan.timeout_seconds
+        async with asyncio.timeout(None if seconds == math.inf else seconds):
+            response = await self._fresh.request(method, self.url, data=body, headers=given, allow_redirects=False)
+        self._note_session(given, response.headers)
+        return response
 
-    def _headers(self, headers: Headers, token: int | None) -> CIMultiDict[str]:
+    def _headers(self, headers: Headers, token: int | None, url: URL | None = None) -> CIMultiDict[str]:
         given = CIMultiDict({**ACCEPT, "Accept-Encoding": "identity", "User-Agent": USER_AGENT})
-        given.extend(self._plan.headers)
+        if url is None or url.origin() == self.url.origin():  # they are for the endpoint, and may be secret
+            given.update(self._plan.headers)
         if token is not None and token < len(self._plan.tokens):
             given["Authorization"] = f"Bearer {self._plan.tokens[token]}"
         if isinstance(headers, list):
@@ -162,9 +174,9 @@ class Wire:
             given.update(headers)
         return given
 
-    def _note_session(self, sent: Mapping[str, str], received: Mapping[str, str]) -> None:
-        """Some servers open a session for any request that names none, even for one that they refuse."""
-        if SESSION not in sent and SESSION in received:
+    def _note_session(self, sent: CIMultiDict[str], received: Mapping[str, str]) -> None:
+        """Some servers open a session for any request that names none that they know, even for one that they refuse."""
+        if SESSION in received and received[SESSION] not in sent.getall(SESSION, []):
             self.minted.add(received[SESSION])
 
 
@@ -211,4 +223,5 @@ def trouble_of(error: Exception) -> Trouble:
     os_error = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(os_error, ConnectionRefusedError):
         return Trouble.REFUSED
-    return Trouble.CUT if isinstance(os_error, ConnectionError) else Trouble.NO_WAY
+    # What breaks on an open connection comes as the library's own error, with the system's number alone.
+    return Trouble.CUT if isinstance(os_error, (ConnectionError, aiohttp.ClientOSError)) else Trouble.NO_WAY

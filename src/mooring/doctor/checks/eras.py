@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mooring.doctor.check import Check
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Finding, Verdict
@@ -20,10 +22,7 @@ async def run(exam: Examination) -> Finding:
         "capabilities": [exam.show(name) for name in eras.capabilities],
         "server_versions": versions,
     }
-    spoken_eras = [
-        *([f"legacy {', '.join(spoken)}"] if eras.legacy else []),
-        *([f"modern {', '.join(eras.modern)}"] if eras.modern else []),
-    ]
+    spoken_eras = [_span("legacy", spoken), _span("modern", eras.modern)]
     both = len(exam.sessions.opened) > 0 and len(exam.sessions.sessionless) > 0
     if both:
         return Finding(
@@ -40,7 +39,7 @@ async def run(exam: Examination) -> Finding:
         if eras.gives_sessions is False
         else "no sessions in this era: no affinity needed"
     )
-    says = f"{' and '.join(spoken_eras)}; {sessions}"
+    says = f"{', '.join(filter(None, spoken_eras))}; {sessions}"
     if len(versions) > 1:
         return Finding(
             "eras",
@@ -50,6 +49,12 @@ async def run(exam: Examination) -> Finding:
             evidence,
         )
     return Finding("eras", Verdict.OK, says, evidence=evidence)
+
+
+def _span(era: str, versions: Sequence[str]) -> str:
+    """`legacy 2024-11-05 to 2025-11-25`; empty where there are none."""
+    ends = sorted({min(versions, default=""), max(versions, default="")} - {""})
+    return f"{era} {' to '.join(ends)}" if ends else ""
 
 
 CHECK = Check("eras", "which revisions are spoken, and are there sessions at all?", run, is_reading=True)

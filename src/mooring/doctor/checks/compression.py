@@ -1,0 +1,124 @@
+"""Whether event streams are compressed, which some compressors do only once they have enough to compress.
+
+the stream                                         verdict
+is not compressed                                  ok
+is compressed, and what was sent came at once      ok
+  with its head only then                          warning, unless the plain one's comes late too
+is compressed, and all came with its end           broken
+is compressed, and nothing was sent on it          warning
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mooring.doctor import protocol
+from mooring.doctor.advice import Proxy, Topic, advice
+from mooring.doctor.called import call, question
+from mooring.doctor.check import Check
+from mooring.doctor.examination import Examination
+from mooring.doctor.findings import Finding, NotRun, Verdict
+from mooring.doctor.gone import Show
+from mooring.doctor.inquiry import not_asked
+from mooring.doctor.limits import duration
+from mooring.doctor.reply import Reply
+from mooring.doctor.silence import COMPRESSED, Heard
+
+NAME: Final = "compression"
+_HURTS: Final = (
+    "Every client accepts gzip. A compressor that waits for more to compress keeps progress, logging and questions of "
+    "the server until then."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """
+    Attributes:
+        post: the answer to a POST by who accepts compression.
+        held: a stream held by who accepts it; None where none was held.
+        plain: a stream held by who does not.
+    """
+
+    post: Reply
+    held: Heard | None = None
+    plain: Heard | None = None
+
+
+async def run(exam: Examination) -> Finding | NotRun:
+    if exam.hangs:
+        return not_asked(NAME)
+    post = await _post(exam)
+    held = plain = None
+    if exam.silences.compressed is not None:
+        held = await exam.silences.compressed.heard(exam.listener.step)
+    if exam.silences.plain is not None and held is not None:
+        plain = await exam.silences.plain.heard(exam.listener.step)
+    return judge(Streams(post, held, plain), exam.proxy, exam.show)
+
+
+async def _post(exam: Examination) -> Reply:
+    """Ask for what is long, where there is something: short answers are often left as they are."""
+    is_long = "tools" in exam.eras.capabilities or not exam.eras.legacy
+    headers, message = question(exam, "tools/list" if is_long else "ping")
+    return (await call(exam, {**headers, "Accept-Encoding": COMPRESSED}, message)).reply
+
+
+def encoding_of(reply: Reply) -> str:
+    """How that event stream is compressed; empty where it is not, or is none."""
+    encoding = reply.headers.get("Content-Encoding", "").strip().lower()
+    return encoding if reply.media_type == protocol.EVENT_STREAM and encoding != "identity" else ""
+
+
+def judge(streams: Streams, proxy: Proxy | None, show: Show) -> Finding | NotRun:
+    post, held = streams.post, streams.held
+    is_held = held is not None and held.is_stream
+    evidence = _evidence(streams, show)
+    if not is_held and post.media_type != protocol.EVENT_STREAM:
+        if post.status != 200:
+            return Finding(NAME, Verdict.UNKNOWN, f"no stream was answered: {show(post.label)}", "", evidence)
+        return NotRun("the server sends no event streams")
+    if held is not None and encoding_of(held.reply):
+        return _held(held, streams.plain, proxy, evidence)
+    if encoding_of(post):
+        says = f"event streams are compressed ({show(encoding_of(post))})"
+        why = f"{_HURTS} Whether this one does was not seen."
+        return Finding(NAME, Verdict.WARNING, says, why, evidence, (advice(Topic.COMPRESSION, proxy),))
+    return Finding(NAME, Verdict.OK, "event streams are not compressed", evidence=evidence)
+
+
+def _held(heard: Heard, plain: Heard | None, proxy: Proxy | None, evidence: dict[str, Any]) -> Finding:
+    changes = (advice(Topic.COMPRESSION, proxy),)
+    if heard.is_held_back:
+        count, age = heard.flushed.sendings, duration(heard.held_seconds)
+        says = f"compressed streams hold events back: nothing came for {age}, then {count} at once"
+        return Finding(NAME, Verdict.BROKEN, says, _HURTS, evidence, changes)
+    if not heard.passes:
+        says = "event streams are compressed, and whether events are held back is not to be told"
+        why = f"{_HURTS} The server sent nothing on the stream that was held, so that this was not seen."
+        return Finding(NAME, Verdict.WARNING, says, why, evidence, changes)
+    if heard.is_head_late and plain is not None and not plain.is_head_late:
+        says = f"compression holds the head of a stream back: it came after {duration(heard.head_seconds or 0.0)}"
+        why = (
+            "Without compression it comes at once. Until something is sent, a client does not know whether its stream "
+            "is open; what is sent then does come through."
+        )
+        return Finding(NAME, Verdict.WARNING, says, why, evidence, changes)
+    says = f"event streams are compressed, and events pass at once: {heard.early.sendings} came while one was open"
+    return Finding(NAME, Verdict.OK, says, evidence=evidence)
+
+
+def _evidence(streams: Streams, show: Show) -> dict[str, Any]:
+    post = streams.post
+    evidence: dict[str, Any] = {
+        "post_media_type": show(post.media_type),
+        "post_encoding": show(post.headers.get("Content-Encoding", "")),
+    }
+    if streams.held is not None:
+        encoding = show(streams.held.reply.headers.get("Content-Encoding", ""))
+        evidence["held_stream"] = {"encoding": encoding, **streams.held.numbers()}
+    return evidence
+
+
+CHECK: Final = Check(NAME, "are event streams compressed, and held back by it?", run, is_reading=True)

@@ -1,0 +1,112 @@
+"""Whether a session that its client has ended is gone, on every node."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from mooring.doctor.check import Check
+from mooring.doctor.examination import Examination
+from mooring.doctor.findings import Change, Finding, NotRun, Verdict
+from mooring.doctor.gone import Manner, Show, counted, judge_refusals, manner_of, status_of
+from mooring.doctor.impostors import alike
+from mooring.doctor.inquiry import ask, ask_in, not_asked
+from mooring.doctor.plan import LEAST_SESSIONS
+from mooring.doctor.reply import Outcome, Reply
+from mooring.doctor.sessions import HOME, Way
+
+NAME: Final = "deleted-session"
+_TIMES: Final = 8
+_LEFT: Final = (
+    "So a session that its client leaves stays on its node until the server's own idle timeout: 30 minutes by default "
+    "in the Python SDKs, for ever in many others."
+)
+
+
+async def run(exam: Examination) -> Finding | NotRun:
+    if len(exam.sessions.opened) < LEAST_SESSIONS:
+        return NotRun("it takes a session of its own, and there is one only")
+    if exam.hangs:
+        return not_asked(NAME)
+    session = exam.sessions.opened[-1]
+    closing = await exam.sessions.close(session)
+    if closing.status == 405:
+        return judge(closing, (), closing, exam.show)
+    ways = [HOME, *(Way(cookies, one_connection=False) for cookies in (True, False) for _ in range(_TIMES))]
+    after = await asyncio.gather(*(exam.sessions.ping(session, way) for way in ways))
+    strangers: Sequence[Reply] = ()
+    if any(manner_of(reply) is Manner.SERVED for reply in after):
+        strangers = await asyncio.gather(*(ask_in(exam, alike(session.id), session.version) for _ in range(_TIMES)))
+    return judge(closing, after, await ask(exam), exam.show, strangers)
+
+
+def judge(
+    closing: Reply, after: Sequence[Reply], control: Reply, show: Show, strangers: Sequence[Reply] = ()
+) -> Finding:
+    """The verdict.
+
+    Args:
+        closing: the reply to DELETE.
+        after: to pings in that session then; none where DELETE is not allowed.
+        control: to a ping in a session that is there.
+        strangers: to pings in sessions that never were, where a deleted one was served.
+    """
+    evidence = {"delete": status_of(closing), **counted({"POST": after}, show)}
+    if closing.status == 405:
+        return Finding(NAME, Verdict.OK, "clients cannot end sessions here (405, which is allowed)", _LEFT, evidence)
+    if not closing.is_ok:
+        return _not_closed(closing, after, evidence, show)
+    served = sum(manner_of(reply) is Manner.SERVED for reply in after)
+    if not served:
+        found = judge_refusals(NAME, "a deleted session", {"POST": after}, control, show)
+        return Finding(NAME, found.verdict, found.says, found.why, evidence, found.changes)
+    if any(manner_of(reply) is Manner.SERVED for reply in strangers):
+        says = "any session id is served here, that of a deleted session as well"
+        return Finding(NAME, Verdict.UNKNOWN, says, "See the check `unknown-session`.", evidence)
+    where = "by some nodes" if served < len(after) else "by every node"
+    return Finding(
+        NAME,
+        Verdict.BROKEN,
+        f"a deleted session is still served {where}: {served} of {len(after)} calls",
+        "Its client was told that it is over. Whoever has its id goes on in it, with the rights of who opened it, and "
+        "it takes room until it expires.",
+        evidence,
+        (
+            Change(
+                "End the session on the node that holds it before DELETE is answered; where nodes share sessions, or "
+                "keep copies of them, on every node. See also that no proxy answers DELETE in the server's place."
+            ),
+        ),
+    )
+
+
+def _not_closed(closing: Reply, after: Sequence[Reply], evidence: dict[str, object], show: Show) -> Finding:
+    """DELETE did not do it, and was not plainly forbidden either."""
+    label = show(closing.label)
+    if closing.outcome is Outcome.LOST and all(reply.outcome is not Outcome.REACHED for reply in after):
+        return Finding(
+            NAME,
+            Verdict.UNKNOWN,
+            f"no node that was asked knew the session, so it could not be deleted: {label}",
+            "See the check `affinity`.",
+            evidence,
+        )
+    if closing.outcome is Outcome.THROTTLED:
+        return Finding(NAME, Verdict.UNKNOWN, "the server limits the rate of requests (429)", evidence=evidence)
+    return Finding(
+        NAME,
+        Verdict.WARNING,
+        f"clients cannot end their sessions: DELETE is answered with {label}",
+        f"A server that lets no client end a session answers 405. {_LEFT}",
+        evidence,
+        (
+            Change(
+                "Pass DELETE on to the server as POST is, with its Mcp-Session-Id: a list of allowed methods in the "
+                "proxy or in the app's routes may lack it. A server that does not want it answers 405."
+            ),
+        ),
+    )
+
+
+CHECK: Final = Check(NAME, "is a deleted session gone, on every node?", run, needs_sessions=True, is_reading=True)

@@ -1,0 +1,155 @@
+"""Whether ids made from a real one, odd ones and doubled ones are refused, without harm to any node.
+
+any id is served, also an invented one   not to be told: see `unknown-session`
+one that was made from a real one is     broken: sessions can be forged
+a 5xx, a hang, a cut connection          broken: what anybody may send makes something fail
+any 4xx                                  right; some proxy or node may have refused it before the server saw it
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from mooring.doctor import protocol
+from mooring.doctor.check import Check
+from mooring.doctor.examination import Examination
+from mooring.doctor.findings import Change, Finding, NotRun, Verdict
+from mooring.doctor.gone import Manner, Show, manner_of, status_of
+from mooring.doctor.impostors import alike, altered, oddities, same_beginning
+from mooring.doctor.inquiry import ask, not_asked
+from mooring.doctor.reply import Outcome, Reply
+from mooring.doctor.sessions import Session, Way
+
+NAME: Final = "forged-session"
+_TIMES: Final = 4
+_INVENTED: Final = "invented"
+"""Not made from a real one: where these are served, any id is."""
+_DOUBLED: Final = ("real_then_invented", "invented_then_real")
+_NAMES: Final = {
+    _INVENTED: "that nobody gave out",
+    "altered": "with its last character changed",
+    "same_beginning": "with the first part of a real one",
+    "too_long": "of 4,000 characters",
+    "path": "like a path",
+    "percent": "with percent signs",
+    "spaces": "with a space",
+    "quotes": "with quotes",
+    "real_then_invented": "in two headers, the real one first",
+    "invented_then_real": "in two headers, the real one last",
+}
+"""Each behind `a session id`."""
+_HARM: Final = frozenset({Manner.FAILED, Manner.HANG, Manner.CUT})
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """
+    Attributes:
+        replies: kind of forgery -> what came back, each time over a new connection.
+        control: replies to pings in a session that is there, sent after all of it.
+    """
+
+    replies: Mapping[str, Sequence[Reply]]
+    control: Sequence[Reply]
+
+
+async def run(exam: Examination) -> Finding | NotRun:
+    session = exam.first
+    if session is None:
+        return NotRun("no session is open")
+    if exam.hangs:
+        return not_asked(NAME)
+    invented = alike(session.id)
+    forged = {
+        _INVENTED: [invented],
+        "altered": [altered(session.id)],
+        **{name: [one] for name, one in [("same_beginning", same_beginning(session.id))] if one is not None},
+        **{name: [one] for name, one in oddities().items()},
+        **dict(zip(_DOUBLED, ([session.id, invented], [invented, session.id]), strict=True)),
+    }
+    replies = {
+        name: await asyncio.gather(*(_send(exam, session, ids) for _ in range(_TIMES))) for name, ids in forged.items()
+    }
+    return judge(Attempts(replies, [await ask(exam) for _ in range(_TIMES)]), exam.show)
+
+
+async def _send(exam: Examination, session: Session, ids: Sequence[str]) -> Reply:
+    """With the session's cookies, which lead to the node that would know the real id."""
+    headers = exam.sessions.headers(session, Way(cookies=True, one_connection=False))
+    others = [(name, value) for name, value in headers.items() if name != protocol.SESSION]
+    message = protocol.request(exam.next_id(), "ping")
+    doubled = [(protocol.SESSION, session_id) for session_id in ids]
+    return await exam.wire.send("POST", message=message, headers=[*others, *doubled])
+
+
+def judge(attempts: Attempts, show: Show) -> Finding:
+    """The verdict."""
+    evidence: dict[str, object] = {
+        "answers": {name: dict(Counter(map(status_of, replies))) for name, replies in attempts.replies.items()}
+    }
+    manners = {name: {manner_of(reply) for reply in replies} for name, replies in attempts.replies.items()}
+    served = [name for name, found in manners.items() if Manner.SERVED in found and name not in _DOUBLED]
+    harmful = [name for name, found in manners.items() if found & _HARM]
+    if _INVENTED in served:
+        says = "any session id is served here, so none has to be forged"
+        return Finding(NAME, Verdict.UNKNOWN, says, "See the check `unknown-session`.", evidence)
+    if served:
+        return _served(served, evidence)
+    if harmful and all(reply.outcome in (Outcome.REACHED, Outcome.LOST) for reply in attempts.control):
+        worst = next(reply for reply in attempts.replies[harmful[0]] if manner_of(reply) in _HARM)
+        return Finding(
+            NAME,
+            Verdict.BROKEN,
+            f"something fails on a session id {_NAMES[harmful[0]]}: {show(worst.label)}",
+            "Whatever is in that header, the answer is a 404 or a 400. A 5xx makes proxies take the node for a failing "
+            f"one, and anybody can send it. It fails on those {_listed(harmful)}.",
+            evidence,
+            (Change("Look for these requests in the server's and the proxy's log, at the time of this run."),),
+        )
+    if harmful:
+        return Finding(NAME, Verdict.UNKNOWN, "calls fail in a session that is there, too", evidence=evidence)
+    if any(Manner.THROTTLED in found for found in manners.values()):
+        return Finding(NAME, Verdict.UNKNOWN, "the server limits the rate of requests (429)", evidence=evidence)
+    return Finding(
+        NAME, Verdict.OK, "altered, overlong and odd session ids are all refused", _on_doubled(manners), evidence
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return "; ".join(_NAMES[name] for name in names)
+
+
+def _served(served: Sequence[str], evidence: dict[str, object]) -> Finding:
+    return Finding(
+        NAME,
+        Verdict.BROKEN,
+        f"a session id {_NAMES[served[0]]} is served",
+        "Who has seen one id can make others, or part of the id means nothing: a session is as safe as what of its id "
+        f"is checked. Served are those {_listed(served)}.",
+        evidence,
+        (
+            Change(
+                "Compare the whole id with those that were given out, or sign it and check the signature over all of "
+                "it; make ids by a cryptographic random generator (2025-11-25, Transports: Session Management)."
+            ),
+        ),
+    )
+
+
+def _on_doubled(manners: Mapping[str, set[Manner]]) -> str:
+    """A remark: who sends two ids has the real one anyway, but a proxy may route by the other."""
+    taken = [name for name in _DOUBLED if Manner.SERVED in manners.get(name, set())]
+    if not taken:
+        return ""
+    which = "first" if taken == ["real_then_invented"] else "last" if taken == ["invented_then_real"] else "right"
+    return (
+        f"Of two Mcp-Session-Id headers in one request the server takes the {which} one. No client sends two; a proxy "
+        "that routes by the other one would miss the node."
+    )
+
+
+CHECK: Final = Check(NAME, "are altered and odd session ids refused, without harm?", run, needs_sessions=True)

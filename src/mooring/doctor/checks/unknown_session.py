@@ -1,0 +1,71 @@
+"""Whether a session id that nobody gave out is answered as one whose session is gone: with 404, by every node."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from mooring.doctor import protocol
+from mooring.doctor.check import Check
+from mooring.doctor.examination import Examination
+from mooring.doctor.findings import Change, Finding, NotRun, Verdict
+from mooring.doctor.gone import Answers, Manner, Show, counted, judge_refusals, manner_of
+from mooring.doctor.impostors import alike
+from mooring.doctor.inquiry import ask, ask_in, head, not_asked
+from mooring.doctor.reply import Reply
+from mooring.doctor.sessions import Session
+
+NAME: Final = "unknown-session"
+_TIMES: Final = 6
+"""Over a connection each: nodes may differ."""
+
+
+async def run(exam: Examination) -> Finding | NotRun:
+    session = exam.first
+    if session is None:
+        return NotRun("no session is open")
+    if exam.hangs:
+        return not_asked(NAME)
+    answers = {
+        method: await asyncio.gather(*(_send(exam, session, method) for _ in range(_TIMES)))
+        for method in ("POST", "GET", "DELETE")
+    }
+    return judge(answers, await ask(exam), exam.show)
+
+
+async def _send(exam: Examination, session: Session, method: str) -> Reply:
+    """A new id each time, since a load balancer may go by it."""
+    invented = alike(session.id)
+    headers = {protocol.SESSION: invented, protocol.VERSION: session.version}
+    if method == "GET":
+        return await head(exam, method, {**headers, "Accept": protocol.EVENT_STREAM})
+    if method == "POST":
+        return await ask_in(exam, invented, session.version)
+    return await exam.wire.send(method, headers=headers)
+
+
+def judge(answers: Answers, control: Reply, show: Show) -> Finding:
+    """The verdict.
+
+    Args:
+        control: the reply to a ping in a session that is there.
+    """
+    if {manner_of(reply) for reply in answers["POST"]} != {Manner.SERVED}:
+        return judge_refusals(NAME, "an unknown session", answers, control, show)
+    return Finding(
+        NAME,
+        Verdict.WARNING,
+        "a session id that nobody gave out is served",
+        "Either the nodes keep no sessions though they hand out ids, or whoever sends an id gets a session of that "
+        "name. A client whose session is lost never learns of it.",
+        counted(answers, show),
+        (
+            Change(
+                "Hand out no session ids where no sessions are kept (`stateless_http=True` in the Python SDK, "
+                "`sessionIdGenerator: undefined` in the TypeScript SDK); else answer 404 where the id is unknown."
+            ),
+        ),
+    )
+
+
+CHECK: Final = Check(NAME, "is an unknown session answered with 404, by every node?", run, needs_sessions=True)
