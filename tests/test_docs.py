@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from mooring.cli.app import COMMANDS
 from mooring.core.model import SessionRecord
 from mooring.core.routing import Reason
+from mooring.doctor.catalogue import CHECKS, WATCH
+from mooring.doctor.report import Outlook
 from mooring.node.answers import status_of
 from mooring.store.codec import encode_session
 from mooring.store.keys import Keys
@@ -26,6 +29,28 @@ def test_every_key_and_field_in_redis_is_named() -> None:
         assert f"`{key}`" in text
     for field in encode_session(SessionRecord("id", "node", 0.0, 0.0)):
         assert f"`{field}`" in text
+
+
+def test_every_check_of_the_doctor_is_listed_with_its_question() -> None:
+    rows = re.findall(r"^\| `([\w-]+)` \| ([^|]+\?[^|]*) \| [^|]+ \|$", (DOCS / "doctor.md").read_text(), re.MULTILINE)
+    assert rows == [(check.name, check.asks) for check in (*CHECKS, WATCH)]
+
+
+def test_what_the_doctor_leaves_out_where_it_may_only_read() -> None:
+    [sentence] = re.findall(r"^`--read-only` leaves out (.+)\.$", (DOCS / "doctor.md").read_text(), re.MULTILINE)
+    assert sentence == ", ".join(f"`{check.name}`" for check in CHECKS if not check.is_reading)
+
+
+def test_the_exit_codes_of_the_doctor_are_listed() -> None:
+    text = (DOCS / "doctor.md").read_text()
+    for outlook in Outlook:
+        assert f"\n| {int(outlook)} | {outlook.name.lower()} | " in text
+
+
+def test_every_command_is_in_the_readme() -> None:
+    text = (DOCS.parent / "README.md").read_text()
+    for command in COMMANDS:
+        assert f"\n| `mooring {command}" in text
 
 
 def test_links_lead_somewhere() -> None:

@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "status": "Show the nodes of a cluster.",
     "sessions": "List the sessions of a cluster.",
     "session": "Show where one session lives.",
+    "doctor": "Find out what is wrong with an MCP deployment.",
     "ingress": "Print the configuration for a load balancer of your own.",
     "settings": "List every setting, its value and its meaning.",
 }
