@@ -8,11 +8,11 @@ from typing import Any
 
 from yarl import URL
 
+from mooring.doctor.client.sessions import Sessions
+from mooring.doctor.client.wire import Wire
 from mooring.doctor.examination import Examination
 from mooring.doctor.plan import Plan
 from mooring.doctor.reach import make_contact
-from mooring.doctor.sessions import Sessions
-from mooring.doctor.wire import Wire
 from tests.doctor.runs import Notes
 
 

@@ -6,9 +6,9 @@ from typing import Any, cast
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from mooring.doctor.client.reply import Reply, Trouble
+from mooring.doctor.client.sessions import Session, Way
 from mooring.doctor.examination import Call
-from mooring.doctor.reply import Reply, Trouble
-from mooring.doctor.sessions import Session, Way
 
 REACHED = Reply(status=200, message={"jsonrpc": "2.0", "id": 1, "result": {}})
 LOST = Reply(status=404, message={"jsonrpc": "2.0", "id": 1, "error": {"code": -32600, "message": "Session not found"}})

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from mooring.doctor.reply import Reply
-from mooring.doctor.silence import Heard
-from mooring.doctor.stream import Arrival, End
+from mooring.doctor.client.reply import Reply
+from mooring.doctor.client.stream import Arrival, End
+from mooring.doctor.evidence.silence import Heard
 
 PING = b": ping\r\n\r\n"
 

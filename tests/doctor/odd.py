@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from mooring.doctor.protocol import HEADER_MISMATCH, METHOD, MODERN_VERSION, SESSION, VERSION
+from mooring.doctor.client.protocol import HEADER_MISMATCH, METHOD, MODERN_VERSION, SESSION, VERSION
 
 
 def refusal(status: int, message: str = "Session not found", code: int = -32600) -> web.Response:

@@ -9,6 +9,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -88,14 +89,13 @@ async def test_affinity(three: list[str], deploy: Deploy, proxy: str | None, exp
         (nginx.round_robin, {"idle_seconds": 17.0}, {}),
         (haproxy.idle_timeout, {"idle_seconds": 8.0}, {"idle": r".* 5(\.\d)? s.*"}),
         (nginx.idle_timeout, {"idle_seconds": 8.0}, {"idle": r".* 5(\.\d)? s.*"}),
-        (nginx.buffered, {"idle_seconds": 12.0}, {"buffering": r".*held back.*"}),
+        # With HTTP/1.0 nginx makes a 502 of most 413s that come while it is still sending: warned of, but by chance.
+        (nginx.buffered, {"idle_seconds": 12.0, "skip": {"body-limit"}}, {"buffering": r".*held back.*"}),
         (nginx.body_limit, {}, {"body-limit": r".*413.*"}),
         (partial(nginx.compressed, buffer=False), {}, {"compression": r".*gzip.*"}),
     ],
 )
-async def test_streams_and_limits(
-    three: list[str], deploy: Deploy, fields: dict[str, float], expected: Problems
-) -> None:
+async def test_streams_and_limits(three: list[str], deploy: Deploy, fields: dict[str, Any], expected: Problems) -> None:
     async with deploy(three[:1]) as url:
         report = await run(url, **fields)
     assert_problems(report, expected)

@@ -16,12 +16,12 @@ from yarl import URL
 
 from mooring.doctor import proxies
 from mooring.doctor.advice import Proxy
+from mooring.doctor.client.reply import Reply
+from mooring.doctor.client.sessions import Sessions
+from mooring.doctor.client.wire import Wire
 from mooring.doctor.examination import Examination
 from mooring.doctor.plan import Plan
 from mooring.doctor.proxies import by_host, by_page, by_replies, is_go, recognise
-from mooring.doctor.reply import Reply
-from mooring.doctor.sessions import Sessions
-from mooring.doctor.wire import Wire
 from tests.deployments import haproxy, nginx, traefik
 from tests.deployments.certificate import self_signed_pem
 from tests.deployments.servers import replica_urls

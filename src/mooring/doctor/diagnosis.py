@@ -18,15 +18,15 @@ from typing import Final
 from mooring.doctor.catalogue import CHECKS, WATCH
 from mooring.doctor.check import Check
 from mooring.doctor.checks import affinity
+from mooring.doctor.client.sessions import Sessions
+from mooring.doctor.client.wire import Wire
+from mooring.doctor.evidence.watch import Watch
 from mooring.doctor.examination import Examination, Listener
 from mooring.doctor.findings import Finding, NotRun, Verdict
 from mooring.doctor.plan import Plan
 from mooring.doctor.proxies import recognise
 from mooring.doctor.reach import make_contact
 from mooring.doctor.report import Report
-from mooring.doctor.sessions import Sessions
-from mooring.doctor.watch import Watch
-from mooring.doctor.wire import Wire
 
 logger = logging.getLogger("mooring.doctor")
 

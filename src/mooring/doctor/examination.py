@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mooring.core.masking import masked
 from mooring.core.text import plain
-from mooring.doctor import protocol
 from mooring.doctor.advice import Proxy
+from mooring.doctor.client import protocol
+from mooring.doctor.client.reply import Outcome, Reply
+from mooring.doctor.client.sessions import HOME, Session, Sessions, Way
+from mooring.doctor.client.wire import Wire
+from mooring.doctor.evidence.silence import Silences
 from mooring.doctor.findings import Finding
 from mooring.doctor.hiding import hidden
 from mooring.doctor.plan import Plan
-from mooring.doctor.reply import Outcome, Reply
-from mooring.doctor.sessions import HOME, Session, Sessions, Way
-from mooring.doctor.silence import Silences
-from mooring.doctor.wire import Wire
 
 if TYPE_CHECKING:
-    from mooring.doctor.elsewhere import Elsewhere
+    from mooring.doctor.evidence.elsewhere import Elsewhere
 
 _TRIES = 8
 

@@ -23,11 +23,11 @@ from typing import Final
 
 from yarl import URL
 
-from mooring.doctor import protocol
 from mooring.doctor.advice import Proxy
-from mooring.doctor.cookies import owner_of, set_by
+from mooring.doctor.client import protocol
+from mooring.doctor.client.reply import Reply
+from mooring.doctor.evidence.cookies import owner_of, set_by
 from mooring.doctor.examination import Examination
-from mooring.doctor.reply import Reply
 from mooring.ingress.traefik import COOKIE as MOORINGS_COOKIE
 
 _SECONDS: Final = 3.0

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from yarl import URL
 
-from mooring.doctor import protocol
+from mooring.doctor.client import protocol
+from mooring.doctor.client.reply import Reply, Trouble
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, Verdict
-from mooring.doctor.reply import Reply, Trouble
 
 CHECK: Final = "endpoint"
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})

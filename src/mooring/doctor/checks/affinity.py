@@ -24,10 +24,10 @@ from typing import Final
 
 from mooring.doctor.advice import Topic, advice
 from mooring.doctor.check import Check
+from mooring.doctor.client.reply import Outcome
+from mooring.doctor.client.sessions import WAYS, Session, Way
 from mooring.doctor.examination import Call, Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
-from mooring.doctor.reply import Outcome
-from mooring.doctor.sessions import WAYS, Session, Way
 
 NAME: Final = "affinity"
 WAY_SECONDS: Final = 10.0

@@ -18,13 +18,13 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from mooring.doctor.advice import Proxy, Topic, advice
-from mooring.doctor.called import Called, call, question
 from mooring.doctor.check import Check
+from mooring.doctor.client.called import Called, call, question
+from mooring.doctor.evidence.inquiry import not_asked
+from mooring.doctor.evidence.limits import duration
+from mooring.doctor.evidence.silence import Heard
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
-from mooring.doctor.inquiry import not_asked
-from mooring.doctor.limits import duration
-from mooring.doctor.silence import Heard
 
 NAME: Final = "buffering"
 _PINGS: Final = 3

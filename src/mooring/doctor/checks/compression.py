@@ -13,17 +13,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mooring.doctor import protocol
 from mooring.doctor.advice import Proxy, Topic, advice
-from mooring.doctor.called import call, question
 from mooring.doctor.check import Check
+from mooring.doctor.client import protocol
+from mooring.doctor.client.called import call, question
+from mooring.doctor.client.reply import Reply
+from mooring.doctor.evidence.gone import Show
+from mooring.doctor.evidence.inquiry import not_asked
+from mooring.doctor.evidence.limits import duration
+from mooring.doctor.evidence.silence import COMPRESSED, Heard
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Finding, NotRun, Verdict
-from mooring.doctor.gone import Show
-from mooring.doctor.inquiry import not_asked
-from mooring.doctor.limits import duration
-from mooring.doctor.reply import Reply
-from mooring.doctor.silence import COMPRESSED, Heard
 
 NAME: Final = "compression"
 _HURTS: Final = (

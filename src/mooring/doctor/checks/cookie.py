@@ -21,16 +21,16 @@ from typing import Any, Final
 
 from yarl import URL
 
-from mooring.doctor import cookies, stickiness
 from mooring.doctor.advice import Proxy, Topic, advice
 from mooring.doctor.check import Check
-from mooring.doctor.cookies import SetCookie
-from mooring.doctor.elsewhere import elsewhere
+from mooring.doctor.evidence import cookies, stickiness
+from mooring.doctor.evidence.cookies import SetCookie
+from mooring.doctor.evidence.elsewhere import elsewhere
+from mooring.doctor.evidence.flaws import flaws_of, never_back
+from mooring.doctor.evidence.shares import NAME_CHARS, Show
+from mooring.doctor.evidence.stickiness import Facts, Seen
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
-from mooring.doctor.flaws import flaws_of, never_back
-from mooring.doctor.shares import NAME_CHARS, Show
-from mooring.doctor.stickiness import Facts, Seen
 
 NAME: Final = "cookie"
 _LONGEST: Final = 90

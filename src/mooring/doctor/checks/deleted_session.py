@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from mooring.doctor.check import Check
+from mooring.doctor.client.reply import Outcome, Reply
+from mooring.doctor.client.sessions import HOME, Way
+from mooring.doctor.evidence.gone import Manner, Show, counted, judge_refusals, manner_of, status_of
+from mooring.doctor.evidence.impostors import alike
+from mooring.doctor.evidence.inquiry import ask, ask_in, not_asked
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
-from mooring.doctor.gone import Manner, Show, counted, judge_refusals, manner_of, status_of
-from mooring.doctor.impostors import alike
-from mooring.doctor.inquiry import ask, ask_in, not_asked
 from mooring.doctor.plan import LEAST_SESSIONS
-from mooring.doctor.reply import Outcome, Reply
-from mooring.doctor.sessions import HOME, Way
 
 NAME: Final = "deleted-session"
 _TIMES: Final = 8

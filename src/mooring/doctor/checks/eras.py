@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mooring.doctor.check import Check
+from mooring.doctor.client.protocol import LEGACY_VERSIONS
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Finding, Verdict
-from mooring.doctor.protocol import LEGACY_VERSIONS
 
 
 async def run(exam: Examination) -> Finding:

@@ -14,15 +14,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mooring.doctor import protocol
 from mooring.doctor.check import Check
+from mooring.doctor.client import protocol
+from mooring.doctor.client.reply import Outcome, Reply
+from mooring.doctor.client.sessions import Session, Way
+from mooring.doctor.evidence.gone import Manner, Show, manner_of, status_of
+from mooring.doctor.evidence.impostors import alike, altered, oddities, same_beginning
+from mooring.doctor.evidence.inquiry import ask, not_asked
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
-from mooring.doctor.gone import Manner, Show, manner_of, status_of
-from mooring.doctor.impostors import alike, altered, oddities, same_beginning
-from mooring.doctor.inquiry import ask, not_asked
-from mooring.doctor.reply import Outcome, Reply
-from mooring.doctor.sessions import Session, Way
 
 NAME: Final = "forged-session"
 _TIMES: Final = 4

@@ -22,14 +22,14 @@ from typing import Any, Final
 
 from mooring.doctor.advice import Proxy, Topic, advice
 from mooring.doctor.check import Check
+from mooring.doctor.client.reply import Outcome
+from mooring.doctor.client.stream import End, is_lost
+from mooring.doctor.evidence.gone import Show
+from mooring.doctor.evidence.inquiry import not_asked
+from mooring.doctor.evidence.limits import duration, known_limits
+from mooring.doctor.evidence.silence import Heard
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
-from mooring.doctor.gone import Show
-from mooring.doctor.inquiry import not_asked
-from mooring.doctor.limits import duration, known_limits
-from mooring.doctor.reply import Outcome
-from mooring.doctor.silence import Heard
-from mooring.doctor.stream import End, is_lost
 
 NAME: Final = "idle"
 _CONFIRMED_TO_SECONDS: Final = 40.0

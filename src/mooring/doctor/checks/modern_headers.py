@@ -18,15 +18,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mooring.doctor import protocol
 from mooring.doctor.advice import Proxy, Topic, advice
 from mooring.doctor.check import Check
+from mooring.doctor.client import protocol
+from mooring.doctor.client.protocol import HEADER_MISMATCH, error_code, error_text
+from mooring.doctor.client.reply import Outcome, Reply
+from mooring.doctor.evidence.gone import Show
+from mooring.doctor.evidence.inquiry import not_asked
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
-from mooring.doctor.gone import Show
-from mooring.doctor.inquiry import not_asked
-from mooring.doctor.protocol import HEADER_MISMATCH, error_code, error_text
-from mooring.doctor.reply import Outcome, Reply
 
 NAME: Final = "modern-headers"
 _TIMES: Final = 6

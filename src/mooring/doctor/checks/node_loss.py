@@ -11,10 +11,10 @@ from mooring.core.ids import brief
 from mooring.core.text import plain
 from mooring.doctor.advice import Proxy, Topic, advice
 from mooring.doctor.check import Check
+from mooring.doctor.client.reply import Outcome
+from mooring.doctor.evidence.watch import Seen, Watch, Watched
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Finding, NotRun, Verdict
-from mooring.doctor.reply import Outcome
-from mooring.doctor.watch import Seen, Watch, Watched
 
 NAME = "node-loss"
 

@@ -14,11 +14,11 @@ from typing import Final
 
 from mooring.doctor.advice import Proxy, Topic, advice
 from mooring.doctor.check import Check
+from mooring.doctor.client.reply import Outcome, Reply
+from mooring.doctor.evidence.gone import Show, status_of
+from mooring.doctor.evidence.inquiry import ask, can_ask, hint, not_asked
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
-from mooring.doctor.gone import Show, status_of
-from mooring.doctor.inquiry import ask, can_ask, hint, not_asked
-from mooring.doctor.reply import Outcome, Reply
 
 NAME: Final = "origin"
 FOREIGN: Final = "https://mooring-doctor.invalid"

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from mooring.doctor.check import Check
+from mooring.doctor.client.reply import Outcome, Reply
+from mooring.doctor.client.sessions import Session
+from mooring.doctor.evidence.gone import Show, status_of
+from mooring.doctor.evidence.impostors import alike
+from mooring.doctor.evidence.inquiry import ask, ask_in, hint, not_asked
+from mooring.doctor.evidence.principals import same_principal
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
-from mooring.doctor.gone import Show, status_of
-from mooring.doctor.impostors import alike
-from mooring.doctor.inquiry import ask, ask_in, hint, not_asked
-from mooring.doctor.principals import same_principal
-from mooring.doctor.reply import Outcome, Reply
-from mooring.doctor.sessions import Session
 
 NAME: Final = "principals"
 _REFUSED: Final = frozenset({Outcome.LOST, Outcome.LOGIN})

@@ -18,17 +18,17 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from mooring.doctor import protocol
 from mooring.doctor.advice import Proxy
-from mooring.doctor.called import call, headers_of, question
 from mooring.doctor.check import Check
+from mooring.doctor.client import protocol
+from mooring.doctor.client.called import call, headers_of, question
+from mooring.doctor.client.reply import Outcome, Reply
+from mooring.doctor.client.stream import HeldStream, StreamFacts, is_lost, reach_stream, stream_facts
+from mooring.doctor.evidence.gone import Show
+from mooring.doctor.evidence.inquiry import not_asked, tries
+from mooring.doctor.evidence.limits import duration
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
-from mooring.doctor.gone import Show
-from mooring.doctor.inquiry import not_asked, tries
-from mooring.doctor.limits import duration
-from mooring.doctor.reply import Outcome, Reply
-from mooring.doctor.stream import HeldStream, StreamFacts, is_lost, reach_stream, stream_facts
 
 NAME: Final = "resumption"
 _REPLAY_SECONDS: Final = 2.0

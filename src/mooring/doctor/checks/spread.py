@@ -22,17 +22,17 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
-from mooring.doctor import marks, roster, shares, stickiness
 from mooring.doctor.advice import Topic, advice
-from mooring.doctor.balance import Balance
 from mooring.doctor.check import Check
-from mooring.doctor.elsewhere import elsewhere
+from mooring.doctor.client.reply import Outcome, Reply
+from mooring.doctor.evidence import marks, roster, shares, stickiness
+from mooring.doctor.evidence.balance import Balance
+from mooring.doctor.evidence.elsewhere import elsewhere
+from mooring.doctor.evidence.marks import Kind, Marks
+from mooring.doctor.evidence.shares import NAME_CHARS, Show, evidence_of
+from mooring.doctor.evidence.status import NoStatusPage, read
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, Verdict
-from mooring.doctor.marks import Kind, Marks
-from mooring.doctor.reply import Outcome, Reply
-from mooring.doctor.shares import NAME_CHARS, Show, evidence_of
-from mooring.doctor.status import NoStatusPage, read
 
 NAME: Final = shares.CHECK
 _PROBES: Final = 12

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from mooring.doctor import protocol
 from mooring.doctor.check import Check
+from mooring.doctor.client import protocol
+from mooring.doctor.client.reply import Reply
+from mooring.doctor.client.sessions import Session
+from mooring.doctor.evidence.gone import Answers, Manner, Show, counted, judge_refusals, manner_of
+from mooring.doctor.evidence.impostors import alike
+from mooring.doctor.evidence.inquiry import ask, ask_in, head, not_asked
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
-from mooring.doctor.gone import Answers, Manner, Show, counted, judge_refusals, manner_of
-from mooring.doctor.impostors import alike
-from mooring.doctor.inquiry import ask, ask_in, head, not_asked
-from mooring.doctor.reply import Reply
-from mooring.doctor.sessions import Session
 
 NAME: Final = "unknown-session"
 _TIMES: Final = 6

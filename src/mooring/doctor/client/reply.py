@@ -1,0 +1,122 @@
+"""What came back for one request, and what that means for the session that it was for."""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from mooring.core.text import plain
+from mooring.doctor.client.protocol import Message, error_text, reason
+
+_NO_HEADERS: Final[CIMultiDictProxy[str]] = CIMultiDictProxy(CIMultiDict())
+_TEXT_BYTES: Final = 200
+_ABOUT_SESSIONS: Final = re.compile(r"session|initiali[sz]e", re.IGNORECASE)
+
+
+class Trouble(enum.StrEnum):
+    """Why there is no whole HTTP answer."""
+
+    HANG = "no answer in time"
+    NAME = "the host name cannot be resolved"
+    REFUSED = "connection refused"
+    TLS = "TLS failed"
+    CUT = "connection closed before the answer was whole"
+    NO_WAY = "no connection"
+    NOT_HTTP = "the answer is not HTTP"
+
+
+class Outcome(enum.StrEnum):
+    """What a reply means for a call within a session.
+
+    REACHED      the session answered, with a result or with an error of its own
+    LOST         somebody answered that knows nothing of the session
+    LOGIN        401 or 403
+    THROTTLED    429
+    UNAVAILABLE  a 5xx, or Mooring's `unreachable`
+    HANG         nothing came in time
+    CUT          the connection failed
+    ODD          anything else
+    """
+
+    REACHED = "reached"
+    LOST = "lost"
+    LOGIN = "login"
+    THROTTLED = "throttled"
+    UNAVAILABLE = "unavailable"
+    HANG = "hang"
+    CUT = "cut"
+    ODD = "odd"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """
+    Attributes:
+        status: the HTTP status; 0 where no answer began.
+        body: its first bytes, to a limit, decoded where the server compressed it.
+        message: the JSON-RPC answer to the request in it.
+        trouble: why the answer is not whole; `detail` is what the library said.
+        first_byte_seconds: from sending to the answer's head.
+        seconds: from sending to its end.
+    """
+
+    status: int = 0
+    headers: CIMultiDictProxy[str] = field(default_factory=lambda: _NO_HEADERS)
+    body: bytes = b""
+    message: Message | None = None
+    trouble: Trouble | None = None
+    detail: str = ""
+    first_byte_seconds: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def media_type(self) -> str:
+        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    @property
+    def is_ok(self) -> bool:
+        return self.trouble is None and 200 <= self.status < 300
+
+    @property
+    def text(self) -> str:
+        """The beginning of the body on one line."""
+        return plain(self.body[:_TEXT_BYTES].decode("utf-8", errors="replace"), _TEXT_BYTES)
+
+    @property
+    def label(self) -> str:
+        """The reply in a few words: `404 Session not found`, `no answer in time`. Foreign text: show it scrubbed."""
+        if self.trouble is not None:
+            return str(self.trouble)
+        said = reason(self.message) or error_text(self.message)
+        if not said and self.status >= 400 and not self.body.lstrip().startswith((b"<", b"{")):
+            said = self.text
+        return plain(f"{self.status} {said}".strip(), 60)
+
+    @property
+    def outcome(self) -> Outcome:
+        if self.trouble is Trouble.HANG:
+            return Outcome.HANG
+        if self.trouble is not None:
+            return Outcome.CUT
+        if self.status in _BY_STATUS:
+            return _BY_STATUS[self.status]
+        if self.status >= 500 or reason(self.message) == "unreachable":
+            return Outcome.UNAVAILABLE
+        said = error_text(self.message) or (self.text if self.status >= 400 else "")
+        if said and _ABOUT_SESSIONS.search(said):
+            return Outcome.LOST
+        if self.is_ok and self.message is not None:
+            return Outcome.REACHED
+        return Outcome.ODD
+
+
+_BY_STATUS: Final = {
+    404: Outcome.LOST,
+    401: Outcome.LOGIN,
+    403: Outcome.LOGIN,
+    429: Outcome.THROTTLED,
+}

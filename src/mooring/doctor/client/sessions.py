@@ -1,0 +1,247 @@
+"""The sessions that the doctor opens: never more than asked, and every one of them closed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import aiohttp
+
+from mooring.doctor.client import protocol
+from mooring.doctor.client.reply import Outcome, Reply
+from mooring.doctor.client.wire import Lane, Wire
+
+_TRIES: Final = 8
+"""To reach a session's node where nothing leads there: enough for three nodes in turn, likely enough at random."""
+_CLOSE_TRIES: Final = 30
+_CLOSE_SECONDS: Final = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a client sends: with the cookies that it was given or without, on one connection or a new one each time."""
+
+    cookies: bool
+    one_connection: bool
+
+    @property
+    def name(self) -> str:
+        """`cookies, one connection`."""
+        return (
+            f"{'cookies' if self.cookies else 'no cookies'}, {'one connection' if self.one_connection else 'a new one'}"
+        )
+
+    @property
+    def key(self) -> str:
+        """The same for programs: `cookies_one_connection`."""
+        return f"{'cookies' if self.cookies else 'no_cookies'}_{'one_connection' if self.one_connection else 'new'}"
+
+
+WAYS: Final = (Way(True, True), Way(False, True), Way(True, False), Way(False, False))
+"""Those on the first connection come first, while it is fresh."""
+HOME: Final = WAYS[0]
+
+
+@dataclass(slots=True)
+class Session:
+    """One session.
+
+    Attributes:
+        opened: the reply to `initialize`.
+        version: the negotiated protocol version.
+        server: `serverInfo` as the server gave it.
+        initialized: the replies to `notifications/initialized`, the last one being that which was accepted, if any.
+        lane: the connection on which it was opened.
+        jar: the cookies that were set, and are sent back where a browser would.
+    """
+
+    id: str
+    opened: Reply
+    version: str
+    server: Mapping[str, Any]
+    lane: Lane
+    jar: aiohttp.CookieJar
+    initialized: list[Reply] = field(default_factory=list)
+    next_id: int = 10
+
+
+class Sessions:
+    """Opens sessions up to a limit, sends within them, closes them.
+
+    Attributes:
+        opened: those that are open now, in the order of opening.
+        refused: replies to `initialize` that gave no session.
+        sessionless: replies that gave a result and no session id: the server works without.
+    """
+
+    def __init__(self, wire: Wire, limit: int) -> None:
+        self._wire = wire
+        self._limit = limit
+        self._unanswered = 0
+        self._asked: set[str] = set()
+        self._closed: set[str] = set()
+        self._opening: set[asyncio.Task[Session | None]] = set()
+        self.opened: list[Session] = []
+        self.refused: list[Reply] = []
+        self.sessionless: list[Reply] = []
+
+    @property
+    def room(self) -> int:
+        """How many more may be opened; what the server opened unasked counts, or may have opened without an answer."""
+        return self._limit - self.count - self._unanswered
+
+    @property
+    def count(self) -> int:
+        """How many were opened in all."""
+        return len(self._wire.minted)
+
+    @property
+    def closed(self) -> int:
+        """How many of them were closed."""
+        return len(self._closed)
+
+    @property
+    def left(self) -> int:
+        """How many were not, or not yet."""
+        return len(self._wire.minted - self._closed)
+
+    async def open(self, version: str = protocol.LEGACY_VERSIONS[0], *, token: int = 0) -> Session | None:
+        """A new session, or None where the server gave none or there is no room.
+
+        Goes on when the caller is cancelled: a session whose id nobody has read could not be closed.
+        """
+        if self.room <= 0:
+            return None
+        task = asyncio.create_task(self._open(version, token))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+        return await asyncio.shield(task)
+
+    async def _open(self, version: str, token: int) -> Session | None:
+        lane = self._wire.lane()
+        self._unanswered += 1
+        reply = await self._wire.send("POST", message=protocol.initialize(1, version), lane=lane, token=token)
+        if reply.trouble is None:
+            self._unanswered -= 1
+        result = (reply.message or {}).get("result")
+        session_id = reply.headers.get(protocol.SESSION)
+        if not reply.is_ok or not isinstance(result, dict):
+            self.refused.append(reply)
+            return None
+        if session_id is None:
+            self.sessionless.append(reply)
+            return None
+        jar = aiohttp.CookieJar(unsafe=True)  # a name is an address in many a test
+        session = Session(
+            session_id, reply, str(result.get("protocolVersion", "")), _mapping(result.get("serverInfo")), lane, jar
+        )
+        _keep_cookies(session, reply, self._wire)
+        self._asked.add(session.id)
+        self.opened.append(session)
+        for attempt in range(_TRIES):
+            way = HOME if attempt == 0 else Way(cookies=True, one_connection=False)
+            accepted = await self.send(session, way, protocol.INITIALIZED, token=token)
+            session.initialized.append(accepted)
+            if accepted.is_ok or accepted.outcome is not Outcome.LOST:
+                break
+        return session
+
+    def headers(self, session: Session, way: Way) -> dict[str, str]:
+        """What a request of that session carries on that way."""
+        given = {protocol.SESSION: session.id, protocol.VERSION: session.version}
+        if way.cookies:
+            sent = session.jar.filter_cookies(self._wire.url)
+            if sent:
+                given["Cookie"] = "; ".join(f"{name}={morsel.coded_value}" for name, morsel in sent.items())
+        return given
+
+    async def send(
+        self,
+        session: Session,
+        way: Way,
+        message: Mapping[str, Any] | None = None,
+        *,
+        method: str = "POST",
+        data: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        token: int | None = 0,
+        timeout_seconds: float | None = None,
+    ) -> Reply:
+        """One request within the session."""
+        reply = await self._wire.send(
+            method,
+            message=message,
+            data=data,
+            headers={**self.headers(session, way), **(headers or {})},
+            lane=session.lane if way.one_connection else None,
+            token=token,
+            timeout_seconds=timeout_seconds,
+        )
+        if way.cookies:
+            _keep_cookies(session, reply, self._wire)
+        return reply
+
+    async def ping(self, session: Session, way: Way, **options: Any) -> Reply:
+        """A ping, which every server answers (2025-11-25, Utilities: Ping)."""
+        session.next_id += 1
+        return await self.send(session, way, protocol.request(session.next_id, "ping"), **options)
+
+    async def close(self, session: Session) -> Reply:
+        """DELETE it: first where it was opened, then at whatever node the load balancer chooses, until one knows it."""
+        self.opened.remove(session)
+        reply = await self._delete(session)
+        if _is_over(reply):
+            self._closed.add(session.id)
+        return reply
+
+    async def _delete(self, session: Session) -> Reply:
+        reply = Reply()
+        for attempt in range(_CLOSE_TRIES):
+            way = HOME if attempt == 0 else Way(cookies=attempt % 2 == 1, one_connection=False)
+            reply = await self.send(session, way, method="DELETE")
+            if reply.outcome is not Outcome.LOST:
+                break
+        return reply
+
+    async def close_all(self) -> None:
+        """Close what is open, in a few seconds at most. What cannot be closed is counted by `left`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                if self._opening:
+                    await asyncio.wait(self._opening)
+                await asyncio.gather(*(self.close(session) for session in tuple(self.opened)))
+                await self._close_minted()
+
+    async def _close_minted(self) -> None:
+        """Sessions that the server opened without being asked for one.
+
+        The Python SDK 1.x names one in the answer that refuses a request, and has thrown it away by then: 404.
+        """
+        unasked = self._wire.minted - self._asked
+        for session_id in unasked - self._closed:
+            headers = {protocol.SESSION: session_id, protocol.VERSION: protocol.LEGACY_VERSIONS[0]}
+            for _ in range(_TRIES):
+                reply = await self._wire.send("DELETE", headers=headers)
+                if reply.outcome is not Outcome.LOST:
+                    break
+            if _is_over(reply) or reply.outcome is Outcome.LOST:
+                self._closed.add(session_id)
+
+
+def _is_over(reply: Reply) -> bool:
+    """Whether that answer to DELETE ends what there is to do: with 405 the server lets no client end a session, and
+    does so itself (2025-11-25, Transports: Session Management)."""
+    return reply.is_ok or reply.status == 405
+
+
+def _keep_cookies(session: Session, reply: Reply, wire: Wire) -> None:
+    values = reply.headers.getall("Set-Cookie", [])
+    if values:
+        session.jar.update_cookies_from_headers(values, wire.url)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}

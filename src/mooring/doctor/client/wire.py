@@ -1,0 +1,227 @@
+"""HTTP as the doctor needs it: every cookie, connection and header is decided by the caller, and nothing raises.
+
+A request goes over a new connection, or over a `Lane`, which is one connection kept. Redirects are shown, not
+followed. What fails comes back as a `Reply` with a `Trouble`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import ssl
+import time
+from collections.abc import AsyncIterator, Mapping
+from types import MappingProxyType, TracebackType
+from typing import Any, Final, Self
+
+import aiohttp
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from mooring.doctor.client.protocol import ACCEPT, EVENT_STREAM, SESSION, answer
+from mooring.doctor.client.reply import Reply, Trouble
+from mooring.doctor.plan import Plan
+
+MOST_BYTES: Final = 4 * 1024 * 1024
+"""Of one answer; what is longer is read no further."""
+_END_SECONDS: Final = 0.5
+"""How long a stream is given to end once it has brought the answer."""
+USER_AGENT: Final = "mooring-doctor"
+
+Headers = Mapping[str, str] | list[tuple[str, str]]
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class Lane:
+    """One connection, kept open between requests; a new one where the other side has closed it."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.http = _http(aiohttp.TCPConnector(limit=1, keepalive_timeout=60.0), [self._trace()])
+
+    def _trace(self) -> aiohttp.TraceConfig:
+        trace = aiohttp.TraceConfig()
+
+        async def count(*_: Any) -> None:
+            self.connections += 1
+
+        trace.on_connection_create_end.append(count)
+        return trace
+
+
+class Wire:
+    """The way to one deployment.
+
+    Attributes:
+        requests: how many were sent.
+        minted: the session ids that came back for requests that carried none: every session that was opened.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self.url = plan.url
+        self.requests = 0
+        self.minted: set[str] = set()
+        self._lanes: list[Lane] = []
+        self._fresh = _http(aiohttp.TCPConnector(limit=0, force_close=True))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.gather(self._fresh.close(), *(lane.http.close() for lane in self._lanes))
+
+    def lane(self) -> Lane:
+        """A new kept connection, closed with the wire."""
+        lane = Lane()
+        self._lanes.append(lane)
+        return lane
+
+    async def send(
+        self,
+        method: str,
+        *,
+        message: Mapping[str, Any] | None = None,
+        data: bytes | AsyncIterator[bytes] | None = None,
+        headers: Headers = NO_HEADERS,
+        lane: Lane | None = None,
+        url: URL | None = None,
+        token: int | None = 0,
+        timeout_seconds: float | None = None,
+    ) -> Reply:
+        """Send one request and read its whole answer.
+
+        Args:
+            message: the JSON-RPC message for the body; `data` for any other body, or for the message in pieces.
+            headers: beyond the operator's own and what MCP demands; a list may name one twice.
+            lane: the connection to use; a new one where None.
+            url: by default the MCP endpoint.
+            token: which of the operator's bearer tokens; None for none of them.
+        """
+        started = time.monotonic()
+        given = self._headers(headers, token, url)
+        body = json.dumps(message).encode() if message is not None and data is None else data
+        seconds = timeout_seconds or self._plan.timeout_seconds
+        self.requests += 1
+        http = self._fresh if lane is None else lane.http
+        status, kept, read = 0, CIMultiDict[str](), bytearray()
+        first_byte = 0.0
+        trouble, detail = None, ""
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                http.request(method, url or self.url, data=body, headers=given, allow_redirects=False) as response,
+            ):
+                first_byte = time.monotonic() - started
+                status, kept = response.status, CIMultiDict(response.headers)
+                await _read(response, read, (message or {}).get("id"))
+        except Exception as error:
+            trouble, detail = trouble_of(error), str(error)
+        self._note_session(given, kept)
+        media_type = kept.get("Content-Type", "").partition(";")[0].strip().lower()
+        found = answer(bytes(read), media_type, message["id"]) if message is not None and "id" in message else None
+        return Reply(
+            status=status,
+            headers=CIMultiDictProxy(kept),
+            body=bytes(read),
+            message=found,
+            # An answer that came is an answer, though the connection then broke.
+            trouble=None if found is not None else trouble,
+            detail=detail,
+            first_byte_seconds=first_byte,
+            seconds=time.monotonic() - started,
+        )
+
+    async def open(
+        self,
+        method: str,
+        *,
+        headers: Headers = NO_HEADERS,
+        message: Mapping[str, Any] | None = None,
+        timeout_seconds: float | None = None,
+    ) -> aiohttp.ClientResponse:
+        """The answer's head alone, its body still to be read, over a new connection; the caller closes it.
+
+        Args:
+            timeout_seconds: for the head; by default the plan's, infinity for as long as the caller likes.
+
+        Raises:
+            aiohttp.ClientError, TimeoutError, OSError: no answer began.
+        """
+        self.requests += 1
+        given = self._headers(headers, 0)
+        body = None if message is None else json.dumps(message).encode()
+        seconds = timeout_seconds or self._plan.timeout_seconds
+        async with asyncio.timeout(None if seconds == math.inf else seconds):
+            response = await self._fresh.request(method, self.url, data=body, headers=given, allow_redirects=False)
+        self._note_session(given, response.headers)
+        return response
+
+    def _headers(self, headers: Headers, token: int | None, url: URL | None = None) -> CIMultiDict[str]:
+        given = CIMultiDict({**ACCEPT, "Accept-Encoding": "identity", "User-Agent": USER_AGENT})
+        if url is None or url.origin() == self.url.origin():  # they are for the endpoint, and may be secret
+            given.update(self._plan.headers)
+        if token is not None and token < len(self._plan.tokens):
+            given["Authorization"] = f"Bearer {self._plan.tokens[token]}"
+        if isinstance(headers, list):
+            for name, _ in headers:
+                given.popall(name, None)
+            given.extend(headers)
+        else:
+            given.update(headers)
+        return given
+
+    def _note_session(self, sent: CIMultiDict[str], received: Mapping[str, str]) -> None:
+        """Some servers open a session for any request that names none that they know, even for one that they refuse."""
+        if SESSION in received and received[SESSION] not in sent.getall(SESSION, []):
+            self.minted.add(received[SESSION])
+
+
+def _http(connector: aiohttp.TCPConnector, traces: list[aiohttp.TraceConfig] | None = None) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None),
+        trace_configs=traces,
+        max_line_size=65_536,
+        max_field_size=65_536,
+    )
+
+
+async def _read(response: aiohttp.ClientResponse, into: bytearray, request_id: int | None) -> None:
+    """The body, to its end; of a stream that stays open, to shortly after the answer that is waited for."""
+    is_stream = response.content_type == EVENT_STREAM
+    async for piece in response.content.iter_any():
+        into += piece
+        if len(into) > MOST_BYTES:
+            return
+        if is_stream and request_id is not None and answer(bytes(into), EVENT_STREAM, request_id) is not None:
+            try:
+                async with asyncio.timeout(_END_SECONDS):
+                    await response.content.read(MOST_BYTES)
+            except TimeoutError:
+                pass
+            return
+
+
+def trouble_of(error: Exception) -> Trouble:
+    """What kind of failure an exception of the HTTP library is."""
+    kinds: list[tuple[type[Exception] | tuple[type[Exception], ...], Trouble]] = [
+        (TimeoutError, Trouble.HANG),
+        ((aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError, ssl.SSLError), Trouble.TLS),
+        (aiohttp.ClientConnectorDNSError, Trouble.NAME),
+        (aiohttp.ClientPayloadError, Trouble.CUT),
+        (aiohttp.ClientResponseError, Trouble.NOT_HTTP),
+        (aiohttp.ServerDisconnectedError, Trouble.CUT),
+    ]
+    for kind, trouble in kinds:
+        if isinstance(error, kind):
+            return trouble
+    os_error = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(os_error, ConnectionRefusedError):
+        return Trouble.REFUSED
+    # What breaks on an open connection comes as the library's own error, with the system's number alone.
+    return Trouble.CUT if isinstance(os_error, (ConnectionError, aiohttp.ClientOSError)) else Trouble.NO_WAY

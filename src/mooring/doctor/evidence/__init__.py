@@ -1,0 +1,1 @@
+"""What is measured and told apart, for the checks to judge: nodes, cookies, silent streams, invented sessions."""

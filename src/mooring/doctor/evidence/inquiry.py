@@ -1,0 +1,145 @@
+"""A question to the deployment, in whatever era it speaks, sent until a node answers that knows the session.
+
+For the checks that ask something else than affinity: what is odd about a request is theirs, how it gets there is here.
+Each goes over a new connection, so that a connection which is closed for it is nobody else's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
+
+from mooring.doctor.client import protocol
+from mooring.doctor.client.reply import Outcome, Reply
+from mooring.doctor.client.sessions import Session, Way
+from mooring.doctor.client.wire import Headers, trouble_of
+from mooring.doctor.examination import Examination
+from mooring.doctor.findings import Finding, Verdict
+
+TRIES: Final = 24
+"""Where nothing leads to a session's node, one of three is missed so many times in a row once in seventeen thousand."""
+_FEW_TRIES: Final = 4
+"""The same where no call has ever missed it."""
+_PADDING: Final = "mooring-doctor/padding"
+"""In `_meta`, where any name may stand (2025-11-25, Basic: `_meta`)."""
+_BEGINNING_BYTES: Final = 16 * 1024
+_PIECE_BYTES: Final = 256 * 1024
+
+
+def not_asked(check: str) -> Finding:
+    """For a deployment whose calls go unanswered: each further one would be waited for in vain."""
+    return Finding(check, Verdict.UNKNOWN, "not asked: calls hang here")
+
+
+def hint(control: Reply) -> str:
+    """Where to look when a call fails that nothing is odd about."""
+    return "See the check `affinity`." if control.outcome is Outcome.LOST else ""
+
+
+def can_ask(exam: Examination) -> bool:
+    """Not where a server that works with sessions has none open: without one, each request might open another."""
+    return exam.first is not None or not exam.eras.gives_sessions
+
+
+def tries(exam: Examination) -> int:
+    """How often to ask before a 404 is taken for the answer, and no longer for another node's."""
+    never_lost = exam.calls and all(call.reply.outcome is not Outcome.LOST for call in exam.calls)
+    return _FEW_TRIES if never_lost or not exam.eras.gives_sessions else TRIES
+
+
+def question(exam: Examination, turn: int = 0, body_bytes: int = 0) -> tuple[dict[str, str], protocol.Message]:
+    """A ping, or `server/discover` where only the modern era is spoken: its headers, and its message.
+
+    Args:
+        turn: every other one goes with the cookies of the session.
+        body_bytes: the length that its body shall have; 0 for what it needs.
+    """
+    request_id = exam.next_id()
+    session = _reachable(exam)
+    if session is not None:
+        headers = exam.sessions.headers(session, Way(cookies=turn % 2 == 0, one_connection=False))
+        message = protocol.request(request_id, "ping")
+    elif exam.eras.legacy:
+        headers = {protocol.VERSION: next(iter(exam.eras.legacy.values()))}
+        message = protocol.request(request_id, "ping")
+    else:
+        headers, message = protocol.modern(request_id, "server/discover", version=exam.eras.modern[0])
+    return headers, _padded(message, body_bytes) if body_bytes else message
+
+
+def _reachable(exam: Examination) -> Session | None:
+    """The first session that a call has ever reached over a new connection, or else the first.
+
+    Not the last one, which is deleted meanwhile.
+    """
+    reached = {
+        id(call.session) for call in exam.calls if not call.way.one_connection and call.reply.outcome is Outcome.REACHED
+    }
+    return next((session for session in exam.sessions.opened[:-1] if id(session) in reached), exam.first)
+
+
+def _padded(message: protocol.Message, body_bytes: int) -> protocol.Message:
+    params: dict[str, Any] = message.get("params", {})
+
+    def with_padding(length: int) -> protocol.Message:
+        return {**message, "params": {**params, "_meta": {**params.get("_meta", {}), _PADDING: "x" * length}}}
+
+    return with_padding(max(0, body_bytes - len(json.dumps(with_padding(0)))))
+
+
+async def ask(
+    exam: Examination,
+    headers: Mapping[str, str] | None = None,
+    *,
+    token: int | None = 0,
+    body_bytes: int = 0,
+    pause_seconds: float = 0.0,
+    most_tries: int | None = None,
+    timeout_seconds: float | None = None,
+) -> Reply:
+    """Send the question until a node answers that knows the session; the last reply where none does.
+
+    Args:
+        headers: beyond those of the question.
+        pause_seconds: how long to wait behind the beginning of the body. Who refuses it for its length answers then;
+            while a client still sends, that answer is often lost with the connection.
+    """
+    reply = Reply()
+    for turn in range(most_tries or tries(exam)):
+        needed, message = question(exam, turn, body_bytes)
+        given, body = {**needed, **(headers or {})}, None
+        if pause_seconds:
+            whole = json.dumps(message).encode()
+            given["Content-Length"], body = str(len(whole)), _with_pause(whole, pause_seconds)
+        reply = await exam.wire.send(
+            "POST", message=message, data=body, headers=given, token=token, timeout_seconds=timeout_seconds
+        )
+        if reply.outcome is not Outcome.LOST:
+            break
+    return reply
+
+
+async def ask_in(exam: Examination, session_id: str, version: str, *, token: int = 0) -> Reply:
+    """A ping under that session id, whoever gave it out, without cookies and once."""
+    headers = {protocol.SESSION: session_id, protocol.VERSION: version}
+    message = protocol.request(exam.next_id(), "ping")
+    return await exam.wire.send("POST", message=message, headers=headers, token=token)
+
+
+async def _with_pause(whole: bytes, seconds: float) -> AsyncIterator[bytes]:
+    yield whole[:_BEGINNING_BYTES]
+    await asyncio.sleep(seconds)
+    for start in range(_BEGINNING_BYTES, len(whole), _PIECE_BYTES):
+        yield whole[start : start + _PIECE_BYTES]
+
+
+async def head(exam: Examination, method: str, headers: Headers) -> Reply:
+    """The head of the answer alone: a GET that is served is a stream without an end."""
+    try:
+        response = await exam.wire.open(method, headers=headers)
+    except Exception as error:
+        return Reply(trouble=trouble_of(error), detail=str(error))
+    response.close()
+    return Reply(status=response.status, headers=response.headers)

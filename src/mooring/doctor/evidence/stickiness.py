@@ -1,0 +1,108 @@
+"""The cookies of a deployment: which are set, which of them the load balancer goes by, and what else they pin."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from yarl import URL
+
+from mooring.doctor.client.reply import Outcome
+from mooring.doctor.evidence import cookies
+from mooring.doctor.evidence.cookies import SetCookie
+from mooring.doctor.evidence.elsewhere import Elsewhere
+from mooring.doctor.evidence.marks import find_on_page
+from mooring.doctor.examination import Examination
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One cookie, over all sessions.
+
+    Attributes:
+        cookie: as the first session that has it was given it.
+        distinct: how many values it took in `count` sessions.
+        renewed: calls that carried it were given it again.
+    """
+
+    cookie: SetCookie
+    distinct: int
+    count: int
+    is_affinity: bool
+    renewed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """
+    Attributes:
+        loses: calls are lost; None where none were made.
+        pinned: with the cookie another path is always served by one node, and without it by several; None where that
+            was not asked, or could not be told: `pinned_told_by` says how, or why not.
+    """
+
+    url: URL
+    seen: tuple[Seen, ...]
+    loses: bool | None
+    pinned: bool | None = None
+    pinned_told_by: str = ""
+    other_path: str = ""
+
+    @property
+    def affinity(self) -> tuple[Seen, ...]:
+        return tuple(one for one in self.seen if one.is_affinity)
+
+
+def affinity_names(exam: Examination) -> tuple[str, ...]:
+    """The names of the cookies that the load balancer seems to go by."""
+    return tuple(one.cookie.name for one in seen(exam) if one.is_affinity)
+
+
+def seen(exam: Examination) -> tuple[Seen, ...]:
+    given: dict[str, list[SetCookie]] = {}
+    for session in exam.sessions.opened:
+        for cookie in {cookie.name: cookie for cookie in cookies.set_by(session.opened)}.values():
+            given.setdefault(cookie.name, []).append(cookie)
+    renewed = {
+        cookie.name
+        for call in exam.calls
+        if call.way.cookies and call.reply.outcome is Outcome.REACHED
+        for cookie in cookies.set_by(call.reply)
+    }
+    helps = _cookies_help(exam)
+    found = []
+    for name, of_name in given.items():
+        values = [cookie.value for cookie in of_name]
+        is_affinity = cookies.is_affinity(of_name[0], values, helps=helps, names=given)
+        found.append(Seen(of_name[0], len(set(values)), len(values), is_affinity, name in renewed))
+    return tuple(found)
+
+
+def _cookies_help(exam: Examination) -> bool:
+    """All calls with cookies reach their session on new connections, too, and not all without."""
+    lost = {call.way.cookies for call in exam.calls if call.reply.outcome is Outcome.LOST}
+    return lost == {False}
+
+
+def loses(exam: Examination) -> bool | None:
+    replies = [call.reply for call in exam.calls]
+    replies = replies or [reply for session in exam.sessions.opened for reply in session.initialized]
+    return any(reply.outcome is Outcome.LOST for reply in replies) if replies else None
+
+
+def pins(other: Elsewhere, names: frozenset[str]) -> tuple[bool | None, str]:
+    """Whether the affinity cookie keeps requests for another path on one node, and what tells that."""
+    if not names & other.sent:
+        return False, "the cookie is not sent there"
+    marks = find_on_page(other.plain)
+    if marks is not None and len(marks.nodes) > 1:
+        carried = {mark for reply in other.carried if (mark := marks.source.read(reply)) is not None}
+        if carried:
+            return len(carried) == 1, str(marks.source)
+    # A load balancer gives the cookie to who has none, or one that it cannot use.
+    fresh = Counter(cookie.value for reply in other.plain for cookie in cookies.set_by(reply) if cookie.name in names)
+    again = any(cookie.name in names for reply in other.carried for cookie in cookies.set_by(reply))
+    answered = all(reply.trouble is None for reply in other.carried)
+    if fresh.total() >= len(other.plain) and 1 < len(fresh) <= fresh.total() / 2 and answered:
+        return not again, "who sends the cookie is given no other"
+    return None, "the nodes cannot be told apart there"

@@ -1,0 +1,136 @@
+"""Sessions kept in use while the operator kills or redeploys a node: what does each of them see?
+
+Every session pings once a second, half of them as clients that keep cookies and one connection, half as clients that
+do neither; each holds the standalone stream open where the server offers one, and opens it again when it ends. Once
+sessions are lost, new ones are tried: does the deployment take those at least?
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+import aiohttp
+
+from mooring.doctor.client import protocol
+from mooring.doctor.client.reply import Outcome
+from mooring.doctor.client.sessions import WAYS, Session, Way
+from mooring.doctor.client.stream import End, HeldStream
+from mooring.doctor.examination import Examination
+
+PING_SECONDS: Final = 1.0
+_REOPEN_SECONDS: Final = 1.0
+_RESERVE: Final = 4
+"""One session in so many is not opened at first, to see whether new ones can be opened after a loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One ping: when it was sent, from the beginning of the watch, and what came of it."""
+
+    at_seconds: float
+    took_seconds: float
+    outcome: Outcome
+    label: str
+
+
+@dataclass(slots=True)
+class Watched:
+    """What one session saw.
+
+    Attributes:
+        streams_ended: when its stream ended by itself, and how.
+    """
+
+    session: Session
+    way: Way
+    seen: list[Seen] = field(default_factory=list)
+    streams_ended: list[tuple[float, End]] = field(default_factory=list)
+
+
+class Watch:
+    """One watch over the sessions of an examination."""
+
+    def __init__(self, exam: Examination) -> None:
+        self._exam = exam
+        self._started = time.monotonic()
+        self.watched = [
+            Watched(session, WAYS[0] if number % 2 == 0 else WAYS[3])
+            for number, session in enumerate(exam.sessions.opened)
+        ]
+        self.new_sessions: list[tuple[float, bool]] = []
+        """Attempts to open a session after the first loss: when, and whether it worked."""
+
+    @staticmethod
+    def most_sessions(limit: int) -> int:
+        """How many sessions to open for a watch."""
+        return max(1, limit - limit // _RESERVE)
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.monotonic() - self._started
+
+    async def run(self, seconds: float) -> None:
+        """Watch for `seconds`, or until cancelled."""
+        tasks = [asyncio.create_task(self._ping(one)) for one in self.watched]
+        if not self._exam.plan.read_only:
+            tasks += [asyncio.create_task(self._hold_streams(one)) for one in self.watched]
+        tasks.append(asyncio.create_task(self._try_new_sessions()))
+        try:
+            while self.seconds < seconds:
+                self._tell(seconds)
+                await asyncio.sleep(min(PING_SECONDS, max(0.0, seconds - self.seconds)))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    def _tell(self, seconds: float) -> None:
+        failing = sum(bool(one.seen) and one.seen[-1].outcome is not Outcome.REACHED for one in self.watched)
+        end = "Ctrl-C ends it" if seconds == float("inf") else f"of {seconds:.0f} s"
+        self._exam.listener.step(
+            f"watching for {self.seconds:.0f} s ({end}): {len(self.watched) - failing} sessions answer, "
+            f"{failing} do not; stop a node now"
+        )
+
+    async def _ping(self, one: Watched) -> None:
+        number = self.watched.index(one)
+        await asyncio.sleep(PING_SECONDS * number / len(self.watched))
+        while True:
+            at = self.seconds
+            reply = await self._exam.sessions.ping(one.session, one.way)
+            one.seen.append(Seen(at, reply.seconds, reply.outcome, self._exam.show(reply.label)))
+            await asyncio.sleep(max(0.0, PING_SECONDS - reply.seconds))
+
+    async def _hold_streams(self, one: Watched) -> None:
+        while True:
+            stream = await self._open_stream(one)
+            if stream is not None:
+                try:
+                    await stream.wait(float("inf"))
+                finally:
+                    await stream.close()
+                if stream.end is not None:
+                    one.streams_ended.append((self.seconds, stream.end))
+            await asyncio.sleep(_REOPEN_SECONDS)
+
+    async def _open_stream(self, one: Watched) -> HeldStream | None:
+        headers = {**self._exam.sessions.headers(one.session, one.way), "Accept": protocol.EVENT_STREAM}
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
+            response = await self._exam.wire.open("GET", headers=headers)
+            if response.status == 200:
+                return HeldStream(response)
+            response.close()
+        return None
+
+    async def _try_new_sessions(self) -> None:
+        while True:
+            await asyncio.sleep(PING_SECONDS)
+            lost = any(one.seen and one.seen[-1].outcome is not Outcome.REACHED for one in self.watched)
+            if lost and self._exam.sessions.room > 0:
+                session = await self._exam.sessions.open()
+                self.new_sessions.append((self.seconds, session is not None))

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from mooring.doctor.client.protocol import answer
+from mooring.doctor.client.reply import Outcome, Reply, Trouble
+
+RESULT = {"jsonrpc": "2.0", "id": 7, "result": {}}
+
+
+def error(message: str, code: int = -32600, **data: object) -> dict[str, object]:
+    return {"jsonrpc": "2.0", "id": 7, "error": {"code": code, "message": message, **({"data": data} if data else {})}}
+
+
+def reply(status: int, message: dict[str, object] | None = None, body: bytes = b"") -> Reply:
+    return Reply(status=status, message=message, body=body or (json.dumps(message).encode() if message else b""))
+
+
+@pytest.mark.parametrize(
+    ("given", "outcome", "label"),
+    [
+        (reply(200, RESULT), Outcome.REACHED, "200"),
+        (reply(200, error("no such tool")), Outcome.REACHED, "200 no such tool"),
+        (reply(404, error("Session not found")), Outcome.LOST, "404 Session not found"),
+        (reply(404, body=b"<html>not here</html>"), Outcome.LOST, "404"),
+        (reply(404, error("gone", reason="owner_lost")), Outcome.LOST, "404 owner_lost"),
+        (reply(400, error("Bad Request: No valid session ID provided")), Outcome.LOST, None),
+        (reply(400, error("Server not initialized")), Outcome.LOST, None),
+        (reply(400, body=b"Invalid session"), Outcome.LOST, "400 Invalid session"),
+        (reply(400, error("Unsupported protocol version")), Outcome.ODD, None),
+        (reply(200, error("session expired")), Outcome.LOST, None),
+        (reply(200, error("later", reason="unreachable")), Outcome.UNAVAILABLE, "200 unreachable"),
+        (reply(401, body=b"who are you?"), Outcome.LOGIN, "401 who are you?"),
+        (reply(403), Outcome.LOGIN, "403"),
+        (reply(429), Outcome.THROTTLED, "429"),
+        (reply(502, body=b"<h1>Bad Gateway</h1>"), Outcome.UNAVAILABLE, "502"),
+        (reply(202), Outcome.ODD, "202"),
+        (reply(200, body=b"<html>hello</html>"), Outcome.ODD, "200"),
+        (Reply(trouble=Trouble.HANG), Outcome.HANG, "no answer in time"),
+        (Reply(trouble=Trouble.CUT), Outcome.CUT, "connection closed before the answer was whole"),
+        (Reply(trouble=Trouble.REFUSED), Outcome.CUT, "connection refused"),
+    ],
+)
+def test_what_a_reply_means_for_its_session(given: Reply, outcome: Outcome, label: str | None) -> None:
+    assert given.outcome is outcome
+    assert label is None or given.label == label
+
+
+def test_a_label_is_short_and_prints() -> None:
+    assert reply(400, error("\x1b[31m" + "x" * 500)).label == "400 " + "x" * 55 + "…"
+
+
+def test_the_media_type_is_without_its_parameters() -> None:
+    headers = CIMultiDictProxy(CIMultiDict({"content-type": "Text/Event-Stream; charset=utf-8"}))
+    assert Reply(200, headers).media_type == "text/event-stream"
+
+
+EVENTS = (
+    b": ping\r\n\r\nid: 1\r\ndata: \r\nretry: 200\r\n\r\n"
+    b'data: {"jsonrpc":"2.0","method":"notifications/message","params":{}}\r\n\r\n'
+    b'data: {"jsonrpc":"2.0","id":7,"method":"sampling/createMessage"}\r\n\r\n'
+    b'event: message\r\ndata: {"jsonrpc":"2.0","id":7,"result":{"a":1}}\r\n\r\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "media_type", "expected"),
+    [
+        (EVENTS, "text/event-stream", {"jsonrpc": "2.0", "id": 7, "result": {"a": 1}}),
+        (EVENTS[:-2], "text/event-stream", None),
+        (json.dumps(RESULT).encode(), "application/json", RESULT),
+        (json.dumps([{**error("x"), "id": 6}, RESULT]).encode(), "application/json", RESULT),
+        (b'{"jsonrpc":"2.0","id":"server-error","error":{"code":1,"message":"no"}}', "application/json", "no"),
+        (b'{"jsonrpc":"2.0","id":8,"result":{}}', "application/json", None),
+        (b"[" * 100_000, "application/json", None),
+        (b'{"hello": 1}', "application/json", None),
+        (b"<html>", "text/html", None),
+        (b"\xff\xfe", "application/json", None),
+        (b"", "", None),
+    ],
+)
+def test_the_answer_is_found(body: bytes, media_type: str, expected: object) -> None:
+    found = answer(body, media_type, 7)
+    if isinstance(expected, str):
+        assert found is not None
+        assert found["error"]["message"] == expected
+    else:
+        assert found == expected
