@@ -11,6 +11,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.doctor.serving import serving
+
 
 @dataclass
 class Ledger:
@@ -84,15 +86,5 @@ def _error(message: dict[str, Any], text: str) -> dict[str, Any]:
 @contextlib.asynccontextmanager
 async def running_ledger(**options: Any) -> AsyncIterator[Ledger]:
     ledger = Ledger(**options)
-    app = web.Application()
-    app.router.add_route("*", "/mcp", ledger.answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    ledger.url = f"http://{host}:{port}/mcp"
-    try:
+    async with serving(ledger.answer) as ledger.url:
         yield ledger
-    finally:
-        await runner.cleanup()

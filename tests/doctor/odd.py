@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from mooring.doctor.client.protocol import HEADER_MISMATCH, METHOD, MODERN_VERSION, SESSION, VERSION
+from tests.doctor.serving import serving
 
 
 def refusal(status: int, message: str = "Session not found", code: int = -32600) -> web.Response:
@@ -103,15 +104,5 @@ class Odd:
 @contextlib.asynccontextmanager
 async def running_odd(**options: Any) -> AsyncIterator[Odd]:
     odd = Odd(**options)
-    app = web.Application(client_max_size=odd.largest_body)
-    app.router.add_route("*", "/mcp", odd.answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    odd.url = f"http://{host}:{port}/mcp"
-    try:
+    async with serving(odd.answer, largest_body=odd.largest_body) as odd.url:
         yield odd
-    finally:
-        await runner.cleanup()

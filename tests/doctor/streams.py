@@ -13,6 +13,8 @@ from typing import Any, Final, Literal
 
 from aiohttp import web
 
+from tests.doctor.serving import serving
+
 PRIMING: Final = "id: 1\ndata:\nretry: 200\n\n"
 _SSE: Final = "text/event-stream"
 
@@ -162,15 +164,5 @@ def _error(request_id: Any, text: str) -> dict[str, Any]:
 @contextlib.asynccontextmanager
 async def stream_server(**options: Any) -> AsyncIterator[StreamServer]:
     server = StreamServer(**options)
-    app = web.Application()
-    app.router.add_route("*", "/mcp", server.answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    server.url = f"http://{host}:{port}/mcp"
-    try:
+    async with serving(server.answer) as server.url:
         yield server
-    finally:
-        await runner.cleanup()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
@@ -16,30 +15,16 @@ from tests.bare import free_port
 from tests.deployments import haproxy
 from tests.deployments.faults import Faults, running_faults
 from tests.doctor.runs import problems, run
+from tests.doctor.serving import serving
 from tests.servers.tokens import ALICE_TOKEN
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def faults() -> AsyncIterator[Faults]:
     async with running_faults() as running:
         yield running
-
-
-@contextlib.asynccontextmanager
-async def answering(handler: Handler) -> AsyncIterator[str]:
-    app = web.Application()
-    app.router.add_route("*", "/{tail:.*}", handler)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    try:
-        yield f"http://{host}:{port}/mcp"
-    finally:
-        await runner.cleanup()
 
 
 def said(report: Report) -> str:
@@ -137,7 +122,7 @@ async def test_a_redirect_to_itself_ends() -> None:
     async def again(request: web.Request) -> web.StreamResponse:
         return web.Response(status=307, headers={"Location": "/mcp"})
 
-    async with answering(again) as url:
+    async with serving(again) as url:
         assert said(await run(url)) == "redirected to /mcp"
 
 
@@ -151,7 +136,7 @@ async def test_the_deprecated_transport_is_recognised() -> None:
         await asyncio.Event().wait()
         return stream
 
-    async with answering(old) as url:
+    async with serving(old) as url:
         assert said(await run(url)) == "the server speaks the deprecated HTTP+SSE transport only (2024-11-05)"
 
 
@@ -171,7 +156,7 @@ async def test_nonsense_is_no_endpoint(body: bytes) -> None:
     async def nonsense(_: web.Request) -> web.StreamResponse:
         return web.Response(body=body, content_type="application/json")
 
-    async with answering(nonsense) as url:
+    async with serving(nonsense) as url:
         assert said(await run(url)) == "no MCP endpoint: POST is answered with 200 (application/json)"
 
 
@@ -179,5 +164,5 @@ async def test_escape_sequences_do_not_get_through() -> None:
     async def colourful(_: web.Request) -> web.StreamResponse:
         return web.Response(status=400, text="\x1b[2J\x1b]0;title\x07[bold]gone[/bold]\n\nnext")
 
-    async with answering(colourful) as url:
+    async with serving(colourful) as url:
         assert said(await run(url)) == "no MCP endpoint: POST is answered with 400 [bold]gone[/bold]  next (text/plain)"

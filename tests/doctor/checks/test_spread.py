@@ -23,8 +23,8 @@ from mooring.doctor.findings import Finding, Verdict
 from tests.cluster_in_process import running_nodes
 from tests.deployments import haproxy, mixed, nginx, traefik
 from tests.deployments.servers import replica_urls
-from tests.doctor.examined import examined
 from tests.doctor.evidence.test_status import TOKEN, answered, page_with, told
+from tests.doctor.examined import examined
 from tests.node.apps import ScriptedApp
 
 Deploy = Callable[[list[str]], AbstractAsyncContextManager[str]]
