@@ -1,0 +1,83 @@
+"""The doctor as an operator uses it, on a whole cluster of ours: it finds nothing wrong, and sees a node go."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cli.doctor_process import running_doctor
+from tests.deployments import haproxy
+from tests.e2e.clusters import Cluster, running_cluster
+from tests.waiting import until
+
+pytestmark = [pytest.mark.real]
+
+TOKEN = "a-status-token-for-tests"
+
+
+@pytest.fixture(scope="module")
+def watched() -> Iterator[Cluster]:
+    """Three nodes with a status page."""
+    with running_cluster("v2", variables={"MOORING_STATUS_TOKEN": TOKEN}) as cluster:
+        yield cluster
+
+
+def status_of(cluster: Cluster) -> list[str]:
+    return ["--status", f"{cluster.base}/mooring/status"]
+
+
+async def test_a_whole_cluster_is_healthy(watched: Cluster) -> None:
+    arguments = [watched.url, *status_of(watched), "--other-path", "/where", "--idle", "17", "--json"]
+    async with running_doctor(*arguments, environment={"MOORING_STATUS_TOKEN": TOKEN}) as run:
+        ended = await run.end()
+    report = json.loads(ended.out)
+    assert {one["check"]: one["says"] for one in report["findings"] if one["verdict"] != "ok"} == {}
+    assert (ended.code, report["outlook"], report["proxy"]) == (0, "healthy", "Traefik")
+    assert set(report["not_run"]) == {"principals"}
+    assert report["sessions"] == {"opened": 20, "closed": 20, "left": 0}
+    found = {one["check"]: one["evidence"] for one in report["findings"]}
+    assert found["affinity"]["reached"] == 800
+    assert {node["name"] for node in found["spread"]["nodes"]} == {"node-1", "node-2", "node-3"}
+
+
+async def test_a_node_that_the_load_balancer_forgot_is_starved(watched: Cluster) -> None:
+    urls = [node["url"] for node in watched.nodes()[:2]]
+    async with haproxy.learned_session_id(urls) as url:
+        arguments = [url, *status_of(watched), "--only", "eras,affinity,spread", "--json"]
+        async with running_doctor(*arguments, environment={"MOORING_STATUS_TOKEN": TOKEN}) as run:
+            ended = await run.end()
+    report = json.loads(ended.out)
+    assert ended.code == 1
+    [problem] = [one for one in report["findings"] if one["verdict"] != "ok"]
+    assert problem["check"] == "spread"
+    assert "node-3" in problem["says"]
+
+
+async def test_a_node_is_killed_in_a_watch(watched: Cluster) -> None:
+    victim = watched.nodes()[0]
+    async with running_doctor(watched.url, "--watch", "--calls", "2", "--json") as run:
+
+        async def in_use() -> bool:
+            return sum(int(node["sessions"]) for node in watched.nodes()) >= 15
+
+        await until(in_use, what="the sessions of the watch")
+        os.kill(victim["pid"], signal.SIGKILL)
+
+        async def refused() -> bool:
+            return any(int(node["refused"].get("owner_lost", 0)) > 3 for node in watched.nodes())
+
+        await until(refused, what="sessions of the dead node to be missed")
+        run.process.send_signal(signal.SIGINT)
+        ended = await run.end()
+    report = json.loads(ended.out)
+    assert ended.code == 2
+    [found] = report["findings"]
+    assert found["check"] == "node-loss"
+    assert found["evidence"]["errors"].keys() <= {"404 owner_lost", "502"}
+    assert found["evidence"]["fates"].keys() == {"lost", "untouched"}
+    assert found["evidence"]["new_sessions_after_loss"]["opened"] > 0
+    await watched.until_nodes(3)
