@@ -7,7 +7,7 @@ import os
 import sys
 import time
 
-from benchmarks import forwarding, in_process, memory, middleware_cost, redis_silence, throughput
+from benchmarks import diagnosis, forwarding, in_process, memory, middleware_cost, redis_silence, throughput
 from benchmarks.report import make_console, show_result, show_summary
 from benchmarks.result import Figure
 
@@ -18,6 +18,7 @@ _BENCHMARKS = {
     "memory": memory.run,
     "in_process": in_process.run,
     "middleware_cost": middleware_cost.run,
+    "diagnosis": diagnosis.run,
 }
 
 
