@@ -41,7 +41,7 @@ def bad(check: str, verdict: Verdict, says: str = "it is so: 3 of 4", why: str =
         (
             report(bad("affinity", Verdict.UNKNOWN), bad("idle", Verdict.WARNING, "first"), bad("x", Verdict.WARNING)),
             Outlook.WARNINGS,
-            "warning: first; also 1 warning, 1 unknown",
+            "warning: first; also 1 more warning, 1 unknown",
         ),
         (
             report(bad("idle", Verdict.WARNING), bad("affinity", Verdict.BROKEN, "this"), bad("x", Verdict.WARNING)),
@@ -51,7 +51,7 @@ def bad(check: str, verdict: Verdict, says: str = "it is so: 3 of 4", why: str =
         (
             report(bad("affinity", Verdict.BROKEN, "this"), bad("x", Verdict.BROKEN, "that")),
             Outlook.BROKEN,
-            "broken: this; also 1 broken",
+            "broken: this; also 1 more broken",
         ),
         (
             report(bad("endpoint", Verdict.BROKEN, "no MCP endpoint: POST is answered with 404"), reached=False),

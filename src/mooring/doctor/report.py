@@ -83,7 +83,11 @@ class Report:
         if self.outlook is Outlook.HEALTHY:
             return _healthy(counts)
         counts[worst] -= 1
-        others = ", ".join(_counted(counts[verdict], verdict) for verdict in _WORST_FIRST if counts[verdict])
+        others = ", ".join(
+            _counted(counts[verdict], f"more {verdict}" if verdict is worst else verdict)
+            for verdict in _WORST_FIRST
+            if counts[verdict]
+        )
         return f"{worst}: {says.partition(': ')[0]}" + (f"; also {others}" if others else "")
 
     @property
@@ -131,6 +135,6 @@ def _healthy(counts: Counter[Verdict]) -> str:
     return f"healthy as far as can be seen: {seen}, {unknown} could not tell" if unknown else f"healthy: {seen}"
 
 
-def _counted(count: int, verdict: Verdict) -> str:
-    """`2 broken`, `1 warning`, `3 warnings`, `2 unknown`."""
-    return f"{count} {verdict}{'s' if verdict is Verdict.WARNING and count > 1 else ''}"
+def _counted(count: int, words: str) -> str:
+    """`2 more broken`, `1 warning`, `3 warnings`, `2 unknown`."""
+    return f"{count} {words}{'s' if words.endswith('warning') and count > 1 else ''}"
