@@ -46,5 +46,3 @@ CHECKS: Final[tuple[Check, ...]] = (
 
 WATCH: Final = node_loss.CHECK
 """Takes the place of all others, where it is asked for."""
-
-NAMES: Final = frozenset(check.name for check in CHECKS)

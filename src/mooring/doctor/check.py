@@ -18,7 +18,6 @@ class Check:
         name: what `--only` and `--skip` call it.
         asks: the question that it answers, for the list of checks.
         needs_sessions: it looks at sessions, so that a server without them has nothing to look at.
-        needs_modern: the same for the modern era.
         is_reading: it sends nothing but what opens and closes sessions, lists and pings, so that `--read-only` allows
             it.
     """
@@ -27,5 +26,4 @@ class Check:
     asks: str
     run: Run
     needs_sessions: bool = False
-    needs_modern: bool = False
     is_reading: bool = False

@@ -122,8 +122,6 @@ def _is_wanted(exam: Examination, check: Check, not_run: dict[str, str]) -> bool
         not_run[check.name] = "it sends more than lists and pings (--read-only)"
     elif check.needs_sessions and not exam.eras.gives_sessions:
         not_run[check.name] = "the server gives out no sessions"
-    elif check.needs_modern and not exam.eras.modern:
-        not_run[check.name] = "the server does not speak the modern era"
     return check.name not in not_run
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from mooring.doctor.client import protocol
@@ -155,7 +155,6 @@ class Silence:
     _holding: asyncio.Task[None] | None = None
     _finishing: asyncio.Task[Heard] | None = None
     _closing: asyncio.Task[Reply] | None = None
-    _steps: list[Step] = field(default_factory=list)
 
     def start(self) -> None:
         self._holding = asyncio.create_task(self._hold())
