@@ -104,6 +104,7 @@ async def _watch(exam: Examination, findings: list[Finding]) -> tuple[list[Findi
     if isinstance(kept, Finding) and kept.verdict is not Verdict.OK:
         exam.listener.found(kept)
         findings.append(kept)
+    if isinstance(kept, Finding) and kept.verdict is Verdict.BROKEN:
         result = NotRun("calls fail already while no node is lost: see affinity")
     else:
         result = await WATCH.run(exam)
