@@ -28,6 +28,7 @@ class StreamServer:
         get_pause_seconds: before that.
         cut_seconds: a stream of that age is cut; 0 for none.
         cuts: so many streams are cut, and the later ones live.
+        ends: the sessions end with the first stream that is cut, as with a node that is stopped.
         end_seconds: a stream of that age ends cleanly; 0 for none.
         first_words: what a stream begins with.
         keeps_back: what is sent on the stream comes with its end.
@@ -47,6 +48,7 @@ class StreamServer:
     get_pause_seconds: float = 0.0
     cut_seconds: float = 0.0
     cuts: int = 1_000
+    ends: bool = False
     end_seconds: float = 0.0
     first_words: str = ""
     keeps_back: bool = False
@@ -130,6 +132,8 @@ class StreamServer:
                 kept = b""
             age = time.monotonic() - began
             if self.cut_seconds and age >= self.cut_seconds and number <= self.cuts:
+                if self.ends:
+                    self._live.clear()
                 return self._cut(request, response)
             if self.end_seconds and age >= self.end_seconds:
                 return response

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 
 import pytest
+from aiohttp import web
 from yarl import URL
 
+from mooring.doctor.client.protocol import SESSION
 from mooring.doctor.diagnosis import diagnose
 from mooring.doctor.findings import Verdict
 from mooring.doctor.plan import Plan
 from mooring.doctor.report import Outlook
 from tests.doctor.ledger import running_ledger
-from tests.doctor.runs import Notes, finding, run
+from tests.doctor.odd import running_odd
+from tests.doctor.runs import Notes, finding, problems, run
 from tests.waiting import until
 
 READING = {"initialize", "notifications/initialized", "server/discover", "ping", "DELETE", "tools/list"}
@@ -119,3 +123,20 @@ async def test_only_and_skip_choose_the_checks() -> None:
         others = await run(ledger.url, sessions=2, calls=1, skip=frozenset({"affinity"}))
     assert {one.check for one in chosen.findings} == {"eras", "affinity"}
     assert "affinity" not in {one.check for one in others.findings} | set(others.not_run)
+
+
+async def test_a_node_that_is_down_is_told_and_blamed_on_nothing_else() -> None:
+    turn = itertools.count()
+
+    def down(request: web.Request) -> web.Response | None:
+        """Every third request that is of no session meets it; a session keeps to its node."""
+        is_free = request.headers.get(SESSION) not in odd.live
+        return web.Response(status=503) if is_free and next(turn) % 3 == 0 else None
+
+    async with running_odd() as odd:
+        odd.guard = down
+        report = await run(odd.url, calls=2)
+        assert odd.live == set()
+    assert set(problems(report)) == {"spread", "origin", "host"}  # the latter two are this server's own
+    assert finding(report, "spread").says.endswith("new sessions could not be opened: 503")
+    assert finding(report, "forged-session").verdict is not Verdict.BROKEN

@@ -67,7 +67,19 @@ async def test_a_certificate_that_nobody_trusts(faults: Faults) -> None:
 
 
 async def test_https_where_http_is_spoken(faults: Faults) -> None:
-    assert said(await run(faults.healthy.replace("http:", "https:"))).startswith("TLS fails: ")
+    report = await run(faults.healthy.replace("http:", "https:"))
+    assert said(report) == "TLS fails: what answers does not speak it (wrong version number)"
+    assert "certificate" not in report.findings[0].changes[0].what
+
+
+async def test_a_limit_on_the_rate_is_no_missing_endpoint() -> None:
+    async def slow_down(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=429, headers={"Retry-After": "30"}, text="slow down")
+
+    async with serving(slow_down) as url:
+        report = await run(url)
+    assert said(report) == "the server limits the rate of requests: 429 slow down"
+    assert report.findings[0].evidence["retry_after"] == "30"
 
 
 async def test_something_that_is_no_http() -> None:

@@ -18,7 +18,7 @@ from typing import Final
 from mooring.doctor.catalogue import CHECKS, WATCH
 from mooring.doctor.check import Check
 from mooring.doctor.checks import affinity
-from mooring.doctor.client.sessions import Sessions
+from mooring.doctor.client.sessions import CLOSE_SECONDS, Sessions
 from mooring.doctor.client.wire import Wire
 from mooring.doctor.evidence.watch import Watch
 from mooring.doctor.examination import Examination, Listener
@@ -31,8 +31,9 @@ from mooring.doctor.report import Report
 logger = logging.getLogger("mooring.doctor")
 
 MOST_SECONDS: Final = 100.0
-"""For the checks of one run, where the operator asks for no longer silence."""
+"""For all of one run but its closing, where the operator asks for no longer silence."""
 _AFTER_SILENCE_SECONDS: Final = 20.0
+_MOST_CLOSE_SECONDS: Final = 15.0
 
 
 async def diagnose(plan: Plan, listener: Listener, *, begun: Callable[[Examination], None] | None = None) -> Report:
@@ -49,11 +50,13 @@ async def diagnose(plan: Plan, listener: Listener, *, begun: Callable[[Examinati
         exam = Examination(plan, wire, sessions, listener)
         if begun is not None:
             begun(exam)
+        close_seconds = CLOSE_SECONDS  # for who was interrupted, and is waited for
         try:
             findings, not_run, reached = await _examine(exam)
+            close_seconds = min(max(CLOSE_SECONDS, plan.timeout_seconds + 1.0), _MOST_CLOSE_SECONDS)
         finally:
             listener.step("closing sessions")
-            await exam.close()
+            await exam.close(close_seconds)
         return Report(
             url=exam.show(wire.url),
             proxy=str(exam.proxy) if exam.proxy else None,
@@ -69,6 +72,7 @@ async def diagnose(plan: Plan, listener: Listener, *, begun: Callable[[Examinati
 
 
 async def _examine(exam: Examination) -> tuple[list[Finding], dict[str, str], bool]:
+    deadline = time.monotonic() + max(MOST_SECONDS, exam.plan.idle_seconds + _AFTER_SILENCE_SECONDS)
     contact, reached = await make_contact(exam)
     findings = [] if contact is None else [contact]
     if contact is not None:
@@ -77,7 +81,6 @@ async def _examine(exam: Examination) -> tuple[list[Finding], dict[str, str], bo
         return findings, {}, False
     if exam.plan.watch_seconds is not None:
         return await _watch(exam, findings)
-    deadline = time.monotonic() + max(MOST_SECONDS, exam.plan.idle_seconds + _AFTER_SILENCE_SECONDS)
     not_run: dict[str, str] = {}
     wanted = [check for check in CHECKS if _is_wanted(exam, check, not_run)]
     await _prepare(exam, {check.name for check in wanted})

@@ -12,7 +12,7 @@ from mooring.core.text import plain
 from mooring.doctor.advice import Proxy
 from mooring.doctor.client import protocol
 from mooring.doctor.client.reply import Outcome, Reply
-from mooring.doctor.client.sessions import HOME, Session, Sessions, Way
+from mooring.doctor.client.sessions import CLOSE_SECONDS, HOME, Session, Sessions, Way
 from mooring.doctor.client.wire import Wire
 from mooring.doctor.evidence.silence import Silences
 from mooring.doctor.findings import Finding
@@ -98,10 +98,10 @@ class Examination:
         """Foreign text as it may be shown and stored: no token, no password, nothing that does not print."""
         return plain(masked(hidden(str(text), self.plan.secrets)), longest)
 
-    async def close(self) -> None:
-        """Close every stream and every session; never raises, and takes a few seconds at most."""
+    async def close(self, seconds: float = CLOSE_SECONDS) -> None:
+        """Close every stream and every session; never raises. The sessions take so many seconds at most."""
         await self.silences.close()
-        await self.sessions.close_all()
+        await self.sessions.close_all(seconds)
 
     def next_id(self) -> int:
         """A request id that was not used before."""

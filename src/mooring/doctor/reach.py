@@ -15,7 +15,7 @@ from typing import Any, Final
 from yarl import URL
 
 from mooring.doctor.client import protocol
-from mooring.doctor.client.reply import Reply, Trouble
+from mooring.doctor.client.reply import Outcome, Reply, Trouble
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, Verdict
 
@@ -23,7 +23,7 @@ CHECK: Final = "endpoint"
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _OLD_TRANSPORT_SECONDS: Final = 3.0
 _MORE_TRIES: Final = 3
-"""Where a node gives out no session, another one might."""
+"""Where a node gives out no session, or fails, another one might do better."""
 
 
 async def make_contact(exam: Examination) -> tuple[Finding | None, bool]:
@@ -62,7 +62,7 @@ async def _initialize(exam: Examination) -> Reply | None:
     """None where the server took `initialize`, with or without a session; else its reply."""
     session = await exam.sessions.open()
     for _ in range(_MORE_TRIES):
-        if session is None and exam.sessions.sessionless:
+        if session is None and (exam.sessions.sessionless or _may_pass(exam.sessions.refused[-1])):
             session = await exam.sessions.open()
     if session is not None:
         _note(exam, session.opened, gives_sessions=True)
@@ -71,6 +71,11 @@ async def _initialize(exam: Examination) -> Reply | None:
     else:
         return exam.sessions.refused[-1]
     return None
+
+
+def _may_pass(reply: Reply) -> bool:
+    """One node may be down, or one connection broken, where the next is not."""
+    return reply.trouble is Trouble.CUT or reply.outcome is Outcome.UNAVAILABLE
 
 
 def _note(exam: Examination, reply: Reply, *, gives_sessions: bool) -> None:
@@ -92,7 +97,10 @@ async def _discover(exam: Examination) -> None:
     """Ask for the modern era (2026-07-28, Discovery)."""
     if exam.eras.gives_sessions and exam.sessions.room < 1:
         return
-    reply = exam.eras.discovered = await exam.modern("server/discover")
+    for _ in range(_MORE_TRIES):
+        reply = exam.eras.discovered = await exam.modern("server/discover")
+        if not _may_pass(reply):
+            break
     result = (reply.message or {}).get("result")
     if not isinstance(result, dict):
         return
@@ -155,9 +163,19 @@ def _refusal(exam: Examination, reply: Reply) -> Finding:
             exam,
             reply,
             f"the server refuses its own host name: {exam.show(reply.label)}",
-            f"Its allow-list of Host or Origin does not have {host}: SDK servers come with one for localhost only.",
+            f"Its allow-list of Host or Origin does not have {host}, or what a proxy puts in its place: SDK servers "
+            "come with a list for localhost only.",
             f"Allow the name in the server: TransportSecuritySettings(allowed_hosts=[{host!r}]) in the Python SDK, "
             "`allowedHosts` in the TypeScript SDK; or let the proxy set the Host that the server expects.",
+        )
+    if reply.outcome is Outcome.THROTTLED:
+        return _cannot(
+            exam,
+            reply,
+            f"the server limits the rate of requests: {exam.show(reply.label)}",
+            "It does so from the first request on: others, or an earlier run from this address, have used it up.",
+            "Wait for as long as it asks for, and run with less: --sessions 5 --calls 2.",
+            retry_after=exam.show(reply.headers.get("Retry-After", "")),
         )
     if reply.status >= 500:
         return _cannot(
@@ -207,11 +225,7 @@ def _no_answer(exam: Examination, reply: Reply) -> Finding:
         ),
         Trouble.NAME: (f"the host name {host} cannot be resolved", "Check the URL, and the DNS of this machine."),
         Trouble.REFUSED: (f"nothing listens at {host}:{port}", "Check host and port, and whether the proxy runs."),
-        Trouble.TLS: (
-            f"TLS fails: {_tls_reason(reply.detail)}",
-            "Repair the certificate (name, dates, the whole chain). For a private authority, set SSL_CERT_FILE to "
-            "its certificate; clients have to trust it too.",
-        ),
+        Trouble.TLS: _on_tls(reply.detail),
         Trouble.CUT: (
             "the connection is closed without an answer",
             "Is this the port for HTTP, and not for HTTPS or something else? Look at the proxy's log.",
@@ -224,12 +238,21 @@ def _no_answer(exam: Examination, reply: Reply) -> Finding:
     return _cannot(exam, reply, exam.show(says), "", change)
 
 
-def _tls_reason(detail: str) -> str:
-    """The reason among what the library says: `certificate has expired`."""
-    for mark in ("certificate verify failed: ", "[SSL: "):
-        if mark in detail:
-            return detail.partition(mark)[2].partition(" (_ssl")[0].rstrip("]'")
-    return detail
+def _on_tls(detail: str) -> tuple[str, str]:
+    """What is wrong with TLS, by what the library says, and what to do."""
+    _, is_certificate, reason = detail.partition("certificate verify failed: ")
+    if is_certificate:
+        reason = reason.partition(" (_ssl")[0].removesuffix(".")
+        return (
+            f"TLS fails: {reason}",
+            "Repair the certificate (name, dates, the whole chain). For a private authority, set SSL_CERT_FILE to "
+            "its certificate; clients have to trust it too.",
+        )
+    # `[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)`: what is no TLS is read as one of its versions.
+    reason = (detail.partition("[SSL: ")[2].partition("] ")[2] or detail).partition(" (_ssl")[0].rstrip("]'")
+    if "WRONG_VERSION_NUMBER" in detail:
+        return f"TLS fails: what answers does not speak it ({reason})", "Write http:// for this port, or give another."
+    return f"TLS fails: {reason}", "Look at the TLS versions, ciphers and client certificates that the proxy asks for."
 
 
 def _cannot(exam: Examination, reply: Reply, says: str, why: str, change: str, **evidence: Any) -> Finding:

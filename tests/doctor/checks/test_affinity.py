@@ -3,17 +3,20 @@ from __future__ import annotations
 from typing import Any, cast
 
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from mooring.doctor.checks.affinity import Pattern, judge, pattern_of
+from mooring.doctor.checks.affinity import Pattern, judge, pattern_of, run
 from mooring.doctor.client.reply import Reply
 from mooring.doctor.client.sessions import WAYS, Way
 from mooring.doctor.examination import Call, Examination
-from mooring.doctor.findings import Verdict
+from mooring.doctor.findings import Finding, Verdict
 from mooring.doctor.plan import Plan
+from tests.doctor.examined import examined
 from tests.doctor.examples import HANG, LOST, REACHED, THROTTLED, UNAVAILABLE, calls, session
+from tests.doctor.serving import serving
 
 ONE, TWO = session("one"), session("two")
 Replies = dict[Way, list[Reply]]
@@ -46,6 +49,14 @@ def by_session() -> list[Call]:
     ]
 
 
+def restarted(*, spared: bool) -> list[Call]:
+    """In the second way, the node of one session ends, or that of both."""
+    made = [call for of in (ONE, TWO) for call in calls(of, WAYS[0], REACHED, REACHED)]
+    lost = [call for way in WAYS[1:] for call in calls(ONE, way, UNAVAILABLE, LOST, LOST)]
+    other = [call for way in WAYS[1:] for call in calls(TWO, way, *[REACHED if spared else LOST] * 3)]
+    return [*made, *lost, *other]
+
+
 @pytest.mark.parametrize(
     ("made", "pattern", "verdict", "says"),
     [
@@ -60,11 +71,19 @@ def by_session() -> list[Call]:
         (by_way({WAYS[0], WAYS[1]}), Pattern.CONNECTION, Verdict.BROKEN, "affinity by connection"),
         (by_way({WAYS[0]}), Pattern.ROUND_ROBIN, Verdict.BROKEN, "works with one replica, fails with two"),
         (by_session(), Pattern.HASH, Verdict.BROKEN, "each session works always or never"),
+        (restarted(spared=True), Pattern.ENDED, Verdict.BROKEN, "1 of 2 sessions ended during the calls"),
+        (restarted(spared=False), Pattern.ENDED, Verdict.BROKEN, "2 of 2 sessions ended during the calls"),
         (alike(LOST, LOST), Pattern.NEVER, Verdict.BROKEN, "no call reaches its session: 404 Session not found"),
         (alike(THROTTLED), Pattern.KEPT, Verdict.UNKNOWN, "8 of 8 calls failed: 429"),
         (alike(*[REACHED] * 60, UNAVAILABLE), Pattern.KEPT, Verdict.WARNING, "8 of 488 calls failed: 502"),
         (alike(REACHED, UNAVAILABLE), Pattern.KEPT, Verdict.BROKEN, "8 of 16 calls failed: 502"),
         (alike(HANG), Pattern.KEPT, Verdict.BROKEN, "8 of 8 calls failed: no answer in time"),
+        (
+            alike(*[REACHED] * 60, *[THROTTLED] * 9, UNAVAILABLE),
+            Pattern.KEPT,
+            Verdict.WARNING,
+            "80 of 560 calls failed",
+        ),
         ([], Pattern.KEPT, Verdict.UNKNOWN, "no call could be made in time"),
     ],
 )
@@ -101,3 +120,22 @@ def test_a_cookie_that_does_not_help_is_pointed_at() -> None:
 
 def test_the_nodes_are_counted_by_the_share_of_what_arrives() -> None:
     assert judge(examination(alike(REACHED, LOST, LOST, LOST))).evidence["nodes_about"] == 4
+
+
+def test_a_server_that_answers_now_and_then_is_not_said_to_answer_nothing() -> None:
+    assert "does not answer within them" in judge(examination(alike(HANG))).why
+    assert "does not answer within them" not in judge(examination(alike(REACHED, HANG))).why
+
+
+async def test_a_limit_on_the_rate_is_no_fault_where_there_are_no_sessions() -> None:
+    async def limited(request: web.Request) -> web.StreamResponse:
+        message = await request.json()
+        if message["method"] == "ping":
+            return web.Response(status=429)
+        result = {"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": {"name": "s", "version": "1"}}
+        return web.json_response({"jsonrpc": "2.0", "id": message["id"], "result": result})
+
+    async with serving(limited) as url, examined(url) as exam:
+        found = await run(exam)
+    assert isinstance(found, Finding)
+    assert (found.verdict, found.says) == (Verdict.UNKNOWN, "10 of 10 calls without a session failed: 429")

@@ -54,7 +54,7 @@ async def found_at(url: str, **fields: object) -> Finding:
             HANG,
             [REACHED] * 17,
             Verdict.WARNING,
-            "clients cannot end their sessions: DELETE is answered with no answer in time",
+            "clients cannot end their sessions: DELETE meets no answer in time",
         ),
         (
             Reply(status=404, body=b"Cannot DELETE /mcp"),
@@ -81,6 +81,12 @@ def test_the_verdict(closing: Reply, after: list[Reply], verdict: Verdict, says:
     found = deleted_session.judge(closing, after, REACHED, str)
     assert (found.verdict, found.says) == (verdict, says)
     assert bool(found.changes) == (verdict in (Verdict.WARNING, Verdict.BROKEN))
+
+
+def test_a_delete_is_not_blamed_where_no_call_is_answered() -> None:
+    found = deleted_session.judge(HANG, [HANG] * 17, HANG, str)
+    assert found.verdict is Verdict.UNKNOWN
+    assert found.says == "calls fail in a session that is there, too: no answer in time"
 
 
 async def test_the_last_session_is_ended_and_no_other() -> None:

@@ -17,6 +17,7 @@ from mooring.doctor.evidence.silence import Heard
 from mooring.doctor.findings import Finding, NotRun, Verdict
 from tests.deployments import haproxy, nginx, traefik
 from tests.doctor.examined import examined
+from tests.doctor.examples import UNAVAILABLE
 from tests.doctor.heard import cut, held, pings, refused
 from tests.doctor.streams import stream_server
 
@@ -222,6 +223,23 @@ async def test_servers_that_end_streams(options: dict[str, Any], verdict: Verdic
         found = await found_at(server.url, 1.0)
     assert isinstance(found, Finding)
     assert (found.verdict, found.says[: len(says)]) == (verdict, says), found
+
+
+async def test_a_stream_that_went_with_its_session_tells_no_limit() -> None:
+    async with stream_server(cut_seconds=0.6, ends=True) as server:
+        found = await found_at(server.url, 1.0)
+    assert isinstance(found, Finding)
+    assert found.verdict is UNKNOWN
+    assert found.says.endswith("and its session is gone as well")
+
+
+async def test_a_node_that_is_down_is_no_limit_on_silence() -> None:
+    async with stream_server(get=503) as server, examined(server.url, sessions=4) as exam:
+        exam.silences.begin(1.0, plain=True, compressed=False)
+        exam.sessions.refused += [UNAVAILABLE] * 2
+        found = await run(exam)
+    assert isinstance(found, Finding)
+    assert (found.verdict, found.says) == (UNKNOWN, "not to be told: calls that nothing is odd about fail, too: 502")
 
 
 async def test_a_server_without_a_standalone_stream() -> None:

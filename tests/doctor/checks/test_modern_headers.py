@@ -124,6 +124,14 @@ async def test_a_server_that_looks() -> None:
     assert found.evidence["refuses_doubled_method"] is True
 
 
+async def test_a_discovery_without_an_answer_tells_nothing_of_the_era() -> None:
+    async with running_odd() as odd, examined(odd.url, sessions=4) as exam:
+        exam.eras.discovered = HANG
+        found = await modern_headers.run(exam)
+    assert isinstance(found, NotRun)
+    assert found.why == "whether the server speaks the modern era was not found out: no answer in time"
+
+
 async def test_nothing_is_sent_to_a_server_of_the_older_era() -> None:
     async with running_odd() as odd, examined(odd.url, sessions=4) as exam:
         before = len(odd.seen)

@@ -25,6 +25,8 @@ from tests.deployments import haproxy, mixed, nginx, traefik
 from tests.deployments.servers import replica_urls
 from tests.doctor.evidence.test_status import TOKEN, answered, page_with, told
 from tests.doctor.examined import examined
+from tests.doctor.examples import THROTTLED, UNAVAILABLE
+from tests.doctor.odd import running_odd
 from tests.node.apps import ScriptedApp
 
 Deploy = Callable[[list[str]], AbstractAsyncContextManager[str]]
@@ -299,3 +301,12 @@ async def test_the_status_page_of_a_cluster_without_a_load_balancer() -> None:
         Verdict.UNKNOWN,
         "the status page cannot be read: 401, its token is another one",
     )
+
+
+@pytest.mark.parametrize(("failed", "verdict"), [(1, Verdict.WARNING), (2, Verdict.BROKEN)])
+async def test_new_sessions_that_cannot_be_opened(failed: int, verdict: Verdict) -> None:
+    async with running_odd() as odd, examined(odd.url, sessions=4) as exam:
+        exam.sessions.refused += [UNAVAILABLE] * failed + [THROTTLED] * 2 + [Reply(status=400)] * 2
+        found = await spread.run(exam)
+    assert (found.verdict, found.says) == (verdict, f"{failed} of {4 + failed} new sessions could not be opened: 502")
+    assert found.changes

@@ -40,6 +40,7 @@ def reply(status: int, message: dict[str, object] | None = None, body: bytes = b
         (reply(202), Outcome.ODD, "202"),
         (reply(200, body=b"<html>hello</html>"), Outcome.ODD, "200"),
         (Reply(trouble=Trouble.HANG), Outcome.HANG, "no answer in time"),
+        (Reply(), Outcome.HANG, "no answer in time"),
         (Reply(trouble=Trouble.CUT), Outcome.CUT, "connection closed before the answer was whole"),
         (Reply(trouble=Trouble.REFUSED), Outcome.CUT, "connection refused"),
     ],

@@ -54,6 +54,7 @@ def test_in_what_manner_a_session_is_refused(reply: Reply, method: str, manner: 
         ([FORGED] * 6, [NOT_ALLOWED] * 6, REACHED, Verdict.OK, "it is answered with 404, 6 of 6 times"),
         ([LOST] * 6, [BAD] * 6, REACHED, Verdict.WARNING, "a GET in it is answered with 400; 404 is due"),
         ([LOST] * 6, [Reply(status=200)], REACHED, Verdict.WARNING, "a GET in it is answered with 200; 404 is due"),
+        ([LOST] * 6, [THROTTLED] * 6, REACHED, Verdict.OK, "it is answered with 404, 6 of 6 times"),
         ([BAD] * 6, [BAD], REACHED, Verdict.BROKEN, "it is answered with 400; 404 is due"),
         ([LOGIN] * 6, [], REACHED, Verdict.BROKEN, "it is answered with 401; 404 is due"),
         ([UNAVAILABLE] * 6, [], REACHED, Verdict.BROKEN, "it is answered with 502; 404 is due"),

@@ -10,6 +10,7 @@ new one for each request. Which ways fail, and how, tells what the load balancer
     some sessions    the other sessions  HASH         by something that is constant within a session, but was not
                                                       there yet at `initialize`: the session id itself
     every call       -                   NEVER        not even the node that opened it knows the session
+    all later calls  all earlier calls   ENDED        the session went with its node
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from mooring.doctor.advice import Topic, advice
 from mooring.doctor.check import Check
 from mooring.doctor.client.reply import Outcome
 from mooring.doctor.client.sessions import WAYS, Session, Way
+from mooring.doctor.evidence.endings import ended
 from mooring.doctor.examination import Call, Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
 
@@ -34,6 +36,8 @@ WAY_SECONDS: Final = 10.0
 """For the calls of one way; a slow deployment gets fewer calls in each rather than none in the last."""
 _FEW: Final = 0.02
 """The share of calls that may fail with a 5xx or a broken connection before it is more than a warning."""
+_LIMITED: Final = "The server limits the rate of requests."
+_ASK_FOR_LESS: Final = Change("Ask for less: --sessions 5 --calls 2.")
 
 
 class Pattern(enum.Enum):
@@ -45,6 +49,7 @@ class Pattern(enum.Enum):
     CONNECTION = enum.auto()
     HASH = enum.auto()
     NEVER = enum.auto()
+    ENDED = enum.auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,8 @@ def pattern_of(calls: Sequence[Call]) -> Pattern:
         return Pattern.KEPT
     if not any(tally.reached for tally in by_way.values()):
         return Pattern.NEVER
+    if ended(calls):
+        return Pattern.ENDED
     if all(not way.cookies for way in lost):
         return Pattern.COOKIE
     if all(not way.one_connection for way in lost):
@@ -166,24 +173,27 @@ def judge(exam: Examination) -> Finding:
 def _failed(exam: Examination, total: Tally, evidence: dict[str, object]) -> Finding:
     """No session was lost, and some calls have failed all the same."""
     failed = total.calls - total.reached
+    others = failed - total.outcomes[Outcome.THROTTLED]
     label, _ = total.labels.most_common(1)[0]
     says = f"{failed} of {total.calls} calls failed: {exam.show(label)}"
-    if total.outcomes[Outcome.THROTTLED] == failed:
+    if not others:
         return Finding(
             NAME,
             Verdict.UNKNOWN,
             says,
-            "The server limits the rate of requests.",
+            _LIMITED,
             evidence,
-            (Change("Ask for less: --sessions 5 --calls 2."),),
+            (_ASK_FOR_LESS,),
         )
-    if exam.hangs or total.outcomes[Outcome.HANG] == failed:
+    if not total.reached and total.outcomes[Outcome.HANG] == failed:
         why = "The server opens sessions and then does not answer within them."
+    elif total.outcomes[Outcome.HANG] == failed:
+        why = "The same calls were answered in the same sessions otherwise: the server, a node or the way to it stalls."
     else:
         why = "No call met a node that did not know its session; what failed is the way to the node, or the server."
     return Finding(
         NAME,
-        Verdict.WARNING if failed / total.calls <= _FEW else Verdict.BROKEN,
+        Verdict.WARNING if others / total.calls <= _FEW else Verdict.BROKEN,
         says,
         why,
         evidence,
@@ -230,6 +240,11 @@ def _lost(exam: Examination, pattern: Pattern, by_way: dict[Way, Tally], evidenc
             "Not even the node that opened a session knows it afterwards: a proxy drops the Mcp-Session-Id header, or "
             "the nodes keep no sessions though they give out ids.",
         ),
+        Pattern.ENDED: (
+            f"{ended(exam.calls)} of {evidence['sessions']} sessions ended during the calls, as with a restarted node",
+            "Until then each of their calls arrived, and after it none: it is not that calls go to a wrong node. Their "
+            f"clients meet `{label}`, and most never recover from that.",
+        ),
     }
     says, why = texts[pattern]
     return Finding(
@@ -238,7 +253,7 @@ def _lost(exam: Examination, pattern: Pattern, by_way: dict[Way, Tally], evidenc
         says,
         why,
         {**evidence, "pattern": pattern.name.lower(), "nodes_about": nodes or None},
-        (advice(Topic.AFFINITY, exam.proxy),),
+        (advice(Topic.SURVIVAL if pattern is Pattern.ENDED else Topic.AFFINITY, exam.proxy),),
     )
 
 
@@ -259,6 +274,8 @@ async def _without_sessions(exam: Examination) -> Finding | NotRun:
             evidence,
         )
     says = f"{count - reached} of {count} calls without a session failed: {failed.most_common(1)[0][0]}"
+    if all(reply.outcome in (Outcome.REACHED, Outcome.THROTTLED) for reply in replies):
+        return Finding(NAME, Verdict.UNKNOWN, says, _LIMITED, evidence, (_ASK_FOR_LESS,))
     return Finding(
         NAME,
         Verdict.BROKEN,

@@ -20,7 +20,7 @@ from mooring.doctor.advice import Proxy, Topic, advice
 from mooring.doctor.check import Check
 from mooring.doctor.client.reply import Outcome, Reply
 from mooring.doctor.evidence.gone import Show, status_of
-from mooring.doctor.evidence.inquiry import ask, can_ask, hint, not_asked
+from mooring.doctor.evidence.inquiry import ask, can_ask, hint, not_asked, telling, untold
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
 
@@ -75,7 +75,10 @@ async def run(exam: Examination) -> Finding | NotRun:
         return NotRun("no session is open")
     if exam.hangs:
         return not_asked(NAME)
-    return judge(await _measure(exam), exam.proxy, exam.show)
+    attempts = await _measure(exam)
+    if not telling(exam, [attempts[-1].answer]):
+        return untold(NAME, exam)
+    return judge(attempts, exam.proxy, exam.show)
 
 
 async def _measure(exam: Examination) -> list[Attempt]:

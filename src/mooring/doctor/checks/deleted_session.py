@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from mooring.doctor.check import Check
@@ -11,7 +12,7 @@ from mooring.doctor.client.reply import Outcome, Reply
 from mooring.doctor.client.sessions import HOME, Way
 from mooring.doctor.evidence.gone import Manner, Show, counted, judge_refusals, manner_of, status_of
 from mooring.doctor.evidence.impostors import alike
-from mooring.doctor.evidence.inquiry import ask, ask_in, not_asked
+from mooring.doctor.evidence.inquiry import ask_in, ask_twice, not_asked, telling, twice, untold
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
 from mooring.doctor.plan import LEAST_SESSIONS
@@ -34,11 +35,14 @@ async def run(exam: Examination) -> Finding | NotRun:
     if closing.status == 405:
         return judge(closing, (), closing, exam.show)
     ways = [HOME, *(Way(cookies, one_connection=False) for cookies in (True, False) for _ in range(_TIMES))]
-    after = await asyncio.gather(*(exam.sessions.ping(session, way) for way in ways))
+    asked = [twice(partial(exam.sessions.ping, session, way)) for way in ways]
+    after = telling(exam, await asyncio.gather(*asked))
+    if not after or (not telling(exam, [closing])):
+        return untold(NAME, exam, {"delete": status_of(closing)})
     strangers: Sequence[Reply] = ()
     if any(manner_of(reply) is Manner.SERVED for reply in after):
         strangers = await asyncio.gather(*(ask_in(exam, alike(session.id), session.version) for _ in range(_TIMES)))
-    return judge(closing, after, await ask(exam), exam.show, strangers)
+    return judge(closing, after, await ask_twice(exam), exam.show, strangers)
 
 
 def judge(
@@ -56,7 +60,7 @@ def judge(
     if closing.status == 405:
         return Finding(NAME, Verdict.OK, "clients cannot end sessions here (405, which is allowed)", _LEFT, evidence)
     if not closing.is_ok:
-        return _not_closed(closing, after, evidence, show)
+        return _not_closed(closing, after, control, evidence, show)
     served = sum(manner_of(reply) is Manner.SERVED for reply in after)
     if not served:
         found = judge_refusals(NAME, "a deleted session", {"POST": after}, control, show)
@@ -81,7 +85,9 @@ def judge(
     )
 
 
-def _not_closed(closing: Reply, after: Sequence[Reply], evidence: dict[str, object], show: Show) -> Finding:
+def _not_closed(
+    closing: Reply, after: Sequence[Reply], control: Reply, evidence: dict[str, object], show: Show
+) -> Finding:
     """DELETE did not do it, and was not plainly forbidden either."""
     label = show(closing.label)
     if closing.outcome is Outcome.LOST and all(reply.outcome is not Outcome.REACHED for reply in after):
@@ -94,10 +100,14 @@ def _not_closed(closing: Reply, after: Sequence[Reply], evidence: dict[str, obje
         )
     if closing.outcome is Outcome.THROTTLED:
         return Finding(NAME, Verdict.UNKNOWN, "the server limits the rate of requests (429)", evidence=evidence)
+    if control.outcome not in (Outcome.REACHED, Outcome.LOST):
+        says = f"calls fail in a session that is there, too: {show(control.label)}"
+        return Finding(NAME, Verdict.UNKNOWN, says, evidence=evidence)
+    met = "meets" if closing.trouble is not None else "is answered with"
     return Finding(
         NAME,
         Verdict.WARNING,
-        f"clients cannot end their sessions: DELETE is answered with {label}",
+        f"clients cannot end their sessions: DELETE {met} {label}",
         f"A server that lets no client end a session answers 405. {_LEFT}",
         evidence,
         (

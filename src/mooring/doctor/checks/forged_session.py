@@ -12,6 +12,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from mooring.doctor.check import Check
@@ -20,7 +21,7 @@ from mooring.doctor.client.reply import Outcome, Reply
 from mooring.doctor.client.sessions import Session, Way
 from mooring.doctor.evidence.gone import Manner, Show, manner_of, status_of
 from mooring.doctor.evidence.impostors import alike, altered, oddities, same_beginning
-from mooring.doctor.evidence.inquiry import ask, not_asked
+from mooring.doctor.evidence.inquiry import ask_twice, not_asked, telling, twice, untold
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
 
@@ -72,9 +73,12 @@ async def run(exam: Examination) -> Finding | NotRun:
         **dict(zip(_DOUBLED, ([session.id, invented], [invented, session.id]), strict=True)),
     }
     replies = {
-        name: await asyncio.gather(*(_send(exam, session, ids) for _ in range(_TIMES))) for name, ids in forged.items()
+        name: telling(exam, await asyncio.gather(*(twice(partial(_send, exam, session, ids)) for _ in range(_TIMES))))
+        for name, ids in forged.items()
     }
-    return judge(Attempts(replies, [await ask(exam) for _ in range(_TIMES)]), exam.show)
+    if not all(replies.values()):
+        return untold(NAME, exam)
+    return judge(Attempts(replies, [await ask_twice(exam) for _ in range(_TIMES)]), exam.show)
 
 
 async def _send(exam: Examination, session: Session, ids: Sequence[str]) -> Reply:

@@ -21,7 +21,7 @@ from mooring.doctor.advice import Proxy, Topic, advice
 from mooring.doctor.check import Check
 from mooring.doctor.client.reply import Outcome, Reply
 from mooring.doctor.evidence.gone import Show, status_of
-from mooring.doctor.evidence.inquiry import ask, can_ask, hint, not_asked
+from mooring.doctor.evidence.inquiry import ask_twice, can_ask, hint, not_asked, telling, untold
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Finding, NotRun, Verdict
 
@@ -54,11 +54,13 @@ async def run(exam: Examination) -> Finding | NotRun:
         return not_asked(NAME)
     url = exam.wire.url
     facts = Facts(
-        control=await ask(exam),
-        foreign=await ask(exam, {"Host": FOREIGN}, token=None),
+        control=await ask_twice(exam),
+        foreign=await ask_twice(exam, {"Host": FOREIGN}, token=None),
         is_secure=url.scheme == "https",
         is_inside=await _is_inside(url.host or ""),
     )
+    if not telling(exam, [facts.foreign]):
+        return untold(NAME, exam)
     return judge(facts, url.authority, exam.proxy, exam.show)
 
 

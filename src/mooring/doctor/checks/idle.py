@@ -6,6 +6,7 @@ lives, and the server says          kept alive: no limit above its interval can 
 lives in silence                    held
 ends cleanly, with `retry:`         the server polls (2025-11-25, Transports: it may close a stream that way)
 ends cleanly, without               ended
+is cut, and its session is gone     not to be told
 is cut                              by silence or by age; by age, where it had lived through as long a silence, or
                                     where a younger stream cannot be ended properly either
 lives, and cannot be ended          by age, which shows only when something is written
@@ -25,7 +26,7 @@ from mooring.doctor.check import Check
 from mooring.doctor.client.reply import Outcome
 from mooring.doctor.client.stream import End, is_lost
 from mooring.doctor.evidence.gone import Show
-from mooring.doctor.evidence.inquiry import not_asked
+from mooring.doctor.evidence.inquiry import is_gone, not_asked, telling, untold
 from mooring.doctor.evidence.limits import duration, known_limits
 from mooring.doctor.evidence.silence import Heard
 from mooring.doctor.examination import Examination
@@ -73,6 +74,10 @@ async def run(exam: Examination) -> Finding | NotRun:
     if silence is None:
         return NotRun("no time to hold a silent stream is given (--idle)")
     heard = await silence.heard(exam.listener.step)
+    if heard.is_refused and not telling(exam, [heard.reply]):
+        return untold(NAME, exam, heard.numbers())
+    if is_cut(heard) and await is_gone(exam, silence.session):
+        return _gone(heard)
     return judge(heard, await _probe(exam, heard), exam.proxy, exam.show)
 
 
@@ -179,6 +184,14 @@ def _refused(heard: Heard, proxy: Proxy | None, evidence: dict[str, Any], show: 
             ),
         ),
     )
+
+
+def _gone(heard: Heard) -> Finding:
+    """A node that ends takes its streams with it, whatever limits there are."""
+    says = f"not to be told: a stream was cut after {duration(heard.age_seconds)}, and its session is gone as well"
+    why = "Its node was stopped or restarted meanwhile, or the server ends sessions with their stream."
+    change = Change("Run it again while no node is being deployed; --watch tells what sessions see of that.")
+    return Finding(NAME, Verdict.UNKNOWN, says, why, heard.numbers(), (change,))
 
 
 def _ended(heard: Heard, proxy: Proxy | None, evidence: dict[str, Any]) -> Finding:

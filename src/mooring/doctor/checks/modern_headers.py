@@ -24,7 +24,7 @@ from mooring.doctor.client import protocol
 from mooring.doctor.client.protocol import HEADER_MISMATCH, error_code, error_text
 from mooring.doctor.client.reply import Outcome, Reply
 from mooring.doctor.evidence.gone import Show
-from mooring.doctor.evidence.inquiry import not_asked
+from mooring.doctor.evidence.inquiry import not_asked, twice
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
 
@@ -32,6 +32,7 @@ NAME: Final = "modern-headers"
 _TIMES: Final = 6
 """Over a connection each: nodes and the ways to them may differ."""
 _WRONG_METHOD: Final = "prompts/list"
+_NO_ANSWER: Final = frozenset({Outcome.HANG, Outcome.CUT, Outcome.THROTTLED, Outcome.UNAVAILABLE})
 _HEADERS: Final = (protocol.VERSION, protocol.METHOD, protocol.NAME)
 
 
@@ -53,16 +54,22 @@ class Replies:
 
 async def run(exam: Examination) -> Finding | NotRun:
     if not exam.eras.modern and not _is_mismatch(exam.eras.discovered):
-        return NotRun("the server does not speak the modern era")
+        return NotRun(_why_not(exam.eras.discovered, exam.show))
     if exam.hangs:
         return not_asked(NAME)
     method = "tools/list" if exam.eras.modern and "tools" in exam.eras.capabilities else "server/discover"
     right: list[Reply] = []
     for _ in range(_TIMES):
-        right.append(await exam.modern(method))
+        right.append(await twice(lambda: exam.modern(method)))
         if right[-1].headers.get(protocol.SESSION) is not None:
             break  # an older server, which opens a session for each of these
     return judge(await _controls(exam, method, right), exam.proxy, exam.show)
+
+
+def _why_not(discovered: Reply, show: Show) -> str:
+    if discovered.outcome in _NO_ANSWER:
+        return f"whether the server speaks the modern era was not found out: {show(discovered.label)}"
+    return "the server does not speak the modern era"
 
 
 async def _controls(exam: Examination, method: str, right: list[Reply]) -> Replies:

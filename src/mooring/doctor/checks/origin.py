@@ -16,7 +16,7 @@ from mooring.doctor.advice import Proxy, Topic, advice
 from mooring.doctor.check import Check
 from mooring.doctor.client.reply import Outcome, Reply
 from mooring.doctor.evidence.gone import Show, status_of
-from mooring.doctor.evidence.inquiry import ask, can_ask, hint, not_asked
+from mooring.doctor.evidence.inquiry import ask_twice, can_ask, hint, not_asked, telling, untold
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
 
@@ -54,7 +54,10 @@ async def run(exam: Examination) -> Finding | NotRun:
     if exam.hangs:
         return not_asked(NAME)
     own = str(exam.wire.url.origin())
-    replies = Replies(await ask(exam), await ask(exam, {"Origin": FOREIGN}), await ask(exam, {"Origin": own}))
+    asked = [await ask_twice(exam, headers) for headers in ({}, {"Origin": FOREIGN}, {"Origin": own})]
+    if not telling(exam, asked[1:2]):
+        return untold(NAME, exam)
+    replies = Replies(*asked)
     return judge(replies, own, exam.proxy, exam.show)
 
 

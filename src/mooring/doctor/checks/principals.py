@@ -18,7 +18,7 @@ from mooring.doctor.client.reply import Outcome, Reply
 from mooring.doctor.client.sessions import Session
 from mooring.doctor.evidence.gone import Show, status_of
 from mooring.doctor.evidence.impostors import alike
-from mooring.doctor.evidence.inquiry import ask, ask_in, hint, not_asked
+from mooring.doctor.evidence.inquiry import ask_in, ask_twice, hint, not_asked
 from mooring.doctor.evidence.principals import same_principal
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
@@ -56,9 +56,9 @@ async def run(exam: Examination) -> Finding | NotRun:
         return not_asked(NAME)
     has_login = any(name.lower() == "authorization" for name, _ in exam.plan.headers)
     replies = Replies(
-        own=await ask(exam),
-        other=await ask(exam, token=1),
-        nobody=None if has_login else await ask(exam, token=None),
+        own=await ask_twice(exam),
+        other=await ask_twice(exam, token=1),
+        nobody=None if has_login else await ask_twice(exam, token=None),
         control=await _control(exam, session),
     )
     return judge(replies, exam.show)

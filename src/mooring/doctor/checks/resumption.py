@@ -190,8 +190,9 @@ def _mixed(others: int, evidence: dict[str, Any]) -> Finding:
         NAME,
         Verdict.BROKEN,
         f"a stream that is taken up brings {what}",
-        "Only what came later on that same stream may be sent again. Event stores that are shared by all sessions, and "
-        "know a stream by its request id alone, give one client what belongs to another.",
+        "Only what came later on that same stream may be sent again. An event store that does not tell streams apart "
+        "gives a client all later answers of its session once more; one that all sessions share, and that knows a "
+        "stream by its request id alone, gives it what belongs to another client.",
         evidence,
         (Change("Key the events that are kept by session and stream, not by the request id."),),
     )

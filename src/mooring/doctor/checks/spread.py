@@ -3,6 +3,7 @@
 The first line that fits counts:
 
     what is seen                                               verdict
+    a new session could not be opened; several could not       warning; broken
     the status page was named and cannot be read, or knows     unknown
     not all of the sessions
     by the status page: a node without its store, or nodes     warning
@@ -36,6 +37,11 @@ from mooring.doctor.findings import Change, Finding, Verdict
 
 NAME: Final = shares.CHECK
 _PROBES: Final = 12
+_FAILURES: Final = frozenset({Outcome.UNAVAILABLE, Outcome.CUT, Outcome.HANG})
+_HEALTH: Final = Change(
+    "Let the load balancer check the health of its nodes (HAProxy: `check` on each `server` line), and look at those "
+    "that it gives up.",
+)
 _STATUS: Final = Change(
     "In a Mooring cluster the status page tells: --status URL, with the token in MOORING_STATUS_TOKEN.",
     "mooring doctor URL --status http://127.0.0.1:8080/mooring/status",
@@ -43,6 +49,28 @@ _STATUS: Final = Change(
 
 
 async def run(exam: Examination) -> Finding:
+    return _refused(exam) or await _spread(exam)
+
+
+def _refused(exam: Examination) -> Finding | None:
+    """Whether some clients cannot even begin: a node that is down and still in use gets its share of new sessions."""
+    refused = [reply for reply in exam.sessions.refused if reply.outcome in _FAILURES]
+    if not refused:
+        return None
+    tried = len(refused) + exam.sessions.count
+    label = exam.show(Counter(reply.label for reply in refused).most_common(1)[0][0])
+    return Finding(
+        NAME,
+        Verdict.BROKEN if len(refused) > 1 else Verdict.WARNING,
+        f"{len(refused)} of {tried} new sessions could not be opened: {label}",
+        "For that client nothing works until it tries again. A node that is down, or hangs, and gets its share of new "
+        "sessions all the same looks like this.",
+        {"tried": tried, "failed": dict(Counter(exam.show(reply.label) for reply in refused))},
+        (_HEALTH,),
+    )
+
+
+async def _spread(exam: Examination) -> Finding:
     ids = [session.id for session in exam.sessions.opened]
     if exam.plan.status_url is not None and ids and not exam.hangs:
         try:

@@ -11,7 +11,7 @@ from mooring.doctor.client.reply import Reply
 from mooring.doctor.client.sessions import Session
 from mooring.doctor.evidence.gone import Answers, Manner, Show, counted, judge_refusals, manner_of
 from mooring.doctor.evidence.impostors import alike
-from mooring.doctor.evidence.inquiry import ask, ask_in, head, not_asked
+from mooring.doctor.evidence.inquiry import ask_in, ask_twice, head, not_asked, telling, twice, untold
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
 
@@ -27,10 +27,16 @@ async def run(exam: Examination) -> Finding | NotRun:
     if exam.hangs:
         return not_asked(NAME)
     answers = {
-        method: await asyncio.gather(*(_send(exam, session, method) for _ in range(_TIMES)))
+        method: telling(exam, await asyncio.gather(*(_send_twice(exam, session, method) for _ in range(_TIMES))))
         for method in ("POST", "GET", "DELETE")
     }
-    return judge(answers, await ask(exam), exam.show)
+    if not answers["POST"]:
+        return untold(NAME, exam)
+    return judge(answers, await ask_twice(exam), exam.show)
+
+
+async def _send_twice(exam: Examination, session: Session, method: str) -> Reply:
+    return await twice(lambda: _send(exam, session, method))
 
 
 async def _send(exam: Examination, session: Session, method: str) -> Reply:

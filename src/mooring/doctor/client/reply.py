@@ -56,7 +56,7 @@ class Outcome(enum.StrEnum):
 class Reply:
     """
     Attributes:
-        status: the HTTP status; 0 where no answer began.
+        status: the HTTP status; 0 where no answer began. Without a trouble, nobody waited for it any longer.
         body: its first bytes, to a limit, decoded where the server compressed it.
         message: the JSON-RPC answer to the request in it.
         trouble: why the answer is not whole; `detail` is what the library said.
@@ -91,6 +91,8 @@ class Reply:
         """The reply in a few words: `404 Session not found`, `no answer in time`. Foreign text: show it scrubbed."""
         if self.trouble is not None:
             return str(self.trouble)
+        if self.status == 0:
+            return str(Trouble.HANG)
         said = reason(self.message) or error_text(self.message)
         if not said and self.status >= 400 and not self.body.lstrip().startswith((b"<", b"{")):
             said = self.text
@@ -98,7 +100,7 @@ class Reply:
 
     @property
     def outcome(self) -> Outcome:
-        if self.trouble is Trouble.HANG:
+        if self.trouble is Trouble.HANG or (self.trouble is None and self.status == 0):
             return Outcome.HANG
         if self.trouble is not None:
             return Outcome.CUT

@@ -17,7 +17,11 @@ from mooring.doctor.client.wire import Lane, Wire
 _TRIES: Final = 8
 """To reach a session's node where nothing leads there: enough for three nodes in turn, likely enough at random."""
 _CLOSE_TRIES: Final = 30
-_CLOSE_SECONDS: Final = 6.0
+CLOSE_SECONDS: Final = 6.0
+_CLOSE_AGAIN: Final = 4
+_CLOSE_AGAIN_SECONDS: Final = 1.0
+_PASSING: Final = frozenset({Outcome.THROTTLED, Outcome.UNAVAILABLE, Outcome.CUT})
+"""What may be over in a moment: a limit on the rate of requests, a node that restarts. A DELETE is sent again then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ class Sessions:
         self._unanswered = 0
         self._asked: set[str] = set()
         self._closed: set[str] = set()
+        self._closing: list[Session] = []
         self._opening: set[asyncio.Task[Session | None]] = set()
         self.opened: list[Session] = []
         self.refused: list[Reply] = []
@@ -190,8 +195,15 @@ class Sessions:
         return await self.send(session, way, protocol.request(session.next_id, "ping"), **options)
 
     async def close(self, session: Session) -> Reply:
-        """DELETE it: first where it was opened, then at whatever node the load balancer chooses, until one knows it."""
+        """DELETE it: first where it was opened, then at whatever node the load balancer chooses, until one knows it.
+
+        Where that fails, or its caller is cancelled meanwhile, `close_all` tries again.
+        """
         self.opened.remove(session)
+        self._closing.append(session)
+        return await self._end(session)
+
+    async def _end(self, session: Session) -> Reply:
         reply = await self._delete(session)
         if _is_over(reply):
             self._closed.add(session.id)
@@ -199,21 +211,31 @@ class Sessions:
 
     async def _delete(self, session: Session) -> Reply:
         reply = Reply()
+        failed = 0
         for attempt in range(_CLOSE_TRIES):
             way = HOME if attempt == 0 else Way(cookies=attempt % 2 == 1, one_connection=False)
             reply = await self.send(session, way, method="DELETE")
-            if reply.outcome is not Outcome.LOST:
-                break
+            failed += reply.outcome in (Outcome.UNAVAILABLE, Outcome.CUT)
+            if _is_over(reply) or (reply.outcome is not Outcome.LOST and failed != 1):
+                break  # any request may fail once
         return reply
 
-    async def close_all(self) -> None:
-        """Close what is open, in a few seconds at most. What cannot be closed is counted by `left`."""
+    async def close_all(self, seconds: float = CLOSE_SECONDS) -> None:
+        """Close what is open, in so many seconds at most. What cannot be closed is counted by `left`."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_SECONDS):
+            async with asyncio.timeout(seconds):
                 if self._opening:
                     await asyncio.wait(self._opening)
-                await asyncio.gather(*(self.close(session) for session in tuple(self.opened)))
+                left = [session for session in (*self.opened, *self._closing) if session.id not in self._closed]
+                await asyncio.gather(*(self._end_at_last(session) for session in left))
                 await self._close_minted()
+
+    async def _end_at_last(self, session: Session) -> None:
+        for _ in range(_CLOSE_AGAIN):
+            reply = await self._end(session)
+            if reply.outcome not in _PASSING:
+                break
+            await asyncio.sleep(_CLOSE_AGAIN_SECONDS)
 
     async def _close_minted(self) -> None:
         """Sessions that the server opened without being asked for one.

@@ -127,8 +127,9 @@ def judge_refusals(check: str, what: str, answers: Answers, control: Reply, show
 def _others(check: str, what: str, answers: Answers, evidence: dict[str, Any]) -> Finding:
     """Every POST got its 404: there are still the streams. A DELETE ends what is not there, and any answer will do."""
     streams = answers.get("GET", ())
+    right = (Manner.GONE, Manner.THROTTLED)
     wrong = Counter(
-        status_of(reply) for reply in streams if manner_of(reply, "GET") is not Manner.GONE and reply.status != 405
+        status_of(reply) for reply in streams if manner_of(reply, "GET") not in right and reply.status != 405
     )
     if not wrong:
         count = len(answers["POST"])

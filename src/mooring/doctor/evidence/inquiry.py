@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from mooring.doctor.client import protocol
@@ -26,6 +26,45 @@ _PADDING: Final = "mooring-doctor/padding"
 """In `_meta`, where any name may stand (2025-11-25, Basic: `_meta`)."""
 _BEGINNING_BYTES: Final = 16 * 1024
 _PIECE_BYTES: Final = 256 * 1024
+
+
+_FEW: Final = 0.02
+_FAILURES: Final = frozenset({Outcome.UNAVAILABLE, Outcome.CUT, Outcome.HANG})
+_MAY_PASS: Final = frozenset({Outcome.UNAVAILABLE, Outcome.CUT})
+
+
+def failing(exam: Examination) -> Reply | None:
+    """One of the calls and openings that nothing was odd about and that failed; None where at most a few did.
+
+    With a node that is down, and still in use, a share of all requests fails. It says nothing of what was odd about
+    those of a check.
+    """
+    calls = [call.reply for call in exam.calls if call.reply.outcome in _FAILURES]
+    openings = [reply for reply in exam.sessions.refused if reply.outcome in _FAILURES]
+    if len(calls) <= _FEW * len(exam.calls) and len(openings) < 2:
+        return None
+    return next(iter((*calls, *openings)), None)
+
+
+def telling(exam: Examination, replies: Sequence[Reply]) -> list[Reply]:
+    """Those that say something of what was asked: where others fail as well, only those that did not."""
+    if failing(exam) is None:
+        return list(replies)
+    return [reply for reply in replies if reply.outcome not in _FAILURES]
+
+
+def untold(check: str, exam: Examination, evidence: Mapping[str, object] | None = None) -> Finding:
+    """For a check of which only failures are left, where others fail as well."""
+    reply = failing(exam)
+    label = exam.show(reply.label) if reply is not None else ""
+    says = f"not to be told: calls that nothing is odd about fail, too: {label}"
+    return Finding(check, Verdict.UNKNOWN, says, evidence=evidence or {})
+
+
+async def twice(send: Callable[[], Awaitable[Reply]]) -> Reply:
+    """What that request brings; it is sent once more where it failed, since any may fail once."""
+    reply = await send()
+    return await send() if reply.outcome in _MAY_PASS else reply
 
 
 def not_asked(check: str) -> Finding:
@@ -89,6 +128,11 @@ def _padded(message: protocol.Message, body_bytes: int) -> protocol.Message:
     return with_padding(max(0, body_bytes - len(json.dumps(with_padding(0)))))
 
 
+async def ask_twice(exam: Examination, headers: Mapping[str, str] | None = None, *, token: int | None = 0) -> Reply:
+    """The same, once more where it failed."""
+    return await twice(lambda: ask(exam, headers, token=token))
+
+
 async def ask(
     exam: Examination,
     headers: Mapping[str, str] | None = None,
@@ -119,6 +163,15 @@ async def ask(
         if reply.outcome is not Outcome.LOST:
             break
     return reply
+
+
+async def is_gone(exam: Examination, session: Session) -> bool:
+    """Whether no node that is asked knows that session any more."""
+    for turn in range(tries(exam)):
+        reply = await exam.sessions.ping(session, Way(cookies=turn % 2 == 0, one_connection=False))
+        if reply.outcome is not Outcome.LOST:
+            return False
+    return True
 
 
 async def ask_in(exam: Examination, session_id: str, version: str, *, token: int = 0) -> Reply:

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+import pytest
+from aiohttp import web
+
+from tests.doctor.examined import examined
+from tests.doctor.odd import Odd, refusal, running_odd
+from tests.doctor.serving import serving
+
+Guard = Callable[[web.Request], web.Response | None]
+
+
+def refusing(times: int, status: int) -> Guard:
+    """So many DELETEs are refused, and the later ones are not."""
+    left = iter(range(times))
+
+    def guard(request: web.Request) -> web.Response | None:
+        return refusal(status, "later") if request.method == "DELETE" and next(left, None) is not None else None
+
+    return guard
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_delete_that_comes_too_soon_is_sent_again(status: int) -> None:
+    async with running_odd(guard=refusing(3, status)) as odd, examined(odd.url, sessions=3) as exam:
+        await exam.close()
+        assert (odd.live, exam.sessions.left) == (set(), 0)
+
+
+async def test_a_session_that_a_check_could_not_close_is_closed_in_the_end() -> None:
+    async with running_odd(guard=refusing(1, 429)) as odd, examined(odd.url, sessions=3) as exam:
+        assert (await exam.sessions.close(exam.sessions.opened[-1])).status == 429
+        assert exam.sessions.left == 3
+        await exam.close()
+        assert (odd.live, exam.sessions.left) == (set(), 0)
+
+
+async def test_a_session_whose_closing_was_interrupted_is_closed_in_the_end() -> None:
+    odd, asked = Odd(), asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.method == "DELETE" and not asked.is_set():
+            asked.set()
+            await asyncio.Event().wait()
+        return await odd.answer(request)
+
+    async with serving(answer) as url, examined(url, sessions=3) as exam:
+        closing = asyncio.create_task(exam.sessions.close(exam.sessions.opened[-1]))
+        await asked.wait()
+        closing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await closing
+        await exam.close()
+        assert (odd.live, exam.sessions.left) == (set(), 0)
