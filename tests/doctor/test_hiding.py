@@ -57,6 +57,7 @@ def test_no_text_ends_in_the_half_of_a_secret_or_holds_it(secret: str, before: s
         (Plan(HOST, headers=(("X-Api-Key", "k1x2"), ("X-Token", "no"))), {"k1x2"}),
         (Plan(URL("https://h/mcp?api_key=a%2Fb%20c&transport=streamable-http")), {"a/b c", "a/b%20c"}),
         (Plan(HOST, status_url=URL("https://h/status?token=s3cr3t&n=1")), {"s3cr3t"}),
+        (Plan(URL("https://h/mcp?k=9f8e7d6c5b4a&page=1234567890")), {"9f8e7d6c5b4a"}),
     ],
 )
 def test_what_is_a_secret_in_a_plan(plan: Plan, secrets: set[str]) -> None:

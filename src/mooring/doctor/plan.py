@@ -14,9 +14,10 @@ LEAST_SESSIONS: Final = 2
 """One to look at, and one to delete."""
 
 _LONG: Final = 8
-"""A shorter word in a header (`X-Tenant: 7`) is no secret, and to hide each 7 would leave no text readable."""
+"""A shorter word in a header (`X-Tenant: 7`) is no secret, and to hide each 7 would leave no text readable. In a query
+one with digits among its letters may be a secret, whatever its name."""
 _SHORT: Final = 4
-"""The same where the header's name speaks of a secret."""
+"""The same where the name speaks of a secret."""
 _NAMES_A_SECRET: Final = re.compile(r"auth|cookie|cred|key|passw|secret|sig|token", re.IGNORECASE)
 
 
@@ -68,6 +69,7 @@ class Plan:
         for url in (self.url, self.status_url):
             for pair in url.raw_query_string.split("&") if url else ():
                 name, _, value = pair.partition("=")
-                if _NAMES_A_SECRET.search(name) and len(value) >= _SHORT:
+                is_random = len(value) >= _LONG and not value.isdigit() and any(map(str.isdigit, value))
+                if is_random or (_NAMES_A_SECRET.search(name) and len(value) >= _SHORT):
                     values |= {value, unquote_plus(value)}
         return tuple(sorted(values - {""}, key=len, reverse=True))

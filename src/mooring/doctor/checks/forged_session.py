@@ -72,13 +72,16 @@ async def run(exam: Examination) -> Finding | NotRun:
         **{name: [one] for name, one in oddities().items()},
         **dict(zip(_DOUBLED, ([session.id, invented], [invented, session.id]), strict=True)),
     }
-    replies = {
-        name: telling(exam, await asyncio.gather(*(twice(partial(_send, exam, session, ids)) for _ in range(_TIMES))))
-        for name, ids in forged.items()
-    }
-    if not all(replies.values()):
+    answers = await asyncio.gather(*(_try(exam, session, ids) for ids in forged.values()))
+    replies = dict(zip(forged, answers, strict=True))
+    if not all(answers):
         return untold(NAME, exam)
     return judge(Attempts(replies, [await ask_twice(exam) for _ in range(_TIMES)]), exam.show)
+
+
+async def _try(exam: Examination, session: Session, ids: Sequence[str]) -> list[Reply]:
+    """Some replies to the same forgery, one after the other."""
+    return telling(exam, [await twice(partial(_send, exam, session, ids)) for _ in range(_TIMES)])
 
 
 async def _send(exam: Examination, session: Session, ids: Sequence[str]) -> Reply:
