@@ -62,7 +62,7 @@ def test_an_error_is_one_line_without_passwords_and_control_characters(monkeypat
 def test_an_internal_error_is_one_line_too(monkeypatch: pytest.MonkeyPatch) -> None:
     _fail_with(ZeroDivisionError("division by zero"), monkeypatch)
     said = mooring("settings")
-    assert said.code == 1
+    assert said.code == 70
     assert said.error_line == "mooring: internal error: ZeroDivisionError: division by zero (--debug shows where)"
 
 

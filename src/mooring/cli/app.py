@@ -49,7 +49,7 @@ class Commands(TyperGroup):
             if isinstance(error, BrokenPipeError) or type(error).__module__.startswith(("typer", "click")):
                 raise
             line = f"internal error: {type(error).__name__}: {error} (--debug shows where)"
-            _end(ctx, line, ExitCode.FAILURE, error)
+            _end(ctx, line, ExitCode.INTERNAL, error)
 
 
 def _end(context: typer.Context, line: str, code: ExitCode, error: Exception) -> NoReturn:

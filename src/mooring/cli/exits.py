@@ -6,6 +6,7 @@ code  name         when
 2     USAGE        a wrong argument, flag or setting
 3     STORE        Redis does not answer, or refuses
 4     TARGET       TARGET cannot be imported or started, or serves no MCP
+70    INTERNAL     an error that should not happen; --debug shows where
 130   INTERRUPTED  Ctrl-C in a command that had not finished
 """
 
@@ -22,6 +23,7 @@ class ExitCode(enum.IntEnum):
     USAGE = 2
     STORE = 3
     TARGET = 4
+    INTERNAL = 70
     INTERRUPTED = 130
 
 

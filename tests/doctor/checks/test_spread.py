@@ -310,3 +310,15 @@ async def test_new_sessions_that_cannot_be_opened(failed: int, verdict: Verdict)
         found = await spread.run(exam)
     assert (found.verdict, found.says) == (verdict, f"{failed} of {4 + failed} new sessions could not be opened: 502")
     assert found.changes
+
+
+@pytest.mark.real
+@pytest.mark.asyncio(loop_scope="module")
+async def test_sessions_that_could_be_opened_are_told_of_beside_those_that_could_not(three: list[str]) -> None:
+    async with haproxy.starved_node(three) as url, examined(url, sessions=20) as exam:
+        exam.sessions.refused.append(UNAVAILABLE)
+        finding = await spread.run(exam)
+    assert finding.says == "1 of 21 new sessions could not be opened: 502"
+    assert finding.why.endswith("The others: node-3 gets none of 20 new sessions.")
+    assert finding.evidence["sessions_by_node"]["node-3"] == 0
+    assert len(finding.changes) == 2

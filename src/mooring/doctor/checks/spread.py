@@ -49,24 +49,29 @@ _STATUS: Final = Change(
 
 
 async def run(exam: Examination) -> Finding:
-    return _refused(exam) or await _spread(exam)
+    spread = await _spread(exam)
+    return _refused(exam, spread) or spread
 
 
-def _refused(exam: Examination) -> Finding | None:
-    """Whether some clients cannot even begin: a node that is down and still in use gets its share of new sessions."""
+def _refused(exam: Examination, spread: Finding) -> Finding | None:
+    """Whether some clients cannot even begin: a node that is down and still in use gets its share of new sessions.
+
+    `spread` is what there is to say of the sessions that could be opened.
+    """
     refused = [reply for reply in exam.sessions.refused if reply.outcome in _FAILURES]
     if not refused:
         return None
     tried = len(refused) + exam.sessions.count
     label = exam.show(Counter(reply.label for reply in refused).most_common(1)[0][0])
+    others = f" The others: {spread.says}." if spread.verdict in (Verdict.OK, Verdict.WARNING) else ""
     return Finding(
         NAME,
         Verdict.BROKEN if len(refused) > 1 else Verdict.WARNING,
         f"{len(refused)} of {tried} new sessions could not be opened: {label}",
         "For that client nothing works until it tries again. A node that is down, or hangs, and gets its share of new "
-        "sessions all the same looks like this.",
-        {"tried": tried, "failed": dict(Counter(exam.show(reply.label) for reply in refused))},
-        (_HEALTH,),
+        f"sessions all the same looks like this.{others}",
+        {**spread.evidence, "tried": tried, "failed": dict(Counter(exam.show(reply.label) for reply in refused))},
+        (_HEALTH, *(spread.changes if spread.verdict is Verdict.WARNING else ())),
     )
 
 
@@ -92,8 +97,8 @@ async def _spread(exam: Examination) -> Finding:
 
 
 def _openings(exam: Examination) -> list[Reply]:
-    """Every answer to `initialize`: a node that gives out no session is a node."""
-    refused = [reply for reply in exam.sessions.refused if reply.trouble is None]
+    """Every answer to `initialize`: a node that gives out no session is a node, unlike a proxy that finds none."""
+    refused = [reply for reply in exam.sessions.refused if reply.trouble is None and reply.outcome not in _FAILURES]
     return [*(session.opened for session in exam.sessions.opened), *exam.sessions.sessionless, *refused]
 
 
