@@ -7,30 +7,17 @@ from typing import Any
 
 import pytest
 from fastmcp import FastMCP
-from mcp.server.auth.provider import AccessToken
-from mcp.server.auth.settings import AuthSettings
-from mcp.server.mcpserver import Context, MCPServer
-from pydantic import AnyHttpUrl
 
 from mooring import ClosedSession
 from mooring.node.asgi import App
 from mooring.store import MemoryStore
 from tests.cluster_in_process import running_node, running_nodes
 from tests.node.rpc import RawClient
+from tests.node.sdk_apps import protected_app, sdk_app
 from tests.waiting import until
 
 CALL = {"jsonrpc": "2.0", "id": 4, "method": "tools/call", "params": {"name": "whoami", "arguments": {}}}
 VERSION = {"mcp-protocol-version": "2025-11-25"}
-
-
-def sdk_app(idle_seconds: float | None = None, **options: Any) -> App:
-    server = MCPServer("test", **options)
-
-    @server.tool()
-    def whoami(ctx: Context[Any]) -> str:
-        return (ctx.headers or {}).get("mcp-session-id", "")
-
-    return server.streamable_http_app(session_idle_timeout=idle_seconds)
 
 
 def fastmcp_app(idle_seconds: float | None = None) -> App:
@@ -100,23 +87,6 @@ async def test_at_the_nodes_own_stop_the_records_stay(make_app: Callable[..., Ap
         session = await raw.open(node.url)
     assert await store.load_session(session) is not None
     assert closed == []
-
-
-class Tokens:
-    """Knows three tokens; two are of one person."""
-
-    async def verify_token(self, token: str) -> AccessToken | None:
-        subject = {"alice-1": "alice", "alice-2": "alice", "mallory": "mallory"}.get(token)
-        if subject is None:
-            return None
-        return AccessToken(
-            token=token, client_id="client", scopes=[], subject=subject, claims={"iss": "https://issuer.example"}
-        )
-
-
-def protected_app() -> App:
-    url = AnyHttpUrl("http://127.0.0.1/mcp")
-    return sdk_app(token_verifier=Tokens(), auth=AuthSettings(issuer_url=url, resource_server_url=url))
 
 
 async def test_a_session_belongs_to_who_opened_it_on_every_node(raw: RawClient) -> None:

@@ -13,10 +13,12 @@ from mooring.doctor.checks.principals import Replies
 from mooring.doctor.client.reply import Reply
 from mooring.doctor.evidence.principals import same_principal
 from mooring.doctor.findings import Finding, NotRun, Verdict
+from tests.cluster_in_process import running_nodes
 from tests.deployments.faults import Faults, running_faults
 from tests.doctor.examined import examined
 from tests.doctor.examples import LOST, REACHED, UNAVAILABLE
 from tests.doctor.odd import running_odd
+from tests.node.sdk_apps import protected_app
 from tests.servers.tokens import ALICE_TOKEN, BOB_TOKEN
 
 LOGIN = Reply(status=401)
@@ -151,3 +153,18 @@ async def test_a_second_token_that_is_no_good(faults: Faults) -> None:
         Verdict.UNKNOWN,
         "the second token is refused altogether: 401 Unauthorized",
     )
+
+
+async def test_sessions_on_nodes_of_ours_belong_to_a_person() -> None:
+    async with running_nodes(protected_app, 2) as nodes:
+        found = await found_at(f"{nodes[1].url}/mcp", "alice-1", "mallory")
+    assert found.verdict is Verdict.OK
+    assert (found.evidence["other_token"], found.evidence["no_token"]) == ("404", "401")
+
+
+async def test_two_tokens_of_one_person_that_nobody_can_read() -> None:
+    """It says when that is as it should be."""
+    async with running_nodes(protected_app, 2) as nodes:
+        found = await found_at(f"{nodes[1].url}/mcp", "alice-1", "alice-2")
+    assert (found.verdict, found.evidence["other_token"]) == (Verdict.BROKEN, "200")
+    assert "Where both tokens are of one principal, this is as it should be." in found.why
