@@ -11,8 +11,8 @@ from mooring.core.masking import masked
 from mooring.core.text import plain
 from mooring.doctor.advice import Proxy
 from mooring.doctor.client import protocol
-from mooring.doctor.client.reply import Outcome, Reply
-from mooring.doctor.client.sessions import CLOSE_SECONDS, HOME, Session, Sessions, Way
+from mooring.doctor.client.reply import Reply
+from mooring.doctor.client.sessions import CLOSE_SECONDS, Session, Sessions, Way
 from mooring.doctor.client.wire import Wire
 from mooring.doctor.evidence.silence import Silences
 from mooring.doctor.findings import Finding
@@ -21,8 +21,6 @@ from mooring.doctor.plan import Plan
 
 if TYPE_CHECKING:
     from mooring.doctor.evidence.elsewhere import Elsewhere
-
-_TRIES = 8
 
 
 class Listener(Protocol):
@@ -88,6 +86,7 @@ class Examination:
         self.elsewhere: Elsewhere | None = None
         self.elsewhere_lock = asyncio.Lock()
         self._ids = 1000
+        self._secrets = plan.secrets
 
     @property
     def first(self) -> Session | None:
@@ -96,7 +95,7 @@ class Examination:
 
     def show(self, text: object, longest: int = 200) -> str:
         """Foreign text as it may be shown and stored: no token, no password, nothing that does not print."""
-        return plain(masked(hidden(str(text), self.plan.secrets)), longest)
+        return plain(masked(hidden(str(text), self._secrets)), longest)
 
     async def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Close every stream and every session; never raises. The sessions take so many seconds at most."""
@@ -112,34 +111,19 @@ class Examination:
         """What the operator lets the doctor call: a ping, or the tool that was named."""
         if self.plan.tool is None:
             return await self.sessions.ping(session, way, **options)
-        message = protocol.request(
-            self.next_id(), "tools/call", {"name": self.plan.tool, "arguments": dict(self.plan.arguments)}
-        )
+        message = protocol.request(self.next_id(), "tools/call", self.plan.tool_params)
         return await self.sessions.send(session, way, message, **options)
 
     async def call_without_session(self) -> Reply:
         """The same call where there are no sessions, in an era that the server speaks, over a new connection."""
         method, params = "ping", None
         if self.plan.tool is not None:
-            method, params = "tools/call", {"name": self.plan.tool, "arguments": dict(self.plan.arguments)}
+            method, params = "tools/call", self.plan.tool_params
         if self.eras.gives_sessions is None:
             return await self.modern(method if params else "tools/list", params=params)
         message = protocol.request(self.next_id(), method, params)
         headers = {protocol.VERSION: next(iter(self.eras.legacy.values()))}
         return await self.wire.send("POST", message=message, headers=headers)
-
-    async def reach(self, session: Session, way: Way = HOME, **options: Any) -> Reply:
-        """A ping that is sent again, over new connections, while it meets nodes that do not know the session.
-
-        For checks that ask something else than affinity.
-        """
-        reply = await self.sessions.ping(session, way, **options)
-        for attempt in range(1, _TRIES):
-            if reply.outcome is not Outcome.LOST:
-                break
-            other = Way(cookies=attempt % 2 == 1, one_connection=False)
-            reply = await self.sessions.ping(session, other, **options)
-        return reply
 
     async def modern(
         self,

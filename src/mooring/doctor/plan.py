@@ -59,6 +59,11 @@ class Plan:
     watch_seconds: float | None = None
 
     @property
+    def tool_params(self) -> dict[str, Any]:
+        """What `tools/call` takes, where a tool is named."""
+        return {"name": self.tool, "arguments": dict(self.arguments)}
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """What must not be shown, the longest first."""
         values = {*self.tokens, self.status_token or ""}

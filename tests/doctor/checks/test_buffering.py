@@ -12,9 +12,9 @@ import pytest_asyncio
 
 from mooring.doctor.advice import Proxy
 from mooring.doctor.checks.buffering import is_delayed, judge, run
-from mooring.doctor.client.called import Called
 from mooring.doctor.client.reply import Reply
 from mooring.doctor.client.stream import Arrival
+from mooring.doctor.evidence.called import Called
 from mooring.doctor.evidence.silence import Heard
 from mooring.doctor.findings import Finding, NotRun, Verdict
 from tests.deployments import haproxy, nginx, traefik
@@ -189,14 +189,6 @@ async def test_servers(options: dict[str, Any], verdict: Verdict) -> None:
 async def test_a_server_without_streams() -> None:
     async with stream_server(answers="json", get=405) as server, checked(server.url) as found:
         assert found == NotRun("the server sends no event streams")
-
-
-async def test_it_is_not_asked_where_calls_hang() -> None:
-    async with stream_server() as server, examined(server.url, sessions=2) as exam:
-        exam.hangs = True
-        found = await run(exam)
-    assert isinstance(found, Finding)
-    assert found.says == "not asked: calls hang here"
 
 
 @pytest.mark.real

@@ -79,14 +79,6 @@ async def found_at(url: str, idle_seconds: float = 1.5, *, holds: bool = True) -
         return await run(exam)
 
 
-async def test_it_is_not_asked_where_calls_hang() -> None:
-    async with stream_server() as server, examined(server.url, sessions=2) as exam:
-        exam.hangs = True
-        found = await run(exam)
-    assert isinstance(found, Finding)
-    assert found.says == "not asked: calls hang here"
-
-
 @pytest.mark.parametrize("lost_share", [0, 3])
 async def test_a_server_that_does_not_compress(lost_share: int) -> None:
     async with stream_server(lost_share=lost_share) as server:

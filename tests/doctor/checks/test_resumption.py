@@ -126,14 +126,6 @@ async def test_servers(options: dict[str, Any], verdict: Verdict, asked_with: li
         assert server.resumed == asked_with
 
 
-async def test_it_is_not_asked_where_calls_hang() -> None:
-    async with stream_server() as server, examined(server.url, sessions=2) as exam:
-        exam.hangs = True
-        found = await run(exam)
-    assert isinstance(found, Finding)
-    assert found.says == "not asked: calls hang here"
-
-
 @pytest.fixture(params=["v1", "v2", "fastmcp"])
 async def everything(request: pytest.FixtureRequest) -> AsyncIterator[str]:
     """A real server with an event store."""

@@ -11,7 +11,6 @@ from tests.deployments import haproxy
 from tests.deployments.servers import Build, mixture, replica_urls
 from tests.doctor.examined import examined
 from tests.doctor.examples import LOST, REACHED
-from tests.doctor.ledger import running_ledger
 from tests.doctor.odd import Odd, refusal, running_odd
 
 
@@ -90,16 +89,6 @@ async def test_no_session_of_somebody_else_is_met_where_ids_are_counted() -> Non
         assert len(odd.live) == 9
     assert isinstance(found, Finding)
     assert found.verdict is Verdict.OK
-
-
-async def test_nothing_is_asked_where_calls_hang() -> None:
-    async with running_ledger() as ledger, examined(ledger.url, sessions=2) as exam:
-        exam.hangs = True
-        before = len(ledger.methods)
-        found = await unknown_session.run(exam)
-        assert len(ledger.methods) == before
-    assert isinstance(found, Finding)
-    assert found.verdict is Verdict.UNKNOWN
 
 
 @pytest.mark.real

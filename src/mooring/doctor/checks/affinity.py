@@ -28,14 +28,13 @@ from mooring.doctor.check import Check
 from mooring.doctor.client.reply import Outcome
 from mooring.doctor.client.sessions import WAYS, Session, Way
 from mooring.doctor.evidence.endings import ended
+from mooring.doctor.evidence.inquiry import FEW
 from mooring.doctor.examination import Call, Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
 
 NAME: Final = "affinity"
 WAY_SECONDS: Final = 10.0
 """For the calls of one way; a slow deployment gets fewer calls in each rather than none in the last."""
-_FEW: Final = 0.02
-"""The share of calls that may fail with a 5xx or a broken connection before it is more than a warning."""
 _LIMITED: Final = "The server limits the rate of requests."
 _ASK_FOR_LESS: Final = Change("Ask for less: --sessions 5 --calls 2.")
 
@@ -114,7 +113,7 @@ async def _use(exam: Examination, session: Session, way: Way) -> None:
 
 def pattern_of(calls: Sequence[Call]) -> Pattern:
     """What the load balancer seems to go by, from which calls found their session."""
-    by_way = {way: Tally.of([call for call in calls if call.way == way]) for way in WAYS}
+    by_way = _by_way(calls)
     lost = {way for way, tally in by_way.items() if tally.lost}
     if not lost:
         return Pattern.KEPT
@@ -132,6 +131,10 @@ def pattern_of(calls: Sequence[Call]) -> Pattern:
     return Pattern.ROUND_ROBIN
 
 
+def _by_way(calls: Sequence[Call]) -> dict[Way, Tally]:
+    return {way: Tally.of([call for call in calls if call.way == way]) for way in WAYS}
+
+
 def _sessions(calls: Sequence[Call]) -> list[Session]:
     return list({id(call.session): call.session for call in calls}.values())
 
@@ -140,7 +143,7 @@ def judge(exam: Examination) -> Finding:
     """The verdict on the calls that were made."""
     calls = exam.calls
     total = Tally.of(calls)
-    by_way = {way: Tally.of([call for call in calls if call.way == way]) for way in WAYS}
+    by_way = _by_way(calls)
     evidence = {
         "sessions": len(_sessions(calls)),
         "calls": total.calls,
@@ -193,7 +196,7 @@ def _failed(exam: Examination, total: Tally, evidence: dict[str, object]) -> Fin
         why = "No call met a node that did not know its session; what failed is the way to the node, or the server."
     return Finding(
         NAME,
-        Verdict.WARNING if others / total.calls <= _FEW else Verdict.BROKEN,
+        Verdict.WARNING if others / total.calls <= FEW else Verdict.BROKEN,
         says,
         why,
         evidence,

@@ -18,9 +18,9 @@ from typing import Any, Final
 
 from mooring.doctor.advice import Proxy, Topic, advice
 from mooring.doctor.check import Check
-from mooring.doctor.client.reply import Outcome, Reply
+from mooring.doctor.client.reply import FAILURES, Outcome, Reply
 from mooring.doctor.evidence.gone import Show, status_of
-from mooring.doctor.evidence.inquiry import ask, can_ask, hint, not_asked, telling, untold
+from mooring.doctor.evidence.inquiry import ask, can_ask, hint, not_asked, telling, throttled, untold
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
 
@@ -38,7 +38,6 @@ and then; nginx that speaks HTTP/1.0 with the server gives a 502 in its place, t
 _QUICK_SECONDS: Final = 1.0
 _PATIENCE: Final = 3.0
 _MOST_SECONDS: Final = 30.0
-_FAILURES: Final = frozenset({Outcome.UNAVAILABLE, Outcome.CUT, Outcome.HANG})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,7 @@ async def _measure(exam: Examination) -> list[Attempt]:
 
 async def _attempt(exam: Examination, size: int, seconds: float) -> Attempt:
     replies = [await _send(exam, size, seconds)]
-    if replies[0].outcome in _FAILURES:
+    if replies[0].outcome in FAILURES:
         replies.append(await _send(exam, size, seconds))  # any request may fail once
     while _is_quick_413(replies[-1], size) and len(replies) < _SAME:
         replies.append(await _send(exam, size, seconds))
@@ -166,7 +165,7 @@ def _refused(largest: Attempt, refused: Attempt, proxy: Proxy | None, evidence: 
     taken = f"{written(largest.body_bytes)} is taken, " if largest.body_bytes > SMALL else ""
     says = f"{taken}{size} is refused: {label}"
     if answer.outcome is Outcome.THROTTLED:
-        return Finding(NAME, Verdict.UNKNOWN, "the server limits the rate of requests (429)", evidence=evidence)
+        return throttled(NAME, evidence)
     if answer.outcome is Outcome.LOST:
         says = f"no node that was asked with {size} knew the session: {label}"
         return Finding(NAME, Verdict.UNKNOWN, says, hint(answer), evidence)
@@ -176,7 +175,7 @@ def _refused(largest: Attempt, refused: Attempt, proxy: Proxy | None, evidence: 
         why = "The SDKs take 4 MiB: a call with a picture or a document in it fails here."
         why = f"{why} {_on_lost(refused)}".strip()
         return Finding(NAME, Verdict.WARNING, says, why, evidence, _changes(answer, proxy))
-    if answer.outcome in _FAILURES:
+    if answer.outcome in FAILURES:
         verdict = Verdict.BROKEN if is_small else Verdict.WARNING
         why = (
             "A request that is too large is answered with 413, so that a client can say why. A 502, a 503 or a cut "

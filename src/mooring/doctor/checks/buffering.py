@@ -19,8 +19,8 @@ from typing import Any, Final
 
 from mooring.doctor.advice import Proxy, Topic, advice
 from mooring.doctor.check import Check
-from mooring.doctor.client.called import Called, call, question
-from mooring.doctor.evidence.inquiry import not_asked
+from mooring.doctor.evidence.called import Called, call
+from mooring.doctor.evidence.inquiry import in_an_era, not_asked
 from mooring.doctor.evidence.limits import duration
 from mooring.doctor.evidence.silence import Heard
 from mooring.doctor.examination import Examination
@@ -70,7 +70,7 @@ async def _ping(exam: Examination) -> Sequence[Called]:
     """Some pings that were answered; no more are sent after one that was not."""
     pings = list[Called]()
     for _ in range(_PINGS):
-        ping = await call(exam, *question(exam, "ping" if exam.eras.legacy else "tools/list"))
+        ping = await call(exam, *in_an_era(exam, "ping" if exam.eras.legacy else "tools/list"))
         if not ping.is_answered:
             break
         pings.append(ping)
@@ -79,7 +79,7 @@ async def _ping(exam: Examination) -> Sequence[Called]:
 
 async def _call_tool(exam: Examination) -> Called:
     """The operator's tool, asked to report its progress (2025-11-25, Utilities: Progress)."""
-    headers, message = question(exam, "tools/call", {"name": exam.plan.tool, "arguments": dict(exam.plan.arguments)})
+    headers, message = in_an_era(exam, "tools/call", exam.plan.tool_params)
     params = message["params"]
     meta = {**params.get("_meta", {}), "progressToken": _PROGRESS}
     return await call(exam, headers, {**message, "params": {**params, "_meta": meta}})

@@ -16,10 +16,10 @@ from typing import Any, Final
 from mooring.doctor.advice import Proxy, Topic, advice
 from mooring.doctor.check import Check
 from mooring.doctor.client import protocol
-from mooring.doctor.client.called import call, question
 from mooring.doctor.client.reply import Reply
+from mooring.doctor.evidence.called import call
 from mooring.doctor.evidence.gone import Show
-from mooring.doctor.evidence.inquiry import not_asked
+from mooring.doctor.evidence.inquiry import in_an_era, not_asked
 from mooring.doctor.evidence.limits import duration
 from mooring.doctor.evidence.silence import COMPRESSED, Heard
 from mooring.doctor.examination import Examination
@@ -61,7 +61,7 @@ async def run(exam: Examination) -> Finding | NotRun:
 async def _post(exam: Examination) -> Reply:
     """Ask for what is long, where there is something: short answers are often left as they are."""
     is_long = "tools" in exam.eras.capabilities or not exam.eras.legacy
-    headers, message = question(exam, "tools/list" if is_long else "ping")
+    headers, message = in_an_era(exam, "tools/list" if is_long else "ping")
     return (await call(exam, {**headers, "Accept-Encoding": COMPRESSED}, message)).reply
 
 

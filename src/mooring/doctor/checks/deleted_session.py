@@ -12,7 +12,7 @@ from mooring.doctor.client.reply import Outcome, Reply
 from mooring.doctor.client.sessions import HOME, Way
 from mooring.doctor.evidence.gone import Manner, Show, counted, judge_refusals, manner_of, status_of
 from mooring.doctor.evidence.impostors import alike
-from mooring.doctor.evidence.inquiry import ask_in, ask_twice, not_asked, telling, twice, untold
+from mooring.doctor.evidence.inquiry import ask_in, ask_twice, not_asked, telling, throttled, twice, untold
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
 from mooring.doctor.plan import LEAST_SESSIONS
@@ -99,7 +99,7 @@ def _not_closed(
             evidence,
         )
     if closing.outcome is Outcome.THROTTLED:
-        return Finding(NAME, Verdict.UNKNOWN, "the server limits the rate of requests (429)", evidence=evidence)
+        return throttled(NAME, evidence)
     if control.outcome not in (Outcome.REACHED, Outcome.LOST):
         says = f"calls fail in a session that is there, too: {show(control.label)}"
         return Finding(NAME, Verdict.UNKNOWN, says, evidence=evidence)

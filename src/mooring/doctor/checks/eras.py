@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from mooring.doctor.check import Check
 from mooring.doctor.client.protocol import LEGACY_VERSIONS
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Finding, Verdict
+
+NAME: Final = "eras"
 
 
 async def run(exam: Examination) -> Finding:
@@ -26,7 +29,7 @@ async def run(exam: Examination) -> Finding:
     both = len(exam.sessions.opened) > 0 and len(exam.sessions.sessionless) > 0
     if both:
         return Finding(
-            "eras",
+            NAME,
             Verdict.BROKEN,
             f"some nodes give out sessions and {len(exam.sessions.sessionless)} answers had none",
             "The nodes do not run the same server: a session meets nodes that know nothing of sessions.",
@@ -42,13 +45,13 @@ async def run(exam: Examination) -> Finding:
     says = f"{', '.join(filter(None, spoken_eras))}; {sessions}"
     if len(versions) > 1:
         return Finding(
-            "eras",
+            NAME,
             Verdict.WARNING,
             f"sessions met different server versions: {', '.join(versions)}",
             "A deploy is under way, or nodes were forgotten by one.",
             evidence,
         )
-    return Finding("eras", Verdict.OK, says, evidence=evidence)
+    return Finding(NAME, Verdict.OK, says, evidence=evidence)
 
 
 def _span(era: str, versions: Sequence[str]) -> str:
@@ -57,4 +60,4 @@ def _span(era: str, versions: Sequence[str]) -> str:
     return f"{era} {' to '.join(ends)}" if ends else ""
 
 
-CHECK = Check("eras", "which revisions are spoken, and are there sessions at all?", run, is_reading=True)
+CHECK = Check(NAME, "which revisions are spoken, and are there sessions at all?", run, is_reading=True)

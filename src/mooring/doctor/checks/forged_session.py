@@ -21,7 +21,7 @@ from mooring.doctor.client.reply import Outcome, Reply
 from mooring.doctor.client.sessions import Session, Way
 from mooring.doctor.evidence.gone import Manner, Show, manner_of, status_of
 from mooring.doctor.evidence.impostors import alike, altered, oddities, same_beginning
-from mooring.doctor.evidence.inquiry import ask_twice, not_asked, telling, twice, untold
+from mooring.doctor.evidence.inquiry import ask_twice, not_asked, telling, throttled, twice, untold
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
 
@@ -120,7 +120,7 @@ def judge(attempts: Attempts, show: Show) -> Finding:
     if harmful:
         return Finding(NAME, Verdict.UNKNOWN, "calls fail in a session that is there, too", evidence=evidence)
     if any(Manner.THROTTLED in found for found in manners.values()):
-        return Finding(NAME, Verdict.UNKNOWN, "the server limits the rate of requests (429)", evidence=evidence)
+        return throttled(NAME, evidence)
     return Finding(
         NAME, Verdict.OK, "altered, overlong and odd session ids are all refused", _on_doubled(manners), evidence
     )

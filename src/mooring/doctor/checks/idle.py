@@ -26,7 +26,7 @@ from mooring.doctor.check import Check
 from mooring.doctor.client.reply import Outcome
 from mooring.doctor.client.stream import End, is_lost
 from mooring.doctor.evidence.gone import Show
-from mooring.doctor.evidence.inquiry import is_gone, not_asked, telling, untold
+from mooring.doctor.evidence.inquiry import is_gone, not_asked, telling, throttled, untold
 from mooring.doctor.evidence.limits import duration, known_limits
 from mooring.doctor.evidence.silence import Heard
 from mooring.doctor.examination import Examination
@@ -162,7 +162,7 @@ def _refused(heard: Heard, proxy: Proxy | None, evidence: dict[str, Any], show: 
         says = f"no node that was asked for a stream knew its session: {label}"
         return Finding(NAME, Verdict.UNKNOWN, says, "See the check `affinity`.", evidence)
     if reply.outcome is Outcome.THROTTLED:
-        return Finding(NAME, Verdict.UNKNOWN, "the server limits the rate of requests (429)", evidence=evidence)
+        return throttled(NAME, evidence)
     if reply.status >= 500 and (heard.head_seconds or 0.0) >= _GIVEN_UP_SECONDS:
         seconds = heard.head_seconds or 0.0
         says = f"a stream on which nothing is sent is given up after {duration(seconds)}: {label}"

@@ -24,7 +24,7 @@ from mooring.doctor.client import protocol
 from mooring.doctor.client.protocol import HEADER_MISMATCH, error_code, error_text
 from mooring.doctor.client.reply import Outcome, Reply
 from mooring.doctor.evidence.gone import Show
-from mooring.doctor.evidence.inquiry import not_asked, twice
+from mooring.doctor.evidence.inquiry import not_asked, throttled, twice
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
 
@@ -78,8 +78,7 @@ async def _controls(exam: Examination, method: str, right: list[Reply]) -> Repli
         return Replies(right)
     call = None
     if exam.plan.tool is not None and not exam.plan.read_only:
-        params = {"name": exam.plan.tool, "arguments": dict(exam.plan.arguments)}
-        call = await exam.modern("tools/call", params=params)
+        call = await exam.modern("tools/call", params=exam.plan.tool_params)
     wrong = await exam.modern(method, {protocol.METHOD: _WRONG_METHOD})
     needed, message = protocol.modern(exam.next_id(), method, version=exam.eras.modern[0])
     doubled = await exam.wire.send("POST", message=message, headers=[*needed.items(), (protocol.METHOD, method)])
@@ -129,7 +128,7 @@ def judge(replies: Replies, proxy: Proxy | None, show: Show) -> Finding:
 def _failed(failed: Sequence[Reply], count: int, evidence: dict[str, Any], show: Show) -> Finding:
     label = show(failed[0].label)
     if all(reply.outcome is Outcome.THROTTLED for reply in failed):
-        return Finding(NAME, Verdict.UNKNOWN, "the server limits the rate of requests (429)", evidence=evidence)
+        return throttled(NAME, evidence)
     if any(reply.headers.get(protocol.SESSION) is not None for reply in failed):
         return Finding(
             NAME,

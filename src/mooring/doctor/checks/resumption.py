@@ -21,11 +21,11 @@ from typing import Any, Final
 from mooring.doctor.advice import Proxy
 from mooring.doctor.check import Check
 from mooring.doctor.client import protocol
-from mooring.doctor.client.called import call, headers_of, question
 from mooring.doctor.client.reply import Outcome, Reply
 from mooring.doctor.client.stream import HeldStream, StreamFacts, is_lost, reach_stream, stream_facts
+from mooring.doctor.evidence.called import call, headers_of
 from mooring.doctor.evidence.gone import Show
-from mooring.doctor.evidence.inquiry import not_asked, tries
+from mooring.doctor.evidence.inquiry import in_an_era, not_asked, throttled, tries
 from mooring.doctor.evidence.limits import duration
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
@@ -74,7 +74,7 @@ async def run(exam: Examination) -> Finding | NotRun:
     session = exam.first
     if session is None:
         return NotRun("no session could be opened")
-    headers, message = question(exam, "ping")
+    headers, message = in_an_era(exam, "ping")
     reply = (await call(exam, headers, message)).reply
     facts = stream_facts(reply.body if reply.media_type == protocol.EVENT_STREAM else b"")
     asked = Asked(message["id"], session.version, reply, facts)
@@ -119,7 +119,7 @@ def judge(asked: Asked, resumed: Resumed | None, proxy: Proxy | None, show: Show
         says = f"not to be told: no node that was asked for the rest knew the session ({show(reply.label)})"
         return Finding(NAME, Verdict.UNKNOWN, says, "See the check `affinity`.", evidence)
     if reply.outcome is Outcome.THROTTLED:
-        return Finding(NAME, Verdict.UNKNOWN, "the server limits the rate of requests (429)", evidence=evidence)
+        return throttled(NAME, evidence)
     if reply.status != 200 or reply.media_type != protocol.EVENT_STREAM:
         return _failed(asked, reply, evidence, show)
     others = [one for one in resumed.answers if one != asked.request_id]

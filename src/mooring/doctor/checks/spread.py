@@ -25,7 +25,7 @@ from typing import Final
 
 from mooring.doctor.advice import Topic, advice
 from mooring.doctor.check import Check
-from mooring.doctor.client.reply import Outcome, Reply
+from mooring.doctor.client.reply import FAILURES, Outcome, Reply
 from mooring.doctor.evidence import marks, roster, shares, stickiness
 from mooring.doctor.evidence.balance import Balance
 from mooring.doctor.evidence.elsewhere import elsewhere
@@ -37,7 +37,6 @@ from mooring.doctor.findings import Change, Finding, Verdict
 
 NAME: Final = shares.CHECK
 _PROBES: Final = 12
-_FAILURES: Final = frozenset({Outcome.UNAVAILABLE, Outcome.CUT, Outcome.HANG})
 _HEALTH: Final = Change(
     "Let the load balancer check the health of its nodes (HAProxy: `check` on each `server` line), and look at those "
     "that it gives up.",
@@ -58,7 +57,7 @@ def _refused(exam: Examination, spread: Finding) -> Finding | None:
 
     `spread` is what there is to say of the sessions that could be opened.
     """
-    refused = [reply for reply in exam.sessions.refused if reply.outcome in _FAILURES]
+    refused = [reply for reply in exam.sessions.refused if reply.outcome in FAILURES]
     if not refused:
         return None
     tried = len(refused) + exam.sessions.count
@@ -98,7 +97,7 @@ async def _spread(exam: Examination) -> Finding:
 
 def _openings(exam: Examination) -> list[Reply]:
     """Every answer to `initialize`: a node that gives out no session is a node, unlike a proxy that finds none."""
-    refused = [reply for reply in exam.sessions.refused if reply.trouble is None and reply.outcome not in _FAILURES]
+    refused = [reply for reply in exam.sessions.refused if reply.trouble is None and reply.outcome not in FAILURES]
     return [*(session.opened for session in exam.sessions.opened), *exam.sessions.sessionless, *refused]
 
 

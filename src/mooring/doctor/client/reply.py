@@ -52,6 +52,12 @@ class Outcome(enum.StrEnum):
     ODD = "odd"
 
 
+FAILURES: Final = frozenset({Outcome.UNAVAILABLE, Outcome.CUT, Outcome.HANG})
+"""Nobody has answered who could say anything of the session, or of what was asked."""
+MAY_PASS: Final = frozenset({Outcome.UNAVAILABLE, Outcome.CUT})
+"""What may be over when it is sent once more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import aiohttp
+from yarl import URL
 
 from mooring.doctor.client import protocol
-from mooring.doctor.client.reply import Outcome, Reply
+from mooring.doctor.client.reply import MAY_PASS, Outcome, Reply
 from mooring.doctor.client.wire import Lane, Wire
 
 _TRIES: Final = 8
@@ -20,7 +21,7 @@ _CLOSE_TRIES: Final = 30
 CLOSE_SECONDS: Final = 6.0
 _CLOSE_AGAIN: Final = 4
 _CLOSE_AGAIN_SECONDS: Final = 1.0
-_PASSING: Final = frozenset({Outcome.THROTTLED, Outcome.UNAVAILABLE, Outcome.CUT})
+_PASSING: Final = MAY_PASS | {Outcome.THROTTLED}
 """What may be over in a moment: a limit on the rate of requests, a node that restarts. A DELETE is sent again then."""
 
 
@@ -70,6 +71,11 @@ class Session:
     jar: aiohttp.CookieJar
     initialized: list[Reply] = field(default_factory=list)
     next_id: int = 10
+
+    def cookies(self, url: URL) -> dict[str, str]:
+        """The header that carries its cookies to that URL; none where none is sent there."""
+        sent = self.jar.filter_cookies(url)
+        return {"Cookie": "; ".join(f"{name}={one.coded_value}" for name, one in sent.items())} if sent else {}
 
 
 class Sessions:
@@ -157,11 +163,7 @@ class Sessions:
     def headers(self, session: Session, way: Way) -> dict[str, str]:
         """What a request of that session carries on that way."""
         given = {protocol.SESSION: session.id, protocol.VERSION: session.version}
-        if way.cookies:
-            sent = session.jar.filter_cookies(self._wire.url)
-            if sent:
-                given["Cookie"] = "; ".join(f"{name}={morsel.coded_value}" for name, morsel in sent.items())
-        return given
+        return given | (session.cookies(self._wire.url) if way.cookies else {})
 
     async def send(
         self,
@@ -215,7 +217,7 @@ class Sessions:
         for attempt in range(_CLOSE_TRIES):
             way = HOME if attempt == 0 else Way(cookies=attempt % 2 == 1, one_connection=False)
             reply = await self.send(session, way, method="DELETE")
-            failed += reply.outcome in (Outcome.UNAVAILABLE, Outcome.CUT)
+            failed += reply.outcome in MAY_PASS
             if _is_over(reply) or (reply.outcome is not Outcome.LOST and failed != 1):
                 break  # any request may fail once
         return reply

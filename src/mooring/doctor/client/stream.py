@@ -140,7 +140,7 @@ class HeldStream:
     @property
     def is_stream(self) -> bool:
         """Its head came, and it is that of an event stream."""
-        return self.status == 200 and self.reply.media_type == protocol.EVENT_STREAM
+        return self.status == 200 and self.media_type == protocol.EVENT_STREAM
 
     @property
     def is_refused(self) -> bool:
@@ -148,14 +148,17 @@ class HeldStream:
         return not self.is_stream and (self.status != 0 or self.end is not None)
 
     @property
+    def media_type(self) -> str:
+        return Reply(headers=self.headers).media_type
+
+    @property
     def reply(self) -> Reply:
         """All that came until now."""
-        head = Reply(status=self.status, headers=self.headers)
         return Reply(
             status=self.status,
             headers=self.headers,
             body=self.body,
-            message=protocol.answer(self.body, head.media_type, 0),
+            message=protocol.answer(self.body, self.media_type, 0),
             trouble=self.trouble,
             detail=self._detail,
             first_byte_seconds=self.head_seconds or 0.0,

@@ -25,7 +25,7 @@ from mooring.doctor.plan import Plan
 
 MOST_BYTES: Final = 4 * 1024 * 1024
 """Of one answer; what is longer is read no further."""
-_END_SECONDS: Final = 0.5
+END_SECONDS: Final = 0.5
 """How long a stream is given to end once it has brought the answer."""
 USER_AGENT: Final = "mooring-doctor"
 
@@ -37,17 +37,7 @@ class Lane:
     """One connection, kept open between requests; a new one where the other side has closed it."""
 
     def __init__(self) -> None:
-        self.connections = 0
-        self.http = _http(aiohttp.TCPConnector(limit=1, keepalive_timeout=60.0), [self._trace()])
-
-    def _trace(self) -> aiohttp.TraceConfig:
-        trace = aiohttp.TraceConfig()
-
-        async def count(*_: Any) -> None:
-            self.connections += 1
-
-        trace.on_connection_create_end.append(count)
-        return trace
+        self.http = _http(aiohttp.TCPConnector(limit=1, keepalive_timeout=60.0))
 
 
 class Wire:
@@ -180,12 +170,11 @@ class Wire:
             self.minted.add(received[SESSION])
 
 
-def _http(connector: aiohttp.TCPConnector, traces: list[aiohttp.TraceConfig] | None = None) -> aiohttp.ClientSession:
+def _http(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None),
-        trace_configs=traces,
         max_line_size=65_536,
         max_field_size=65_536,
     )
@@ -200,7 +189,7 @@ async def _read(response: aiohttp.ClientResponse, into: bytearray, request_id: i
             return
         if is_stream and request_id is not None and answer(bytes(into), EVENT_STREAM, request_id) is not None:
             try:
-                async with asyncio.timeout(_END_SECONDS):
+                async with asyncio.timeout(END_SECONDS):
                     await response.content.read(MOST_BYTES)
             except TimeoutError:
                 pass

@@ -44,12 +44,11 @@ async def _ask(exam: Examination, path: str) -> Elsewhere:
     exam.listener.step(f"requests to {exam.show(path, 60)}")
     url = exam.wire.url.join(URL(f"/{path.lstrip('/')}"))
     session = exam.first
-    sent = session.jar.filter_cookies(url) if session is not None else {}
-    header = "; ".join(f"{name}={morsel.coded_value}" for name, morsel in sent.items())
+    sent = frozenset(session.jar.filter_cookies(url)) if session is not None else frozenset[str]()
     plain = await _get(exam, url, {})
     answers = any(reply.trouble is None for reply in plain)
-    carried = await _get(exam, url, {"Cookie": header}) if header and answers else ()
-    return Elsewhere(url.path, frozenset(sent), plain, carried)
+    carried = await _get(exam, url, session.cookies(url)) if session is not None and sent and answers else ()
+    return Elsewhere(url.path, sent, plain, carried)
 
 
 async def _get(exam: Examination, url: URL, headers: dict[str, str]) -> tuple[Reply, ...]:

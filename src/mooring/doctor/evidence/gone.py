@@ -22,7 +22,8 @@ from typing import Any, Final
 
 from mooring.doctor.advice import Topic, advice
 from mooring.doctor.client.protocol import reason
-from mooring.doctor.client.reply import Outcome, Reply, Trouble
+from mooring.doctor.client.reply import Outcome, Reply
+from mooring.doctor.evidence.inquiry import throttled
 from mooring.doctor.findings import Change, Finding, Verdict
 
 Answers = Mapping[str, Sequence[Reply]]
@@ -78,7 +79,7 @@ def manner_of(reply: Reply, method: str = "POST") -> Manner:
 
 def status_of(reply: Reply) -> str:
     """`404`, or what came in place of an answer."""
-    return str(reply.status) if reply.trouble is None else str(Trouble(reply.trouble).name).lower()
+    return str(reply.status) if reply.trouble is None else reply.trouble.name.lower()
 
 
 def in_words(reply: Reply) -> str:
@@ -107,7 +108,7 @@ def judge_refusals(check: str, what: str, answers: Answers, control: Reply, show
     posts = answers["POST"]
     manners = {manner_of(reply) for reply in posts}
     if Manner.THROTTLED in manners:
-        return Finding(check, Verdict.UNKNOWN, "the server limits the rate of requests (429)", evidence=evidence)
+        return throttled(check, evidence)
     if manners == {Manner.GONE}:
         return _others(check, what, answers, evidence)
     if control.outcome not in (Outcome.REACHED, Outcome.LOST):

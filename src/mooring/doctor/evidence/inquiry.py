@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from typing import Any, Final
 
 from mooring.doctor.client import protocol
-from mooring.doctor.client.reply import Outcome, Reply
+from mooring.doctor.client.reply import FAILURES, MAY_PASS, Outcome, Reply
 from mooring.doctor.client.sessions import Session, Way
 from mooring.doctor.client.wire import Headers, trouble_of
 from mooring.doctor.examination import Examination
@@ -26,11 +26,8 @@ _PADDING: Final = "mooring-doctor/padding"
 """In `_meta`, where any name may stand (2025-11-25, Basic: `_meta`)."""
 _BEGINNING_BYTES: Final = 16 * 1024
 _PIECE_BYTES: Final = 256 * 1024
-
-
-_FEW: Final = 0.02
-_FAILURES: Final = frozenset({Outcome.UNAVAILABLE, Outcome.CUT, Outcome.HANG})
-_MAY_PASS: Final = frozenset({Outcome.UNAVAILABLE, Outcome.CUT})
+FEW: Final = 0.02
+"""The share of calls that may fail with a 5xx or a broken connection before it means something."""
 
 
 def failing(exam: Examination) -> Reply | None:
@@ -39,9 +36,9 @@ def failing(exam: Examination) -> Reply | None:
     With a node that is down, and still in use, a share of all requests fails. It says nothing of what was odd about
     those of a check.
     """
-    calls = [call.reply for call in exam.calls if call.reply.outcome in _FAILURES]
-    openings = [reply for reply in exam.sessions.refused if reply.outcome in _FAILURES]
-    if len(calls) <= _FEW * len(exam.calls) and len(openings) < 2:
+    calls = [call.reply for call in exam.calls if call.reply.outcome in FAILURES]
+    openings = [reply for reply in exam.sessions.refused if reply.outcome in FAILURES]
+    if len(calls) <= FEW * len(exam.calls) and len(openings) < 2:
         return None
     return next(iter((*calls, *openings)), None)
 
@@ -50,7 +47,7 @@ def telling(exam: Examination, replies: Sequence[Reply]) -> list[Reply]:
     """Those that say something of what was asked: where others fail as well, only those that did not."""
     if failing(exam) is None:
         return list(replies)
-    return [reply for reply in replies if reply.outcome not in _FAILURES]
+    return [reply for reply in replies if reply.outcome not in FAILURES]
 
 
 def untold(check: str, exam: Examination, evidence: Mapping[str, object] | None = None) -> Finding:
@@ -64,12 +61,17 @@ def untold(check: str, exam: Examination, evidence: Mapping[str, object] | None 
 async def twice(send: Callable[[], Awaitable[Reply]]) -> Reply:
     """What that request brings; it is sent once more where it failed, since any may fail once."""
     reply = await send()
-    return await send() if reply.outcome in _MAY_PASS else reply
+    return await send() if reply.outcome in MAY_PASS else reply
 
 
 def not_asked(check: str) -> Finding:
     """For a deployment whose calls go unanswered: each further one would be waited for in vain."""
     return Finding(check, Verdict.UNKNOWN, "not asked: calls hang here")
+
+
+def throttled(check: str, evidence: Mapping[str, object]) -> Finding:
+    """For what a limit on the rate of requests has answered."""
+    return Finding(check, Verdict.UNKNOWN, "the server limits the rate of requests (429)", evidence=evidence)
 
 
 def hint(control: Reply) -> str:
@@ -95,17 +97,21 @@ def question(exam: Examination, turn: int = 0, body_bytes: int = 0) -> tuple[dic
         turn: every other one goes with the cookies of the session.
         body_bytes: the length that its body shall have; 0 for what it needs.
     """
-    request_id = exam.next_id()
+    headers, message = in_an_era(exam, "ping" if exam.eras.legacy else "server/discover")
     session = _reachable(exam)
     if session is not None:
         headers = exam.sessions.headers(session, Way(cookies=turn % 2 == 0, one_connection=False))
-        message = protocol.request(request_id, "ping")
-    elif exam.eras.legacy:
-        headers = {protocol.VERSION: next(iter(exam.eras.legacy.values()))}
-        message = protocol.request(request_id, "ping")
-    else:
-        headers, message = protocol.modern(request_id, "server/discover", version=exam.eras.modern[0])
     return headers, _padded(message, body_bytes) if body_bytes else message
+
+
+def in_an_era(
+    exam: Examination, method: str, params: Mapping[str, object] | None = None
+) -> tuple[dict[str, str], protocol.Message]:
+    """A request in an era that is spoken, and the headers that it needs beyond those of a session."""
+    if not exam.eras.legacy:
+        return protocol.modern(exam.next_id(), method, params, version=exam.eras.modern[0])
+    headers = {} if exam.first is not None else {protocol.VERSION: next(iter(exam.eras.legacy.values()))}
+    return headers, protocol.request(exam.next_id(), method, params)
 
 
 def _reachable(exam: Examination) -> Session | None:

@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from mooring.core.sse import SseParser
 from mooring.doctor.client import protocol
 from mooring.doctor.client.reply import Reply
 from mooring.doctor.client.sessions import Way
-from mooring.doctor.client.stream import Arrival, HeldStream, reach_stream, stream_facts
+from mooring.doctor.client.stream import Arrival, HeldStream, reach_stream
+from mooring.doctor.client.wire import END_SECONDS
 from mooring.doctor.evidence.inquiry import tries
 from mooring.doctor.examination import Examination
 
@@ -19,8 +21,6 @@ _MANY: Final = 3
 """Events of one call. A tool may well report once, right before its answer."""
 _TOGETHER: Final = 0.1
 """The share of a call's time in which all of its events came, where they were kept back."""
-_END_SECONDS: Final = 0.5
-"""How long a stream is given to end once it has brought the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,8 @@ class Called:
     @property
     def event_seconds(self) -> tuple[float, ...]:
         """When each event came; those of one piece came together."""
-        body, times = b"", list[float]()
-        for arrival in self.arrivals:
-            body += arrival.data
-            times += [arrival.seconds] * (len(stream_facts(body).events) - len(times))
-        return tuple(times)
+        parser = SseParser()
+        return tuple(arrival.seconds for arrival in self.arrivals for _ in parser.feed(arrival.data))
 
     @property
     def is_stream(self) -> bool:
@@ -83,28 +80,18 @@ def headers_of(exam: Examination, more: Mapping[str, str]) -> Callable[[int], di
     return headers
 
 
-def question(
-    exam: Examination, method: str, params: Mapping[str, object] | None = None
-) -> tuple[dict[str, str], protocol.Message]:
-    """A request in an era that is spoken, and the headers that it needs beyond those of a session."""
-    if not exam.eras.legacy:
-        return protocol.modern(exam.next_id(), method, params, version=exam.eras.modern[0])
-    headers = {} if exam.first is not None else {protocol.VERSION: next(iter(exam.eras.legacy.values()))}
-    return headers, protocol.request(exam.next_id(), method, params)
-
-
 async def call(exam: Examination, headers: Mapping[str, str], message: protocol.Message) -> Called:
     """POST it over a new connection, and read until it is answered or the plan's time is up; never raises."""
     seconds = exam.plan.timeout_seconds
     stream = await reach_stream(exam.wire, headers_of(exam, headers), message, tries=tries(exam), seconds=seconds)
     try:
         if await stream.until(lambda: _is_answered(stream, message["id"]), seconds - stream.age_seconds):
-            await stream.wait(_END_SECONDS)
+            await stream.wait(END_SECONDS)
     finally:
         await stream.close()
     return Called(stream.reply, stream.status == 200 and _is_answered(stream, message["id"]), tuple(stream.arrivals))
 
 
 def _is_answered(stream: HeldStream, request_id: int) -> bool:
-    answer = protocol.answer(stream.body, stream.reply.media_type, request_id)
+    answer = protocol.answer(stream.body, stream.media_type, request_id)
     return answer is not None and answer.get("id") == request_id

@@ -1,0 +1,29 @@
+"""Where calls go unanswered, the checks that would send more of them say so and send nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from mooring.doctor.catalogue import CHECKS
+from mooring.doctor.check import Check
+from mooring.doctor.client.protocol import MODERN_VERSION
+from mooring.doctor.findings import Finding, Verdict
+from tests.doctor.examined import examined
+from tests.doctor.ledger import running_ledger
+
+BY_WHAT_IS_THERE = ("eras", "affinity", "cookie", "spread")
+"""These tell what they can from the answers that came."""
+
+
+@pytest.mark.parametrize(
+    "check", [check for check in CHECKS if check.name not in BY_WHAT_IS_THERE], ids=lambda c: c.name
+)
+async def test_nothing_is_asked_where_calls_hang(check: Check) -> None:
+    async with running_ledger() as ledger, examined(ledger.url, sessions=2, tokens=("alice", "bob")) as exam:
+        exam.eras.modern = (MODERN_VERSION,)
+        exam.hangs = True
+        before = len(ledger.methods)
+        found = await check.run(exam)
+        assert len(ledger.methods) == before
+    assert isinstance(found, Finding)
+    assert (found.verdict, found.says) == (Verdict.UNKNOWN, "not asked: calls hang here")
