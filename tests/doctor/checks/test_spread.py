@@ -278,7 +278,10 @@ async def test_a_client_that_is_kept_on_one_node_by_its_address(three: list[str]
 async def test_a_node_without_sessions_of_its_own_is_a_node() -> None:
     async with mixed.modes() as url:
         finding = await found(url)
-    assert (finding.verdict, finding.says) == (Verdict.OK, "20 sessions spread over 2 nodes: 10, 10")
+    # The sessions' first notifications take turns, too, so how evenly it is is chance.
+    assert finding.verdict is Verdict.OK
+    assert finding.says.startswith("20 sessions spread over 2 nodes: ")
+    assert sum(finding.evidence["sessions_by_node"].values()) == 20
 
 
 @pytest.mark.real
