@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from benchmarks import messages
-from mooring.node.asgi import App, Message, Scope
+from mooring.asgi import App, Message, Scope
 
 
 class Exchange:

@@ -14,7 +14,7 @@ from benchmarks import apps, messages
 from benchmarks.exchange import call, open_session, started
 from benchmarks.result import Result, Spread
 from mooring import Mooring, Settings
-from mooring.node.asgi import App
+from mooring.asgi import App
 
 _CALLS = 10
 """In one turn."""

@@ -15,8 +15,8 @@ from benchmarks import messages
 from benchmarks.exchange import open_session
 from benchmarks.result import Result, Spread
 from mooring import Mooring, Settings
-from mooring.node import inner_ids
-from mooring.node.asgi import App, Message, Receive, Scope, Send
+from mooring.asgi import App, Message, Receive, Scope, Send
+from mooring.node.membership import inner_ids
 
 _OPENED = b'event: message\r\ndata: {"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-11-25"}}\r\n\r\n'
 

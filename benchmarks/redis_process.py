@@ -13,7 +13,7 @@ from typing import Final
 from redis import Redis
 from redis.exceptions import RedisError
 
-from mooring.cluster.programs import find_redis
+from mooring.local.programs import find_redis
 
 _START_SECONDS: Final = 30.0
 

@@ -20,7 +20,7 @@ import uvicorn
 from benchmarks import apps
 
 if TYPE_CHECKING:
-    from mooring.node.asgi import App, Receive, Scope, Send
+    from mooring.asgi import App, Receive, Scope, Send
 
 SETTLE_PATH = "/settle"
 

@@ -12,7 +12,7 @@ from typing import Any
 import uvicorn
 
 from mooring import Mooring, Settings
-from mooring.node.asgi import App
+from mooring.asgi import App
 from mooring.store import MemoryStore, Store
 from tests.waiting import until
 

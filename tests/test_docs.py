@@ -10,7 +10,7 @@ from mooring.core.model import SessionRecord
 from mooring.core.routing import Reason
 from mooring.doctor.catalogue import CHECKS, WATCH
 from mooring.doctor.report import Outlook
-from mooring.node.answers import status_of
+from mooring.node.requests.answers import status_of
 from mooring.store.codec import encode_session
 from mooring.store.keys import Keys
 

@@ -114,7 +114,7 @@ def test_the_house_is_here() -> None:
         ("core/a.py", "from .. import node"),
         ("core/a.py", "import importlib\nimportlib.import_module('mooring.node')"),
         ("core/a.py", "from importlib import import_module\nimport_module('asyncio')"),
-        ("store/a.py", "from mooring.node.settings import Settings"),
+        ("store/a.py", "from mooring.settings import Settings"),
         ("store/a.py", "from mooring.ingress import traefik"),
         ("node/a.py", "from mooring.ingress import traefik"),
         ("node/a.py", "from mooring.cluster import local"),
@@ -149,7 +149,7 @@ def test_what_is_allowed_is_not_complained_of(tmp_path: Path) -> None:
             "store/a.py": "import asyncio\nfrom mooring.core.model import NodeInfo\nfrom mooring.store import b",
             "node/a.py": "import aiohttp\nfrom mooring.store import Store\nfrom mooring.node import b",
             "ingress/a.py": "import yaml\nfrom mooring.errors import SettingsError\nfrom mooring.ingress import b",
-            "cluster/a.py": "from mooring.node.settings import Settings\nfrom mooring.ingress import a",
+            "cluster/a.py": "from mooring.settings import Settings\nfrom mooring.ingress import a",
             "cli/a.py": "from mooring import Mooring\nfrom mooring.cluster import a\nfrom mooring.cli import b",
         },
     )

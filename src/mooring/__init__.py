@@ -22,9 +22,9 @@ if TYPE_CHECKING:
         StoreUnavailable,
         TargetError,
     )
+    from mooring.node.membership.sessions import ClosedSession
     from mooring.node.middleware import Mooring
-    from mooring.node.sessions import ClosedSession
-    from mooring.node.settings import Settings
+    from mooring.settings import Settings
     from mooring.store.registry import NodeStatus, Registry
 
 __all__ = [
@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ClosedSession": "mooring.node.sessions",
+    "ClosedSession": "mooring.node.membership.sessions",
     "Counters": "mooring.core.model",
     "Mooring": "mooring.node.middleware",
     "NodeInfo": "mooring.core.model",
@@ -58,7 +58,7 @@ _HOMES = {
     "NodeStatus": "mooring.store.registry",
     "Registry": "mooring.store.registry",
     "SessionRecord": "mooring.core.model",
-    "Settings": "mooring.node.settings",
+    "Settings": "mooring.settings",
 }
 """Where a name is defined; the others are errors."""
 

@@ -9,6 +9,7 @@ import pytest
 
 from mooring.core.model import Counters, NodeInfo, NodeState, SessionRecord, ShardOwner
 from mooring.store import MemoryStore
+from tests.fakes import Clock
 
 NODE_1 = NodeInfo(
     id="node-1-abcde",
@@ -38,27 +39,17 @@ RECORD = SessionRecord(
 LOST = replace(RECORD, id="bcdef.AAAAAAAAAAAAAAAAAAAAAA.BBBBBBBBBBB", node_id=DEAD_NODE.id, created=1_700_000_009.0)
 
 
-class Clock:
-    """The store's clock; moved by hand."""
-
-    def __init__(self) -> None:
-        self.seconds = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
 def filled_store(clock: Clock, *records: SessionRecord) -> MemoryStore:
     """Two nodes that are alive, one that died 97.5 s ago, and these sessions."""
     store = MemoryStore(clock)
 
     async def fill() -> None:
         await store.register(DEAD_NODE, lease_seconds=5)
-        clock.seconds += 97.5
+        clock.now += 97.5
         for node, shard in ((NODE_1, "abcde"), (NODE_2, "fghij")):
             await store.register(node, lease_seconds=5)
             await store.claim(shard, ShardOwner(node.id, 1), expected_epoch=0)
-        clock.seconds += 0.25
+        clock.now += 0.25
         await store.save_sessions(records, ttl_seconds=3600)
 
     asyncio.run(fill())
@@ -67,5 +58,5 @@ def filled_store(clock: Clock, *records: SessionRecord) -> MemoryStore:
 
 def use(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every Redis URL lead to `store`."""
-    monkeypatch.setattr("mooring.cli.reach.open_store", lambda *_: store)
+    monkeypatch.setattr("mooring.cli.chosen_cluster.open_store", lambda *_: store)
     monkeypatch.setenv("MOORING_REDIS_URL", "redis://127.0.0.1:1/0")

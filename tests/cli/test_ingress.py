@@ -12,14 +12,15 @@ import yaml
 from mooring.core.model import ShardOwner
 from mooring.store import MemoryStore, RedisStore
 from tests.cli.command import mooring
-from tests.cli.registries import NODE_1, NODE_2, Clock, filled_store, use
+from tests.cli.registries import NODE_1, NODE_2, filled_store, use
+from tests.fakes import Clock
 from tests.real_redis import real_redis
 from tests.waiting import until
 
 
 @pytest.fixture
 def _filled(monkeypatch: pytest.MonkeyPatch) -> None:
-    use(filled_store(Clock()), monkeypatch)
+    use(filled_store(Clock(1_800_000_000.0)), monkeypatch)
 
 
 def routers(text: str) -> dict[str, Any]:
@@ -76,7 +77,7 @@ def test_flags_that_exclude_each_other(flags: tuple[str, ...]) -> None:
 
 
 def test_a_file_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    use(filled_store(Clock()), monkeypatch)
+    use(filled_store(Clock(1_800_000_000.0)), monkeypatch)
     for flags in ((), ("--static",)):
         said = mooring("ingress", "traefik", *flags, "--output", "/no/such/folder/x.yml")
         assert said.code == 1

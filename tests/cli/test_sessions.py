@@ -7,7 +7,8 @@ import pytest
 
 from mooring.core.model import SessionRecord
 from tests.cli.command import mooring
-from tests.cli.registries import LOST, RECORD, Clock, filled_store, use
+from tests.cli.registries import LOST, RECORD, filled_store, use
+from tests.fakes import Clock
 
 AS_JSON: dict[str, Any] = {
     "id": RECORD.id,
@@ -27,7 +28,7 @@ AS_JSON: dict[str, Any] = {
 
 
 def keep(monkeypatch: pytest.MonkeyPatch, *records: SessionRecord) -> None:
-    use(filled_store(Clock(), *records), monkeypatch)
+    use(filled_store(Clock(1_800_000_000.0), *records), monkeypatch)
 
 
 def test_all_sessions_as_json_the_oldest_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +106,7 @@ def test_an_unknown_session(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("text", ["", "x", RECORD.id + "x", RECORD.id.upper(), "abcde.\x1b[2J*.{}", "*", "a" * 10_000])
 def test_an_id_of_the_wrong_form_never_reaches_redis(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mooring.cli.reach.open_store", lambda *_: pytest.fail("it reached the store"))
+    monkeypatch.setattr("mooring.cli.chosen_cluster.open_store", lambda *_: pytest.fail("it reached the store"))
     monkeypatch.setenv("MOORING_REDIS_URL", "redis://127.0.0.1:1/0")
     said = mooring("session", "--", text)
     assert said.code == 2

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mooring.cli.catalogue import all_settings
-from mooring.node.settings import Settings
+from mooring.settings import Settings
 from tests.bare import ROOT
 from tests.cli.command import mooring
 

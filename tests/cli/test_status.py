@@ -7,7 +7,8 @@ import pytest
 
 from mooring.store import MemoryStore
 from tests.cli.command import mooring
-from tests.cli.registries import NODE_1, Clock, filled_store, use
+from tests.cli.registries import NODE_1, filled_store, use
+from tests.fakes import Clock
 
 KEYS = [
     "id",
@@ -30,7 +31,7 @@ KEYS = [
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+    clock = Clock(1_800_000_000.0)
     use(filled_store(clock), monkeypatch)
     return clock
 
@@ -74,7 +75,7 @@ def test_the_table_fits_80_columns_and_says_who_is_dead_and_what_was_refused() -
 
 
 def test_nodes_that_ended_long_ago_are_shown_on_request(clock: Clock) -> None:
-    clock.seconds += 600
+    clock.now += 600
     assert "node-3" not in mooring("status").out
     assert "node-3" in mooring("status", "--all").out
     assert len(mooring("status", "--json").json["nodes"]) == 3
@@ -87,7 +88,7 @@ def test_an_empty_registry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_local_cluster_is_found_by_its_run_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    use(filled_store(Clock()), monkeypatch)
+    use(filled_store(Clock(1_800_000_000.0)), monkeypatch)
     monkeypatch.delenv("MOORING_REDIS_URL")
     _write_run_file(tmp_path / ".mooring")
     assert mooring("status", "--json").json["ingress"] == "http://127.0.0.1:8080/mcp"

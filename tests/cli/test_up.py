@@ -9,8 +9,8 @@ from types import ModuleType
 import pytest
 from rich.console import Console
 
-from mooring.cluster.options import UpOptions
 from mooring.errors import ClusterError
+from mooring.local.options import UpOptions
 from tests.cli.command import mooring
 
 
@@ -23,9 +23,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[UpOptions]:
         seen.append(options)
         return 7
 
-    cluster = ModuleType("mooring.cluster.local")
+    cluster = ModuleType("mooring.local.cluster")
     cluster.up = up  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "mooring.cluster.local", cluster)
+    monkeypatch.setitem(sys.modules, "mooring.local.cluster", cluster)
     return seen
 
 
@@ -56,9 +56,9 @@ def test_a_cluster_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
     async def up(*_: object) -> int:
         raise ClusterError("port 8080 on 127.0.0.1 is in use: choose another one with --port")
 
-    cluster = ModuleType("mooring.cluster.local")
+    cluster = ModuleType("mooring.local.cluster")
     cluster.up = up  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "mooring.cluster.local", cluster)
+    monkeypatch.setitem(sys.modules, "mooring.local.cluster", cluster)
     said = mooring("up", "a:b")
     assert said.code == 1
     assert said.error_line == "mooring: port 8080 on 127.0.0.1 is in use: choose another one with --port"

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import aiohttp
 import yaml
 
-from mooring.cluster.programs import find_traefik
 from mooring.errors import ClusterError
+from mooring.local.programs import find_traefik
 from tests.bare import free_port, listening
 from tests.deployments.configuration import Deployment, mcp_endpoint
 from tests.real_redis import missing

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import aiohttp
 
-from mooring.cluster.ports import free_port
-from mooring.cluster.programs import find_traefik
 from mooring.errors import ClusterError
 from mooring.ingress.follow import DynamicFile
 from mooring.ingress.topology import Topology
 from mooring.ingress.traefik import dump, static_configuration
+from mooring.local.programs import find_traefik
+from mooring.processes.ports import free_port
 from tests.real_redis import missing
 from tests.waiting import until
 

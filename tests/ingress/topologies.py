@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mooring.core.model import NodeInfo, NodeState
 from mooring.ingress.topology import Backend, Topology
 
 SHARDS = {"node-1": ("aaaaa", "bbbbb"), "node-2": ("ccccc",), "node-3": ("ddddd", "22222")}
@@ -17,3 +18,25 @@ def three_nodes(urls: dict[str, str] | None = None) -> Topology:
     """node-1, node-2 and node-3, all ready, with the shards of `SHARDS`."""
     at = urls or {name: f"http://127.0.0.1:{9100 + number}" for number, name in enumerate(SHARDS, start=1)}
     return Topology(tuple(backend(name, at[name], SHARDS[name]) for name in SHARDS))
+
+
+def node(
+    name: str,
+    letters: str,
+    *,
+    state: NodeState = NodeState.READY,
+    started: float = 0.0,
+    url: str | None = None,
+) -> NodeInfo:
+    return NodeInfo(
+        id=f"{name}-{letters}",
+        name=name,
+        url=url or f"http://{letters}:8000",
+        pid=1,
+        state=state,
+        sessions=0,
+        capacity=10,
+        version="0",
+        secret_id="s",
+        started=started,
+    )

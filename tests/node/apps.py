@@ -6,7 +6,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from mooring.node.asgi import Receive, Scope, Send
+from mooring.asgi import Receive, Scope, Send
 
 Answer = Callable[[Scope, bytes, Send], Awaitable[None]]
 

@@ -9,7 +9,7 @@ from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import Context, MCPServer
 from pydantic import AnyHttpUrl
 
-from mooring.node.asgi import App
+from mooring.asgi import App
 
 
 def sdk_app(idle_seconds: float | None = None, **options: Any) -> App:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from mooring import Mooring, Settings
+from mooring.asgi import Message, Receive, Scope, Send
 from mooring.core.model import NodeState
-from mooring.node.asgi import Message, Receive, Scope, Send
 from mooring.store import MemoryStore
 from tests.cluster_in_process import running_node
 from tests.node.apps import ScriptedApp, answer

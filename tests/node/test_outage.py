@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from mooring import Mooring, Settings
-from mooring.node.asgi import Message
+from mooring.asgi import Message
 from mooring.store import RedisStore
 from tests.cluster_in_process import SECRET, RunningNode, running_node, running_nodes
 from tests.node.apps import ScriptedApp

@@ -9,7 +9,7 @@ import pytest
 from fastmcp import FastMCP
 
 from mooring import ClosedSession
-from mooring.node.asgi import App
+from mooring.asgi import App
 from mooring.store import MemoryStore
 from tests.cluster_in_process import running_node, running_nodes
 from tests.node.rpc import RawClient

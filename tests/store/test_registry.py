@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -12,6 +12,7 @@ from mooring.core.ownership import ClusterView
 from mooring.errors import StoreUnavailable
 from mooring.store import MemoryStore, Store
 from mooring.store.registry import Registry, watch
+from tests.fakes import Clock, store_that_is_away
 
 EVERY_SECONDS = 2.0
 GRACE_SECONDS = 5.0
@@ -36,28 +37,6 @@ def a_node(name: str = "node-1", generation: str = "aaaaa", started: float = 0.0
 
 def a_record(session_id: str, created: float) -> SessionRecord:
     return SessionRecord(session_id, "node-1-aaaaa", created, created)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class StoreThatIsAway(MemoryStore):
-    """Raises at every question."""
-
-    async def snapshot(self) -> Snapshot:
-        raise StoreUnavailable("away, as the test wants it")
-
-    async def load_session(self, session_id: str) -> SessionRecord | None:
-        raise StoreUnavailable("away, as the test wants it")
-
-    async def sessions(self) -> AsyncIterator[SessionRecord]:
-        raise StoreUnavailable("away, as the test wants it")
-        yield
 
 
 @pytest.fixture
@@ -131,7 +110,7 @@ async def test_an_empty_cluster_is_no_error(store: MemoryStore) -> None:
 
 
 async def test_every_question_says_that_the_store_is_away() -> None:
-    registry = Registry(StoreThatIsAway())
+    registry = Registry(store_that_is_away())
     for question in (registry.nodes(), registry.sessions(), registry.session("a")):
         with pytest.raises(StoreUnavailable):
             await question
@@ -216,7 +195,7 @@ async def test_the_first_view_comes_at_once_and_then_one_after_each_look(
 async def test_while_the_store_is_away_the_last_view_stands(
     clock: Clock, write: Callable[..., Store], caplog: pytest.LogCaptureFixture
 ) -> None:
-    away = [StoreThatIsAway] * 10
+    away = [store_that_is_away] * 10
     story = Story(clock, lambda: write("a"), *away, lambda: write("a"))
     assert [names(view) for view in await story.views()] == [["a"], ["a"]]
     assert len(story.slept) == 12
@@ -226,7 +205,7 @@ async def test_while_the_store_is_away_the_last_view_stands(
 async def test_each_outage_is_logged_once(
     clock: Clock, write: Callable[..., Store], caplog: pytest.LogCaptureFixture
 ) -> None:
-    await Story(clock, *[StoreThatIsAway] * 3, write, *[StoreThatIsAway] * 3, write).views()
+    await Story(clock, *[store_that_is_away] * 3, write, *[store_that_is_away] * 3, write).views()
     assert caplog.text.count("the registry is away") == 2
 
 
@@ -234,7 +213,7 @@ async def test_a_store_that_comes_back_empty_takes_nobody_away_for_the_grace(
     clock: Clock, write: Callable[..., Store]
 ) -> None:
     back = [write] * 5
-    story = Story(clock, lambda: write("a", "b"), StoreThatIsAway, *back)
+    story = Story(clock, lambda: write("a", "b"), store_that_is_away, *back)
     views = await story.views()
     assert [names(view) for view in views] == [["a", "b"], ["a", "b"], ["a", "b"], ["a", "b"], [], []]
     assert [bool(view.shards) for view in views] == [True, True, True, True, False, False]
@@ -261,7 +240,7 @@ async def test_a_node_that_says_goodbye_goes_at_once_also_in_the_grace(
         store._leases["b-aaaaa"] = replace(_lease(a_node("b"), 0), node=replace(a_node("b"), state=NodeState.GONE))
         return store
 
-    story = Story(clock, lambda: write("a", "b"), StoreThatIsAway, back)
+    story = Story(clock, lambda: write("a", "b"), store_that_is_away, back)
     assert [names(view) for view in await story.views()] == [["a", "b"], ["a"]]
 
 

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from mooring.core.masking import masked
-from mooring.node.settings import ENV_PREFIX, Settings, settings_file
+from mooring.settings import ENV_PREFIX, Settings, settings_file
 
 HIDDEN: Final = "(hidden)"
 NOT_SET: Final = "(not set)"

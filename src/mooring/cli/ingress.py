@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
+from mooring.cli.chosen_cluster import REGISTRY_SETTINGS, ChosenCluster, find_cluster, opened_store
 from mooring.cli.flags import Debug, RunDir, new_app, with_settings
 from mooring.cli.logs import configure_logging
-from mooring.cli.reach import REACHING, Reach, find_cluster, opened_store
-from mooring.cluster.topology import topology_of
 from mooring.core.ownership import ClusterView, advance
 from mooring.errors import MooringError
+from mooring.files import replace_file
 from mooring.ingress.follow import DynamicFile, follow
-from mooring.ingress.topology import Topology
+from mooring.ingress.topology import Topology, topology_of
 from mooring.ingress.traefik import dump, dynamic_configuration, static_configuration
+from mooring.processes.signals import stop_signals
 from mooring.store import Store
 from mooring.store.registry import watch
 
@@ -40,7 +39,7 @@ def ingress() -> None:
 
 
 @app.command()
-@with_settings(only=REACHING | _PATHS)
+@with_settings(only=REGISTRY_SETTINGS | _PATHS)
 def traefik(
     static: Annotated[bool, typer.Option("--static", help="Only what Traefik reads at its start.")] = False,
     dynamic: Annotated[bool, typer.Option("--dynamic", help="Only what follows the nodes.")] = False,
@@ -72,11 +71,11 @@ def traefik(
     if static:
         _put(static_text, output)
         return
-    reach = find_cluster(run_dir, given)
+    cluster = find_cluster(run_dir, given)
     if keep and output is not None:
-        asyncio.run(_keep(reach, DynamicFile(output, secure_cookie=not insecure_cookies)))
+        asyncio.run(_keep(cluster, DynamicFile(output, secure_cookie=not insecure_cookies)))
         return
-    topology = asyncio.run(_now(reach))
+    topology = asyncio.run(_now(cluster))
     dynamic_text = dump(dynamic_configuration(topology, secure_cookie=not insecure_cookies))
     if output is not None or dynamic:
         _put(dynamic_text, output)
@@ -96,35 +95,29 @@ def _put(text: str, output: Path | None) -> None:
     if output is None:
         typer.echo(text, nl=False)
         return
-    beside = output.with_name(f".{output.name}.{os.getpid()}.tmp")
     try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(output)
+        replace_file(output, text)
     except OSError as error:
         raise MooringError(f"cannot write {output}: {error.strerror}") from error
 
 
-async def _now(reach: Reach) -> Topology:
-    async with opened_store(reach) as store:
+async def _now(cluster: ChosenCluster) -> Topology:
+    async with opened_store(cluster) as store:
         view = advance(ClusterView(), await store.snapshot(), in_grace=False)
-        return topology_of(view, reach.settings)
+        return topology_of(view, cluster.settings)
 
 
-async def _keep(reach: Reach, file: DynamicFile) -> None:
+async def _keep(cluster: ChosenCluster, file: DynamicFile) -> None:
     """Until SIGTERM or Ctrl-C. A Redis that does not answer at the start is an error; later it is waited for."""
-    async with opened_store(reach) as store:
+    async with opened_store(cluster) as store:
         await store.snapshot()
-        following = asyncio.ensure_future(follow(_topologies(store, reach), file))
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, following.cancel)
-        try:
+        following = asyncio.ensure_future(follow(_topologies(store, cluster), file))
+        with stop_signals(following.cancel), suppress(asyncio.CancelledError):
             await following
-        except asyncio.CancelledError:
-            pass
 
 
-async def _topologies(store: Store, reach: Reach) -> AsyncIterator[Topology]:
-    views = watch(store, every_seconds=LOOK_SECONDS, grace_seconds=reach.settings.lease_seconds)
+async def _topologies(store: Store, cluster: ChosenCluster) -> AsyncIterator[Topology]:
+    views = watch(store, every_seconds=LOOK_SECONDS, grace_seconds=cluster.settings.lease_seconds)
     async with aclosing(views):
         async for view in views:
-            yield topology_of(view, reach.settings)
+            yield topology_of(view, cluster.settings)

@@ -16,7 +16,7 @@ from mooring.hosting.listener import Listener, is_on_this_machine
 from mooring.hosting.server import run_server
 from mooring.hosting.target import load_target
 from mooring.node.middleware import Mooring
-from mooring.node.settings import Settings
+from mooring.settings import Settings
 
 logger = logging.getLogger("mooring.serve")
 

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from mooring.cli.chosen_cluster import REGISTRY_SETTINGS, ChosenCluster, find_cluster, opened_registry
+from mooring.cli.durations import ago
 from mooring.cli.flags import Debug, Json, RunDir, new_app, with_settings
-from mooring.cli.lodging import Lodging, join, moment, since
+from mooring.cli.located_sessions import LocatedSession, join, moment, since
 from mooring.cli.output import console, print_json
-from mooring.cli.reach import REACHING, Reach, find_cluster, opened_registry
-from mooring.cli.spans import ago
 from mooring.core.ids import has_session_form
 from mooring.core.text import plain
 from mooring.errors import MooringError
@@ -21,7 +21,7 @@ app = new_app()
 
 
 @app.command()
-@with_settings(only=REACHING)
+@with_settings(only=REGISTRY_SETTINGS)
 def session(
     session_id: Annotated[str, typer.Argument(metavar="ID", help="The Mcp-Session-Id.", show_default=False)],
     as_json: Json = False,
@@ -37,36 +37,36 @@ def session(
         raise typer.BadParameter(
             f"{plain(session_id)!r} is no session id: 5, 22 and 11 letters and digits, joined by dots", param_hint="ID"
         )
-    lodging = asyncio.run(_lodging(find_cluster(run_dir, given), session_id))
-    if lodging is None:
+    located = asyncio.run(_locate(find_cluster(run_dir, given), session_id))
+    if located is None:
         raise MooringError(f"no session {session_id} on record: it was closed, it expired, or it is another cluster's")
     if as_json:
-        print_json(lodging.as_json())
+        print_json(located.as_json())
     else:
-        _print(lodging)
+        _print(located)
 
 
-async def _lodging(reach: Reach, session_id: str) -> Lodging | None:
-    async with opened_registry(reach) as registry:
+async def _locate(cluster: ChosenCluster, session_id: str) -> LocatedSession | None:
+    async with opened_registry(cluster) as registry:
         record = await registry.session(session_id)
         return None if record is None else join([record], await registry.nodes())[0]
 
 
-def _print(lodging: Lodging) -> None:
+def _print(located: LocatedSession) -> None:
     out = console()
-    record, node = lodging.record, lodging.node
+    record, node = located.record, located.node
     facts = {
         "session": record.id,
         "node": f"{node.info.name} ({record.node_id}), {node.state}" if node else f"{record.node_id}, forgotten",
         "url": node.info.url if node else "",
-        "client": lodging.client,
+        "client": located.client,
         "protocol": record.protocol,
-        "principal": lodging.principal,
+        "principal": located.principal,
         "created": f"{moment(record.created)}, {ago(since(record.created))} ago",
         "last seen": f"{moment(record.last_seen)}, {ago(since(record.last_seen))} ago",
     }
     for name, fact in facts.items():
         if fact:
             out.print(Text(f"{name:<10} {plain(fact, 200)}"))
-    if not lodging.is_alive:
+    if not located.is_alive:
         out.print(Text("its node is not there any more: its next request is answered 404 owner_lost", style="red"))

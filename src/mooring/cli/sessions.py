@@ -8,17 +8,17 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from mooring.cli.chosen_cluster import REGISTRY_SETTINGS, ChosenCluster, find_cluster, opened_registry
+from mooring.cli.durations import ago
 from mooring.cli.flags import Debug, Json, RunDir, new_app, with_settings
-from mooring.cli.lodging import Lodging, join, since
+from mooring.cli.located_sessions import LocatedSession, join, since
 from mooring.cli.output import console, print_json, table
-from mooring.cli.reach import REACHING, Reach, find_cluster, opened_registry
-from mooring.cli.spans import ago
 
 app = new_app()
 
 
 @app.command()
-@with_settings(only=REACHING)
+@with_settings(only=REGISTRY_SETTINGS)
 def sessions(
     as_json: Json = False,
     limit: Annotated[int, typer.Option(min=1, help="The most rows of the table; JSON has all.")] = 50,
@@ -27,31 +27,31 @@ def sessions(
     **given: Any,
 ) -> None:
     """List the sessions of a cluster, the oldest first: where each one lives, which client, how old, when last seen."""
-    lodgings = asyncio.run(_lodgings(find_cluster(run_dir, given)))
+    sessions_found = asyncio.run(_locate_all(find_cluster(run_dir, given)))
     if as_json:
-        print_json({"sessions": [lodging.as_json() for lodging in lodgings]})
-    elif not lodgings:
+        print_json({"sessions": [located.as_json() for located in sessions_found]})
+    elif not sessions_found:
         console().print("no sessions")
     else:
-        _print(lodgings, limit)
+        _print(sessions_found, limit)
 
 
-async def _lodgings(reach: Reach) -> list[Lodging]:
-    async with opened_registry(reach) as registry:
+async def _locate_all(cluster: ChosenCluster) -> list[LocatedSession]:
+    async with opened_registry(cluster) as registry:
         return join(await registry.sessions(), await registry.nodes())
 
 
-def _print(lodgings: list[Lodging], limit: int) -> None:
+def _print(sessions_found: list[LocatedSession], limit: int) -> None:
     out = console()
     rows = table("session", "node", "client", "age", "seen", right="age seen", cut="client")
-    for lodging in lodgings[:limit]:
+    for located in sessions_found[:limit]:
         rows.add_row(
-            Text(lodging.record.id),
-            Text(lodging.node_name, style="" if lodging.is_alive else "red"),
-            Text(lodging.client, no_wrap=True, overflow="ellipsis"),
-            ago(since(lodging.record.created)),
-            ago(since(lodging.record.last_seen)),
+            Text(located.record.id),
+            Text(located.node_name, style="" if located.is_alive else "red"),
+            Text(located.client, no_wrap=True, overflow="ellipsis"),
+            ago(since(located.record.created)),
+            ago(since(located.record.last_seen)),
         )
     out.print(rows)
-    if len(lodgings) > limit:
-        out.print(f"and {len(lodgings) - limit} more: --limit shows them, --json has all")
+    if len(sessions_found) > limit:
+        out.print(f"and {len(sessions_found) - limit} more: --limit shows them, --json has all")

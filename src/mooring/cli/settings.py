@@ -10,7 +10,7 @@ import typer
 
 from mooring.cli.catalogue import NOT_SET, Setting, all_settings, shown, source_of
 from mooring.cli.flags import Debug, Json, new_app
-from mooring.node.settings import Settings
+from mooring.settings import Settings
 
 app = new_app()
 

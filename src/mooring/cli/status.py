@@ -8,10 +8,10 @@ from typing import Annotated, Any, Final
 import typer
 from rich.text import Text
 
+from mooring.cli.chosen_cluster import REGISTRY_SETTINGS, ChosenCluster, find_cluster, opened_registry
+from mooring.cli.durations import ago
 from mooring.cli.flags import Debug, Json, RunDir, new_app, with_settings
 from mooring.cli.output import console, print_json, table
-from mooring.cli.reach import REACHING, Reach, find_cluster, opened_registry
-from mooring.cli.spans import ago
 from mooring.core.model import NodeState
 from mooring.core.text import plain
 from mooring.store.registry import OVER, NodeStatus, node_as_json
@@ -23,7 +23,7 @@ _STYLES: Final[dict[str, str]] = {NodeState.READY: "green", NodeState.STARTING: 
 
 
 @app.command()
-@with_settings(only=REACHING)
+@with_settings(only=REGISTRY_SETTINGS)
 def status(
     as_json: Json = False,
     show_all: Annotated[
@@ -38,16 +38,16 @@ def status(
     served: requests answered by the node's own app. in: those of them that a peer passed on. out: those that it passed
     on to their owners. A node is dead when it did not renew its lease in time. JSON has each node's shards too.
     """
-    reach = find_cluster(run_dir, given)
-    nodes = asyncio.run(_nodes(reach))
+    cluster = find_cluster(run_dir, given)
+    nodes = asyncio.run(_nodes(cluster))
     if as_json:
-        print_json({"ingress": reach.ingress, "nodes": [_as_json(node) for node in nodes]})
+        print_json({"ingress": cluster.ingress, "nodes": [_as_json(node) for node in nodes]})
     else:
-        _print(reach, nodes if show_all else [node for node in nodes if not _ended_long_ago(node)])
+        _print(cluster, nodes if show_all else [node for node in nodes if not _ended_long_ago(node)])
 
 
-async def _nodes(reach: Reach) -> list[NodeStatus]:
-    async with opened_registry(reach) as registry:
+async def _nodes(cluster: ChosenCluster) -> list[NodeStatus]:
+    async with opened_registry(cluster) as registry:
         return await registry.nodes()
 
 
@@ -56,7 +56,7 @@ def _as_json(node: NodeStatus) -> dict[str, Any]:
     return {**said, "lease_age_seconds": round(node.lease_age_seconds, 3)}
 
 
-def _print(reach: Reach, nodes: list[NodeStatus]) -> None:
+def _print(cluster: ChosenCluster, nodes: list[NodeStatus]) -> None:
     out = console()
     if not nodes:
         out.print("no nodes")
@@ -72,8 +72,8 @@ def _print(reach: Reach, nodes: list[NodeStatus]) -> None:
         if node.counters.refused:
             reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(node.counters.refused.items()))
             out.print(Text(plain(f"refused by {node.info.name}: {reasons}", 1_000)))
-    if reach.ingress:
-        out.print(Text(f"ingress: {plain(reach.ingress)}"))
+    if cluster.ingress:
+        out.print(Text(f"ingress: {plain(cluster.ingress)}"))
 
 
 def _is_over(node: NodeStatus) -> bool:

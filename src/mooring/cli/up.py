@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
+from mooring.cli.chosen_cluster import DEFAULT_RUN_DIR
 from mooring.cli.flags import Debug, Target, new_app, with_settings
 from mooring.cli.logs import configure_logging
 from mooring.cli.output import console
-from mooring.cli.reach import DEFAULT_RUN_DIR
-from mooring.node.settings import Settings
+from mooring.settings import Settings
 
 app = new_app()
 
@@ -37,8 +37,8 @@ def up(
 
     Ctrl-C stops all of it. `mooring status` in the same directory shows its nodes.
     """
-    from mooring.cluster.local import up as run_cluster
-    from mooring.cluster.options import UpOptions
+    from mooring.local.cluster import up as run_cluster
+    from mooring.local.options import UpOptions
 
     configure_logging(debug=debug)
     options = UpOptions(

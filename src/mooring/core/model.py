@@ -137,7 +137,7 @@ class SessionRecord:
         node_id: the node that it was opened on.
         created: seconds since the epoch.
         last_seen: seconds since the epoch; renewed at most once a minute.
-        principal: who opened it (`mooring.node.principal`), "" where the app does not authenticate.
+        principal: who opened it (`mooring.node.requests.principal`), "" where the app does not authenticate.
         protocol: the negotiated protocol revision, "" where the answer did not say.
         client: name and version, as the client says: foreign text.
         initialize: the client's `initialize` message, as it came.

@@ -7,34 +7,29 @@ the signal that stopped it, though all went well.
 from __future__ import annotations
 
 import logging
-import signal
 import socket
 import sys
-import threading
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from typing import Final
 
 import uvicorn
 
+from mooring.asgi import App, Message, Receive, Scope, Send
 from mooring.errors import MooringError, TargetError
 from mooring.hosting.importing import where
 from mooring.hosting.listener import BACKLOG, Listener
+from mooring.processes.signals import stop_signals
 
 logger = logging.getLogger("mooring.serve")
 
 KEEP_ALIVE_SECONDS: Final = 75
 """How long an idle connection stays open: longer than any ingress of ours keeps one, which then never meets a close."""
 
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _CHATTER: Final = logging.getLogger("uvicorn.error")
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
-
-def run_server(app: Any, listener: Listener, *, on_ready: Callable[[], None], stop_seconds: int) -> None:
+def run_server(app: App, listener: Listener, *, on_ready: Callable[[], None], stop_seconds: int) -> None:
     """Serve `app` until SIGTERM or Ctrl-C.
 
     Args:
@@ -67,12 +62,12 @@ def run_server(app: Any, listener: Listener, *, on_ready: Callable[[], None], st
 class _Watched:
     """The app, and why its start-up failed."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: App) -> None:
         self._app = app
         self._error: BaseException | None = None
         self._message = ""
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
             await self._app(scope, receive, send)
             return
@@ -120,12 +115,11 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """As uvicorn's own, which then raises the signal again: a stop that was asked for is no failure."""
-        if threading.current_thread() is not threading.main_thread():
+        with stop_signals(self._stop, self._stop_at_once):
             yield
-            return
-        before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+
+    def _stop(self) -> None:
+        self.should_exit = True
+
+    def _stop_at_once(self) -> None:
+        self.force_exit = True

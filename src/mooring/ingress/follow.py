@@ -8,10 +8,10 @@ marks every server up until the next health check.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import AsyncIterable
 from pathlib import Path
 
+from mooring.files import replace_file
 from mooring.ingress.topology import Topology
 from mooring.ingress.traefik import dump, dynamic_configuration
 
@@ -42,7 +42,7 @@ class DynamicFile:
         text = dump(dynamic_configuration(topology, secure_cookie=self._secure_cookie))
         if text == self._current():
             return False
-        self._replace(text)
+        replace_file(self._path, text)
         return True
 
     def _warn_once(self) -> None:
@@ -55,16 +55,6 @@ class DynamicFile:
             return self._path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
-
-    def _replace(self, text: str) -> None:
-        """Write beside it under a name that Traefik does not load, then rename; both in one folder, so on one disk."""
-        beside = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
-        try:
-            beside.write_text(text, encoding="utf-8")
-            beside.replace(self._path)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
 
 
 async def follow(topologies: AsyncIterable[Topology], file: DynamicFile) -> None:

@@ -1,22 +1,29 @@
 """What an ingress has to know of a cluster: its nodes, where they are, which shards each one holds.
 
 All of it ends up in routing rules, and much of it comes from a registry that other processes write to. So each value
-is checked here, once, and what was checked needs no quoting further on.
+is checked here, once, and what was checked needs no quoting further on. `topology_of` makes it from a view of the
+cluster.
 """
 
 from __future__ import annotations
 
+import functools
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
+from mooring.core.ids import is_shard
+from mooring.core.model import TAKES_NEW_SESSIONS, NodeInfo
+from mooring.core.ownership import ClusterView
 from mooring.errors import SettingsError
 
+logger = logging.getLogger("mooring.ingress")
+
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,127}", re.ASCII)
-_SHARD: Final = re.compile(r"[a-z2-7]{5}", re.ASCII)
 _URL: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]+", re.ASCII)
 _PATH: Final = re.compile(r"(/[A-Za-z0-9._~!$&'()*+=:@-]+)+", re.ASCII)
 
@@ -46,7 +53,7 @@ class Backend:
         if not _is_origin(self.url):
             raise ValueError(f"a backend's URL is a scheme, a host and a port, not {self.url!r}")
         for shard in self.shards:
-            if not _SHARD.fullmatch(shard):
+            if not is_shard(shard):
                 raise ValueError(f"a shard is five characters of a-z and 2-7, not {shard!r}")
 
 
@@ -83,6 +90,56 @@ class Topology:
     def ready(self) -> tuple[Backend, ...]:
         """The backends for new sessions; all of them where none says it is ready, since health checks know better."""
         return tuple(backend for backend in self.backends if backend.ready) or self.backends
+
+
+class Paths(Protocol):
+    """The part of the settings that routing rules are made of; as in `Topology`."""
+
+    @property
+    def mcp_path(self) -> str: ...
+
+    @property
+    def health_path(self) -> str: ...
+
+    @property
+    def ready_path(self) -> str: ...
+
+
+def topology_of(view: ClusterView, paths: Paths) -> Topology:
+    """The nodes of `view` that are alive, by name.
+
+    - Two nodes at one URL: only the younger one can be there; the other died without a goodbye, its lease still runs.
+    - Two nodes of one name, as while one replaces the other: the one that takes new sessions, of these the younger, has
+      the name; so a cookie that was set before the change leads to the new node. The others are called
+      `<name>_<end of their id>`.
+    - A node that says of itself what cannot be routed to is left out: it must not stop the rest from being followed.
+    """
+    infos = _youngest_by_url(view.alive())
+    named: dict[str, Backend] = {}
+    for info in sorted(infos, key=lambda info: (info.state in TAKES_NEW_SESSIONS, info.started, info.id), reverse=True):
+        name = info.name if info.name not in named else f"{info.name}_{info.id.removeprefix(f'{info.name}-')}"
+        shards = tuple(shard for shard in view.shards_of(info.id) if is_shard(shard))
+        try:
+            named[name] = Backend(name, info.url, shards, info.state in TAKES_NEW_SESSIONS)
+        except ValueError as error:
+            _complain(info.id, str(error))
+    return Topology(
+        tuple(named[name] for name in sorted(named)),
+        mcp_path=paths.mcp_path,
+        health_path=paths.health_path,
+        ready_path=paths.ready_path,
+    )
+
+
+def _youngest_by_url(infos: list[NodeInfo]) -> list[NodeInfo]:
+    by_age = sorted(infos, key=lambda info: (info.started, info.id))
+    return list({info.url: info for info in by_age}.values())
+
+
+@functools.cache
+def _complain(node_id: str, reason: str) -> None:
+    """Once for each reason: topologies are made several times a second."""
+    logger.warning("node %r gets no traffic: %s", node_id, reason)
 
 
 def _is_origin(url: str) -> bool:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from mooring.asgi import App, Message, Receive, Scope, Send
 from mooring.core.ids import brief
 from mooring.core.model import NodeState
 from mooring.errors import MooringError
-from mooring.node.answers import respond
-from mooring.node.asgi import App, Message, Receive, Scope, Send
+from mooring.node.membership.sessions import CloseHandler
 from mooring.node.node import Node
-from mooring.node.router import Router
-from mooring.node.sessions import CloseHandler
-from mooring.node.settings import Settings
-from mooring.node.status_page import StatusPage
+from mooring.node.pages.status import StatusPage
+from mooring.node.requests.answers import respond
+from mooring.node.requests.router import Router
+from mooring.settings import Settings
 from mooring.store import Store, open_store
 from mooring.store.registry import Registry
 

@@ -15,10 +15,10 @@ from mooring.core.model import TAKES_NEW_SESSIONS, NodeInfo, NodeState
 from mooring.core.signing import NonceWindow
 from mooring.errors import SettingsError
 from mooring.node.counters import Tally
-from mooring.node.forwarding import Forwarder
-from mooring.node.heartbeat import LeaseKeeper, Membership
-from mooring.node.sessions import LocalSessions
-from mooring.node.settings import Settings
+from mooring.node.membership.lease import LeaseKeeper, Membership
+from mooring.node.membership.sessions import LocalSessions
+from mooring.node.requests.forwarding import Forwarder
+from mooring.settings import Settings
 from mooring.store import Store
 
 logger = logging.getLogger("mooring.lease")

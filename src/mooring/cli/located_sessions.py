@@ -1,0 +1,81 @@
+"""Where a session lives: its record joined with the node that holds it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from mooring.core.model import SessionRecord
+from mooring.core.text import plain
+from mooring.store.registry import OVER, NodeStatus
+
+
+@dataclass(frozen=True, slots=True)
+class LocatedSession:
+    """
+    Attributes:
+        node: None where the registry has forgotten it.
+    """
+
+    record: SessionRecord
+    node: NodeStatus | None
+
+    @property
+    def is_alive(self) -> bool:
+        return self.node is not None and self.node.state not in OVER
+
+    @property
+    def node_name(self) -> str:
+        return plain(self.node.info.name if self.node else self.record.node_id)
+
+    @property
+    def client(self) -> str:
+        return plain(self.record.client)
+
+    @property
+    def principal(self) -> str:
+        """Subject, client and issuer, as far as the app's authentication named them."""
+        try:
+            issuer, subject, client = json.loads(self.record.principal)
+        except (ValueError, TypeError):
+            return plain(self.record.principal)
+        parts = [subject, f"through {client}" if client else None, f"at {issuer}" if issuer else None]
+        return plain(" ".join(str(part) for part in parts if part))
+
+    def as_json(self) -> dict[str, Any]:
+        info = self.node.info if self.node else None
+        return {
+            "id": self.record.id,
+            "node": {
+                "id": self.record.node_id,
+                "name": info.name if info else None,
+                "url": info.url if info else None,
+                "state": self.node.state if self.node else None,
+                "alive": self.is_alive,
+            },
+            "created": moment(self.record.created),
+            "last_seen": moment(self.record.last_seen),
+            "client": self.client,
+            "protocol": plain(self.record.protocol),
+            "principal": self.principal,
+        }
+
+
+def join(records: Iterable[SessionRecord], nodes: Iterable[NodeStatus]) -> list[LocatedSession]:
+    """Each record with its node."""
+    by_id = {node.info.id: node for node in nodes}
+    return [LocatedSession(record, by_id.get(record.node_id)) for record in records]
+
+
+def moment(seconds: float) -> str:
+    """Seconds since the epoch as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def since(seconds: float) -> float:
+    """How long ago a moment was, by this machine's clock."""
+    return max(0.0, time.time() - seconds)

@@ -1,0 +1,30 @@
+"""Files that other programs read while we write them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def replace_file(path: Path, text: str, *, private: bool = False) -> None:
+    """Put `text` into `path` as a whole, by rename: a reader sees the old file or the new one, and never half of it.
+
+    The text is written beside it first, so both are on one disk, under a name that begins with a dot, which no program
+    that watches the folder loads.
+
+    Args:
+        private: only its owner may read it.
+
+    Raises:
+        OSError: it cannot be written; the file is as it was.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    beside.unlink(missing_ok=True)  # of a process of the same number that was killed here
+    try:
+        descriptor = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600 if private else 0o666)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,224 @@
+"""The sessions whose transports live in this process, and what is still to be told the store about them.
+
+A request on a session touches memory only. What the store has to learn (that a session was seen, that its record
+could not be written or removed when that was due) is collected here and written with the heartbeat, in batches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mooring.core.ids import brief
+from mooring.core.model import SessionRecord
+from mooring.errors import StoreUnavailable
+from mooring.node.membership import inner_ids
+from mooring.store.base import Store
+
+logger = logging.getLogger("mooring.sessions")
+
+_SETTLE_SECONDS: Final = 5.0
+
+CloseHandler = Callable[["ClosedSession"], Awaitable[None] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedSession:
+    """A session that ended on this node.
+
+    Attributes:
+        reason: `deleted` by its client, `ended` by the app (idle expiry, a crash, its own decision), or `fenced`:
+            another node owns its shard now, and may go on with it.
+    """
+
+    id: str
+    reason: str
+    principal: str
+
+
+@dataclass(slots=True)
+class LocalSession:
+    """A session that lives here.
+
+    Attributes:
+        inner_id: the app's own name for it, which never leaves the node.
+        ends_as: the reason to give if it ends now.
+    """
+
+    id: str
+    shard: str
+    inner_id: str
+    created: float
+    last_seen: float
+    touched: float
+    principal: str
+    protocol: str
+    client: str
+    initialize: bytes
+    ends_as: str = "ended"
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether the app names it differently."""
+        return self.inner_id != self.id
+
+    def record(self, node_id: str) -> SessionRecord:
+        return SessionRecord(
+            self.id,
+            node_id,
+            self.created,
+            self.last_seen,
+            self.principal,
+            self.protocol,
+            self.client,
+            self.initialize,
+        )
+
+
+class LocalSessions:
+    """Opens, finds and closes the sessions of one node.
+
+    Args:
+        ttl_seconds: of a record in the store.
+        touch_seconds: a record is renewed at most this often.
+        now: seconds since the epoch.
+    """
+
+    def __init__(
+        self, store: Store, node_id: str, ttl_seconds: int, touch_seconds: float, now: Callable[[], float] = time.time
+    ) -> None:
+        self._store = store
+        self._node_id = node_id
+        self._ttl_seconds = ttl_seconds
+        self._touch_seconds = touch_seconds
+        self._now = now
+        self._sessions: dict[str, LocalSession] = {}
+        self._unsaved: set[str] = set()
+        self._undeleted: set[str] = set()
+        self._closing: dict[str, asyncio.Event] = {}
+        self._errands: set[asyncio.Task[None]] = set()
+        self._close_handlers: list[CloseHandler] = []
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def find(self, session_id: str) -> LocalSession | None:
+        return self._sessions.get(session_id)
+
+    def add_close_handler(self, handler: CloseHandler) -> None:
+        self._close_handlers.append(handler)
+
+    async def open(self, session: LocalSession) -> None:
+        """The session lives here from now on; its record is written before this returns, unless the store is away."""
+        self._sessions[session.id] = session
+        try:
+            await self._store.save_session(session.record(self._node_id), self._ttl_seconds)
+        except StoreUnavailable as error:
+            self._unsaved.add(session.id)
+            logger.warning("session %s is not on record until the store is back: %s", brief(session.id), error)
+        logger.debug("session %s opened by %s", brief(session.id), session.client)
+
+    async def close(self, session_id: str) -> None:
+        """The session ended: its record goes, then the handlers are told, once. Whoever calls sees the record gone."""
+        session = self._drop(session_id)
+        if session is None:
+            if session_id in self._closing:
+                await self._closing[session_id].wait()
+            return
+        gone = self._closing[session_id] = asyncio.Event()
+        try:
+            await self.forget(session_id)
+        finally:
+            del self._closing[session_id]
+            gone.set()
+        await self._tell(session)
+
+    def close_soon(self, session_id: str) -> None:
+        """Close a session that nobody waits for; `settle` does."""
+        self._run_errand(self.close(session_id))
+
+    async def settle(self) -> None:
+        """Wait for everything that was to be done soon, though not for ever: handlers are the author's code."""
+        if self._errands:
+            await asyncio.wait(self._errands, timeout=_SETTLE_SECONDS)
+
+    async def forget(self, session_id: str) -> bool:
+        """Remove a record, of whichever node, now or when the store is back; answers whether there was one."""
+        try:
+            return await self._store.delete_session(session_id)
+        except StoreUnavailable:
+            self._undeleted.add(session_id)
+            return False
+
+    def fence(self, shard: str) -> None:
+        """Drop the sessions of a shard that has another owner now. Their records are the new owner's.
+
+        The handlers are told soon: the heartbeat, which calls this, waits for none of them.
+        """
+        lost = [session for session in self._sessions.values() if session.shard == shard]
+        for session in lost:
+            self._drop(session.id)
+            session.ends_as = "fenced"
+            self._run_errand(self._tell(session))
+        if lost:
+            logger.warning("shard %s has another owner: dropped its %d sessions", shard, len(lost))
+
+    async def flush(self) -> None:
+        """Tell the store what it does not know yet.
+
+        Raises:
+            StoreUnavailable: what was not told is kept for the next time.
+        """
+        for session_id in list(self._undeleted):
+            await self._store.delete_session(session_id)
+            self._undeleted.discard(session_id)
+        unsaved = [self._sessions[session_id] for session_id in self._unsaved if session_id in self._sessions]
+        await self._save(unsaved)
+        self._unsaved.difference_update(session.id for session in unsaved)
+        await self._touch()
+
+    async def save_all(self) -> None:
+        """Write every record anew, after the store may have lost some."""
+        await self._save(list(self._sessions.values()))
+
+    async def _touch(self) -> None:
+        due = {
+            session.id: session
+            for session in self._sessions.values()
+            if session.last_seen - session.touched >= self._touch_seconds
+        }
+        if not due:
+            return
+        missing = await self._store.touch_sessions(
+            {session.id: session.last_seen for session in due.values()}, self._ttl_seconds
+        )
+        await self._save([due[session_id] for session_id in missing if session_id in self._sessions])
+        for session in due.values():
+            session.touched = session.last_seen
+
+    async def _save(self, sessions: list[LocalSession]) -> None:
+        await self._store.save_sessions([session.record(self._node_id) for session in sessions], self._ttl_seconds)
+
+    def _drop(self, session_id: str) -> LocalSession | None:
+        inner_ids.forget(session_id)
+        self._unsaved.discard(session_id)
+        return self._sessions.pop(session_id, None)
+
+    def _run_errand(self, errand: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(errand)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+    async def _tell(self, session: LocalSession) -> None:
+        closed = ClosedSession(session.id, session.ends_as, session.principal)
+        for handler in self._close_handlers:
+            try:
+                told = handler(closed)
+                if told is not None:
+                    await told
+            except Exception:
+                logger.exception("on_close handler failed for session %s", brief(session.id))

@@ -1,0 +1,106 @@
+"""The answers that Mooring gives itself: refusals, and the two health endpoints.
+
+A refusal is a JSON-RPC error. Its message tells the client what to do and the operator what to look at; its
+`data.reason` is for programs. A session that is gone for good is 404 (specification 2025-11-25, Basic / Transports /
+Session Management); what may work on the next try is HTTP 200 with an error for that one request, since clients
+die on a 5xx.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any, Final
+
+from mooring.asgi import HeaderList, Send
+from mooring.core.routing import Reason
+
+logger = logging.getLogger("mooring.routing")
+
+_INVALID_REQUEST: Final = -32600
+_INTERNAL_ERROR: Final = -32603
+_RETRY_MS: Final = 3000
+
+_GONE = "Session not found. Send initialize without a session id to open a new one."
+_EXPLAINED: Final[dict[Reason, tuple[int, str]]] = {
+    Reason.FORGED: (
+        404,
+        f"{_GONE} Operator: this cluster has not minted this id; check that all nodes have the same MOORING_SECRET, "
+        "and that nothing in front rewrites Mcp-Session-Id.",
+    ),
+    Reason.UNKNOWN: (
+        404,
+        f"{_GONE} Operator: no node and no record knows it; `mooring status` shows the nodes, `mooring sessions` the "
+        "sessions of this cluster.",
+    ),
+    Reason.EXPIRED: (
+        404,
+        f"{_GONE} Operator: it was closed, or the app ended it; check the app's idle timeout and session limit.",
+    ),
+    Reason.OWNER_LOST: (
+        404,
+        f"{_GONE} Operator: the node that held it is dead or was stopped; `mooring status` and its log say when.",
+    ),
+    Reason.MISROUTED: (
+        404,
+        f"{_GONE} Operator: a peer passed this on to a node that does not own it; check that every node's "
+        "MOORING_ADVERTISE_URL leads to that very node, and compare `mooring status`.",
+    ),
+    Reason.DUPLICATE_HEADER: (400, "Mcp-Session-Id appears more than once: send it once."),
+    Reason.SIGNATURE: (
+        403,
+        "This is no request of a peer. Operator: check that all nodes have the same MOORING_SECRET and that their "
+        "clocks agree; from outside, nobody may send Mooring-Peer.",
+    ),
+    Reason.UNREACHABLE: (
+        200,
+        "The node that holds this session cannot be found or reached now, and whether the request was carried out is "
+        "unknown. The session goes on: try again. Operator: check that nodes reach each other at their "
+        "MOORING_ADVERTISE_URL, and that Redis answers.",
+    ),
+}
+# On the wire another principal's session is as unknown as one that never was.
+_EXPLAINED[Reason.PRINCIPAL] = _EXPLAINED[Reason.UNKNOWN]
+
+
+def status_of(reason: Reason) -> int:
+    """The HTTP status of a refusal."""
+    return _EXPLAINED[reason][0]
+
+
+async def refuse(send: Send, reason: Reason, *, method: str = "POST", request_id: Any = None) -> None:
+    """Answer with the refusal that `reason` stands for.
+
+    Args:
+        method: of the request; a GET that may work later gets a stream that ends cleanly and says when to come back.
+        request_id: the JSON-RPC id of the request, where it is known.
+    """
+    status, message = _EXPLAINED[reason]
+    shown = Reason.UNKNOWN if reason is Reason.PRINCIPAL else reason
+    if reason is Reason.UNREACHABLE and method == "GET":
+        await respond(send, 200, b"retry: %d\n\n" % _RETRY_MS, b"text/event-stream")
+        return
+    error = {
+        "code": _INTERNAL_ERROR if status == 200 else _INVALID_REQUEST,
+        "message": message,
+        "data": {"reason": str(shown)},
+    }
+    body = {"jsonrpc": "2.0", "id": request_id, "error": error}
+    await respond(send, status, json.dumps(body).encode(), b"application/json")
+
+
+async def respond(
+    send: Send,
+    status: int,
+    body: bytes,
+    content_type: bytes = b"text/plain; charset=utf-8",
+    extra: HeaderList | None = None,
+    *,
+    method: str = "GET",
+) -> None:
+    """A whole answer; to a HEAD all of it but the body (RFC 9110, section 9.3.2)."""
+    headers: HeaderList = [(b"content-length", b"%d" % len(body)), (b"cache-control", b"no-store"), *(extra or [])]
+    if body:
+        headers.append((b"content-type", content_type))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body, "more_body": False})

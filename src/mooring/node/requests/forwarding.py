@@ -1,0 +1,244 @@
+"""Passing a request on to the node that owns it: streamed both ways, signed, at most one hop.
+
+The client's Host stays (apps check it), hop-by-hop headers go, no header is doubled, and connections are pooled. What
+can go wrong before the answer starts is told by an exception, so that the caller can still answer:
+
+    connection refused, or a stranger answers    PeerGone    the node is dead
+    its lease ends while we wait                 PeerGone    the node is dead
+    no connection in time, connection broken,
+    our signature refused                        PeerSilent  nobody knows whether the request was carried out
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from mooring.asgi import HeaderList, Receive, Scope, Send, has_body, header, target_of
+from mooring.core.model import NodeInfo
+from mooring.core.request import INTERNAL_HEADERS
+from mooring.core.signing import (
+    BODY_MAC_BYTES,
+    NO_BODY,
+    REFUSED,
+    SIGNED_BODY,
+    BodyMac,
+    PeerClaim,
+    sign_request,
+    verify_reply,
+)
+from mooring.errors import PeerGone, PeerSilent, SignatureError
+
+logger = logging.getLogger("mooring.forwarding")
+
+_HOP_BY_HOP: Final = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+"""RFC 9110, section 7.6.1, with those that older proxies still send."""
+
+_NOT_ON_REQUESTS: Final = _HOP_BY_HOP | INTERNAL_HEADERS | {b"content-length", b"expect"}
+_NOT_ON_ANSWERS: Final = _HOP_BY_HOP | INTERNAL_HEADERS | {b"date", b"server"}
+"""Our own server writes Date and Server."""
+
+_IDLE_SECONDS: Final = 4.0
+"""Shorter than the 5 s after which uvicorn, as it comes, closes an idle connection: else a request meets the close."""
+
+_GONE_ERRNOS: Final = frozenset({errno.ECONNREFUSED, errno.ENOENT})
+
+
+class Forwarder:
+    """The way to the peers.
+
+    Args:
+        key: for signatures, derived from the cluster secret.
+        is_alive: whether a node's lease is alive, asked while its answer is awaited.
+        check_seconds: how often that is asked.
+    """
+
+    def __init__(
+        self,
+        key: bytes,
+        node_id: str,
+        connect_seconds: float,
+        is_alive: Callable[[str], bool],
+        check_seconds: float,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._key = key
+        self._node_id = node_id
+        self._connect_seconds = connect_seconds
+        self._is_alive = is_alive
+        self._check_seconds = check_seconds
+        self._now = now
+        self._client: aiohttp.ClientSession | None = None
+
+    async def aclose(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    async def forward(
+        self, peer: NodeInfo, session_id: str | None, principal: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Pass the request to `peer` and its answer back, until it ends or the client leaves.
+
+        Raises:
+            PeerGone, PeerSilent: nothing was sent to the client yet.
+        """
+        nonce = secrets.token_urlsafe(16)
+        answer = await self._ask(peer, nonce, session_id, principal, scope, receive)
+        try:
+            self._verify(answer, peer, nonce)
+            await self._pass_back(answer, receive, send)
+        finally:
+            answer.close()
+
+    async def _ask(
+        self, peer: NodeInfo, nonce: str, session_id: str | None, principal: str, scope: Scope, receive: Receive
+    ) -> aiohttp.ClientResponse:
+        """The peer's answer as far as its headers."""
+        given: HeaderList = scope["headers"]
+        length = header(given, b"content-length")
+        is_signed = has_body(given)
+        dropped = _NOT_ON_REQUESTS | _named_in(given)
+        headers = CIMultiDict((_text(name), _text(value)) for name, value in given if name not in dropped)
+        claim = PeerClaim(
+            self._node_id, peer.id, int(self._now() * 1000), nonce, principal, SIGNED_BODY if is_signed else NO_BODY
+        )
+        target = target_of(scope)
+        headers["Mooring-Peer"] = sign_request(self._key, claim, scope["method"], target, session_id)
+        if is_signed and length is not None and length.isdigit():
+            headers["Content-Length"] = str(int(length) + BODY_MAC_BYTES)
+        request = self._open_client().request(
+            scope["method"],
+            URL(peer.url + target.decode("latin-1"), encoded=True),
+            headers=headers,
+            data=_signed(receive, BodyMac(self._key, nonce)) if is_signed else None,
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+            allow_redirects=False,
+        )
+        return await self._while_alive(peer, asyncio.ensure_future(_translated(request, peer)))
+
+    async def _while_alive(
+        self, peer: NodeInfo, asking: asyncio.Future[aiohttp.ClientResponse]
+    ) -> aiohttp.ClientResponse:
+        """Wait for the answer for as long as the peer lives: a tool may take its time, a dead node has none."""
+        try:
+            while True:
+                done, _ = await asyncio.wait({asking}, timeout=self._check_seconds)
+                if done:
+                    return asking.result()
+                if not self._is_alive(peer.id):
+                    raise PeerGone(f"node {peer.id} died before it answered")
+        finally:
+            asking.cancel()
+
+    def _verify(self, answer: aiohttp.ClientResponse, peer: NodeInfo, nonce: str) -> None:
+        said = answer.headers.get("Mooring-Reply", "")
+        try:
+            verdict = verify_reply(self._key, said, nonce, peer.id, answer.status)
+        except SignatureError as error:
+            raise PeerGone(f"at {peer.url}: {error}") from error
+        if verdict == REFUSED:
+            raise PeerSilent(f"node {peer.id} refuses our signature: do the clocks agree?")
+
+    async def _pass_back(self, answer: aiohttp.ClientResponse, receive: Receive, send: Send) -> None:
+        raw = [(name.lower(), value) for name, value in answer.raw_headers]
+        dropped = _NOT_ON_ANSWERS | _named_in(raw)
+        headers = [(name, value) for name, value in raw if name not in dropped]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        leaving = asyncio.ensure_future(_until_disconnect(receive))
+        pumping = asyncio.ensure_future(_pump(answer, send))
+        try:
+            await asyncio.wait({leaving, pumping}, return_when=asyncio.FIRST_COMPLETED)
+            if pumping.done():
+                pumping.result()
+        finally:
+            leaving.cancel()
+            pumping.cancel()
+
+    def _open_client(self) -> aiohttp.ClientSession:
+        if self._client is None:
+            self._client = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_seconds),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                trust_env=False,
+            )
+        return self._client
+
+
+async def _translated(request: aiohttp.client._RequestContextManager, peer: NodeInfo) -> aiohttp.ClientResponse:
+    """The answer, with aiohttp's errors in our words."""
+    try:
+        return await request
+    except aiohttp.ClientConnectorError as error:
+        if error.os_error.errno in _GONE_ERRNOS:
+            raise PeerGone(f"node {peer.id} refuses connections at {peer.url}") from error
+        raise PeerSilent(f"node {peer.id} cannot be reached at {peer.url}: {error.os_error}") from error
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        said = str(error) or type(error).__name__
+        raise PeerSilent(f"node {peer.id} at {peer.url} did not answer: {said}") from error
+
+
+async def _signed(receive: Receive, mac: BodyMac) -> AsyncIterator[bytes]:
+    """The request's body as it comes, then its MAC."""
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionAbortedError("the client left before its request was whole")
+        piece = message.get("body", b"")
+        more = message.get("more_body", False)
+        mac.update(piece)
+        yield piece if more else piece + mac.digest()
+
+
+async def _pump(answer: aiohttp.ClientResponse, send: Send) -> None:
+    """The answer's body as it comes. One that breaks off is broken off: nobody may take a part for the whole."""
+    try:
+        async for piece in answer.content.iter_any():
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    except (aiohttp.ClientError, OSError) as error:
+        logger.warning("the owner's answer broke off: %s", str(error) or type(error).__name__)
+        return
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _until_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _named_in(headers: HeaderList) -> frozenset[bytes]:
+    """The headers that a Connection header names as its own."""
+    named = (value for name, value in headers if name == b"connection")
+    return frozenset(token.strip().lower() for value in named for token in value.split(b","))
+
+
+def _text(value: bytes) -> str:
+    """A header for aiohttp, which writes UTF-8; what is not UTF-8 is passed on as Latin-1 text."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")

@@ -1,0 +1,92 @@
+"""A request that says a peer passed it on: verified, unwrapped to what the client sent, and its answer signed."""
+
+from __future__ import annotations
+
+import logging
+
+from mooring.asgi import HeaderList, Message, Receive, Scope, Send, has_body, target_of, without
+from mooring.core.request import PEER_HEADER, REPLY_HEADER, RequestFacts
+from mooring.core.routing import Reason
+from mooring.core.signing import (
+    ACCEPTED,
+    BODY_MAC_BYTES,
+    REFUSED,
+    SIGNED_BODY,
+    BodyMac,
+    NonceWindow,
+    PeerClaim,
+    sign_reply,
+    verify_request,
+)
+from mooring.errors import SignatureError
+from mooring.node.requests.answers import refuse
+from mooring.node.requests.bodies import SignedBody
+
+logger = logging.getLogger("mooring.routing")
+
+
+class PeerRequest:
+    """One such request.
+
+    Attributes:
+        scope, receive: once it is verified, the request as the client sent it.
+    """
+
+    def __init__(self, node_id: str, key: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.receive = receive
+        self._node_id = node_id
+        self._key = key
+        self._send = send
+        self._nonce = ""
+        self._verdict = REFUSED
+        self._body: SignedBody | None = None
+        self._withheld = False
+
+    def verify(self, facts: RequestFacts, nonces: NonceWindow, now_ms: int) -> PeerClaim:
+        """What the peer claims, if it is true, young and new.
+
+        Raises:
+            SignatureError: why not; the request is to be refused.
+        """
+        target = target_of(self.scope)
+        claim = verify_request(
+            self._key, facts.peer or "", facts.method, target, facts.session_id, recipient=self._node_id
+        )
+        self._nonce = claim.nonce
+        if claim.body != SIGNED_BODY and has_body(self.scope["headers"]):
+            raise SignatureError("a body that its sender did not announce")
+        nonces.accept(claim, now_ms)
+        self._verdict = ACCEPTED
+        if claim.body == SIGNED_BODY:
+            self._body = SignedBody(self.receive, BodyMac(self._key, claim.nonce))
+            self.receive = self._body.receive
+        self.scope = {**self.scope, "headers": _as_from_client(self.scope["headers"], claim)}
+        return claim
+
+    async def send(self, message: Message) -> None:
+        """Send the answer, signed; or a refusal in its place where the body turned out to be forged."""
+        if message["type"] == "http.response.start":
+            await self.finish()
+            if not self._withheld:
+                reply = sign_reply(self._key, self._nonce, self._node_id, self._verdict, message["status"])
+                message = {**message, "headers": [*message.get("headers", []), (REPLY_HEADER, reply.encode())]}
+        if not self._withheld:
+            await self._send(message)
+
+    async def finish(self) -> None:
+        """Refuse a request whose body was found forged, whether the app answers what it saw of it or not."""
+        if self._body is not None and self._body.is_forged and not self._withheld:
+            self._withheld = True
+            logger.warning("refused a peer request: its body is not what the peer sent")
+            await refuse(self._send, Reason.SIGNATURE)
+
+
+def _as_from_client(headers: HeaderList, claim: PeerClaim) -> HeaderList:
+    """The headers as the client sent them: without the peer's, and with the length of the client's own body."""
+    cleaned = without(headers, PEER_HEADER, REPLY_HEADER)
+    if claim.body != SIGNED_BODY:
+        return cleaned
+    return [
+        (name, b"%d" % (int(value) - BODY_MAC_BYTES) if name == b"content-length" else value) for name, value in cleaned
+    ]

@@ -1,0 +1,147 @@
+"""A request that may open a session, on its way to the app and back.
+
+On an answer that opens none the app's session id is taken off: the SDK puts the id of a session that it has just
+thrown away on its error answers.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any, Final
+
+from mooring.asgi import App, Message, Receive, Scope, Send, header, with_session, without
+from mooring.core.request import SESSION_HEADER
+from mooring.core.sse import SseParser
+from mooring.node.membership import inner_ids
+from mooring.node.membership.sessions import LocalSession
+from mooring.node.node import Node
+from mooring.node.requests.bodies import RememberedBody
+from mooring.node.requests.principal import principal_of
+
+_INITIALIZE_LIMIT_BYTES: Final = 64 * 1024
+_RESULT_LIMIT_BYTES: Final = 1024 * 1024
+_CLIENT_LIMIT: Final = 200
+
+
+class OpeningRequest:
+    """A request without a session id: `initialize`, or one that the app will refuse.
+
+    The answer is held back until its result has been read and the session's record is written: by the time a client
+    knows its session id, every node does.
+    """
+
+    def __init__(self, node: Node, scope: Scope, receive: Receive, send: Send) -> None:
+        self._node = node
+        self._scope = scope
+        self._body = RememberedBody(receive, _INITIALIZE_LIMIT_BYTES)
+        self._send = send
+        self._public_id, self._shard = node.mint()
+        self._inner_id = ""
+        self._result = _ResultReader()
+        self._held: list[Message] = []
+
+    async def serve(self, app: App) -> None:
+        inner_ids.on_end(self._public_id, self._node.session_ended)
+        try:
+            with inner_ids.minting(self._public_id):
+                await app(self._scope, self._body.receive, self.send)
+        finally:
+            if self._held:
+                await self._open()
+            if self._node.sessions.find(self._public_id) is None:
+                inner_ids.forget(self._public_id)
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            inner_id = header(message.get("headers", []), SESSION_HEADER)
+            if inner_id is None:
+                await self._send(message)
+            elif message["status"] >= 400:
+                await self._send({**message, "headers": without(message["headers"], SESSION_HEADER)})
+            else:
+                self._inner_id = inner_id.decode("latin-1")
+                self._result.expect(header(message["headers"], b"content-type") or b"")
+                self._held.append({**message, "headers": with_session(message["headers"], self._public_id)})
+            return
+        if not self._held:
+            await self._send(message)
+            return
+        self._held.append(message)
+        if self._result.feed(message.get("body", b"")) or not message.get("more_body", False):
+            await self._open()
+
+    async def _open(self) -> None:
+        """The session lives here from now on; then the answer may leave."""
+        now = time.time()
+        initialize = self._body.message()
+        session = LocalSession(
+            id=self._public_id,
+            shard=self._shard,
+            inner_id=self._inner_id,
+            created=now,
+            last_seen=now,
+            touched=now,
+            principal=principal_of(self._scope),
+            protocol=self._result.protocol,
+            client=_client_of(initialize),
+            initialize=self._body.raw(),
+        )
+        if session.is_mapped:
+            inner_ids.forget(session.id)
+        await self._node.sessions.open(session)
+        held, self._held = self._held, []
+        for message in held:
+            await self._send(message)
+
+
+class _ResultReader:
+    """Finds the answer to `initialize` in a response that passes by, as JSON or as server-sent events."""
+
+    def __init__(self) -> None:
+        self.protocol = ""
+        self._events: SseParser | None = None
+        self._json = bytearray()
+
+    def expect(self, content_type: bytes) -> None:
+        if content_type.partition(b";")[0].strip().lower() == b"text/event-stream":
+            self._events = SseParser()
+
+    def feed(self, piece: bytes) -> bool:
+        """Whether there is nothing more to wait for: the result was read, or is larger than any should be."""
+        if self._events is not None:
+            answers = [_answer_in(event.data) for event in self._events.feed(piece)]
+            for answer in answers:
+                if answer:
+                    self._read(answer)
+                    return True
+            return self._events.pending_bytes > _RESULT_LIMIT_BYTES
+        self._json += piece
+        answer = _answer_in(self._json)
+        if answer:
+            self._read(answer)
+        return bool(answer) or len(self._json) > _RESULT_LIMIT_BYTES
+
+    def _read(self, answer: dict[str, Any]) -> None:
+        result = answer.get("result")
+        protocol = result.get("protocolVersion") if isinstance(result, dict) else None
+        self.protocol = protocol[:_CLIENT_LIMIT] if isinstance(protocol, str) else ""
+
+
+def _answer_in(text: str | bytearray) -> dict[str, Any]:
+    """The JSON-RPC answer in `text`; empty where it is none, or not whole."""
+    try:
+        message = json.loads(text) if text else None
+    except (ValueError, RecursionError):
+        return {}
+    return message if isinstance(message, dict) and ("result" in message or "error" in message) else {}
+
+
+def _client_of(initialize: dict[str, Any]) -> str:
+    """Name and version, as the client says: foreign text, cut to a length."""
+    params = initialize.get("params")
+    info = params.get("clientInfo") if isinstance(params, dict) else None
+    if not isinstance(info, dict):
+        return ""
+    said = f"{info.get('name', '')} {info.get('version', '')}".strip()
+    return "".join(letter for letter in said if letter.isprintable())[:_CLIENT_LIMIT]

@@ -1,0 +1,89 @@
+"""Being asked to stop: Ctrl-C, SIGTERM, or a terminal that goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Final, Self
+
+_NAMES: Final = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+def _nothing() -> None:
+    pass
+
+
+@contextmanager
+def stop_signals(first: Callable[[], object], again: Callable[[], None] = _nothing) -> Iterator[None]:
+    """Within this context the first signal to stop calls `first`, each further one `again`, in the running loop.
+
+    Nothing is heard where asyncio cannot: outside the main thread, and on Windows.
+    """
+    was_asked = False
+
+    def hear() -> None:
+        nonlocal was_asked
+        call, was_asked = (again if was_asked else first), True
+        call()
+
+    loop = asyncio.get_running_loop()
+    heard = _to_hear()
+    with suppress(NotImplementedError):
+        for number in heard:
+            loop.add_signal_handler(number, hear)
+    try:
+        yield
+    finally:
+        with suppress(NotImplementedError):
+            for number in heard:
+                loop.remove_signal_handler(number)
+
+
+def _to_hear() -> list[signal.Signals]:
+    """SIGHUP only where nobody has it ignored: `nohup` means that a process outlives its terminal.
+
+    SIGINT is heard even so: shells ignore it for what they start in the background, and a supervisor sends it
+    on purpose.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return []
+    known = [signal.Signals[name] for name in _NAMES if hasattr(signal, name)]
+    return [one for one in known if one.name != "SIGHUP" or signal.getsignal(one) is not signal.SIG_IGN]
+
+
+class Stop:
+    """Whether a stop was asked for, by a signal or by ourselves. Use it as a context manager.
+
+    Attributes:
+        again: called at each further signal: somebody does not want to wait.
+    """
+
+    def __init__(self) -> None:
+        self.again: Callable[[], object] = _nothing
+        self._asked = asyncio.Event()
+        self._hearing: AbstractContextManager[None] | None = None
+
+    def __enter__(self) -> Self:
+        self._hearing = stop_signals(self._hear, self._hear)
+        self._hearing.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._hearing is not None:
+            self._hearing.__exit__(None, None, None)
+
+    async def wait(self) -> None:
+        """Until it was asked for."""
+        await self._asked.wait()
+
+    def ask(self) -> None:
+        """Stop for another reason than a signal; it may be asked again and again."""
+        self._asked.set()
+
+    def _hear(self) -> None:
+        if self._asked.is_set():
+            self.again()
+        self.ask()

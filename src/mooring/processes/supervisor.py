@@ -1,0 +1,127 @@
+"""A command that is kept running."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, NoReturn
+
+from mooring.errors import ClusterError
+from mooring.processes.backoff import Backoff
+from mooring.processes.child import Child, Command, describe
+from mooring.processes.leash import Leash
+
+OUR_PREFIX: Final = "mooring: "
+"""How the one line begins that a command of ours prints where it fails."""
+
+
+class ChildError(ClusterError):
+    """A child ended before all was up. `code` is its exit code, negative where a signal ended it."""
+
+    def __init__(self, name: str, code: int, tail: Sequence[str]) -> None:
+        self.code = code
+        super().__init__(f"{name} did not come up ({describe(code)}): {_last_words(tail)}")
+
+
+def _last_words(tail: Sequence[str]) -> str:
+    """Our own commands end with one line that says it all; of others the last three."""
+    last = list(tail)[-3:] or ["it said nothing"]
+    return last[-1].removeprefix(OUR_PREFIX) if last[-1].startswith(OUR_PREFIX) else " | ".join(last)
+
+
+class Supervisor:
+    """Starts a command, starts it again when it ends, and stops it.
+
+    Args:
+        show: called with each line of the command's output.
+        say: called with what the supervisor itself has to tell.
+        gone: called with the process id of each child that ended by itself.
+        sleep, now: for tests.
+    """
+
+    def __init__(
+        self,
+        command: Command,
+        leash: Leash,
+        *,
+        show: Callable[[str], None],
+        say: Callable[[str], None],
+        gone: Callable[[int], None] = lambda _: None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.command = command
+        self._leash = leash
+        self._show = show
+        self._say = say
+        self._gone = gone
+        self._sleep = sleep
+        self._now = now
+        self._child: Child | None = None
+        self._started = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        """Of the child that runs, or ran last."""
+        return None if self._child is None else self._child.pid
+
+    @property
+    def tail(self) -> Sequence[str]:
+        """The last lines of that child."""
+        return () if self._child is None else self._child.tail
+
+    async def start(self) -> None:
+        """The first start.
+
+        Raises:
+            ClusterError: the program cannot be started.
+        """
+        self._started = self._now()
+        self._child = await Child.start(self.command, self._leash, self._show)
+
+    async def first_end(self) -> NoReturn:
+        """Wait for the end of the first child: while not all is up, it is not started again.
+
+        Raises:
+            ChildError: always, with its last words.
+        """
+        assert self._child is not None
+        code = await self._child.wait()
+        raise ChildError(self.command.name, code, self._child.tail)
+
+    async def keep(self) -> None:
+        """Start it again whenever it ends; to be cancelled."""
+        backoff = Backoff()
+        while True:
+            assert self._child is not None
+            ended = describe(await self._child.wait())
+            self._gone(self._child.pid)
+            pause = backoff.after(self._now() - self._started)
+            while not await self._restart(ended, pause):
+                ended, pause = "not started", backoff.after(0.0)
+
+    async def _restart(self, ended: str, pause: float) -> bool:
+        self._say(f"ended ({ended}); starts again in {pause:g} s")
+        await self._sleep(pause)
+        try:
+            await self.start()
+        except ClusterError as error:
+            self._say(str(error))
+            return False
+        return True
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM, without waiting; `keep` must be cancelled before."""
+        if self._child is not None:
+            self._child.ask_to_stop()
+
+    async def stop(self) -> None:
+        """Stop the child if there is one; `keep` must be cancelled before."""
+        if self._child is not None:
+            await self._child.stop()
+
+    def kill(self) -> None:
+        """Kill at once."""
+        if self._child is not None:
+            self._child.kill()

@@ -1,0 +1,117 @@
+"""Stand-ins for time and for faults, in tests of what is decided and done about them: no real Redis is ever faked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from typing import Any, TypeVar
+
+from mooring.core.model import NodeInfo, SessionRecord, ShardOwner, Snapshot
+from mooring.errors import StoreUnavailable
+from mooring.store import MemoryStore, Store
+
+_T = TypeVar("_T")
+
+
+class Clock:
+    """Seconds that pass only where the test says so. Call it for the time."""
+
+    def __init__(self, now: float = 1_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class FlakyStore:
+    """A store that can be away, slow, or gone between its deed and its answer; it knows what it was asked.
+
+    Attributes:
+        away: every call raises `StoreUnavailable`.
+        takes: how many more calls it takes before it is away; None for no end.
+        before: by the name of a call, what happens once, before the next such call has its effect.
+        after: the same, after the effect and before the answer is there.
+        calls: the names of the calls that it took.
+    """
+
+    def __init__(self, inner: Store) -> None:
+        self.inner = inner
+        self.away = False
+        self.takes: int | None = None
+        self.before: dict[str, Callable[[], Awaitable[object]]] = {}
+        self.after: dict[str, Callable[[], Awaitable[object]]] = {}
+        self.calls: list[str] = []
+
+    async def _through(self, name: str, call: Coroutine[Any, Any, _T]) -> _T:
+        if self.takes is not None:
+            self.away = self.away or self.takes == 0
+            self.takes -= 1
+        if self.away:
+            call.close()
+            raise _away()
+        self.calls.append(name)
+        try:
+            if name in self.before:
+                await self.before.pop(name)()
+            answer = await call
+        finally:
+            call.close()
+        if name in self.after:
+            await self.after.pop(name)()
+        return answer
+
+    async def register(self, node: NodeInfo, lease_seconds: float) -> int:
+        return await self._through("register", self.inner.register(node, lease_seconds))
+
+    async def heartbeat(
+        self, node: NodeInfo, lease_seconds: float, renewed_ms: int, known_version: int
+    ) -> Snapshot | None:
+        return await self._through("heartbeat", self.inner.heartbeat(node, lease_seconds, renewed_ms, known_version))
+
+    async def leave(self, node: NodeInfo) -> None:
+        await self._through("leave", self.inner.leave(node))
+
+    async def claim(self, shard: str, claimed: ShardOwner, expected_epoch: int) -> ShardOwner:
+        return await self._through("claim", self.inner.claim(shard, claimed, expected_epoch))
+
+    async def snapshot(self) -> Snapshot:
+        return await self._through("snapshot", self.inner.snapshot())
+
+    async def prune(self, older_than_seconds: float) -> int:
+        return await self._through("prune", self.inner.prune(older_than_seconds))
+
+    async def save_session(self, record: SessionRecord, ttl_seconds: int) -> None:
+        await self._through("save_session", self.inner.save_session(record, ttl_seconds))
+
+    async def save_sessions(self, records: Iterable[SessionRecord], ttl_seconds: int) -> None:
+        batch = list(records)
+        if batch:
+            await self._through("save_sessions", self.inner.save_sessions(batch, ttl_seconds))
+
+    async def touch_sessions(self, last_seen: Mapping[str, float], ttl_seconds: int) -> list[str]:
+        return await self._through("touch_sessions", self.inner.touch_sessions(last_seen, ttl_seconds))
+
+    async def load_session(self, session_id: str) -> SessionRecord | None:
+        return await self._through("load_session", self.inner.load_session(session_id))
+
+    async def delete_session(self, session_id: str) -> bool:
+        return await self._through("delete_session", self.inner.delete_session(session_id))
+
+    async def sessions(self) -> AsyncIterator[SessionRecord]:
+        if self.away:
+            raise _away()
+        async for record in self.inner.sessions():
+            yield record
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()
+
+
+def _away() -> StoreUnavailable:
+    return StoreUnavailable("away, as the test wants it")
+
+
+def store_that_is_away() -> FlakyStore:
+    """A store that does not answer anything."""
+    store = FlakyStore(MemoryStore())
+    store.away = True
+    return store

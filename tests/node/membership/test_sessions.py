@@ -1,0 +1,487 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mooring.core.model import SessionRecord
+from mooring.errors import StoreUnavailable
+from mooring.node.membership import inner_ids
+from mooring.node.membership.sessions import ClosedSession, LocalSession, LocalSessions
+from mooring.store import MemoryStore
+from tests.fakes import Clock, FlakyStore
+
+NODE = "node-1-aaaaa"
+TTL_SECONDS = 600
+TOUCH_SECONDS = 60
+SHARD = "abcde"
+OTHER_SHARD = "fghij"
+
+
+class World:
+    """The sessions of one node, their store, and who was told of which end."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.store = FlakyStore(MemoryStore(self.clock))
+        self.sessions = LocalSessions(self.store, NODE, TTL_SECONDS, TOUCH_SECONDS, self.clock)
+        self.closed: list[ClosedSession] = []
+        self.sessions.add_close_handler(self.closed.append)
+
+    def a_session(self, name: str, shard: str = SHARD, **said: Any) -> LocalSession:
+        now = self.clock.now
+        known: dict[str, Any] = {
+            "inner_id": name,
+            "created": now,
+            "last_seen": now,
+            "touched": now,
+            "principal": '["iss","sub",null]',
+            "protocol": "2025-11-25",
+            "client": "test 1",
+            "initialize": b"{}",
+        }
+        return LocalSession(id=name, shard=shard, **known | said)
+
+    async def open(self, *names: str, shard: str = SHARD) -> None:
+        for name in names:
+            await self.sessions.open(self.a_session(name, shard))
+
+    def see(self, name: str) -> None:
+        session = self.sessions.find(name)
+        assert session is not None
+        session.last_seen = self.clock.now
+
+    async def records(self) -> dict[str, SessionRecord]:
+        return {record.id: record async for record in self.store.inner.sessions()}
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+# Opening.
+
+
+async def test_a_session_is_on_record_before_its_opening_returns(world: World) -> None:
+    session = world.a_session("one")
+    await world.sessions.open(session)
+    assert world.sessions.find("one") is session
+    assert len(world.sessions) == 1
+    assert await world.records() == {
+        "one": SessionRecord("one", NODE, 1_000.0, 1_000.0, '["iss","sub",null]', "2025-11-25", "test 1", b"{}")
+    }
+
+
+async def test_a_session_opens_while_the_store_is_away_and_is_on_record_once_it_is_back(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.store.away = True
+    await world.open("a-long-session-id")
+    assert world.sessions.find("a-long-session-id") is not None
+    assert "not on record until the store is back" in caplog.text
+    assert "a-long-session-id" not in caplog.text
+    with pytest.raises(StoreUnavailable):
+        await world.sessions.flush()
+    assert await world.records() == {}
+    world.store.away = False
+    await world.sessions.flush()
+    assert set(await world.records()) == {"a-long-session-id"}
+
+
+async def test_what_was_written_once_is_not_written_again(world: World) -> None:
+    world.store.away = True
+    await world.open("one")
+    world.store.away = False
+    await world.sessions.flush()
+    world.store.calls.clear()
+    await world.sessions.flush()
+    assert world.store.calls == []
+
+
+async def test_a_request_on_a_session_asks_the_store_nothing(world: World) -> None:
+    await world.open("one")
+    world.store.calls.clear()
+    world.see("one")
+    assert world.sessions.find("one") is not None
+    assert world.sessions.find("none") is None
+    assert world.store.calls == []
+
+
+async def test_a_session_that_opens_unsaved_during_a_flush_is_saved_by_the_next(world: World) -> None:
+    world.store.away = True
+    await world.open("one")
+    world.store.away = False
+
+    async def open_while_away() -> None:
+        world.store.away = True
+        await world.open("two")
+        world.store.away = False
+
+    world.store.after["save_sessions"] = open_while_away
+    await world.sessions.flush()
+    await world.sessions.flush()
+    assert set(await world.records()) == {"one", "two"}
+
+
+# Closing.
+
+
+async def test_closing_removes_the_record_and_then_tells(world: World) -> None:
+    await world.open("one", "two")
+    session = world.sessions.find("one")
+    assert session is not None
+    session.ends_as = "deleted"
+    seen: list[set[str]] = []
+
+    async def handler(_: ClosedSession) -> None:
+        seen.append(set(await world.records()))
+
+    world.sessions.add_close_handler(handler)
+    await world.sessions.close("one")
+    assert world.sessions.find("one") is None
+    assert seen == [{"two"}]
+    assert world.closed == [ClosedSession("one", "deleted", '["iss","sub",null]')]
+
+
+async def test_closing_twice_tells_once(world: World) -> None:
+    await world.open("one")
+    await asyncio.gather(*(world.sessions.close("one") for _ in range(3)))
+    await world.sessions.close("one")
+    await world.sessions.close("never")
+    assert [closed.id for closed in world.closed] == ["one"]
+
+
+async def test_who_closes_second_sees_the_record_gone_all_the_same(world: World) -> None:
+    await world.open("one")
+    seen: list[set[str]] = []
+
+    async def second() -> None:
+        await world.sessions.close("one")
+        seen.append(set(await world.records()))
+
+    async def start_the_second() -> None:
+        tasks.append(asyncio.create_task(second()))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert seen == []
+
+    tasks: list[asyncio.Task[None]] = []
+    world.store.before["delete_session"] = start_the_second
+    await world.sessions.close("one")
+    await asyncio.gather(*tasks)
+    assert seen == [set()]
+    assert [closed.id for closed in world.closed] == ["one"]
+
+
+async def test_a_session_ends_by_itself_where_nothing_else_is_said(world: World) -> None:
+    await world.open("one")
+    await world.sessions.close("one")
+    assert [closed.reason for closed in world.closed] == ["ended"]
+
+
+async def test_closing_while_the_store_is_away_removes_the_record_later(world: World) -> None:
+    await world.open("one", "two")
+    world.store.away = True
+    await world.sessions.close("one")
+    assert [closed.id for closed in world.closed] == ["one"]
+    with pytest.raises(StoreUnavailable):
+        await world.sessions.flush()
+    assert set(await world.records()) == {"one", "two"}
+    world.store.away = False
+    await world.sessions.flush()
+    assert set(await world.records()) == {"two"}
+
+
+async def test_records_that_could_not_be_removed_are_each_removed_in_the_end(world: World) -> None:
+    await world.open("one", "two", "three")
+    world.store.away = True
+    for name in ("one", "two", "three"):
+        await world.sessions.close(name)
+    for _ in range(2):
+        world.store.away, world.store.takes = False, 1
+        with pytest.raises(StoreUnavailable):
+            await world.sessions.flush()
+    world.store.away, world.store.takes = False, None
+    await world.sessions.flush()
+    assert await world.records() == {}
+
+
+async def test_a_session_that_opened_and_closed_while_the_store_was_away_never_was(world: World) -> None:
+    world.store.away = True
+    await world.open("one")
+    await world.sessions.close("one")
+    world.store.away = False
+    await world.sessions.flush()
+    assert await world.records() == {}
+
+
+async def test_the_app_is_not_asked_any_more_how_a_closed_session_ends(world: World) -> None:
+    await world.open("one", "two")
+    for name in ("one", "two"):
+        inner_ids.on_end(name, lambda _: None)
+    await world.sessions.close("one")
+    world.sessions.fence(SHARD)
+    await world.sessions.settle()
+    assert not {"one", "two"} & set(inner_ids._when_ended)
+
+
+async def test_forgetting_says_whether_there_was_a_record(world: World) -> None:
+    await world.open("one")
+    assert await world.sessions.forget("one") is True
+    assert await world.sessions.forget("one") is False
+    world.store.away = True
+    assert await world.sessions.forget("two") is False
+
+
+async def test_a_record_of_another_node_is_forgotten_once_the_store_is_back(world: World) -> None:
+    await world.store.inner.save_session(world.a_session("theirs").record("node-2-aaaaa"), TTL_SECONDS)
+    world.store.away = True
+    await world.sessions.forget("theirs")
+    world.store.away = False
+    await world.sessions.flush()
+    assert await world.records() == {}
+
+
+async def test_a_handler_that_fails_is_logged_and_the_next_is_told_all_the_same(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[str] = []
+
+    def fails(_: ClosedSession) -> None:
+        raise ValueError("the handler's own mistake")
+
+    async def fails_later(_: ClosedSession) -> None:
+        await asyncio.sleep(0)
+        raise KeyError("the other handler's own mistake")
+
+    async def notes(closed: ClosedSession) -> None:
+        told.append(closed.id)
+
+    for handler in (fails, fails_later, notes):
+        world.sessions.add_close_handler(handler)
+    await world.open("a-long-session-id")
+    await world.sessions.close("a-long-session-id")
+    assert told == ["a-long-session-id"]
+    failures = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert [record.exc_info is not None for record in failures] == [True, True]
+    assert all("on_close handler failed" in record.getMessage() for record in failures)
+    assert all("a-long-session-id" not in record.getMessage() for record in failures)
+
+
+# Fencing.
+
+
+async def test_fencing_drops_the_sessions_of_the_shard_and_leaves_their_records(world: World) -> None:
+    await world.open("one", "two")
+    await world.open("three", shard=OTHER_SHARD)
+    world.sessions.fence(SHARD)
+    await world.sessions.settle()
+    assert world.sessions.find("one") is None
+    assert world.sessions.find("three") is not None
+    assert len(world.sessions) == 1
+    assert {(closed.id, closed.reason) for closed in world.closed} == {("one", "fenced"), ("two", "fenced")}
+    assert set(await world.records()) == {"one", "two", "three"}
+
+
+async def test_the_records_of_fenced_sessions_are_never_written_again(world: World) -> None:
+    """They are the new owner's, who may have changed them."""
+    world.store.away = True
+    await world.open("unsaved")
+    world.store.away = False
+    await world.open("touched")
+    world.clock.now += TOUCH_SECONDS
+    world.see("touched")
+    world.sessions.fence(SHARD)
+    await world.sessions.settle()
+    world.store.calls.clear()
+    await world.sessions.flush()
+    await world.sessions.save_all()
+    assert world.store.calls == []
+
+
+async def test_a_session_that_is_closed_while_its_shard_is_fenced_is_told_of_once(world: World) -> None:
+    await world.open("one", "two", "three")
+
+    async def closes_the_others(_: ClosedSession) -> None:
+        for name in ("one", "two", "three"):
+            await world.sessions.close(name)
+
+    world.sessions.add_close_handler(closes_the_others)
+    world.sessions.fence(SHARD)
+    await world.sessions.settle()
+    assert Counter(closed.id for closed in world.closed) == {"one": 1, "two": 1, "three": 1}
+
+
+async def test_a_slow_handler_does_not_keep_fenced_sessions_alive(world: World) -> None:
+    await world.open("one", "two")
+    alive: list[int] = []
+
+    async def looks(_: ClosedSession) -> None:
+        alive.append(len(world.sessions))
+
+    world.sessions.add_close_handler(looks)
+    world.sessions.fence(SHARD)
+    await world.sessions.settle()
+    assert alive == [0, 0]
+
+
+# Touching.
+
+
+async def test_what_was_seen_is_touched_in_one_batch_and_no_more_often_than_asked(world: World) -> None:
+    await world.open(*(f"s{n}" for n in range(50)))
+    world.store.calls.clear()
+    touches_by_minute: Counter[int] = Counter()
+    start = world.clock.now
+    for second in range(1, 5 * TOUCH_SECONDS + 1):
+        world.clock.now = start + second
+        for n in range(50):
+            world.see(f"s{n}")
+        await world.sessions.flush()
+        touches_by_minute[(second - 1) // TOUCH_SECONDS] += len(world.store.calls)
+        assert set(world.store.calls) <= {"touch_sessions"}
+        world.store.calls.clear()
+    assert touches_by_minute == dict.fromkeys(range(5), 1)
+    assert {record.last_seen for record in (await world.records()).values()} == {world.clock.now}
+
+
+async def test_a_session_that_nobody_uses_is_not_touched(world: World) -> None:
+    await world.open("used", "idle")
+    world.clock.now += TOUCH_SECONDS
+    world.see("used")
+    await world.sessions.flush()
+    records = await world.records()
+    assert (records["used"].last_seen, records["idle"].last_seen) == (1_060.0, 1_000.0)
+
+
+async def test_a_touch_keeps_a_record_alive(world: World) -> None:
+    await world.open("used", "idle")
+    for _ in range(2 * TTL_SECONDS // TOUCH_SECONDS):
+        world.clock.now += TOUCH_SECONDS
+        world.see("used")
+        await world.sessions.flush()
+    assert set(await world.records()) == {"used"}
+
+
+async def test_a_touch_finds_that_the_record_is_missing_and_writes_it(world: World) -> None:
+    await world.open("one")
+    await world.store.inner.delete_session("one")
+    world.clock.now += TOUCH_SECONDS
+    world.see("one")
+    await world.sessions.flush()
+    assert (await world.records())["one"].last_seen == 1_060.0
+
+
+async def test_a_touch_that_failed_is_made_up_for(world: World) -> None:
+    await world.open("one")
+    world.clock.now += TOUCH_SECONDS
+    world.see("one")
+    world.store.away = True
+    with pytest.raises(StoreUnavailable):
+        await world.sessions.flush()
+    world.store.away = False
+    await world.sessions.flush()
+    assert (await world.records())["one"].last_seen == 1_060.0
+
+
+async def test_a_session_that_is_closed_while_it_is_touched_stays_off_the_record(world: World) -> None:
+    await world.open("one")
+    world.clock.now += TOUCH_SECONDS
+    world.see("one")
+
+    async def close() -> None:
+        await world.sessions.close("one")
+
+    world.store.before["touch_sessions"] = close
+    await world.sessions.flush()
+    assert await world.records() == {}
+
+
+async def test_all_records_are_written_anew_on_demand(world: World) -> None:
+    await world.open("one", "two")
+    for name in ("one", "two"):
+        await world.store.inner.delete_session(name)
+    await world.sessions.save_all()
+    assert set(await world.records()) == {"one", "two"}
+
+
+# Whatever happens.
+
+names = st.sampled_from(["one", "two", "three"])
+steps = st.one_of(
+    st.tuples(st.sampled_from(["open", "close", "see"]), names),
+    st.tuples(st.just("fence"), st.sampled_from([SHARD, OTHER_SHARD])),
+    st.tuples(st.sampled_from(["away", "back", "flush", "minute", "save all"]), st.just("")),
+    st.tuples(st.just("takes"), st.integers(0, 3)),
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(steps, max_size=30))
+async def test_whenever_the_store_is_away_it_has_everything_in_the_end(story: list[tuple[str, Any]]) -> None:
+    world = World()
+    opened: Counter[str] = Counter()
+    fenced: set[str] = set()
+    for step, what in story:
+        if step == "open" and world.sessions.find(what) is None and what not in fenced:
+            opened[f"{what}-{opened.total()}"] += 1
+            await world.open(what, shard=OTHER_SHARD if what == "three" else SHARD)
+        elif step == "close":
+            await world.sessions.close(what)
+        elif step == "see" and world.sessions.find(what) is not None:
+            world.see(what)
+        elif step == "fence":
+            fenced |= {name for name in ("one", "two", "three") if _is_on(world, name, what)}
+            world.sessions.fence(what)
+            await world.sessions.settle()
+        elif step in ("away", "back"):
+            world.store.away, world.store.takes = step == "away", None
+        elif step == "takes":
+            world.store.away, world.store.takes = False, what
+        elif step == "minute":
+            world.clock.now += TOUCH_SECONDS
+        elif step in ("flush", "save all"):
+            await _try(world.sessions.flush() if step == "flush" else world.sessions.save_all())
+    world.store.away, world.store.takes = False, None
+    await world.sessions.flush()
+    live = {name: session for name in ("one", "two", "three") if (session := world.sessions.find(name))}
+    records = await world.records()
+    assert set(live) <= set(records) <= set(live) | fenced
+    for name, session in live.items():
+        assert session.last_seen - records[name].last_seen < TOUCH_SECONDS
+        assert records[name] == replace(session.record(NODE), last_seen=records[name].last_seen)
+    assert len(world.closed) == opened.total() - len(live)
+
+
+def _is_on(world: World, name: str, shard: str) -> bool:
+    session = world.sessions.find(name)
+    return session is not None and session.shard == shard
+
+
+async def _try(telling: Awaitable[None]) -> None:
+    try:
+        await telling
+    except StoreUnavailable:
+        pass
+
+
+# What a session is.
+
+
+def test_a_session_is_mapped_where_the_app_names_it_differently(world: World) -> None:
+    assert not world.a_session("one").is_mapped
+    assert world.a_session("one", inner_id="theirs").is_mapped
+
+
+def test_the_apps_name_is_not_on_record(world: World) -> None:
+    record = world.a_session("one", inner_id="the-inner-id").record(NODE)
+    assert "the-inner-id" not in repr(record)
+    assert record.node_id == NODE

@@ -1,0 +1,374 @@
+"""Requests through several nodes: forwarded once, refused with a reason, and never lost in between."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from mooring.asgi import Scope, Send
+from mooring.core.ids import SessionIds
+from mooring.errors import PeerSilent
+from mooring.store import MemoryStore
+from tests.cluster_in_process import SECRET, RunningNode, running_nodes
+from tests.node.apps import ScriptedApp, answer
+from tests.node.rpc import HEADERS, INITIALIZE, RawClient
+from tests.waiting import until
+
+
+class Cluster:
+    """Three nodes, their apps and their store."""
+
+    def __init__(self, nodes: list[RunningNode], apps: list[ScriptedApp], store: MemoryStore) -> None:
+        self.nodes = nodes
+        self.apps = apps
+        self.store = store
+
+    def tally(self, index: int) -> Any:
+        return self.nodes[index].mooring._node.tally
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[Cluster]:
+    apps: list[ScriptedApp] = []
+    store = MemoryStore()
+
+    def make_app() -> ScriptedApp:
+        apps.append(ScriptedApp())
+        return apps[-1]
+
+    async with running_nodes(make_app, 3, store) as nodes:
+        yield Cluster(nodes, apps, store)
+
+
+async def test_every_node_serves_every_session(cluster: Cluster, raw: RawClient) -> None:
+    sessions = [await raw.open(node.url) for node in cluster.nodes]
+    for session in sessions:
+        for node in cluster.nodes:
+            reply = await raw.call(node.url, session)
+            assert (reply.status, reply.session_id) == (200, session)
+    assert [cluster.tally(n).forwarded_in for n in range(3)] == [2, 2, 2]
+    assert [cluster.tally(n).forwarded_out for n in range(3)] == [2, 2, 2]
+    assert [cluster.tally(n).served for n in range(3)] == [4, 4, 4]
+
+
+async def test_a_modern_request_learns_no_session_id(cluster: Cluster, raw: RawClient) -> None:
+    """An app of the legacy era refuses it, and names a session that it has opened for it."""
+    reply = await raw.send(
+        "POST", f"{cluster.nodes[0].url}/mcp", body={}, headers={"mcp-protocol-version": "2026-07-28"}
+    )
+    assert (reply.status, reply.body) == (400, b'{"error": "initialize first"}')
+    assert "mcp-session-id" not in reply.headers
+
+
+@pytest.mark.parametrize(("method", "length"), [("DELETE", None), ("DELETE", "0"), ("GET", None), ("POST", "0")])
+async def test_requests_without_a_body_are_forwarded_without_one(
+    cluster: Cluster, raw: RawClient, method: str, length: str | None
+) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+    headers = {} if length is None else {"content-length": length}
+    reply = await raw.send(method, f"{cluster.nodes[1].url}/mcp", session=session, headers=headers)
+    assert reply.status == 200
+    assert cluster.apps[0].asked[-1] == (method, "inner-1", b""), reply
+    assert await cluster.nodes[0].mooring.has_session(session) is (method != "DELETE")
+
+
+async def test_a_forwarded_request_is_the_clients_own(cluster: Cluster, raw: RawClient) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+    body = {"jsonrpc": "2.0", "id": "ünï", "method": "ping"}
+    given = [
+        ("host", "mcp.example.com"),
+        ("x-twice", "a"),
+        ("x-twice", "b"),
+        ("accept-encoding", "identity"),
+        ("connection", "keep-alive, x-hop"),
+        ("x-hop", "for the next hop only"),
+        ("te", "trailers"),
+        ("mooring-reply", "forged"),
+    ]
+    reply = await raw.send("POST", f"{cluster.nodes[1].url}/mcp?a=1%20b&c", session=session, body=body, headers=given)
+    assert reply.status == 200
+    scope = cluster.apps[0].scopes[-1]
+    headers = scope["headers"]
+    names = [name for name, _ in headers]
+    assert dict(headers)[b"host"] == b"mcp.example.com"
+    assert [value for name, value in headers if name == b"x-twice"] == [b"a", b"b"]
+    assert not {b"x-hop", b"te", b"mooring-peer", b"mooring-reply"} & set(names)
+    for name in (b"content-type", b"content-length", b"accept", b"user-agent", b"mcp-session-id", b"host"):
+        assert names.count(name) == 1, name
+    assert dict(headers)[b"content-length"] == str(len(json.dumps(body))).encode()
+    assert scope["query_string"] == b"a=1%20b&c"
+    assert json.loads(cluster.apps[0].asked[-1][2]) == body
+
+
+async def test_a_forwarded_answer_is_the_apps_own(cluster: Cluster, raw: RawClient) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+
+    async def reply_in_full(scope: Scope, body: bytes, send: Send) -> None:
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"set-cookie", b"a=1"),
+            (b"set-cookie", b"b=2"),
+            (b"content-encoding", b"x-test"),
+            (b"mcp-session-id", b"inner-1"),
+        ]
+        await send({"type": "http.response.start", "status": 418, "headers": headers})
+        await send({"type": "http.response.body", "body": b"abc", "more_body": False})
+
+    cluster.apps[0].on_session = reply_in_full
+    reply = await raw.call(cluster.nodes[2].url, session)
+    assert (reply.status, reply.body) == (418, b"abc")
+    assert reply.headers.getall("set-cookie") == ["a=1", "b=2"]
+    assert reply.headers["content-encoding"] == "x-test"
+    assert reply.session_id == session
+    for name in ("date", "server", "content-type", "mcp-session-id"):
+        assert len(reply.headers.getall(name)) == 1, name
+    assert "mooring-reply" not in reply.headers
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_large_bodies_pass_both_ways(cluster: Cluster, raw: RawClient, chunked: bool) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+    large = bytes(range(256)) * 8192
+
+    async def echo(scope: Scope, body: bytes, send: Send) -> None:
+        await answer(send, 200, body)
+
+    cluster.apps[0].on_session = echo
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(large), 10_000):
+            yield large[start : start + 10_000]
+
+    headers = {**HEADERS, "mcp-session-id": session}
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"{cluster.nodes[1].url}/mcp", data=pieces() if chunked else large, headers=headers) as reply,
+    ):
+        assert await reply.read() == large
+
+
+async def test_events_are_passed_on_one_by_one(cluster: Cluster, raw: RawClient) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+    go_on = asyncio.Event()
+
+    async def stream(scope: Scope, body: bytes, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+        await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
+        await go_on.wait()
+        await send({"type": "http.response.body", "body": b"data: 2\n\n", "more_body": False})
+
+    cluster.apps[0].on_session = stream
+    async with (
+        aiohttp.ClientSession() as http,
+        http.get(f"{cluster.nodes[1].url}/mcp", headers={**HEADERS, "mcp-session-id": session}) as reply,
+    ):
+        assert await asyncio.wait_for(reply.content.readany(), 5) == b"data: 1\n\n"
+        go_on.set()
+        assert await asyncio.wait_for(reply.content.read(), 5) == b"data: 2\n\n"
+
+
+async def test_a_client_that_leaves_is_seen_to_leave_by_the_app(cluster: Cluster, raw: RawClient) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+    left = asyncio.Event()
+
+    class Streaming:
+        async def __call__(self, scope: Scope, body: bytes, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b": hello\n\n", "more_body": True})
+            while (await self.receive())["type"] != "http.disconnect":
+                pass
+            left.set()
+
+        receive: Any = None
+
+    streaming = Streaming()
+    app = cluster.apps[0]
+    read = app._read
+
+    async def remember_receive(receive: Any) -> bytes | None:
+        streaming.receive = receive
+        return await read(receive)
+
+    app._read = remember_receive  # type: ignore[method-assign]
+    app.on_session = streaming
+    async with aiohttp.ClientSession() as http:
+        reply = await http.get(f"{cluster.nodes[1].url}/mcp", headers={**HEADERS, "mcp-session-id": session})
+        await reply.content.readany()
+        reply.close()
+    await asyncio.wait_for(left.wait(), 5)
+
+
+async def test_a_dead_owner_is_noticed_at_once_and_its_records_go(cluster: Cluster, raw: RawClient) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+    await cluster.nodes[0].vanish()
+    reply = await raw.call(cluster.nodes[1].url, session)
+    assert (reply.status, reply.reason) == (404, "owner_lost")
+    assert await cluster.store.load_session(session) is None
+    again = await raw.call(cluster.nodes[2].url, session)
+    assert (again.status, again.reason) == (404, "owner_lost")
+    anew = await raw.open(cluster.nodes[1].url)
+    assert (await raw.call(cluster.nodes[2].url, anew)).status == 200
+
+
+async def test_delete_of_a_dead_nodes_session_removes_the_record_once(cluster: Cluster, raw: RawClient) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+    await cluster.nodes[0].vanish()
+    url = f"{cluster.nodes[1].url}/mcp"
+    assert (await raw.send("DELETE", url, session=session)).status == 200
+    assert await cluster.store.load_session(session) is None
+    assert (await raw.send("DELETE", url, session=session)).reason == "owner_lost"
+
+
+async def test_a_node_that_said_goodbye_is_dead_to_its_peers(cluster: Cluster, raw: RawClient) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+    await cluster.nodes[0].mooring._node.keeper.leave()
+    reply = await raw.call(cluster.nodes[1].url, session)
+    # Before the next heartbeat the peer still forwards, to a node that serves until it is gone.
+    assert reply.status in (200, 404)
+
+    async def lost() -> bool:
+        return (await raw.call(cluster.nodes[1].url, session)).status == 404
+
+    await until(lost, what="the goodbye to be seen")
+
+
+async def test_a_stranger_at_the_owners_address_is_not_the_owner(cluster: Cluster, raw: RawClient) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+    owner, stranger = cluster.nodes[0].mooring._node, cluster.nodes[2].mooring._node
+    owner._url = stranger._url
+    await owner.keeper.beat()
+    await cluster.nodes[1].mooring._node.keeper.beat()
+    reply = await raw.call(cluster.nodes[1].url, session)
+    assert (reply.status, reply.reason) == (404, "owner_lost")
+    assert stranger.tally.refused["signature"] == 1
+
+
+async def test_an_owner_that_does_not_answer_costs_neither_client_nor_session(
+    cluster: Cluster, raw: RawClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+    owner, peer = cluster.nodes[0].mooring._node, cluster.nodes[1].mooring._node
+    await owner.keeper.beat()
+    await peer.keeper.beat()
+
+    async def refuse_though_alive(*_: Any) -> None:
+        raise PeerSilent("no connection in time")
+
+    monkeypatch.setattr(peer.forwarder, "forward", refuse_though_alive)
+    reply = await raw.call(cluster.nodes[1].url, session, body={"jsonrpc": "2.0", "id": 41, "method": "ping"})
+    assert reply.status == 200
+    assert reply.json["id"] == 41
+    assert reply.reason == "unreachable"
+    stream = await raw.send("GET", f"{cluster.nodes[1].url}/mcp", session=session)
+    assert (stream.status, stream.headers["content-type"]) == (200, "text/event-stream")
+    assert stream.body.startswith(b"retry: ")
+    monkeypatch.undo()
+    await owner.keeper.beat()
+    await peer.keeper.beat()
+    assert (await raw.call(cluster.nodes[1].url, session)).status == 200
+
+
+async def test_a_full_node_passes_new_sessions_on_with_their_body(raw: RawClient) -> None:
+    apps = [ScriptedApp(), ScriptedApp()]
+    waiting = list(apps)
+    async with running_nodes(lambda: waiting.pop(0), 2, capacity=1) as nodes:
+        first = await raw.open(nodes[0].url)
+        second = await raw.open(nodes[0].url)
+        assert [len(app.sessions) for app in apps] == [1, 1]
+        assert json.loads(apps[1].asked[0][2]) == INITIALIZE
+        for session in (first, second):
+            for node in nodes:
+                assert (await raw.call(node.url, session)).status == 200
+
+
+async def test_a_new_session_opens_here_when_the_peer_with_room_has_died(raw: RawClient) -> None:
+    apps = [ScriptedApp(), ScriptedApp()]
+    waiting = list(apps)
+    async with running_nodes(lambda: waiting.pop(0), 2, capacity=1) as nodes:
+        await raw.open(nodes[0].url)
+        await nodes[1].vanish()
+        session = await raw.open(nodes[0].url)
+        assert len(apps[0].sessions) == 2
+        assert (await raw.call(nodes[0].url, session)).status == 200
+
+
+async def test_a_new_session_opens_here_when_the_peer_with_room_is_silent(
+    raw: RawClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apps = [ScriptedApp(), ScriptedApp()]
+    waiting = list(apps)
+
+    async def silent(*_: Any) -> None:
+        raise PeerSilent("no connection in time")
+
+    async with running_nodes(lambda: waiting.pop(0), 2, capacity=1) as nodes:
+        await raw.open(nodes[0].url)
+        monkeypatch.setattr(nodes[0].mooring._node.forwarder, "forward", silent)
+        await raw.open(nodes[0].url)
+        assert [len(app.sessions) for app in apps] == [2, 0]
+
+
+async def test_ids_that_were_never_minted_are_forged(cluster: Cluster, raw: RawClient) -> None:
+    good = await raw.open(cluster.nodes[0].url)
+    before = await cluster.store.snapshot()
+    for bad in ["x", "a" * 10_000, good[:-1], good + "A", good.upper(), "../../etc/passwd", "{}", "*", "a b"]:
+        reply = await raw.call(cluster.nodes[1].url, bad)
+        assert (reply.status, reply.reason) == (404, "forged"), bad
+        assert bad.encode() not in reply.body
+    assert [record.id async for record in cluster.store.sessions()] == [good]
+    assert (await cluster.store.snapshot()).shards == before.shards
+
+
+async def test_a_retired_shards_session_is_unknown(cluster: Cluster, raw: RawClient) -> None:
+    reply = await raw.call(cluster.nodes[0].url, SessionIds(SECRET).mint("zzzzz", b"0" * 16))
+    assert (reply.status, reply.reason) == (404, "unknown")
+
+
+async def test_a_session_id_twice_is_a_bad_request(cluster: Cluster, raw: RawClient) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+    reply = await raw.call(cluster.nodes[0].url, session, headers=[("mcp-session-id", session)])
+    assert (reply.status, reply.reason) == (400, "duplicate_header")
+
+
+async def test_an_unknown_session_is_not_said_to_be_gone_while_the_store_may_lack_it(
+    cluster: Cluster, raw: RawClient
+) -> None:
+    node = cluster.nodes[0]
+    lost = SessionIds(SECRET).mint("zzzzz", b"0" * 16)
+    cluster.store._leases.clear()
+    cluster.store._shards.clear()
+    reply = await raw.call(node.url, lost, body={"jsonrpc": "2.0", "id": 3, "method": "ping"})
+    assert (reply.status, reply.reason, reply.json["id"]) == (200, "unreachable", 3)
+
+    async def is_unknown() -> bool:
+        return (await raw.call(node.url, lost)).reason == "unknown"
+
+    await until(is_unknown, what="the store to have everything again")
+
+
+@pytest.mark.parametrize("claim", ["", "x", "1;a;b;1;n;;none;00", "1;" + ";" * 8, "é", "1" * 9000])
+async def test_a_peer_request_that_no_peer_signed_is_403(cluster: Cluster, raw: RawClient, claim: str) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+    asked = len(cluster.apps[0].asked)
+    reply = await raw.call(cluster.nodes[0].url, session, headers={"mooring-peer": claim})
+    assert (reply.status, reply.reason) == (403, "signature")
+    assert len(cluster.apps[0].asked) == asked
+
+
+async def test_what_is_logged_was_verified(cluster: Cluster, raw: RawClient, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="mooring")
+    session = await raw.open(cluster.nodes[0].url)
+    await raw.call(cluster.nodes[1].url, "evil-id-with-a-fake-log-line")
+    await raw.call(cluster.nodes[1].url, session, headers={"mooring-peer": "evil-claim"})
+    await cluster.nodes[0].vanish()
+    await raw.call(cluster.nodes[1].url, session)
+    said = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("mooring"))
+    assert "evil" not in said
+    assert session not in said
+    assert f"{session[:10]}... of {cluster.nodes[0].id}: owner_lost" in said
