@@ -11,11 +11,12 @@ import time
 from importlib.metadata import version
 
 from mooring.core.ids import ENTROPY_BYTES, SHARD_LENGTH, SessionIds, derive_key, shard_from_entropy
+from mooring.core.membership import Membership
 from mooring.core.model import TAKES_NEW_SESSIONS, NodeInfo, NodeState
 from mooring.core.signing import NonceWindow
 from mooring.errors import SettingsError
 from mooring.node.counters import Tally
-from mooring.node.membership.lease import LeaseKeeper, Membership
+from mooring.node.membership.lease import LeaseKeeper
 from mooring.node.membership.sessions import LocalSessions
 from mooring.node.requests.forwarding import Forwarder
 from mooring.settings import Settings
@@ -46,7 +47,7 @@ class Node:
         self.nonces = NonceWindow(round(settings.peer_age_seconds * 1000))
         self.tally = Tally()
         self.sessions = LocalSessions(store, self.id, settings.session_ttl_seconds, settings.touch_seconds)
-        self.keeper = LeaseKeeper(store, settings, self.sessions, self.describe)
+        self.keeper = LeaseKeeper(store, settings, self.sessions, self.id, self.describe)
         self.forwarder = Forwarder(
             self.peer_key,
             self.id,

@@ -12,8 +12,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from mooring.core.membership import Observer
 from mooring.core.model import Counters, NodeInfo, NodeState, SessionRecord
-from mooring.core.ownership import ClusterView, advance
+from mooring.core.ownership import ClusterView
 from mooring.errors import StoreUnavailable
 from mooring.store.base import Store
 
@@ -121,23 +122,16 @@ async def watch(
     """The cluster as it changes: a first view, then one after each look at the store.
 
     While the store is away the last view stands, and for `grace_seconds` after it came back nodes that were alive
-    stay so (see `mooring.core.ownership`). The caller compares what it cares about; views may repeat.
+    stay so (see `mooring.core.membership`). The caller compares what it cares about; views may repeat.
     """
-    view = ClusterView()
-    grace_until = -1.0
-    away = False
+    observer = Observer(grace_seconds)
     while True:
         try:
             snapshot = await store.snapshot()
         except StoreUnavailable as error:
-            if not away:
+            if observer.missed():
                 logger.warning("the registry is away, the last known nodes stand: %s", error)
-            away = True
         else:
-            lost_something = bool(view.nodes) and snapshot.version < view.version
-            if away or lost_something:
-                grace_until = now() + grace_seconds
-                away = False
-            view = advance(view, snapshot, in_grace=now() < grace_until)
-            yield view
+            observer.see(snapshot, now())
+            yield observer.view
         await sleep(every_seconds)

@@ -4,6 +4,7 @@ import asyncio
 import copy
 import itertools
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -91,6 +92,7 @@ class Member:
                 forget_seconds=FORGET_SECONDS,
             ),
             self.sessions,
+            self.id,
             self.describe,
             now=cluster.clock,
             sleep=self.sleep,
@@ -101,7 +103,7 @@ class Member:
         return str(self.keeper.membership.state)
 
     @property
-    def shards(self) -> dict[str, int]:
+    def shards(self) -> Mapping[str, int]:
         return self.keeper.membership.shards
 
     @property
@@ -497,8 +499,7 @@ async def test_an_owner_of_old_does_not_fence(cluster: Cluster) -> None:
     member = await cluster.join()
     shard = next(iter(member.shards))
     await cluster.memory.claim(shard, ShardOwner("node-9-aaaaa", 1), 0)
-    member.shards[shard] = 2
-    await cluster.memory.claim(shard, ShardOwner(member.id, 2), 1)
+    member.keeper.membership.claimed(shard, await cluster.memory.claim(shard, ShardOwner(member.id, 2), 1))
     await cluster.beat()
     await member.open("one", shard)
     old = cluster.saved_copy()

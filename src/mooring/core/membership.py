@@ -1,0 +1,223 @@
+"""What a process may believe of its cluster, and a node of itself, through pauses and breaks of the store.
+
+Two machines without I/O or a clock. `now` is seconds by any clock that does not stop while the process does; leases of
+others are compared with the store's own time alone (`mooring.core.ownership`).
+
+`Observer` is for anyone who looks: it knows when the store may lack something that exists.
+
+    what happens                     from then on
+    -------------------------------  ------------------------------------------------------------------------
+    the store does not answer        the last view stands
+    it answers again, or went back   grace for a lease's time: what is missing is not taken for dead or unknown
+    a peer was found dead            dead, until its lease is seen to be renewed after that
+
+`Membership` is a node's own side of it, and has an observer. It is told what the store answered, and tells what to do:
+
+    the store said                   the node                          and then
+    -------------------------------  --------------------------------  ---------------------------------------
+    the lease is renewed             serves until it ends              gives up shards that another node owns
+    nothing                          degraded; its sessions go on      writes everything anew once it answers
+    that it does not know the node,  in grace; serves                  the same, at once
+    or not one of its shards
+    that another node claimed a      gives the shard up, unless that   its sessions are fenced
+    shard of it                      claim is of a lower epoch
+
+    A node that was paused for longer than its lease (`has_lapsed`) serves nothing before the store was asked again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from mooring.core.model import NodeState, ShardOwner, Snapshot, move
+from mooring.core.ownership import ClusterView, advance
+
+_UNKNOWN_VERSION = -1
+
+
+class Observer:
+    """The cluster as one process sees it.
+
+    Attributes:
+        view: replaced by each look that was answered, and by each suspicion.
+
+    Args:
+        grace_seconds: how long the store may take to have everything again: a lease's time.
+    """
+
+    def __init__(self, grace_seconds: float) -> None:
+        self.view = ClusterView()
+        self._grace_seconds = grace_seconds
+        self._grace_until = -math.inf
+        self._is_away = False
+
+    def is_in_grace(self, now: float) -> bool:
+        """Whether what is missing in the store may exist all the same."""
+        return now < self._grace_until
+
+    def begin_grace(self, now: float) -> None:
+        """The store may have lost something."""
+        self._grace_until = now + self._grace_seconds
+
+    def missed(self) -> bool:
+        """The store did not answer; answers whether that is news."""
+        was_away, self._is_away = self._is_away, True
+        return not was_away
+
+    def see(self, snapshot: Snapshot, now: float) -> None:
+        """The store answered. A version that went back is a store that was emptied, or set back to an old copy."""
+        went_back = bool(self.view.nodes) and snapshot.version < self.view.version
+        if self._is_away or went_back:
+            self.begin_grace(now)
+        self._is_away = False
+        self.view = advance(self.view, snapshot, in_grace=self.is_in_grace(now))
+
+    def suspect(self, node_id: str) -> None:
+        """A node was found dead before its lease ended."""
+        self.view = self.view.suspect(node_id)
+
+
+class Membership:
+    """What this node is in the cluster, and how it sees the others.
+
+    Attributes:
+        state: see the table in `mooring.core.model`; changed by `go`, `missed` and `wrote_anew`.
+        why_degraded: what the store's last failure said; empty while it answers.
+        renewed_ms: when the lease was last renewed, by the store's clock: what the store must still say of it.
+        must_write_anew: the store was away, or lost something of ours, since everything was last written.
+
+    Args:
+        lease_seconds: how long the node's lease lasts from each renewal.
+    """
+
+    def __init__(self, node_id: str, lease_seconds: float) -> None:
+        self.state = NodeState.STARTING
+        self.why_degraded = ""
+        self.renewed_ms = 0
+        self.must_write_anew = False
+        self._node_id = node_id
+        self._lease_seconds = lease_seconds
+        self._observer = Observer(lease_seconds)
+        self._shards: dict[str, int] = {}
+        # By the local clock; beyond it the lease may have ended without our noticing.
+        self._valid_until = -math.inf
+        # Whether the shards that we saw last may be of another count of versions than the store's present one.
+        self._wants_all_shards = True
+
+    @property
+    def view(self) -> ClusterView:
+        return self._observer.view
+
+    @property
+    def shards(self) -> Mapping[str, int]:
+        """Ours, with the epochs that we hold them at."""
+        return MappingProxyType(self._shards)
+
+    @property
+    def known_version(self) -> int:
+        """The version of the shards that we know: the store need not send them again."""
+        return _UNKNOWN_VERSION if self._wants_all_shards else self.view.version
+
+    def has_lapsed(self, now: float) -> bool:
+        """Whether the lease may have ended without our noticing: the process was stopped, the machine slept."""
+        return now > self._valid_until
+
+    def is_in_grace(self, now: float) -> bool:
+        """Whether the store may not have everything again yet."""
+        return self._observer.is_in_grace(now)
+
+    def go(self, state: NodeState) -> None:
+        """
+        Raises:
+            IllegalMove: a node may not go there from where it is.
+        """
+        self.state = move(self.state, state)
+
+    def registered(self, renewed_ms: int) -> None:
+        """The store has the node with a fresh lease, whatever it knew before."""
+        self.renewed_ms = renewed_ms
+        self._wants_all_shards = True
+
+    def renewed(self, snapshot: Snapshot, asked: float, now: float) -> list[str]:
+        """The lease was renewed; answers the shards that are another node's by now.
+
+        Args:
+            asked: when the renewal was sent: the lease began no earlier than that, so it ends no earlier than we think.
+        """
+        self._observe(snapshot, now)
+        self.renewed_ms = snapshot.leases[self._node_id].renewed_ms
+        self._valid_until = asked + self._lease_seconds
+        if snapshot.shards is not None and not self._shards.keys() <= snapshot.shards.keys():
+            self.must_write_anew = True
+        lost = [shard for shard in self._shards if self._owner_now(shard) != self._node_id]
+        for shard in lost:
+            del self._shards[shard]
+        return lost
+
+    def missed(self, why: str, now: float) -> bool:
+        """The store did not answer; answers whether the node is degraded only now.
+
+        Its sessions go on: nobody can have taken its shards while the store was away.
+        """
+        self._observer.missed()
+        self._valid_until = now + self._lease_seconds
+        self.why_degraded = why
+        self.must_write_anew = True
+        if self.state is not NodeState.READY:
+            return False
+        self.go(NodeState.DEGRADED)
+        return True
+
+    def forgotten(self) -> None:
+        """The store does not know this node, or not as it was at its last renewal: it was emptied, or went back."""
+        self.must_write_anew = True
+
+    def begin_writing_anew(self, now: float) -> None:
+        """Everything is written anew from now on; so do our peers, each in its time."""
+        self._observer.begin_grace(now)
+
+    def wrote_anew(self) -> bool:
+        """The store has everything of ours again; answers whether the node is degraded no longer."""
+        self.must_write_anew = False
+        self.why_degraded = ""
+        if self.state is not NodeState.DEGRADED:
+            return False
+        self.go(NodeState.READY)
+        return True
+
+    def looked(self, snapshot: Snapshot, now: float) -> None:
+        """The store was asked between two renewals. An older renewal of ours than the last one, or none, is a loss."""
+        lease = snapshot.leases.get(self._node_id)
+        if self.must_write_anew or lease is None or lease.renewed_ms < self.renewed_ms:
+            self._observer.begin_grace(now)
+        self._observe(snapshot, now)
+
+    def suspect(self, node_id: str) -> None:
+        """A peer refused a connection, or another process answered in its place: it is dead now.
+
+        Only a lease that is renewed after the last look clears the suspicion; so look first.
+        """
+        self._observer.suspect(node_id)
+
+    def outranks(self, shard: str, owner: ShardOwner) -> bool:
+        """Whether a shard of ours has an owner in the store that held it before us: an old copy came back."""
+        return owner.node_id != self._node_id and owner.epoch < self._shards[shard]
+
+    def claimed(self, shard: str, owner: ShardOwner) -> bool:
+        """A claim was answered with this owner; answers whether the shard is ours."""
+        if owner.node_id != self._node_id:
+            self._shards.pop(shard, None)
+            return False
+        self._shards[shard] = owner.epoch
+        return True
+
+    def _observe(self, snapshot: Snapshot, now: float) -> None:
+        self._observer.see(snapshot, now)
+        self._wants_all_shards = self._wants_all_shards and snapshot.shards is None
+
+    def _owner_now(self, shard: str) -> str:
+        """A shard that the store does not name is still ours: absence is no evidence."""
+        owner = self.view.owner_of(shard)
+        return self._node_id if owner is None else owner.node_id
