@@ -44,3 +44,20 @@ def with_session(headers: HeaderList, session_id: str) -> HeaderList:
 def without(headers: HeaderList, *names: bytes) -> HeaderList:
     """The headers, less those of these lower-case names."""
     return [(given, value) for given, value in headers if given.lower() not in names]
+
+
+async def respond(
+    send: Send,
+    status: int,
+    body: bytes,
+    content_type: bytes = b"text/plain; charset=utf-8",
+    extra: HeaderList | None = None,
+    *,
+    method: str = "GET",
+) -> None:
+    """A whole answer; to a HEAD all of it but the body (RFC 9110, section 9.3.2)."""
+    headers: HeaderList = [(b"content-length", b"%d" % len(body)), (b"cache-control", b"no-store"), *(extra or [])]
+    if body:
+        headers.append((b"content-type", content_type))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body, "more_body": False})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mooring.core.model import Counters, NodeInfo, NodeState, SessionRecord, ShardOwner
+from mooring.core.model import Counters, NodeInfo, NodeState, SessionRecord, ShardOwner, life_of
 from mooring.errors import StoreUnavailable
 from mooring.store import MemoryStore, RedisStore, Store
 from tests.real_redis import real_redis
@@ -123,6 +123,23 @@ async def test_claiming_an_own_shard_keeps_the_higher_epoch(store: Store) -> Non
     assert await store.claim("abcde", ShardOwner(NODE.id, 3), 0) == ShardOwner(NODE.id, 5)
     assert (await store.snapshot()).version == version
     assert await store.claim("abcde", ShardOwner(NODE.id, 6), 0) == ShardOwner(NODE.id, 6)
+
+
+async def test_the_version_counts_changes_and_says_when_the_shards_were_first_written(store: Store) -> None:
+    assert (await store.snapshot()).version == 0
+    now_ms = (await store.snapshot()).now_ms
+    await store.claim("abcde", ShardOwner(NODE.id, 1), 0)
+    version = (await store.snapshot()).version
+    assert 0 <= life_of(version) - now_ms // 1000 <= 2
+    await store.claim("fghij", ShardOwner(NODE.id, 1), 0)
+    assert (await store.snapshot()).version == version + 1
+
+
+async def test_forgetting_a_node_without_shards_is_no_change_of_the_shards(store: Store) -> None:
+    await store.register(NODE, lease_seconds=0.001)
+    await until(lambda: _expired(store, NODE.id), what="the lease to end")
+    assert await store.prune(older_than_seconds=0) == 1
+    assert (await store.snapshot()).version == 0
 
 
 async def test_a_node_that_leaves_stays_known_as_gone(store: Store) -> None:

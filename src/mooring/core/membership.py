@@ -31,7 +31,7 @@ import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from mooring.core.model import NodeState, ShardOwner, Snapshot, move
+from mooring.core.model import NodeState, ShardOwner, Snapshot, life_of, move
 from mooring.core.ownership import ClusterView, advance
 
 _UNKNOWN_VERSION = -1
@@ -67,9 +67,8 @@ class Observer:
         return not was_away
 
     def see(self, snapshot: Snapshot, now: float) -> None:
-        """The store answered. A version that went back is a store that was emptied, or set back to an old copy."""
-        went_back = bool(self.view.nodes) and snapshot.version < self.view.version
-        if self._is_away or went_back:
+        """The store answered."""
+        if self._is_away or _has_lost(self.view.version, snapshot.version):
             self.begin_grace(now)
         self._is_away = False
         self.view = advance(self.view, snapshot, in_grace=self.is_in_grace(now))
@@ -77,6 +76,11 @@ class Observer:
     def suspect(self, node_id: str) -> None:
         """A node was found dead before its lease ended."""
         self.view = self.view.suspect(node_id)
+
+
+def _has_lost(before: int, now: int) -> bool:
+    """Whether the store was set back to an old copy, or emptied and perhaps filled anew, between these two versions."""
+    return before > 0 and (now < before or life_of(now) != life_of(before))
 
 
 class Membership:
@@ -211,6 +215,7 @@ class Membership:
             self._shards.pop(shard, None)
             return False
         self._shards[shard] = owner.epoch
+        self._wants_all_shards = True
         return True
 
     def _observe(self, snapshot: Snapshot, now: float) -> None:

@@ -113,13 +113,24 @@ class ShardOwner:
     epoch: int
 
 
+CHANGES_PER_LIFE: Final = 1_000_000
+"""After more changes than that a store is taken for another one, for nothing worse than a grace."""
+
+
+def life_of(version: int) -> int:
+    """Which filling of the store a version of its shards belongs to."""
+    return version // CHANGES_PER_LIFE
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """What the store knew at one moment.
 
     Attributes:
         now_ms: that moment, by the store's clock: leases are to be compared with this one and no other.
-        version: grows with each change of the shards.
+        version: of the shards; 0 while there never were any. It grows by one with each change, from the second in which
+            the shards were first written times `CHANGES_PER_LIFE`: so it does not come by again in a store that was
+            emptied and filled anew, and such a store can be told (`life_of`).
         shards: None where the caller said it knows this version already.
     """
 

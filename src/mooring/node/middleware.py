@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from mooring.asgi import App, Message, Receive, Scope, Send
+from mooring.asgi import App, Receive, Scope, Send, respond
 from mooring.core.ids import brief
 from mooring.core.model import NodeState
 from mooring.errors import MooringError
+from mooring.node.lifespan import Lifespan
 from mooring.node.membership.sessions import CloseHandler
 from mooring.node.node import Node
+from mooring.node.pages import health
 from mooring.node.pages.status import StatusPage
-from mooring.node.requests.answers import respond
 from mooring.node.requests.router import Router
 from mooring.settings import Settings
 from mooring.store import Store, open_store
@@ -50,6 +51,7 @@ class Mooring:
         self._below_mcp_path = self.settings.mcp_path + "/"
         token = self.settings.status_token
         self._status_page = None if token is None else StatusPage(self._node, token)
+        # The first requests wait here for one of them to join the cluster.
         self._starting = asyncio.Lock()
 
     @property
@@ -94,25 +96,31 @@ class Mooring:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            path: str = scope["path"]
-            if path == self._mcp_path or path.startswith(self._below_mcp_path):
-                if self._node.membership.state is NodeState.STARTING and not await self._start_late(send):
-                    return
-                await self._router.handle(scope, receive, send)
-                return
-            if path in (self.settings.health_path, self.settings.ready_path) and scope["method"] in ("GET", "HEAD"):
-                await self._answer_health(path, scope["method"], send)
-                return
-            if self._status_page is not None and path == self.settings.status_path:
-                await self._status_page.answer(scope, send)
-                return
+            await self._handle(scope, receive, send)
         elif scope["type"] == "lifespan":
-            await _Lifespan(self._node, receive, send).run(self._app, scope)
-            return
-        await self._app(scope, receive, send)
+            await Lifespan(self._node, receive, send).run(self._app, scope)
+        else:
+            await self._app(scope, receive, send)
 
-    async def _start_late(self, send: Send) -> bool:
-        """Join the cluster with the first request, where the server runs no lifespan; answers whether that worked."""
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        if path == self._mcp_path or path.startswith(self._below_mcp_path):
+            if await self._has_started(send):
+                await self._router.handle(scope, receive, send)
+        elif path == self.settings.health_path and scope["method"] in health.METHODS:
+            await health.answer_alive(scope, send)
+        elif path == self.settings.ready_path and scope["method"] in health.METHODS:
+            if await self._has_started(send):
+                await health.answer_ready(self._node, scope, send)
+        elif path == self.settings.status_path and self._status_page is not None:
+            await self._status_page.answer(scope, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _has_started(self, send: Send) -> bool:
+        """Where the server runs no lifespan, the first request joins the cluster. Answers 503 where that fails."""
+        if self._node.membership.state is not NodeState.STARTING:
+            return True
         async with self._starting:
             try:
                 if self._node.membership.state is NodeState.STARTING:
@@ -122,69 +130,3 @@ class Mooring:
                 await respond(send, 503, b"The node cannot start; its log says why.\n")
                 return False
         return True
-
-    async def _answer_health(self, path: str, method: str, send: Send) -> None:
-        """`/healthz`: alive. `/readyz`: takes new sessions, or why not."""
-        status, text = 200, "alive"
-        if path == self.settings.ready_path:
-            if self._node.membership.state is NodeState.STARTING and not await self._start_late(send):
-                return
-            status, text = self._readiness()
-        await respond(send, status, f"{text}\n".encode(), method=method)
-
-    def _readiness(self) -> tuple[int, str]:
-        membership = self._node.membership
-        if membership.state is NodeState.DEGRADED:
-            return 200, f"degraded: {membership.why_degraded}"
-        if membership.state is not NodeState.READY:
-            return 503, str(membership.state)
-        if not self._node.takes_new_sessions:
-            return 503, f"full: {len(self._node.sessions)} sessions, capacity {self.settings.capacity}"
-        return 200, "ready"
-
-
-class _Lifespan:
-    """The app's lifespan, with the node's inside it: it joins once the app has started, leaves before the app stops."""
-
-    def __init__(self, node: Node, receive: Receive, send: Send) -> None:
-        self._node = node
-        self._receive = receive
-        self._send = send
-        self._was_asked = False
-        self._has_answered = False
-
-    async def run(self, app: App, scope: Scope) -> None:
-        try:
-            await app(scope, self.receive, self.send)
-        except Exception as error:
-            if self._has_answered:
-                raise
-            logger.warning("the app runs no lifespan and is served without: %s: %s", type(error).__name__, error)
-        if not self._has_answered:
-            await self._run_without_app()
-
-    async def _run_without_app(self) -> None:
-        """The node's lifespan alone, where the app has none (ASGI, Lifespan Protocol: such an app is served on)."""
-        if not self._was_asked:
-            await self.receive()
-        await self.send({"type": "lifespan.startup.complete"})
-        while (await self.receive())["type"] != "lifespan.shutdown":
-            pass
-        await self.send({"type": "lifespan.shutdown.complete"})
-
-    async def receive(self) -> Message:
-        message = await self._receive()
-        self._was_asked = True
-        if message["type"] == "lifespan.shutdown":
-            await self._node.stop()
-        return message
-
-    async def send(self, message: Message) -> None:
-        self._has_answered = True
-        if message["type"] == "lifespan.startup.complete":
-            try:
-                await self._node.start()
-            except MooringError as error:
-                await self._send({"type": "lifespan.startup.failed", "message": str(error)})
-                return
-        await self._send(message)

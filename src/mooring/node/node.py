@@ -16,9 +16,9 @@ from mooring.core.model import TAKES_NEW_SESSIONS, NodeInfo, NodeState
 from mooring.core.signing import NonceWindow
 from mooring.errors import SettingsError
 from mooring.node.counters import Tally
+from mooring.node.links.http import Forwarder
 from mooring.node.membership.lease import LeaseKeeper
 from mooring.node.membership.sessions import LocalSessions
-from mooring.node.requests.forwarding import Forwarder
 from mooring.settings import Settings
 from mooring.store import Store
 
@@ -58,7 +58,9 @@ class Node:
         self._secret_id = hashlib.sha256(derive_key(secret, "fingerprint")).hexdigest()[:8]
         self._url = settings.advertise_url or _advertised(settings)
         self._started = time.time()
+        # Counts the sessions that were opened: they go to our shards in turn.
         self._turn = 0
+        # The heartbeat, from `start` to `stop`.
         self._heart: asyncio.Task[None] | None = None
 
     @property

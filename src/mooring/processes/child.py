@@ -49,8 +49,11 @@ class Child:
         self._command = command
         self._process = process
         self._leash = leash
+        # Reads what it writes, until it closes its end.
         self._lines: asyncio.Task[None] | None = None
+        # Whether it was asked to stop: once is enough.
         self._asked = False
+        # Whether it has ended and was waited for: from then on its number may be another process's.
         self._over = False
         self._leash.hold(self.pid)
 

@@ -58,7 +58,9 @@ class Supervisor:
         self._gone = gone
         self._sleep = sleep
         self._now = now
+        # The one that runs, or ran last; replaced by each start.
         self._child: Child | None = None
+        # When it was started: one that lived long is started again at once.
         self._started = 0.0
 
     @property

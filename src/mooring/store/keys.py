@@ -1,7 +1,7 @@
 """The names of all keys in Redis.
 
     <prefix>:{cluster}:nodes      hash    node id -> lease end, last renewal, what the node says of itself
-    <prefix>:{cluster}:shards     hash    shard -> epoch, owner; the field `#version` counts changes
+    <prefix>:{cluster}:shards     hash    shard -> epoch, owner; the field `#version`: see `Snapshot.version`
     <prefix>:session:{<id>}       hash    the session's record, for `session_ttl_seconds` after its last use
 
 The braces are literal: hash tags, so that what one script touches lies on one node of a Redis Cluster.

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import replace
 
-from mooring.core.model import Lease, NodeInfo, NodeState, SessionRecord, ShardOwner, Snapshot
+from mooring.core.model import CHANGES_PER_LIFE, Lease, NodeInfo, NodeState, SessionRecord, ShardOwner, Snapshot
 
 
 class MemoryStore:
@@ -49,7 +49,7 @@ class MemoryStore:
         elif current.epoch != expected_epoch:
             return current
         self._shards[shard] = claimed
-        self._version += 1
+        self._count_change()
         return claimed
 
     async def snapshot(self) -> Snapshot:
@@ -65,9 +65,10 @@ class MemoryStore:
         ]
         for node_id in forgotten:
             del self._leases[node_id]
-        if forgotten:
-            self._shards = {shard: owner for shard, owner in self._shards.items() if owner.node_id not in forgotten}
-            self._version += 1
+        kept = {shard: owner for shard, owner in self._shards.items() if owner.node_id not in forgotten}
+        if len(kept) < len(self._shards):
+            self._shards = kept
+            self._count_change()
         return len(forgotten)
 
     async def save_session(self, record: SessionRecord, ttl_seconds: int) -> None:
@@ -107,6 +108,9 @@ class MemoryStore:
 
     async def aclose(self) -> None:
         pass
+
+    def _count_change(self) -> None:
+        self._version = (self._version or int(self._now()) * CHANGES_PER_LIFE) + 1
 
     def _now_ms(self) -> int:
         return int(self._now() * 1000)

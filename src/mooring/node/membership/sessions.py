@@ -96,10 +96,15 @@ class LocalSessions:
         self._ttl_seconds = ttl_seconds
         self._touch_seconds = touch_seconds
         self._now = now
+        # By public id; `open` puts in, `_drop` takes out.
         self._sessions: dict[str, LocalSession] = {}
+        # Opened while the store was away: their records are due with the next flush.
         self._unsaved: set[str] = set()
+        # Records, of whichever node, that could not be removed when that was due.
         self._undeleted: set[str] = set()
+        # Set once the record is gone: whoever closes the same session meanwhile waits for that.
         self._closing: dict[str, asyncio.Event] = {}
+        # What nobody waits for, held here so that it is not collected; `settle` waits for it.
         self._errands: set[asyncio.Task[None]] = set()
         self._close_handlers: list[CloseHandler] = []
 

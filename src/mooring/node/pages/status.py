@@ -13,10 +13,9 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
-from mooring.asgi import HeaderList, Scope, Send, header
+from mooring.asgi import HeaderList, Scope, Send, header, respond
 from mooring.core.model import NodeInfo
 from mooring.node.node import Node
-from mooring.node.requests.answers import respond
 from mooring.store.registry import counters_as_json, node_as_json, state_of
 
 _METHODS: Final = frozenset({"GET", "HEAD"})

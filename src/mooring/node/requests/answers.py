@@ -1,4 +1,4 @@
-"""The answers that Mooring gives itself: refusals, and the two health endpoints.
+"""The answers that Mooring gives in place of the app: refusals.
 
 A refusal is a JSON-RPC error. Its message tells the client what to do and the operator what to look at; its
 `data.reason` is for programs. A session that is gone for good is 404 (specification 2025-11-25, Basic / Transports /
@@ -12,7 +12,7 @@ import json
 import logging
 from typing import Any, Final
 
-from mooring.asgi import HeaderList, Send
+from mooring.asgi import Send, respond
 from mooring.core.routing import Reason
 
 logger = logging.getLogger("mooring.routing")
@@ -87,20 +87,3 @@ async def refuse(send: Send, reason: Reason, *, method: str = "POST", request_id
     }
     body = {"jsonrpc": "2.0", "id": request_id, "error": error}
     await respond(send, status, json.dumps(body).encode(), b"application/json")
-
-
-async def respond(
-    send: Send,
-    status: int,
-    body: bytes,
-    content_type: bytes = b"text/plain; charset=utf-8",
-    extra: HeaderList | None = None,
-    *,
-    method: str = "GET",
-) -> None:
-    """A whole answer; to a HEAD all of it but the body (RFC 9110, section 9.3.2)."""
-    headers: HeaderList = [(b"content-length", b"%d" % len(body)), (b"cache-control", b"no-store"), *(extra or [])]
-    if body:
-        headers.append((b"content-type", content_type))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body, "more_body": False})

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import Final
 
-from mooring.asgi import App, Message, Receive, Scope, Send, header, without
+from mooring.asgi import App, Message, Receive, Scope, Send, header, respond, without
 from mooring.core.ids import brief
 from mooring.core.model import NodeInfo
 from mooring.core.request import SESSION_HEADER, RequestFacts, read_facts
@@ -25,7 +25,7 @@ from mooring.core.routing import (
 )
 from mooring.errors import PeerGone, PeerSilent, SignatureError
 from mooring.node.node import Node
-from mooring.node.requests.answers import refuse, respond
+from mooring.node.requests.answers import refuse
 from mooring.node.requests.bodies import RememberedBody
 from mooring.node.requests.from_peer import PeerRequest
 from mooring.node.requests.in_session import SessionRequest

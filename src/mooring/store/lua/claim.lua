@@ -20,5 +20,9 @@ elseif epoch ~= tonumber(ARGV[4]) then
   return current
 end
 redis.call('HSET', KEYS[1], ARGV[1], claimed)
+-- The count of changes starts anew with the key, from the time: see `Snapshot.version`.
+if redis.call('HEXISTS', KEYS[1], '#version') == 0 then
+  redis.call('HSET', KEYS[1], '#version', redis.call('TIME')[1] .. '000000')
+end
 redis.call('HINCRBY', KEYS[1], '#version', 1)
 return claimed

@@ -16,10 +16,13 @@ for i = 1, #nodes, 2 do
   end
 end
 if count == 0 then return 0 end
-local shards = redis.call('HGETALL', KEYS[2])
+local shards, retired = redis.call('HGETALL', KEYS[2]), false
 for i = 1, #shards, 2 do
   local owner = string.match(shards[i + 1], '^%d+ (.*)$')
-  if owner and forgotten[owner] then redis.call('HDEL', KEYS[2], shards[i]) end
+  if owner and forgotten[owner] then
+    redis.call('HDEL', KEYS[2], shards[i])
+    retired = true
+  end
 end
-redis.call('HINCRBY', KEYS[2], '#version', 1)
+if retired then redis.call('HINCRBY', KEYS[2], '#version', 1) end
 return count

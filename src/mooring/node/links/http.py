@@ -89,6 +89,7 @@ class Forwarder:
         self._is_alive = is_alive
         self._check_seconds = check_seconds
         self._now = now
+        # Opened by the first forward, since it belongs to the loop that runs then.
         self._client: aiohttp.ClientSession | None = None
 
     async def aclose(self) -> None:

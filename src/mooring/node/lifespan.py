@@ -1,0 +1,65 @@
+"""The app's lifespan with the node's inside it (ASGI, Lifespan Protocol)."""
+
+from __future__ import annotations
+
+import logging
+
+from mooring.asgi import App, Message, Receive, Scope, Send
+from mooring.errors import MooringError
+from mooring.node.node import Node
+
+logger = logging.getLogger("mooring.lease")
+
+
+class Lifespan:
+    """One lifespan. The node joins its cluster once the app has started, and leaves before the app stops.
+
+    Args:
+        node: is started and stopped.
+        receive, send: of the server; the app gets this object's own.
+    """
+
+    def __init__(self, node: Node, receive: Receive, send: Send) -> None:
+        self._node = node
+        self._receive = receive
+        self._send = send
+        # Whether the app has taken the server's first message: where it has not, that one is still to be taken.
+        self._was_asked = False
+        # Whether the app has answered anything: one that fails before that has no lifespan, and is served without.
+        self._has_answered = False
+
+    async def run(self, app: App, scope: Scope) -> None:
+        try:
+            await app(scope, self.receive, self.send)
+        except Exception as error:
+            if self._has_answered:
+                raise
+            logger.warning("the app runs no lifespan and is served without: %s: %s", type(error).__name__, error)
+        if not self._has_answered:
+            await self._run_without_app()
+
+    async def _run_without_app(self) -> None:
+        """The node's lifespan alone, where the app has none (ASGI, Lifespan Protocol: such an app is served on)."""
+        if not self._was_asked:
+            await self.receive()
+        await self.send({"type": "lifespan.startup.complete"})
+        while (await self.receive())["type"] != "lifespan.shutdown":
+            pass
+        await self.send({"type": "lifespan.shutdown.complete"})
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._was_asked = True
+        if message["type"] == "lifespan.shutdown":
+            await self._node.stop()
+        return message
+
+    async def send(self, message: Message) -> None:
+        self._has_answered = True
+        if message["type"] == "lifespan.startup.complete":
+            try:
+                await self._node.start()
+            except MooringError as error:
+                await self._send({"type": "lifespan.startup.failed", "message": str(error)})
+                return
+        await self._send(message)

@@ -1,0 +1,1 @@
+"""What a node tells people, load balancers and programs about itself, beside MCP."""

@@ -1,0 +1,346 @@
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from mooring.core.membership import Membership, Observer
+from mooring.core.model import CHANGES_PER_LIFE, Lease, NodeState, ShardOwner, Snapshot
+from mooring.core.ownership import ClusterView
+from mooring.errors import IllegalMove
+from tests.core.views import ME, NODE_IDS, PEERS, a_node
+
+LEASE_SECONDS = 5.0
+SHARDS = tuple(f"aaaa{letter}" for letter in "abcdefghij")
+
+
+@dataclass
+class ModelStore:
+    """What a store promises, in a few lines: leases by its own time, shards by compare-and-set."""
+
+    leases: dict[str, Lease] = field(default_factory=dict)
+    shards: dict[str, ShardOwner] = field(default_factory=dict)
+    version: int = 0
+    life: int = 1
+
+    def register(self, node_id: str, now: float) -> int:
+        now_ms = round(now * 1000)
+        self.leases[node_id] = Lease(a_node(node_id), now_ms + round(LEASE_SECONDS * 1000), now_ms)
+        return now_ms
+
+    def heartbeat(self, node_id: str, renewed_ms: int, known_version: int, now: float) -> Snapshot | None:
+        if node_id not in self.leases or self.leases[node_id].renewed_ms != renewed_ms:
+            return None
+        self.register(node_id, now)
+        snapshot = self.snapshot(now)
+        return replace(snapshot, shards=None) if known_version == self.version else snapshot
+
+    def claim(self, shard: str, claimed: ShardOwner, expected_epoch: int) -> ShardOwner:
+        current = self.shards.get(shard, ShardOwner("", 0))
+        if current.node_id == claimed.node_id:
+            if claimed.epoch <= current.epoch:
+                return current
+        elif current.epoch != expected_epoch:
+            return current
+        self.shards[shard] = claimed
+        self.version = (self.version or self.life * CHANGES_PER_LIFE) + 1
+        return claimed
+
+    def snapshot(self, now: float) -> Snapshot:
+        return Snapshot(round(now * 1000), self.version, dict(self.leases), dict(self.shards))
+
+
+class Cluster(RuleBasedStateMachine):
+    """Nodes that do with their membership what the keeper does, in any order, with a store that fails in any way.
+
+    `taken` keeps what really happened: who was given each epoch of each shard, whatever the store remembers of it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1_000.0
+        self.store = ModelStore()
+        self.copies: list[ModelStore] = []
+        self.nodes: dict[str, Membership] = {}
+        self.taken: dict[tuple[str, int], str] = {}
+        self.fenced: dict[str, set[str]] = {}
+        self.lives = 1
+
+    @initialize()
+    def start(self) -> None:
+        for node_id in NODE_IDS:
+            node = self.nodes[node_id] = Membership(node_id, LEASE_SECONDS)
+            self.fenced[node_id] = set()
+            node.registered(self.store.register(node_id, self.now))
+            node.go(NodeState.READY)
+            self.renew(node_id)
+
+    # What the keeper does.
+
+    @rule(node_id=st.sampled_from(NODE_IDS))
+    def renew(self, node_id: str) -> None:
+        node = self.nodes[node_id]
+        if not node.must_write_anew and not self._heartbeat(node_id):
+            node.forgotten()
+        if node.must_write_anew:
+            node.begin_writing_anew(self.now)
+            node.registered(self.store.register(node_id, self.now))
+            for shard, epoch in list(node.shards.items()):
+                mine = ShardOwner(node_id, epoch)
+                owner = self.store.claim(shard, mine, 0)
+                if node.outranks(shard, owner):
+                    owner = self.store.claim(shard, mine, owner.epoch)
+                if not node.claimed(shard, owner):
+                    self.fenced[node_id].add(shard)
+            node.wrote_anew()
+            assert self._heartbeat(node_id)
+
+    def _heartbeat(self, node_id: str) -> bool:
+        node = self.nodes[node_id]
+        snapshot = self.store.heartbeat(node_id, node.renewed_ms, node.known_version, self.now)
+        if snapshot is None:
+            return False
+        before = node.view
+        self.fenced[node_id].update(node.renewed(snapshot, self.now, self.now))
+        self._check_that_absence_is_no_evidence(node, before)
+        return True
+
+    def _check_that_absence_is_no_evidence(self, node: Membership, before: ClusterView) -> None:
+        """In grace, whoever was alive is alive, and every shard has an owner, whatever the store lacks."""
+        if node.is_in_grace(self.now):
+            assert {info.id for info in before.alive()} <= {info.id for info in node.view.alive()}
+            assert before.shards.keys() <= node.view.shards.keys()
+
+    @rule(node_id=st.sampled_from(NODE_IDS))
+    def miss(self, node_id: str) -> None:
+        self.nodes[node_id].missed("away, as the test wants it", self.now)
+
+    @rule(node_id=st.sampled_from(NODE_IDS))
+    def look(self, node_id: str) -> None:
+        node, before = self.nodes[node_id], self.nodes[node_id].view
+        node.looked(self.store.snapshot(self.now), self.now)
+        self._check_that_absence_is_no_evidence(node, before)
+
+    @rule(node_id=st.sampled_from(NODE_IDS), shard=st.sampled_from(SHARDS))
+    def claim_a_fresh_shard(self, node_id: str, shard: str) -> None:
+        if any(shard == known for known, _ in self.taken):
+            return
+        owner = self.store.claim(shard, ShardOwner(node_id, 1), 0)
+        if self.nodes[node_id].claimed(shard, owner):
+            self.taken[shard, owner.epoch] = node_id
+
+    @rule(node_id=st.sampled_from(NODE_IDS), other=st.sampled_from(NODE_IDS))
+    def suspect(self, node_id: str, other: str) -> None:
+        if other == node_id:
+            return
+        self.nodes[node_id].looked(self.store.snapshot(self.now), self.now)
+        self.nodes[node_id].suspect(other)
+        assert not self.nodes[node_id].view.is_alive(other)
+
+    # What happens to them.
+
+    @rule(seconds=st.sampled_from([0.5, 1.0, 2.0, 6.0, 60.0]))
+    def pass_time(self, seconds: float) -> None:
+        """Nobody does anything meanwhile: for a node whose lease is shorter than that it is a pause."""
+        self.now += seconds
+
+    @rule(taker=st.sampled_from(NODE_IDS), shard=st.sampled_from(SHARDS))
+    def fence(self, taker: str, shard: str) -> None:
+        """Another node takes a shard at the next epoch, as it may when its owner is dead."""
+        owner = self.store.shards.get(shard)
+        if owner is None or owner.node_id == taker:
+            return
+        epoch = max(known for name, known in self.taken if name == shard) + 1
+        claimed = self.store.claim(shard, ShardOwner(taker, epoch), owner.epoch)
+        assert self.nodes[taker].claimed(shard, claimed)
+        self.taken[shard, epoch] = taker
+
+    @rule()
+    def lose_everything(self) -> None:
+        self.store = ModelStore(life=self._another_life())
+
+    @rule()
+    def lose_the_shards(self) -> None:
+        """One key of the two was evicted, or deleted by hand."""
+        self.store.shards, self.store.version, self.store.life = {}, 0, self._another_life()
+
+    def _another_life(self) -> int:
+        """Where the store's own clock moved on meanwhile, as it does between two seconds."""
+        self.lives += 1
+        return self.lives
+
+    @rule()
+    def copy(self) -> None:
+        self.copies.append(copy.deepcopy(self.store))
+
+    @precondition(lambda self: self.copies)
+    @rule(data=st.data())
+    def set_back(self, data: st.DataObject) -> None:
+        self.store = copy.deepcopy(data.draw(st.sampled_from(self.copies)))
+
+    # What has to be true.
+
+    @invariant()
+    def no_epoch_has_two_owners(self) -> None:
+        """Not in the store, and not in what the nodes believe."""
+        for node_id, node in self.nodes.items():
+            for shard, epoch in node.shards.items():
+                assert self.taken[shard, epoch] == node_id
+        for shard, owner in self.store.shards.items():
+            assert self.taken[shard, owner.epoch] == owner.node_id
+
+    @invariant()
+    def who_was_paused_for_longer_than_its_lease_serves_nothing(self) -> None:
+        for node_id, node in self.nodes.items():
+            lease = self.store.leases.get(node_id)
+            is_over = lease is not None and lease.renewed_ms == node.renewed_ms and lease.until_ms < self.now * 1000
+            if is_over and not node.must_write_anew:
+                assert node.has_lapsed(self.now)
+
+    @invariant()
+    def a_shard_is_given_up_or_fenced(self) -> None:
+        """Whoever was given a shard holds it still, unless it was told to fence it."""
+        for (shard, _), node_id in self.taken.items():
+            assert shard in self.nodes[node_id].shards or shard in self.fenced[node_id]
+
+    def teardown(self) -> None:
+        """After one more round with a store that works, all agree: every shard has the last of its owners."""
+        if not self.nodes:
+            return
+        for _ in range(3):
+            self.now += 1.0
+            for node_id in NODE_IDS:
+                self.renew(node_id)
+        for node_id, node in self.nodes.items():
+            assert node.state is NodeState.READY
+            assert not node.must_write_anew
+            assert not node.has_lapsed(self.now)
+            assert node.view.shards == self.store.shards
+            assert all(node.view.is_alive(peer) for peer in NODE_IDS)
+            held = {shard: ShardOwner(node_id, epoch) for shard, epoch in node.shards.items()}
+            assert held == {shard: owner for shard, owner in self.store.shards.items() if owner.node_id == node_id}
+
+
+TestCluster = Cluster.TestCase
+TestCluster.settings = settings(
+    max_examples=200, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.filter_too_much]
+)
+
+
+# One case after another, where a property says less than an example.
+
+
+def a_member() -> tuple[Membership, ModelStore]:
+    """A node that is ready, with a renewed lease and one shard, at 1,000 s."""
+    store, node = ModelStore(), Membership(ME, LEASE_SECONDS)
+    node.registered(store.register(ME, 1_000.0))
+    assert node.claimed("aaaaa", store.claim("aaaaa", ShardOwner(ME, 1), 0))
+    node.go(NodeState.READY)
+    snapshot = store.heartbeat(ME, node.renewed_ms, node.known_version, 1_000.0)
+    assert snapshot is not None
+    assert node.renewed(snapshot, 1_000.0, 1_000.0) == []
+    return node, store
+
+
+def test_a_node_may_serve_nothing_before_its_first_renewal() -> None:
+    node = Membership(ME, LEASE_SECONDS)
+    assert node.has_lapsed(0.0)
+    assert node.state is NodeState.STARTING
+
+
+def test_a_lease_is_counted_from_the_asking_and_not_from_the_answer() -> None:
+    node, store = a_member()
+    snapshot = store.heartbeat(ME, node.renewed_ms, node.known_version, 1_003.0)
+    assert snapshot is not None
+    node.renewed(snapshot, asked=1_001.0, now=1_004.0)
+    assert not node.has_lapsed(1_006.0)
+    assert node.has_lapsed(1_006.1)
+
+
+def test_the_store_need_not_send_shards_that_are_known() -> None:
+    node, store = a_member()
+    assert node.known_version == store.version
+    snapshot = store.heartbeat(ME, node.renewed_ms, node.known_version, 1_001.0)
+    assert snapshot is not None
+    assert snapshot.shards is None
+    node.renewed(snapshot, 1_001.0, 1_001.0)
+    assert node.view.owner_of("aaaaa") == ShardOwner(ME, 1)
+
+
+def test_a_shard_that_vanished_alone_is_written_anew() -> None:
+    node, store = a_member()
+    store.shards, store.version = {}, 0
+    snapshot = store.heartbeat(ME, node.renewed_ms, node.known_version, 1_001.0)
+    assert snapshot is not None
+    assert node.renewed(snapshot, 1_001.0, 1_001.0) == []
+    assert node.must_write_anew
+    assert node.shards == {"aaaaa": 1}
+
+
+def test_an_outage_is_news_once_and_its_end_too() -> None:
+    node, _ = a_member()
+    assert node.missed("first", 1_001.0)
+    assert not node.missed("second", 1_002.0)
+    assert (node.state, node.why_degraded) == (NodeState.DEGRADED, "second")
+    assert not node.has_lapsed(1_007.0)
+    assert node.wrote_anew()
+    assert not node.wrote_anew()
+    assert (node.state, node.why_degraded) == (NodeState.READY, "")
+
+
+def test_a_draining_node_stays_draining_through_an_outage() -> None:
+    node, _ = a_member()
+    node.go(NodeState.DRAINING)
+    assert not node.missed("away", 1_001.0)
+    assert not node.wrote_anew()
+    assert node.state is NodeState.DRAINING
+
+
+def test_nobody_comes_back_from_the_dead() -> None:
+    node, _ = a_member()
+    node.go(NodeState.GONE)
+    with pytest.raises(IllegalMove):
+        node.go(NodeState.READY)
+
+
+def test_shards_cannot_be_changed_from_outside() -> None:
+    node, _ = a_member()
+    with pytest.raises(TypeError):
+        node.shards["bbbbb"] = 1  # type: ignore[index]
+
+
+def test_an_observer_that_was_not_answered_gives_everyone_time() -> None:
+    peer = PEERS[0]
+    observer, store = Observer(LEASE_SECONDS), ModelStore()
+    store.register(peer, 1_000.0)
+    observer.see(store.snapshot(1_000.0), 1_000.0)
+    assert observer.missed()
+    assert not observer.missed()
+    observer.see(store.snapshot(1_010.0), 1_010.0)
+    assert observer.is_in_grace(1_014.9)
+    assert observer.view.is_alive(peer)
+    observer.see(store.snapshot(1_015.0), 1_015.0)
+    assert not observer.view.is_alive(peer)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "lost"),
+    [
+        (0, 0, False),
+        (0, 5_000_001, False),  # the first shards that there ever were
+        (5_000_001, 5_000_001, False),
+        (5_000_001, 5_000_009, False),
+        (5_000_009, 5_000_001, True),  # an old copy
+        (5_000_009, 0, True),  # emptied
+        (5_000_009, 7_000_009, True),  # emptied, and filled anew
+    ],
+)
+def test_what_a_version_says_of_the_store(before: int, after: int, lost: bool) -> None:
+    observer = Observer(LEASE_SECONDS)
+    observer.see(Snapshot(0, before, {}, {}), 1_000.0)
+    observer.see(Snapshot(0, after, {}, {}), 1_001.0)
+    assert observer.is_in_grace(1_001.0) is lost
