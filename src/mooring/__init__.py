@@ -1,6 +1,7 @@
 """Mooring keeps every MCP request on the node that holds its state, across any number of nodes.
 
-The public names are loaded when they are used: `mooring --help` needs none of them.
+These are the names for authors of servers and for operators' programs; all else may change without notice. They are
+loaded when they are used: `mooring --help` needs none of them.
 """
 
 from __future__ import annotations
@@ -10,18 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mooring.core.model import Counters, NodeInfo, NodeState, SessionRecord
-    from mooring.errors import (
-        ClusterError,
-        IllegalMove,
-        MooringError,
-        PeerError,
-        PeerGone,
-        PeerSilent,
-        SettingsError,
-        SignatureError,
-        StoreUnavailable,
-        TargetError,
-    )
+    from mooring.errors import MooringError, SettingsError, StoreUnavailable
     from mooring.node.membership.sessions import ClosedSession
     from mooring.node.middleware import Mooring
     from mooring.settings import Settings
@@ -29,41 +19,37 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ClosedSession",
-    "ClusterError",
     "Counters",
-    "IllegalMove",
     "Mooring",
     "MooringError",
     "NodeInfo",
     "NodeState",
     "NodeStatus",
-    "PeerError",
-    "PeerGone",
-    "PeerSilent",
     "Registry",
     "SessionRecord",
     "Settings",
     "SettingsError",
-    "SignatureError",
     "StoreUnavailable",
-    "TargetError",
 ]
 
 _HOMES = {
     "ClosedSession": "mooring.node.membership.sessions",
     "Counters": "mooring.core.model",
     "Mooring": "mooring.node.middleware",
+    "MooringError": "mooring.errors",
     "NodeInfo": "mooring.core.model",
     "NodeState": "mooring.core.model",
     "NodeStatus": "mooring.store.registry",
     "Registry": "mooring.store.registry",
     "SessionRecord": "mooring.core.model",
     "Settings": "mooring.settings",
+    "SettingsError": "mooring.errors",
+    "StoreUnavailable": "mooring.errors",
 }
-"""Where a name is defined; the others are errors."""
+"""Where each name is defined."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module 'mooring' has no attribute {name!r}")
-    return getattr(import_module(_HOMES.get(name, "mooring.errors")), name)
+    return getattr(import_module(_HOMES[name]), name)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from mooring.core.request import SESSION_HEADER
-
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -36,9 +34,9 @@ def has_body(headers: HeaderList) -> bool:
     )
 
 
-def with_session(headers: HeaderList, session_id: str) -> HeaderList:
-    """The headers with this session id; a header that is not there is not put there."""
-    return [(name, session_id.encode() if name.lower() == SESSION_HEADER else value) for name, value in headers]
+def replaced(headers: HeaderList, name: bytes, value: bytes) -> HeaderList:
+    """The headers with this value under that lower-case name; a header that is not there is not put there."""
+    return [(given, value if given.lower() == name else before) for given, before in headers]
 
 
 def without(headers: HeaderList, *names: bytes) -> HeaderList:

@@ -10,9 +10,9 @@ import logging
 import time
 from typing import Final
 
-from mooring.asgi import App, Message, Receive, Scope, Send, with_session
+from mooring.asgi import App, Message, Receive, Scope, Send, replaced
 from mooring.core.ids import brief
-from mooring.core.request import RequestFacts
+from mooring.core.request import SESSION_HEADER, RequestFacts
 from mooring.core.routing import Reason
 from mooring.node.membership.sessions import LocalSession
 from mooring.node.node import Node
@@ -50,7 +50,10 @@ class SessionRequest:
         if self._facts.method == "DELETE":
             session.ends_as = "deleted"
         if session.is_mapped:
-            self._scope = {**self._scope, "headers": with_session(self._scope["headers"], session.inner_id)}
+            self._scope = {
+                **self._scope,
+                "headers": replaced(self._scope["headers"], SESSION_HEADER, session.inner_id.encode()),
+            }
         try:
             await app(self._scope, self.receive, self.send)
         except Exception:
@@ -87,7 +90,10 @@ class SessionRequest:
         if not is_anothers and self._ends_session(status):
             await self._node.sessions.close(self._session.id)
         if self._session.is_mapped:
-            message = {**message, "headers": with_session(message.get("headers", []), self._session.id)}
+            message = {
+                **message,
+                "headers": replaced(message.get("headers", []), SESSION_HEADER, self._session.id.encode()),
+            }
         return message
 
     def _is_anothers(self) -> bool:

@@ -10,7 +10,7 @@ import json
 import time
 from typing import Any, Final
 
-from mooring.asgi import App, Message, Receive, Scope, Send, header, with_session, without
+from mooring.asgi import App, Message, Receive, Scope, Send, header, replaced, without
 from mooring.core.request import SESSION_HEADER
 from mooring.core.sse import SseParser
 from mooring.node.membership import inner_ids
@@ -62,7 +62,9 @@ class OpeningRequest:
             else:
                 self._inner_id = inner_id.decode("latin-1")
                 self._result.expect(header(message["headers"], b"content-type") or b"")
-                self._held.append({**message, "headers": with_session(message["headers"], self._public_id)})
+                self._held.append(
+                    {**message, "headers": replaced(message["headers"], SESSION_HEADER, self._public_id.encode())}
+                )
             return
         if not self._held:
             await self._send(message)
