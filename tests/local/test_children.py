@@ -34,9 +34,14 @@ class Recorder(Output):
 
     async def has(self, *lines: str) -> None:
         async def has_all() -> bool:
-            return set(lines) <= set(self.lines)
+            return set(lines) <= {line.partition(" at ")[0] for line in self.lines}
 
         await until(has_all, what=f"the lines {lines}")
+
+    def in_time(self) -> list[str]:
+        """What was said with a time, by that time: lines of several children are read in any order."""
+        timed = [line.partition(" at ") for line in self.lines if " at " in line]
+        return [said for said, _, time in sorted(timed, key=lambda parts: int(parts[2]))]
 
 
 @pytest.fixture
@@ -55,10 +60,10 @@ def ends_when(there: Path, *, leaves: Path | None = None) -> str:
     return (
         "import os, signal, sys, time\n"
         "def end(*_):\n"
-        "    print('asked', flush=True)\n"
+        "    print('asked at', time.monotonic_ns(), flush=True)\n"
         f"    while not os.path.exists({str(there)!r}): time.sleep(0.01)\n"
+        "    print('ends at', time.monotonic_ns(), flush=True)\n"
         f"    open({str(leaves or there)!r}, 'a').close()\n"
-        "    print('ends', flush=True)\n"
         "    sys.exit()\n"
         "signal.signal(signal.SIGTERM, end)\n" + FOREVER
     )
@@ -72,7 +77,7 @@ async def test_traefik_is_asked_first_and_outlives_the_nodes_and_redis_all(
     refuses, first, second = tmp_path / "refuses", tmp_path / "first", tmp_path / "second"
     await children.start(python(ends_when(tmp_path, leaves=tmp_path / "last"), name="redis"))
     await children.start(python(ends_when(refuses, leaves=first), name="node-1"))
-    await children.start(python(ends_when(refuses, leaves=second), name="node-2"))
+    await children.start(python(ends_when(first, leaves=second), name="node-2"))
     await children.start(python(ends_when(second), name="traefik"))
     await recorder.has(*(f"{name} up" for name in NAMES))
     children.keep()
@@ -83,7 +88,7 @@ async def test_traefik_is_asked_first_and_outlives_the_nodes_and_redis_all(
         await asyncio.to_thread(refuses.touch)
 
     await children.stop(ingress_refuses())
-    order = recorder.lines[4:]
+    order = recorder.in_time()
     assert len(order) == 8
     assert order[0] == "traefik asked"
     assert order[-3:] == ["traefik ends", "redis asked", "redis ends"]

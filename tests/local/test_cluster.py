@@ -14,7 +14,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
-import psutil
 import pytest
 from mcp.client import Client
 
@@ -95,7 +94,7 @@ async def test_its_nodes_have_a_status_page_for_who_has_the_token_which_shows_no
             return [(node["name"], node["alive"]) for node in told["nodes"]] == [("node-1", True), ("node-2", True)]
 
         await until(tells_of_both, what="a heartbeat of the nodes")
-        commands = [" ".join(psutil.Process(pid).cmdline()) for pid in one.see_descendants()]
+        commands = one.command_lines()
         assert len([command for command in commands if " serve " in command]) == 2
         written = await asyncio.to_thread(texts_in, run_dir)
         assert len(written) >= 3
@@ -246,8 +245,8 @@ async def test_a_port_in_use(run_dir: Path) -> None:
     ("flags", "target", "code", "words"),
     [
         ((), "nowhere.py:app", 4, "nowhere.py"),
-        ((), "tests/cluster/app.py:nothing", 4, "nothing"),
-        (("--redis-url", "redis://127.0.0.1:1"), "tests/cluster/app.py:app", 3, "redis://127.0.0.1:1"),
+        ((), "tests/local/app.py:nothing", 4, "nothing"),
+        (("--redis-url", "redis://127.0.0.1:1"), "tests/local/app.py:app", 3, "redis://127.0.0.1:1"),
     ],
 )
 async def test_what_cannot_come_up_says_so_in_one_line(

@@ -8,7 +8,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import psutil
 from tests.processes.looking import running
 from tests.waiting import until
 
-APP = "tests/cluster/app.py:app"
+APP = "tests/local/app.py:app"
 
 
 class Up:
@@ -61,7 +62,11 @@ class Up:
     def child(self, name: str) -> psutil.Process:
         """The child that runs this program."""
         children = psutil.Process(self.process.pid).children(recursive=True)
-        return next(one for one in children if name in one.name())
+        return next(one for one in children if name in _told(one.name))
+
+    def command_lines(self) -> list[str]:
+        """Of all processes that came of it and still run."""
+        return [" ".join(_told(partial(_command_line, pid))) for pid in self.see_descendants()]
 
     async def end(self, *signals: signal.Signals) -> int:
         """Send these, and answer the exit code."""
@@ -89,6 +94,18 @@ class Up:
         assert self.process.stdout is not None
         async for line in self.process.stdout:
             self.lines.append(line.decode().rstrip("\n"))
+
+
+def _command_line(pid: int) -> list[str]:
+    return psutil.Process(pid).cmdline()
+
+
+def _told(ask: Callable[[], Sequence[str]]) -> Sequence[str]:
+    """What a process says of itself; nothing where it ended after it was listed, as short-lived helpers do."""
+    try:
+        return ask()
+    except psutil.NoSuchProcess:
+        return ()
 
 
 @contextlib.asynccontextmanager
