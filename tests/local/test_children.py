@@ -56,13 +56,18 @@ async def children(recorder: Recorder) -> AsyncIterator[Children]:
 
 
 def ends_when(there: Path, *, leaves: Path | None = None) -> str:
-    """A program that, once it is asked to, waits for a file, leaves one, and ends."""
+    """A program that, once it is asked to, waits for a file, leaves one, and ends.
+
+    It may be asked before its last `print` has returned, and a handler that prints then is a reentrant call.
+    """
     return (
         "import os, signal, sys, time\n"
+        "def say(what):\n"
+        "    os.write(1, f'{what} at {time.monotonic_ns()}\\n'.encode())\n"
         "def end(*_):\n"
-        "    print('asked at', time.monotonic_ns(), flush=True)\n"
+        "    say('asked')\n"
         f"    while not os.path.exists({str(there)!r}): time.sleep(0.01)\n"
-        "    print('ends at', time.monotonic_ns(), flush=True)\n"
+        "    say('ends')\n"
         f"    open({str(leaves or there)!r}, 'a').close()\n"
         "    sys.exit()\n"
         "signal.signal(signal.SIGTERM, end)\n" + FOREVER
