@@ -84,6 +84,7 @@ class Cluster(RuleBasedStateMachine):
     @rule(node_id=st.sampled_from(NODE_IDS))
     def renew(self, node_id: str) -> None:
         node = self.nodes[node_id]
+        self.now += 0.001  # no two renewals of a node are of the same moment
         if not node.must_write_anew and not self._heartbeat(node_id):
             node.forgotten()
         if node.must_write_anew:
@@ -181,6 +182,7 @@ class Cluster(RuleBasedStateMachine):
     @rule(data=st.data())
     def set_back(self, data: st.DataObject) -> None:
         self.store = copy.deepcopy(data.draw(st.sampled_from(self.copies)))
+        self.store.life = self._another_life()
 
     # What has to be true.
 
@@ -227,7 +229,7 @@ class Cluster(RuleBasedStateMachine):
 
 TestCluster = Cluster.TestCase
 TestCluster.settings = settings(
-    max_examples=200, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.filter_too_much]
+    max_examples=250, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.filter_too_much]
 )
 
 

@@ -18,7 +18,7 @@ others are compared with the store's own time alone (`mooring.core.ownership`).
     the lease is renewed             serves until it ends              gives up shards that another node owns
     nothing                          degraded; its sessions go on      writes everything anew once it answers
     that it does not know the node,  in grace; serves                  the same, at once
-    or not one of its shards
+    or less of its shards than it
     that another node claimed a      gives the shard up, unless that   its sessions are fenced
     shard of it                      claim is of a lower epoch
 
@@ -68,7 +68,7 @@ class Observer:
 
     def see(self, snapshot: Snapshot, now: float) -> None:
         """The store answered."""
-        if self._is_away or _has_lost(self.view.version, snapshot.version):
+        if self._is_away or _store_has_lost(self.view.version, snapshot.version):
             self.begin_grace(now)
         self._is_away = False
         self.view = advance(self.view, snapshot, in_grace=self.is_in_grace(now))
@@ -78,7 +78,7 @@ class Observer:
         self.view = self.view.suspect(node_id)
 
 
-def _has_lost(before: int, now: int) -> bool:
+def _store_has_lost(before: int, now: int) -> bool:
     """Whether the store was set back to an old copy, or emptied and perhaps filled anew, between these two versions."""
     return before > 0 and (now < before or life_of(now) != life_of(before))
 
@@ -153,9 +153,7 @@ class Membership:
         self._observe(snapshot, now)
         self.renewed_ms = snapshot.leases[self._node_id].renewed_ms
         self._valid_until = asked + self._lease_seconds
-        if snapshot.shards is not None and not self._shards.keys() <= snapshot.shards.keys():
-            self.must_write_anew = True
-        lost = [shard for shard in self._shards if self._owner_now(shard) != self._node_id]
+        lost = [shard for shard, epoch in self._shards.items() if self._has_lost(shard, epoch)]
         for shard in lost:
             del self._shards[shard]
         return lost
@@ -197,6 +195,8 @@ class Membership:
         if self.must_write_anew or lease is None or lease.renewed_ms < self.renewed_ms:
             self._observer.begin_grace(now)
         self._observe(snapshot, now)
+        # Only a renewal proves that the store has not gone back since: until then its versions may mean other shards.
+        self._wants_all_shards = True
 
     def suspect(self, node_id: str) -> None:
         """A peer refused a connection, or another process answered in its place: it is dead now.
@@ -219,10 +219,18 @@ class Membership:
         return True
 
     def _observe(self, snapshot: Snapshot, now: float) -> None:
+        if snapshot.shards is not None and self._is_behind(snapshot.shards):
+            self.must_write_anew = True
+            self._observer.begin_grace(now)
         self._observer.see(snapshot, now)
         self._wants_all_shards = self._wants_all_shards and snapshot.shards is None
 
-    def _owner_now(self, shard: str) -> str:
-        """A shard that the store does not name is still ours: absence is no evidence."""
+    def _is_behind(self, shards: Mapping[str, ShardOwner]) -> bool:
+        """Whether the store lacks a shard of ours, or has it from before it was ours: it was emptied or set back."""
+        return any(shard not in shards or shards[shard].epoch < epoch for shard, epoch in self._shards.items())
+
+    def _has_lost(self, shard: str, epoch: int) -> bool:
+        """Whether another node owns it since. One that the store does not name is ours: absence is no evidence; and an
+        owner of a lower epoch had it before us."""
         owner = self.view.owner_of(shard)
-        return self._node_id if owner is None else owner.node_id
+        return owner is not None and owner.node_id != self._node_id and owner.epoch >= epoch
