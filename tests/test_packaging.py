@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path, PurePosixPath
 import psutil
 import pytest
 from fastmcp import Client
+from readme_renderer import markdown
 from uv import find_uv_bin
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,6 +98,36 @@ def test_the_sdist_builds_the_same_wheel(built: Built) -> None:
         assert _read(one, ".dist-info/RECORD") == _read(other, ".dist-info/RECORD")
 
 
+def test_pypi_takes_what_was_built(built: Built) -> None:
+    command: list[str | Path] = [sys.executable, "-m", "twine", "check", "--strict", built.from_tree, built.sdist]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_the_page_on_pypi_leads_to_files_of_this_release(built: Built) -> None:
+    """There a relative link leads nowhere."""
+    metadata = built.metadata()
+    page = markdown.render(_page(metadata))
+    assert page is not None
+    targets = [target for target in re.findall(r'(?:href|src)="([^"]*)"', page) if not target.startswith("#")]
+    assert [target for target in targets if not re.match("https?://", target)] == []
+    files = f"{_urls(metadata)['Source']}/blob/v{metadata['Version']}/"
+    linked = [target.removeprefix(files).partition("#")[0] for target in targets if target.startswith(files)]
+    assert len(linked) >= 10, "this test looks at something"
+    assert [path for path in linked if not (ROOT / path).is_file()] == []
+
+
+def test_the_page_on_pypi_shows_no_source_of_a_diagram(built: Built) -> None:
+    """PyPI draws none."""
+    assert "mermaid" not in _page(built.metadata())
+
+
+def test_the_addresses_of_the_project_belong_together(built: Built) -> None:
+    urls = _urls(built.metadata())
+    assert set(urls) == {"Homepage", "Documentation", "Source", "Issues", "Changelog"}
+    assert [url for url in urls.values() if not f"{url}/".startswith(f"{urls['Source']}/")] == []
+
+
 async def test_the_wheel_runs_a_cluster_outside_the_checkout(programs: Path, tmp_path: Path) -> None:
     example = tmp_path / "counter.py"
     example.write_bytes((ROOT / "examples/counter.py").read_bytes())
@@ -116,6 +148,17 @@ async def test_the_wheel_runs_a_cluster_outside_the_checkout(programs: Path, tmp
 def _read(wheel: zipfile.ZipFile, ending: str) -> str:
     [name] = [name for name in wheel.namelist() if name.endswith(ending)]
     return wheel.read(name).decode()
+
+
+def _page(metadata: Message) -> str:
+    """What PyPI shows, in Markdown."""
+    text = metadata.get_payload()
+    assert isinstance(text, str)
+    return text
+
+
+def _urls(metadata: Message) -> dict[str, str]:
+    return dict(entry.split(", ", 1) for entry in metadata.get_all("Project-URL", []))
 
 
 def _uv(*arguments: str | Path) -> None:
