@@ -62,7 +62,7 @@ def traefik(
 ) -> None:
     """Print Traefik's static and dynamic configuration for the nodes that are alive now.
 
-    Traefik 3.7 or later. With --output and --watch it runs until it is stopped, and replaces FILE whenever nodes or
+    Traefik 3.7.12 or later. With --output and --watch it runs until it is stopped, and replaces FILE whenever nodes or
     shards change; Traefik reads it again by itself.
     """
     _check(static, dynamic, output, keep)

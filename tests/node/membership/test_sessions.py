@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mooring.core.model import SessionRecord
@@ -426,6 +426,7 @@ steps = st.one_of(
 
 @settings(deadline=None, max_examples=200)
 @given(st.lists(steps, max_size=30))
+@example([("away", ""), ("open", "one"), ("close", "one"), ("back", ""), ("open", "one")])
 async def test_whenever_the_store_is_away_it_has_everything_in_the_end(story: list[tuple[str, Any]]) -> None:
     world = World()
     opened: Counter[str] = Counter()

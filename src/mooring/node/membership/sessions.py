@@ -120,6 +120,7 @@ class LocalSessions:
     async def open(self, session: LocalSession) -> None:
         """The session lives here from now on; its record is written before this returns, unless the store is away."""
         self._sessions[session.id] = session
+        self._undeleted.discard(session.id)  # a removal that is still due was meant for an earlier one of this name
         try:
             await self._store.save_session(session.record(self._node_id), self._ttl_seconds)
         except StoreUnavailable as error:
