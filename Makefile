@@ -6,9 +6,10 @@ BIN := $(VENV)/bin
 NODE_TESTS := tests/clients/node
 # Tests that wait for real processes leave a core idle; files stay whole, since a file shares its cluster.
 WORKERS ?= 2
+MEASURED := core store node
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-tests up test check format bench lock clean
+.PHONY: help install install-tests up test unit coverage check format bench lock clean
 
 help: ## What each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -42,9 +43,17 @@ up: install ## Three nodes of the example behind Traefik, with Redis, on this ma
 test: install-tests ## The whole test suite, with real processes
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-check: install ## Format, lint and strict types
+unit: install ## The tests that need no other process
+	$(BIN)/pytest -n $(WORKERS) -m "not real"
+
+coverage: install ## Which branches of the core, the store and the node the tests take
+	$(BIN)/pytest -n $(WORKERS) $(MEASURED:%=tests/%) $(MEASURED:%=--cov=src/mooring/%) --cov-branch \
+		--cov-report=term-missing:skip-covered
+
+check: install ## Format, lint, who imports whom, strict types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 format: install ## Rewrite the sources in the project's format
