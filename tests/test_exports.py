@@ -70,6 +70,7 @@ def test_importing_everything_gives_the_public_names() -> None:
     assert set(namespace) - {"__builtins__"} == set(PUBLIC)
 
 
+@pytest.mark.real
 def test_the_bare_package_loads_nothing_else() -> None:
     program = "import sys; before = set(sys.modules); import mooring; print(*sorted(set(sys.modules) - before))"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)

@@ -51,6 +51,7 @@ def test_a_second_one_is_told_who_has_it(path: Path) -> None:
         pass
 
 
+@pytest.mark.real
 def test_the_lock_ends_with_its_process_however_that_ends(path: Path) -> None:
     program = (
         f"from mooring.local.rundir import RunDir; RunDir(__import__('pathlib').Path({str(path)!r})).__enter__(); "

@@ -18,6 +18,8 @@ from tests.node.rpc import RawClient
 from tests.real_redis import RealRedis, real_redis
 from tests.waiting import until
 
+pytestmark = pytest.mark.real
+
 SESSIONS = 12
 
 

@@ -40,7 +40,10 @@ RECORD = SessionRecord(
 )
 
 
-@pytest.fixture(params=["memory", "valkey", "redis"])
+SERVERS = [pytest.param(kind, marks=pytest.mark.real) for kind in ("valkey", "redis")]
+
+
+@pytest.fixture(params=["memory", *SERVERS])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     if request.param == "memory":
         yield MemoryStore()
@@ -198,7 +201,7 @@ async def test_a_record_ends_with_its_time_to_live() -> None:
     assert await store.load_session(RECORD.id) is None
 
 
-@pytest.mark.parametrize("flavour", ["valkey", "redis"])
+@pytest.mark.parametrize("flavour", SERVERS)
 async def test_a_record_in_redis_has_the_time_to_live_that_was_asked_for(flavour: str) -> None:
     async with real_redis("valkey" if flavour == "valkey" else "redis") as server:
         store = RedisStore(server.url, "team:mcp", timeout_seconds=2)
@@ -212,6 +215,7 @@ async def test_a_record_in_redis_has_the_time_to_live_that_was_asked_for(flavour
         await store.aclose()
 
 
+@pytest.mark.real
 async def test_entries_that_do_not_read_are_left_out() -> None:
     async with real_redis() as server:
         store = RedisStore(server.url, "mcp", timeout_seconds=2)
@@ -238,6 +242,7 @@ async def test_a_redis_that_is_away_is_told_in_one_line_without_the_password(url
     await store.aclose()
 
 
+@pytest.mark.real
 async def test_a_redis_that_hangs_is_away_after_its_time(tmp_path: Path) -> None:
     async with real_redis() as server:
         store = RedisStore(server.url, "mcp", timeout_seconds=0.2)
