@@ -7,9 +7,12 @@ NODE_TESTS := tests/clients/node
 # Tests that wait for real processes leave a core idle; files stay whole, since a file shares its cluster.
 WORKERS ?= 2
 MEASURED := core store node
+# One file for every platform, from the oldest Python that is supported on.
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-tests up test unit coverage check format bench lock clean
+.PHONY: help install install-tests up test unit coverage test-python check format bench lock clean
 
 help: ## What each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -50,6 +53,9 @@ coverage: install ## Which branches of the core, the store and the node the test
 	$(BIN)/pytest -n $(WORKERS) $(MEASURED:%=tests/%) $(MEASURED:%=--cov=src/mooring/%) --cov-branch \
 		--cov-report=term-missing:skip-covered
 
+test-python: install-tests ## The tests of the inner parts under Python VERSION=3.12, or under each that is supported
+	WORKERS=$(WORKERS) scripts/test-python $(VERSION)
+
 check: install ## Format, lint, who imports whom, strict types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -64,10 +70,8 @@ bench: install ## Speed and cost against the bare server, as ratios
 	$(BIN)/python -m benchmarks
 
 lock: install ## Resolve the pinned development environments anew
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
-		--extra local --group dev --output-file requirements/dev.txt pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
-		--group sdk-v1 --output-file requirements/sdk-v1.txt pyproject.toml
+	$(COMPILE) --extra local --group dev --output-file requirements/dev.txt pyproject.toml
+	$(COMPILE) --group sdk-v1 --output-file requirements/sdk-v1.txt pyproject.toml
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) $(VENV_V1) $(NODE_TESTS)/node_modules .mooring
+	rm -rf $(VENV) $(VENV_V1) $(VENV)-3.* $(NODE_TESTS)/node_modules .mooring
