@@ -237,7 +237,9 @@ async def test_a_port_in_use(run_dir: Path) -> None:
         port = listener.getsockname()[1]
         async with up(run_dir, "--port", str(port)) as one:
             assert await one.end() == 1
-    assert one.lines == [f"mooring: port {port} on 127.0.0.1 is in use: choose another one with --port"]
+    assert one.lines == [
+        f"mooring: port {port} on 127.0.0.1 is in use: choose another one with --port, or 0 for any that is free"
+    ]
     await one.leaves_nothing()
 
 

@@ -30,17 +30,26 @@ def test_a_port_that_can_be_shared_is_in_use_all_the_same() -> None:
 
 
 def test_an_address_of_another_machine() -> None:
-    with pytest.raises(ClusterError, match=r"cannot listen on 192\.0\.2\.1:8080"):
+    with pytest.raises(ClusterError, match=r"192\.0\.2\.1 is no address of this machine"):
         check_free("192.0.2.1", 8080)
 
 
 def test_a_port_for_which_we_lack_the_rights(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(host: str, port: int) -> int:
+    def refuse(host: str, port: int, backlog: int) -> socket.socket:
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(ports, "_listen", refuse)
     with pytest.raises(ClusterError, match=r"port 80 needs more rights .*--port"):
         check_free("127.0.0.1", 80)
+
+
+def test_anything_else_is_said_with_the_systems_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(host: str, port: int, backlog: int) -> socket.socket:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(ports, "_listen", refuse)
+    with pytest.raises(ClusterError, match=r"cannot listen on \[::1\]:8080: Too many open files"):
+        check_free("::1", 8080)
 
 
 @pytest.mark.parametrize(("host", "joined"), [("127.0.0.1", "127.0.0.1:80"), ("::1", "[::1]:80")])

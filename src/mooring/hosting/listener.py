@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import ipaddress
 import socket
 from urllib.parse import urlsplit
 
-from mooring.errors import ClusterError, StoreUnavailable
+from mooring.errors import StoreUnavailable
+from mooring.processes.ports import join, listen
 
 BACKLOG = 2048
 
@@ -23,10 +23,7 @@ class Listener:
     """
 
     def __init__(self, host: str, port: int) -> None:
-        try:
-            self.socket = _listen(host, port)
-        except OSError as error:
-            raise ClusterError(_explain(host, port, error)) from error
+        self.socket = listen(host, port, BACKLOG)
         self.host, self.port = self.socket.getsockname()[:2]
 
     @property
@@ -47,7 +44,8 @@ class Listener:
         Raises:
             StoreUnavailable: Redis's host cannot be found.
         """
-        return _url(_address_towards(redis_url) if self.listens_everywhere else self.host, self.port)
+        host = _address_towards(redis_url) if self.listens_everywhere else self.host
+        return f"http://{join(host, self.port)}"
 
 
 def is_on_this_machine(redis_url: str) -> bool:
@@ -59,34 +57,6 @@ def is_on_this_machine(redis_url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        listener.bind(address)
-        listener.listen(BACKLOG)
-        listener.setblocking(False)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def _explain(host: str, port: int, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} on {host} is in use: choose another one with --port, or 0 for any that is free"
-    if error.errno == errno.EACCES:
-        return f"port {port} needs more rights than we have: choose one from 1024 with --port"
-    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-        return f"{host} is no address of this machine: choose one with --host, or 0.0.0.0 for all"
-    return f"cannot listen on port {port} of {host}: {error.strerror or error}"
 
 
 def _address_towards(redis_url: str | None) -> str:
@@ -104,7 +74,3 @@ def _address_towards(redis_url: str | None) -> str:
     except OSError as error:
         raise StoreUnavailable(f"Redis's host {parts.hostname} cannot be found: {error.strerror or error}") from error
     raise StoreUnavailable(f"Redis's host {parts.hostname} has no address")
-
-
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
