@@ -23,8 +23,15 @@ from typing import TYPE_CHECKING, Any
 
 from mooring.node.membership import inner_ids
 
-if TYPE_CHECKING:
+if TYPE_CHECKING or __name__ != "__main__":
     import pytest
+
+    real: Any = pytest.mark.real
+else:
+
+    def real(test: Any) -> Any:
+        return test
+
 
 PUBLIC = "abcde.AAAAAAAAAAAAAAAAAAAAAA.BBBBBBBBBBB"
 OTHER = "fghij.CCCCCCCCCCCCCCCCCCCCCC.DDDDDDDDDDD"
@@ -341,7 +348,7 @@ async def test_the_second_generation_and_fastmcp(kind: str, check: str) -> None:
     await CHECKS[check](kind)
 
 
-@pytest.mark.real
+@real
 def test_the_first_generation(check: str) -> None:
     from tests.bare import python_for
 
@@ -417,7 +424,7 @@ async def test_an_end_that_fails_is_told_all_the_same(monkeypatch: pytest.Monkey
     assert ended == [PUBLIC]
 
 
-@pytest.mark.real
+@real
 def test_a_process_without_the_sdk_does_not_get_it_from_us() -> None:
     program = (
         "import sys, mooring, mooring.node.membership.inner_ids as ids\n"
