@@ -26,11 +26,9 @@ from mooring.node.membership import inner_ids
 if TYPE_CHECKING or __name__ != "__main__":
     import pytest
 
-    real: Any = pytest.mark.real
+    real = pytest.mark.real
 else:
-
-    def real(test: Any) -> Any:
-        return test
+    real = functools.partial(lambda test: test)
 
 
 PUBLIC = "abcde.AAAAAAAAAAAAAAAAAAAAAA.BBBBBBBBBBB"
