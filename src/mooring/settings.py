@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from mooring.core.masking import masked_setting
 from mooring.errors import SettingsError
 
 ENV_PREFIX: Final = "MOORING_"
@@ -27,7 +28,6 @@ DEFAULT_SETTINGS_FILE: Final = "mooring.toml"
 _SECRETS: Final = frozenset({"secret", "status_token"})
 _REDIS_SCHEMES: Final = frozenset({"redis", "rediss", "unix"})
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
-_PASSWORD = re.compile(r"(?<=:)[^/].*(?=@)|(?<=password=)[^&]*", re.DOTALL)
 _NODE_URL = re.compile(r"https?://[^\s/?#@]+/?", re.ASCII | re.IGNORECASE)
 _TOKEN = re.compile(r"[!-~]{16,}", re.ASCII)
 _KEY_PREFIX = re.compile(r"[A-Za-z0-9_.-]+(:[A-Za-z0-9_.-]+)*", re.ASCII)
@@ -246,7 +246,7 @@ def _explain(error: ValidationError) -> SettingsError:
     if name not in Settings.model_fields:
         said = "there is no such setting; `mooring settings` lists them all"
     if name == "redis_url":
-        value = _PASSWORD.sub("***", str(value))
+        value = masked_setting(str(value))
     elif name in _SECRETS or name not in Settings.model_fields:
         value = "(hidden)"
     return SettingsError(name, value, said)

@@ -2,26 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from mooring.core.masking import masked_secrets as hidden
 
-HIDDEN: Final = "***"
-_CUT: Final = "…"
-_TELLING: Final = 6
-"""How many of its first characters tell something of a secret: fewer may stand at the end of a text by chance."""
-
-
-def hidden(text: str, secrets: Iterable[str]) -> str:
-    """The text without these secrets, whole ones and beginnings of them where the text ends or was cut.
-
-    Args:
-        secrets: the longest first, so that one within another leaves nothing of the longer one.
-    """
-    for secret in secrets:
-        text = text.replace(secret, HIDDEN)
-        for length in range(min(len(secret) - 1, len(text)), _TELLING - 1, -1):
-            beginning = secret[:length]
-            text = text.replace(beginning + _CUT, HIDDEN + _CUT)
-            if text.endswith(beginning):
-                text = text[:-length] + HIDDEN
-    return text
+__all__ = ["hidden"]

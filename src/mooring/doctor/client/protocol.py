@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from mooring.core import jsonrpc
 from mooring.core.sse import SseParser
 
 LEGACY_VERSIONS: Final = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
@@ -26,7 +26,7 @@ HEADER_MISMATCH: Final = -32020
 CLIENT: Final = {"name": "mooring-doctor", "version": "1"}
 _META: Final = "io.modelcontextprotocol/"
 
-Message = dict[str, Any]
+Message = jsonrpc.Message
 
 
 def request(request_id: int, method: str, params: Mapping[str, Any] | None = None) -> Message:
@@ -69,7 +69,7 @@ def answer(body: bytes, media_type: str, request_id: int) -> Message | None:
     for message in _messages(body, media_type):
         if "method" in message:
             continue
-        if message.get("id") == request_id:
+        if jsonrpc.id_of(message) == request_id:
             return message
         if "error" in message:
             refusal = message
@@ -80,30 +80,19 @@ def _messages(body: bytes, media_type: str) -> Iterator[Message]:
     texts: list[str] | list[bytes]
     texts = [event.data for event in SseParser().feed(body)] if media_type == EVENT_STREAM else [body]
     for text in texts:
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            continue
-        for message in value if isinstance(value, list) else [value]:
-            if isinstance(message, dict) and message.get("jsonrpc") == "2.0":
-                yield message
+        yield from (message for message in jsonrpc.read_messages(text) if message.get("jsonrpc") == "2.0")
 
 
 def error_text(message: Message | None) -> str:
     """What a JSON-RPC error says; empty where it is none."""
-    error = (message or {}).get("error")
-    return str(error.get("message", "")) if isinstance(error, dict) else ""
+    return jsonrpc.text_in(message, "error", "message")
 
 
 def error_code(message: Message | None) -> int | None:
-    error = (message or {}).get("error")
-    code = error.get("code") if isinstance(error, dict) else None
+    code = jsonrpc.value_in(message, "error", "code")
     return code if isinstance(code, int) else None
 
 
 def reason(message: Message | None) -> str:
     """Mooring's reason for a refusal (`error.data.reason`); empty where there is none."""
-    error = (message or {}).get("error")
-    data = error.get("data") if isinstance(error, dict) else None
-    given = data.get("reason") if isinstance(data, dict) else None
-    return given if isinstance(given, str) else ""
+    return jsonrpc.text_in(message, "error", "data", "reason")

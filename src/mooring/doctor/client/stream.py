@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import enum
 import math
-import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Final
 import aiohttp
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from mooring.core.sse import SseEvent, SseParser
+from mooring.core.sse import SseComment, SseEvent, SseParser
 from mooring.doctor.client import protocol
 from mooring.doctor.client.reply import Outcome, Reply, Trouble
 from mooring.doctor.client.wire import Headers, Wire, trouble_of
@@ -23,8 +22,6 @@ from mooring.doctor.client.wire import Headers, Wire, trouble_of
 MOST_BYTES: Final = 1024 * 1024
 _REFUSAL_SECONDS: Final = 2.0
 """For the body of what is no stream."""
-_RETRY: Final = re.compile(rb"(?m)^retry: ?(\d{1,9})\r?$")
-_ID: Final = re.compile(rb"(?m)^id: ?(.*?)\r?$")
 
 Opening = Callable[[], Awaitable[aiohttp.ClientResponse]]
 """Sends the request, and comes back with the answer's head."""
@@ -77,24 +74,21 @@ class StreamFacts:
 
 def stream_facts(body: bytes) -> StreamFacts:
     """What an event stream's bytes say."""
-    retries = _RETRY.findall(body)
+    parts = SseParser().read(body)
+    blocks = [part for part in parts if not isinstance(part, SseComment)]
+    waits = [block.retry_milliseconds for block in blocks if block.retry_milliseconds is not None]
     return StreamFacts(
-        events=tuple(SseParser().feed(body)),
-        comments=_comments(body),
-        retry_milliseconds=int(retries[-1]) if retries else None,
-        ids=tuple(value.decode("utf-8", errors="replace") for value in _ID.findall(body) if value),
+        events=tuple(block for block in blocks if isinstance(block, SseEvent)),
+        comments=_comments([part for part in parts if isinstance(part, SseComment)]),
+        retry_milliseconds=waits[-1] if waits else None,
+        ids=tuple(block.id for block in blocks if block.id),
     )
 
 
-def _comments(body: bytes) -> int:
+def _comments(lines: Sequence[SseComment]) -> int:
     """Lines that follow one another are one comment, unless they are the same: some servers send no empty line."""
-    count = 0
-    before = b""
-    for line in body.splitlines():
-        if line.startswith(b":") and (not before.startswith(b":") or line == before):
-            count += 1
-        before = line
-    return count
+    before = (None, *lines)
+    return sum(not line.continues or line == last for last, line in zip(before, lines, strict=False))
 
 
 def facts_of(arrivals: Sequence[Arrival]) -> StreamFacts:

@@ -8,17 +8,15 @@ die on a 5xx.
 
 from __future__ import annotations
 
-import json
 import logging
-from typing import Any, Final
+from typing import Final
 
 from mooring.asgi import Send, respond
+from mooring.core import jsonrpc, sse
 from mooring.core.routing import Reason
 
 logger = logging.getLogger("mooring.routing")
 
-_INVALID_REQUEST: Final = -32600
-_INTERNAL_ERROR: Final = -32603
 _RETRY_MS: Final = 3000
 
 _GONE = "Session not found. Send initialize without a session id to open a new one."
@@ -68,7 +66,9 @@ def status_of(reason: Reason) -> int:
     return _EXPLAINED[reason][0]
 
 
-async def refuse(send: Send, reason: Reason, *, method: str = "POST", request_id: Any = None) -> None:
+async def refuse(
+    send: Send, reason: Reason, *, method: str = "POST", request_id: jsonrpc.RequestId | None = None
+) -> None:
     """Answer with the refusal that `reason` stands for.
 
     Args:
@@ -78,12 +78,8 @@ async def refuse(send: Send, reason: Reason, *, method: str = "POST", request_id
     status, message = _EXPLAINED[reason]
     shown = Reason.UNKNOWN if reason is Reason.PRINCIPAL else reason
     if reason is Reason.UNREACHABLE and method == "GET":
-        await respond(send, 200, b"retry: %d\n\n" % _RETRY_MS, b"text/event-stream")
+        await respond(send, 200, sse.encode(sse.SseBareBlock(retry_milliseconds=_RETRY_MS)), b"text/event-stream")
         return
-    error = {
-        "code": _INTERNAL_ERROR if status == 200 else _INVALID_REQUEST,
-        "message": message,
-        "data": {"reason": str(shown)},
-    }
-    body = {"jsonrpc": "2.0", "id": request_id, "error": error}
-    await respond(send, status, json.dumps(body).encode(), b"application/json")
+    code = jsonrpc.INTERNAL_ERROR if status == 200 else jsonrpc.INVALID_REQUEST
+    body = jsonrpc.error_answer(request_id, code, message, {"reason": str(shown)})
+    await respond(send, status, body, b"application/json")

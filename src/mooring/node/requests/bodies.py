@@ -5,10 +5,8 @@ Nothing here holds a stream back: pieces go on as they come.
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from mooring.asgi import Message, Receive
+from mooring.core import jsonrpc
 from mooring.core.signing import BODY_MAC_BYTES, BodyMac
 
 
@@ -57,15 +55,11 @@ class RememberedBody:
         self._replayed = True
         return {"type": "http.request", "body": bytes(self._pieces), "more_body": not self.is_whole}
 
-    def message(self) -> dict[str, Any]:
+    def message(self) -> jsonrpc.Message:
         """The JSON-RPC message in the body; empty where the body is not whole, too large, or no such message."""
         if not self.is_whole or self._too_large:
             return {}
-        try:
-            message = json.loads(self._pieces)
-        except (ValueError, RecursionError):
-            return {}
-        return message if isinstance(message, dict) else {}
+        return jsonrpc.read_message(self._pieces) or {}
 
     def raw(self) -> bytes:
         """The body as it came, "" where it is not whole or too large."""

@@ -6,11 +6,11 @@ thrown away on its error answers.
 
 from __future__ import annotations
 
-import json
 import time
-from typing import Any, Final
+from typing import Final
 
 from mooring.asgi import App, Message, Receive, Scope, Send, header, replaced, without
+from mooring.core import jsonrpc
 from mooring.core.request import SESSION_HEADER
 from mooring.core.sse import SseParser
 from mooring.node.membership import inner_ids
@@ -112,38 +112,23 @@ class _ResultReader:
     def feed(self, piece: bytes) -> bool:
         """Whether there is nothing more to wait for: the result was read, or is larger than any should be."""
         if self._events is not None:
-            answers = [_answer_in(event.data) for event in self._events.feed(piece)]
-            for answer in answers:
-                if answer:
-                    self._read(answer)
-                    return True
+            if any(self._read(event.data) for event in self._events.feed(piece)):
+                return True
             return self._events.pending_bytes > _RESULT_LIMIT_BYTES
         self._json += piece
-        answer = _answer_in(self._json)
-        if answer:
-            self._read(answer)
-        return bool(answer) or len(self._json) > _RESULT_LIMIT_BYTES
+        return self._read(self._json) or len(self._json) > _RESULT_LIMIT_BYTES
 
-    def _read(self, answer: dict[str, Any]) -> None:
-        result = answer.get("result")
-        protocol = result.get("protocolVersion") if isinstance(result, dict) else None
-        self.protocol = protocol[:_CLIENT_LIMIT] if isinstance(protocol, str) else ""
-
-
-def _answer_in(text: str | bytearray) -> dict[str, Any]:
-    """The JSON-RPC answer in `text`; empty where it is none, or not whole."""
-    try:
-        message = json.loads(text) if text else None
-    except (ValueError, RecursionError):
-        return {}
-    return message if isinstance(message, dict) and ("result" in message or "error" in message) else {}
+    def _read(self, data: str | bytearray) -> bool:
+        """Whether this is the answer, and whole."""
+        answer = jsonrpc.read_message(data)
+        if answer is None or not jsonrpc.is_answer(answer):
+            return False
+        self.protocol = jsonrpc.text_in(answer, "result", "protocolVersion")[:_CLIENT_LIMIT]
+        return True
 
 
-def _client_of(initialize: dict[str, Any]) -> str:
+def _client_of(initialize: jsonrpc.Message) -> str:
     """Name and version, as the client says: foreign text, cut to a length."""
-    params = initialize.get("params")
-    info = params.get("clientInfo") if isinstance(params, dict) else None
-    if not isinstance(info, dict):
-        return ""
-    said = f"{info.get('name', '')} {info.get('version', '')}".strip()
+    name, version = (jsonrpc.text_in(initialize, "params", "clientInfo", key) for key in ("name", "version"))
+    said = f"{name} {version}".strip()
     return "".join(letter for letter in said if letter.isprintable())[:_CLIENT_LIMIT]

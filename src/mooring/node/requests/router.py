@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from mooring.asgi import App, Message, Receive, Scope, Send, header, respond, without
+from mooring.core import jsonrpc
 from mooring.core.ids import brief
 from mooring.core.model import NodeInfo
 from mooring.core.request import SESSION_HEADER, RequestFacts, read_facts
@@ -150,12 +151,11 @@ class Router:
         return f"{brief(facts.session_id)} of {owner.node_id if owner else 'no known node'}"
 
 
-async def _read_id(receive: Receive) -> str | float | None:
+async def _read_id(receive: Receive) -> jsonrpc.RequestId | None:
     """The JSON-RPC id of a request, to answer that very request; None where it has none."""
     body = RememberedBody(receive, _REMEMBERED_BYTES)
     await body.read_rest()
-    request_id = body.message().get("id")
-    return request_id if isinstance(request_id, str | int | float) else None
+    return jsonrpc.id_of(body.message())
 
 
 def _naming_no_session(send: Send) -> Send:

@@ -1,0 +1,82 @@
+"""JSON-RPC 2.0 as it travels: foreign messages read, error answers written.
+
+Nothing here raises on foreign text, however broken. It is read leniently: unknown members, NaN in
+a result, and names that appear twice (the last one counts) are the business of whoever the message is for.
+
+Revision 2025-03-26 had batches, messages in an array. `initialize` must not be in one (2025-03-26, Lifecycle), so no
+batch opens a session or answers it: `read_message` finds nothing in an array. `read_messages` looks into it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+INVALID_REQUEST: Final = -32600
+INTERNAL_ERROR: Final = -32603
+
+Message = dict[str, Any]
+RequestId = str | int | float
+"""MCP allows strings and integers, and null to nobody, unlike JSON-RPC (2025-11-25, Base Protocol: Requests). A number
+with a fraction is taken too: it is given back, and whether it is right is for the app to say."""
+
+
+def read_message(data: bytes | bytearray | str) -> Message | None:
+    """The message that this is; None where it is no JSON, not whole, or no object."""
+    value = _read(data)
+    return value if isinstance(value, dict) else None
+
+
+def read_messages(data: bytes | bytearray | str) -> list[Message]:
+    """The message that this is, or those of a batch, in its order."""
+    value = _read(data)
+    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, dict)]
+
+
+def _read(data: bytes | bytearray | str) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):  # not JSON or not UTF-8, a number of thousands of digits; nested too deep
+        return None
+
+
+def is_answer(message: Message) -> bool:
+    """Whether it answers a request, with a result or an error."""
+    return "method" not in message and ("result" in message or "error" in message)
+
+
+def id_of(message: Message) -> RequestId | None:
+    """The id of a request or of an answer; None where there is none that is allowed.
+
+    `true` is none, though Python takes it for 1. Neither are NaN and the infinities (`1e999`): JSON has no way to say
+    them back.
+    """
+    value = message.get("id")
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def value_in(message: Message | None, *path: str) -> Any:
+    """What is found on this path of names; None where it leads nowhere."""
+    value: Any = message
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def text_in(message: Message | None, *path: str) -> str:
+    """The text on this path of names; "" where there is none, or something else.
+
+    Only text: to print a list that is nested as deep as may be read can fail.
+    """
+    value = value_in(message, *path)
+    return value if isinstance(value, str) else ""
+
+
+def error_answer(request_id: RequestId | None, code: int, message: str, data: Mapping[str, Any]) -> bytes:
+    """An error as the answer to that request; its id is null where nobody could read the request's."""
+    error = {"code": code, "message": message, "data": dict(data)}
+    return json.dumps({"jsonrpc": "2.0", "id": request_id, "error": error}).encode()
