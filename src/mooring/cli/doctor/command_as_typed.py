@@ -1,4 +1,4 @@
-"""The command as it was typed, for who wants to do it again."""
+"""The command as it was typed, for whoever wants to run it again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import typer
 
 
-def command_line(context: typer.Context, *arguments: str, shown: Mapping[str, Callable[[str], str]]) -> str:
+def command_as_typed(context: typer.Context, *arguments: str, shown: Mapping[str, Callable[[str], str]]) -> str:
     """The command with these arguments and with the options that were typed.
 
     Args:

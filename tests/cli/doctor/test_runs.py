@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from tests.bare import bare_server
-from tests.cli.doctor_process import doctor, running_doctor
+from tests.cli.doctor.process import doctor, running_doctor
 from tests.doctor.ledger import running_ledger
 
 pytestmark = pytest.mark.real

@@ -13,7 +13,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from mooring.cli.screen import row
+from mooring.cli.doctor.screen import row
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Finding
 

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tests.cli.doctor_process import running_doctor
+from tests.cli.doctor.process import running_doctor
 from tests.doctor.ledger import Ledger, running_ledger
 from tests.waiting import until
 

@@ -14,15 +14,15 @@ from typing import Annotated, Final
 import typer
 from rich.text import Text
 
-from mooring.cli import plans
+from mooring.cli.doctor import plan_options
+from mooring.cli.doctor.command_as_typed import command_as_typed
+from mooring.cli.doctor.interruption import until_interrupted
+from mooring.cli.doctor.progress import Progress
+from mooring.cli.doctor.screen import fitted
 from mooring.cli.exits import ExitCode
 from mooring.cli.flags import Debug, new_app
-from mooring.cli.interruption import until_interrupted
 from mooring.cli.logs import configure_logging
 from mooring.cli.output import console, print_json, table
-from mooring.cli.progress import Progress
-from mooring.cli.screen import fitted
-from mooring.cli.typed import command_line
 from mooring.doctor.catalogue import CHECKS, WATCH
 from mooring.doctor.diagnosis import diagnose
 from mooring.doctor.hiding import hidden
@@ -92,7 +92,7 @@ def doctor(
         str | None, typer.Option(metavar="URL", help="The status page of a Mooring node, to ask it as well.")
     ] = None,
     status_token_env: Annotated[
-        str | None, typer.Option(metavar="VAR", help=f"With its token.  [default: {plans.STATUS_TOKEN}]")
+        str | None, typer.Option(metavar="VAR", help=f"With its token.  [default: {plan_options.STATUS_TOKEN}]")
     ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Watch sessions while you stop or redeploy a node; Ctrl-C ends it.")
@@ -114,7 +114,7 @@ def doctor(
 
     Exit codes: 0 healthy, 1 warnings, 2 broken, 3 cannot be examined.
     """
-    plans.check_together(
+    plan_options.check_together(
         {
             "--json": (as_json, {"--markdown": as_markdown}),
             "--tool": (tool is not None, {"--read-only": read_only}),
@@ -122,21 +122,21 @@ def doctor(
         },
     )
     plan = Plan(
-        url=plans.url_of(url, "URL"),
+        url=plan_options.url_of(url, "URL"),
         sessions=sessions,
         calls=calls,
-        headers=plans.headers_of(header or (), has_token=bool(token_env)),
-        tokens=plans.tokens_of(token_env or ()),
-        tool=None if tool is None else plans.tool_of(tool),
-        arguments={} if arguments is None else plans.arguments_of(arguments, tool),
-        other_path=None if other_path is None else plans.path_of(other_path),
-        timeout_seconds=plans.seconds_of(timeout, "--timeout"),
-        idle_seconds=plans.seconds_of(idle, "--idle"),
+        headers=plan_options.headers_of(header or (), has_token=bool(token_env)),
+        tokens=plan_options.tokens_of(token_env or ()),
+        tool=None if tool is None else plan_options.tool_of(tool),
+        arguments={} if arguments is None else plan_options.arguments_of(arguments, tool),
+        other_path=None if other_path is None else plan_options.path_of(other_path),
+        timeout_seconds=plan_options.seconds_of(timeout, "--timeout"),
+        idle_seconds=plan_options.seconds_of(idle, "--idle"),
         read_only=read_only,
-        only=plans.names_of(only or (), _NAMES, "--only"),
-        skip=plans.names_of(skip or (), _NAMES, "--skip"),
-        status_url=None if status is None else plans.url_of(status, "--status"),
-        status_token=plans.status_token_of(status, status_token_env),
+        only=plan_options.names_of(only or (), _NAMES, "--only"),
+        skip=plan_options.names_of(skip or (), _NAMES, "--skip"),
+        status_url=None if status is None else plan_options.url_of(status, "--status"),
+        status_token=plan_options.status_token_of(status, status_token_env),
         watch_seconds=watch_seconds or (math.inf if watch else None),
     )
     configure_logging("warning", debug=debug)
@@ -145,7 +145,7 @@ def doctor(
         if as_json:
             print_json(report.as_json())
         elif as_markdown:
-            typed = command_line(context, report.url, shown=_MAY_HOLD_SECRETS)
+            typed = command_as_typed(context, report.url, shown=_MAY_HOLD_SECRETS)
             typer.echo(markdown(report, version=version("mooring"), command=hidden(typed, plan.secrets)), nl=False)
         else:
             _print(report)

@@ -13,7 +13,7 @@ from mooring.doctor.catalogue import CHECKS, WATCH
 from mooring.doctor.plan import Plan
 from mooring.doctor.report import Outlook, Report
 from tests.cli.command import mooring
-from tests.cli.reports import AFFINITY, COMPRESSION, UNREACHABLE, report
+from tests.cli.doctor.reports import AFFINITY, COMPRESSION, UNREACHABLE, report
 
 ENDPOINT = "https://mcp.example.com/mcp"
 PASSWORD = "secret-0b9d51"
@@ -38,7 +38,7 @@ class Diagnosis:
 @pytest.fixture
 def diagnosis(monkeypatch: pytest.MonkeyPatch) -> Diagnosis:
     diagnosis = Diagnosis()
-    monkeypatch.setattr(importlib.import_module("mooring.cli.doctor"), "diagnose", diagnosis)
+    monkeypatch.setattr(importlib.import_module("mooring.cli.doctor.command"), "diagnose", diagnosis)
     return diagnosis
 
 

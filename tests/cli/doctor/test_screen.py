@@ -10,10 +10,10 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from mooring.cli.screen import STYLES, Detail, fitted, lines
+from mooring.cli.doctor.screen import STYLES, Detail, fitted, lines
 from mooring.doctor.findings import Change, Finding, Verdict
 from mooring.doctor.report import Report
-from tests.cli.reports import (
+from tests.cli.doctor.reports import (
     AFFINITY,
     COMPRESSION,
     CONFIG,
