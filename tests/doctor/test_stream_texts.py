@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mooring.doctor.advice import Proxy, Topic, advice
+from mooring.doctor.advice import Topic, advice
+from mooring.doctor.proxies import Proxy
 from tests.bare import free_port
 from tests.deployments.configuration import check, find
 

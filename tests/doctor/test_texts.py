@@ -11,9 +11,10 @@ import pytest
 import pytest_asyncio
 import yaml
 
-from mooring.doctor.advice import Proxy, Topic, advice
+from mooring.doctor.advice import Topic, advice
 from mooring.doctor.checks import affinity, spread
 from mooring.doctor.findings import Finding, Verdict
+from mooring.doctor.proxies import Proxy
 from tests.deployments import haproxy, nginx, traefik
 from tests.deployments.servers import replica_urls
 from tests.doctor.examined import examined

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
+
+Show = Callable[[object], str]
+"""Makes foreign text fit to be shown and stored: `Examination.show`, for a verdict that needs nothing else of it."""
+ShowCut = Callable[[object, int], str]
+"""The same, with the most characters that are shown."""
 
 HIDDEN: Final = "***"
 _CUT: Final = "…"

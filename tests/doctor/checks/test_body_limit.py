@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from mooring.doctor.advice import Proxy, Topic, advice
+from mooring.doctor.advice import Topic, advice
 from mooring.doctor.checks import body_limit
 from mooring.doctor.checks.body_limit import SIZES, SMALL, Attempt, written
 from mooring.doctor.client.reply import Reply, Trouble
 from mooring.doctor.findings import Finding, Verdict
+from mooring.doctor.proxies import Proxy
 from tests.deployments import haproxy, nginx
 from tests.deployments.servers import replica_urls
 from tests.doctor.examined import examined
@@ -81,8 +82,8 @@ def test_an_answer_that_was_lost_with_the_connection_is_an_answer() -> None:
 
 def test_the_proxys_limit_comes_first_where_the_proxy_has_answered() -> None:
     nginxs = Reply(status=413, body=b"<html><hr><center>nginx/1.22.1</center></html>")
-    own = advice(Topic.BODY, None)
-    for answer, first in ((nginxs, advice(Topic.BODY, Proxy.NGINX)), (TOO_LARGE, own)):
+    own = advice(Topic.BODY_LIMIT, None)
+    for answer, first in ((nginxs, advice(Topic.BODY_LIMIT, Proxy.NGINX)), (TOO_LARGE, own)):
         found = body_limit.judge(attempts(OK, OK, answer), Proxy.NGINX, str)
         assert found.changes[0] == first
         assert len(found.changes) == 2
@@ -159,7 +160,7 @@ async def test_a_server_without_sessions() -> None:
 
 @pytest.mark.real
 async def test_nginxs_default_and_what_is_advised_against_it() -> None:
-    lines = advice(Topic.BODY, Proxy.NGINX).config
+    lines = advice(Topic.BODY_LIMIT, Proxy.NGINX).config
     name, _, value = lines.splitlines()[1].strip().removesuffix(";").partition(" ")
     async with running_odd() as odd:
         async with nginx.body_limit([odd.url]) as url:
@@ -172,7 +173,7 @@ async def test_nginxs_default_and_what_is_advised_against_it() -> None:
 
 @pytest.mark.real
 async def test_nginx_that_speaks_http_1_0_hides_the_servers_refusal_and_the_line_that_is_advised() -> None:
-    lines = advice(Topic.REFUSAL, Proxy.NGINX).config.splitlines()
+    lines = advice(Topic.OVERSIZED_BODY, Proxy.NGINX).config.splitlines()
     cure = dict(line.removesuffix(";").rsplit(" ", 1) for line in lines)
     directives: dict[str, str | None] = {"proxy_http_version": None, "proxy_set_header Connection": None}
     async with replica_urls("stateful", 1) as urls:
@@ -212,7 +213,7 @@ async def test_a_refusal_that_sometimes_fails_is_not_taken_for_a_clean_one() -> 
 
 @pytest.mark.real
 async def test_a_rule_of_haproxy_and_the_line_that_is_advised() -> None:
-    line = advice(Topic.BODY, Proxy.HAPROXY).config
+    line = advice(Topic.BODY_LIMIT, Proxy.HAPROXY).config
     async with running_odd() as odd:
         async with haproxy.running_haproxy([odd.url], frontend=[line.replace("16777216", "1000000")]) as base:
             found = await found_at(f"{base}/mcp")

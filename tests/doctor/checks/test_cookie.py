@@ -11,17 +11,16 @@ import pytest_asyncio
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from mooring.doctor.advice import Proxy
 from mooring.doctor.checks import affinity, cookie
 from mooring.doctor.client.reply import Reply
 from mooring.doctor.client.sessions import WAYS
-from mooring.doctor.evidence import stickiness
-from mooring.doctor.evidence.cookies import parse
-from mooring.doctor.evidence.elsewhere import Elsewhere
-from mooring.doctor.evidence.stickiness import Facts, Seen, pins
+from mooring.doctor.evidence.cookies_seen import CookieFacts, SeenCookie, pins_path, seen_cookies
+from mooring.doctor.evidence.other_path import OtherPathReplies
+from mooring.doctor.evidence.set_cookie import parse
 from mooring.doctor.examination import Call, Examination
 from mooring.doctor.findings import Finding, NotRun, Verdict
 from mooring.doctor.plan import Plan
+from mooring.doctor.proxies import Proxy
 from tests.deployments import haproxy, traefik
 from tests.deployments.servers import replica_urls
 from tests.doctor.examined import examined
@@ -45,8 +44,8 @@ def judged(url: str, *lines: str, loses: bool | None = False, **fields: Any) -> 
     for line in lines:
         one = parse(line, 0.0)
         assert one is not None
-        seen.append(Seen(one, 2, 20, is_affinity="theme" not in line, renewed=renewed))
-    return cookie.judge(Facts(URL(url), tuple(seen), loses, **fields), Proxy.HAPROXY, show)
+        seen.append(SeenCookie(one, 2, 20, is_affinity="theme" not in line, renewed=renewed))
+    return cookie.judge(CookieFacts(URL(url), tuple(seen), loses, **fields), Proxy.HAPROXY, show)
 
 
 @pytest.mark.parametrize(
@@ -172,8 +171,8 @@ def answered(node: str = "", *cookies: str, body: bytes = b"") -> Reply:
     return Reply(status=200, headers=CIMultiDictProxy(headers), body=body)
 
 
-def elsewhere(plain: Sequence[Reply], carried: Sequence[Reply], *sent: str) -> Elsewhere:
-    return Elsewhere("/app", frozenset(sent), tuple(plain), tuple(carried))
+def elsewhere(plain: Sequence[Reply], carried: Sequence[Reply], *sent: str) -> OtherPathReplies:
+    return OtherPathReplies("/app", frozenset(sent), tuple(plain), tuple(carried))
 
 
 SPREAD = [answered(node) for node in "abc" * 4]
@@ -196,8 +195,8 @@ GIVEN = [answered("", f"lb={node}") for node in "abc" * 4]
         (elsewhere(SPREAD, [Reply()] * 12, "lb"), None),
     ],
 )
-def test_whether_the_cookie_pins_another_path(other: Elsewhere, pinned: bool | None) -> None:
-    assert pins(other, frozenset({"lb"}))[0] is pinned
+def test_whether_the_cookie_pins_another_path(other: OtherPathReplies, pinned: bool | None) -> None:
+    assert pins_path(other, frozenset({"lb"}))[0] is pinned
 
 
 def examination(lines: Sequence[str], *calls: Call) -> Examination:
@@ -213,17 +212,17 @@ def test_cookies_that_help_are_the_load_balancers() -> None:
     one = session("one", "x=1")
     lost_without = [Call(one, way, REACHED if way.cookies else LOST) for way in WAYS]
     lost_always = [Call(one, way, LOST) for way in WAYS]
-    assert [seen.is_affinity for seen in stickiness.seen(examination(lines))] == [False]
-    assert [seen.is_affinity for seen in stickiness.seen(examination(lines, *lost_without))] == [True]
-    assert [seen.is_affinity for seen in stickiness.seen(examination(lines, *lost_always))] == [False]
+    assert [seen.is_affinity for seen in seen_cookies(examination(lines))] == [False]
+    assert [seen.is_affinity for seen in seen_cookies(examination(lines, *lost_without))] == [True]
+    assert [seen.is_affinity for seen in seen_cookies(examination(lines, *lost_always))] == [False]
 
 
 def test_a_cookie_that_comes_with_answers_to_it_is_renewed() -> None:
     one = session("one", "lb=1")
     again = Reply(status=200, headers=one.opened.headers, message=REACHED.message)
     lines = ["lb=1"]
-    assert stickiness.seen(examination(lines, Call(one, WAYS[0], again)))[0].renewed
-    assert not stickiness.seen(examination(lines, Call(one, WAYS[3], again)))[0].renewed
+    assert seen_cookies(examination(lines, Call(one, WAYS[0], again)))[0].renewed
+    assert not seen_cookies(examination(lines, Call(one, WAYS[3], again)))[0].renewed
 
 
 async def test_without_cookies_there_is_nothing_to_look_at() -> None:

@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from mooring.doctor.advice import Proxy, Topic, advice
+from mooring.doctor.advice import Topic, advice
 from mooring.doctor.checks import host
 from mooring.doctor.checks.host import FOREIGN, Facts
 from mooring.doctor.client.reply import Reply, Trouble
 from mooring.doctor.findings import Finding, Verdict
+from mooring.doctor.proxies import Proxy
 from tests.bare import free_port
 from tests.deployments import haproxy, nginx
 from tests.deployments.servers import replica_urls

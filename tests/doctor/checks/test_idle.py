@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from mooring.doctor.advice import Proxy
 from mooring.doctor.checks.idle import Probes, judge, run
+from mooring.doctor.client.held_stream import Arrival, End
 from mooring.doctor.client.reply import Reply, Trouble
-from mooring.doctor.client.stream import Arrival, End
-from mooring.doctor.evidence.limits import duration, known_limits
-from mooring.doctor.evidence.silence import Heard
+from mooring.doctor.evidence.heard import Heard
+from mooring.doctor.evidence.silent_streams import PLAIN, SilentStreams
+from mooring.doctor.evidence.time_limits import duration, known_limits
 from mooring.doctor.findings import Finding, NotRun, Verdict
+from mooring.doctor.proxies import Proxy
 from tests.deployments import haproxy, nginx, traefik
 from tests.doctor.examined import examined
 from tests.doctor.examples import UNAVAILABLE
@@ -189,7 +190,7 @@ def test_how_a_time_is_written(seconds: float, text: str) -> None:
 
 async def found_at(url: str, idle_seconds: float, *, sessions: int = 6, **fields: Any) -> Finding | NotRun:
     async with examined(url, sessions=sessions, **fields) as exam:
-        exam.silences.begin(idle_seconds, plain=True, compressed=False)
+        exam.shared(SilentStreams).begin(idle_seconds, [PLAIN])
         return await run(exam)
 
 
@@ -235,7 +236,7 @@ async def test_a_stream_that_went_with_its_session_tells_no_limit() -> None:
 
 async def test_a_node_that_is_down_is_no_limit_on_silence() -> None:
     async with stream_server(get=503) as server, examined(server.url, sessions=4) as exam:
-        exam.silences.begin(1.0, plain=True, compressed=False)
+        exam.shared(SilentStreams).begin(1.0, [PLAIN])
         exam.sessions.refused += [UNAVAILABLE] * 2
         found = await run(exam)
     assert isinstance(found, Finding)

@@ -6,11 +6,12 @@ import pytest
 from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from mooring.doctor.advice import Proxy, Topic, advice
+from mooring.doctor.advice import Topic, advice
 from mooring.doctor.checks import origin
 from mooring.doctor.checks.origin import FOREIGN, Replies
 from mooring.doctor.client.reply import Reply
 from mooring.doctor.findings import Finding, Verdict
+from mooring.doctor.proxies import Proxy
 from tests.deployments import haproxy, nginx
 from tests.deployments.servers import replica_urls
 from tests.doctor.examined import examined

@@ -11,7 +11,7 @@ import pytest_asyncio
 from mooring.doctor.checks import principals
 from mooring.doctor.checks.principals import Replies
 from mooring.doctor.client.reply import Reply
-from mooring.doctor.evidence.principals import same_principal
+from mooring.doctor.evidence.token_claims import same_principal
 from mooring.doctor.findings import Finding, NotRun, Verdict
 from tests.cluster_in_process import running_nodes
 from tests.deployments.faults import Faults, running_faults

@@ -14,23 +14,23 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from mooring.doctor.checks import affinity, spread
+from mooring.doctor.checks.spread_by_status import judge_by_status
 from mooring.doctor.client.reply import Reply
-from mooring.doctor.evidence import roster
 from mooring.doctor.evidence.balance import UNLIKELY, Balance, tail
-from mooring.doctor.evidence.marks import Kind, Marks, Source
-from mooring.doctor.evidence.status import parse
+from mooring.doctor.evidence.cluster_status import parse_status
+from mooring.doctor.evidence.node_marks import MarkKind, MarkSource, NodeMarks
 from mooring.doctor.findings import Finding, Verdict
 from tests.cluster_in_process import running_nodes
 from tests.deployments import haproxy, mixed, nginx, traefik
 from tests.deployments.servers import replica_urls
-from tests.doctor.evidence.test_status import TOKEN, answered, page_with, told
+from tests.doctor.evidence.test_cluster_status import TOKEN, answered, page_with, told
 from tests.doctor.examined import examined
 from tests.doctor.examples import THROTTLED, UNAVAILABLE
 from tests.doctor.odd import running_odd
 from tests.node.apps import ScriptedApp
 
 Deploy = Callable[[list[str]], AbstractAsyncContextManager[str]]
-HEADER = Source(Kind.HEADER, "X-Served-By")
+HEADER = MarkSource(MarkKind.HEADER, "X-Served-By")
 
 
 def show(text: object, longest: int) -> str:
@@ -41,8 +41,8 @@ def served_by(node: str) -> Reply:
     return Reply(status=200, headers=CIMultiDictProxy(CIMultiDict({"X-Served-By": node})))
 
 
-def opened(**counts: int) -> Marks:
-    return Marks(HEADER, tuple(node for node, count in counts.items() for _ in range(count)))
+def opened(**counts: int) -> NodeMarks:
+    return NodeMarks(HEADER, tuple(node for node, count in counts.items() for _ in range(count)))
 
 
 def test_the_tail_is_that_of_the_binomial_distribution() -> None:
@@ -82,7 +82,7 @@ def _chance(*counts: int) -> float:
 
 @given(st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=40), st.sets(st.sampled_from(["a", "d"])))
 def test_every_node_that_answers_is_counted(nodes: list[str], also: set[str]) -> None:
-    balance = Balance.of(Marks(HEADER, tuple(nodes)), [served_by(node) for node in also])
+    balance = Balance.of(NodeMarks(HEADER, tuple(nodes)), [served_by(node) for node in also])
     assert set(balance.counts) == set(nodes) | also
     assert balance.sessions == len(nodes)
 
@@ -109,7 +109,7 @@ def test_another_paths_nodes_count_only_where_it_shares_one() -> None:
         (opened(a=10, b=10), ["c", "d"], Verdict.UNKNOWN, "20 sessions on 4 nodes are too few to tell: 10, 10, 0, 0"),
     ],
 )
-def test_what_is_said_of_marks(found: Marks, also: list[str], verdict: Verdict, says: str) -> None:
+def test_what_is_said_of_marks(found: NodeMarks, also: list[str], verdict: Verdict, says: str) -> None:
     finding = spread.judge(Balance.of(found, [served_by(node) for node in also]), found, show)
     assert (finding.verdict, finding.says) == (verdict, says)
     assert len(finding.says) <= 90
@@ -117,7 +117,7 @@ def test_what_is_said_of_marks(found: Marks, also: list[str], verdict: Verdict, 
 
 
 def test_nodes_whose_marks_begin_alike_are_not_counted_as_one() -> None:
-    found = Marks(Source(Kind.COOKIE, "c"), ("0123456789abcd",) * 5 + ("0123456789abce",) * 6)
+    found = NodeMarks(MarkSource(MarkKind.COOKIE, "c"), ("0123456789abcd",) * 5 + ("0123456789abce",) * 6)
     finding = spread.judge(Balance.of(found, []), found, show)
     assert finding.evidence["sessions_by_node"] == {"0123456789ab… (1)": 5, "0123456789ab… (2)": 6}
     assert finding.says == "11 sessions spread over 2 nodes: 6, 5"
@@ -178,30 +178,30 @@ GONE = told("node-5", state="gone", alive=False)
     ],
 )
 def test_what_is_said_of_a_status_page(page: dict[str, Any], ids: list[str], verdict: Verdict, says: str) -> None:
-    finding = roster.judge(parse(answered(page)), ids, show)
+    finding = judge_by_status(parse_status(answered(page)), ids, show)
     assert (finding.verdict, finding.says) == (verdict, says)
     assert len(finding.says) <= 90
     assert bool(finding.changes) is (verdict is not Verdict.OK)
 
 
 def test_nodes_that_are_not_as_usual_are_remarked_on() -> None:
-    page = parse(answered(page_with(*NODES, told("node-6", state="starting"), DEAD, GONE)))
-    finding = roster.judge(page, EVEN, show)
+    page = parse_status(answered(page_with(*NODES, told("node-6", state="starting"), DEAD, GONE)))
+    finding = judge_by_status(page, EVEN, show)
     assert (finding.verdict, finding.why) == (Verdict.OK, "node-6 is starting; node-4 is dead.")
     assert finding.evidence["sessions_by_node"] == {"node-1": 7, "node-2": 7, "node-3": 6}
     assert [node["state"] for node in finding.evidence["nodes"]] == ["ready"] * 3 + ["starting", "dead", "gone"]
 
 
 def test_nodes_of_the_same_name_are_called_by_their_ids() -> None:
-    page = parse(answered(page_with(told("web", "aaaaa", id="web-1"), told("web", "bbbbb", id="web-2"))))
-    finding = roster.judge(page, ["aaaaa.1"] * 20, show)
+    page = parse_status(answered(page_with(told("web", "aaaaa", id="web-1"), told("web", "bbbbb", id="web-2"))))
+    finding = judge_by_status(page, ["aaaaa.1"] * 20, show)
     assert finding.says == "all 20 new sessions are on web-1, though 2 nodes are there"
 
 
 def test_a_page_is_settled_once_nothing_is_on_its_way() -> None:
-    assert roster.is_settled(parse(answered(page_with(*NODES, DEAD))), EVEN)
-    assert not roster.is_settled(parse(answered(page_with(*NODES))), ["ddddd.1"])
-    assert not roster.is_settled(parse(answered(page_with(*NODES, told("node-6", state="starting")))), EVEN)
+    assert parse_status(answered(page_with(*NODES, DEAD))).is_settled(EVEN)
+    assert not parse_status(answered(page_with(*NODES))).is_settled(["ddddd.1"])
+    assert not parse_status(answered(page_with(*NODES, told("node-6", state="starting")))).is_settled(EVEN)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -302,7 +302,7 @@ async def test_the_status_page_of_a_cluster_without_a_load_balancer() -> None:
     assert finding.says.endswith("new sessions are on node-1, though 2 nodes are there")
     assert (refused.verdict, refused.says) == (
         Verdict.UNKNOWN,
-        "the status page cannot be read: 401, its token is another one",
+        "the status page cannot be read: 401, its token is a different one",
     )
 
 

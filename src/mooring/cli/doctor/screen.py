@@ -83,7 +83,7 @@ def _head(report: Report, width: int) -> Iterator[Text]:
     yield Text(f"{report.url} {behind}".rstrip() if fits else report.url)
     facts = [
         *([behind] if behind and not fits else []),
-        *([report.eras] if report.eras else []),
+        *([report.speaks] if report.speaks else []),
         f"{_number(report.sessions, 'session')}, {_number(report.requests, 'request')}, {report.seconds:.1f} s",
     ]
     yield from _wrapped(Text("; ".join(facts), "dim"), width)

@@ -27,8 +27,8 @@ from mooring.doctor.advice import Topic, advice
 from mooring.doctor.check import Check
 from mooring.doctor.client.reply import Outcome
 from mooring.doctor.client.sessions import WAYS, Session, Way
-from mooring.doctor.evidence.endings import ended
-from mooring.doctor.evidence.inquiry import FEW
+from mooring.doctor.evidence.ended_sessions import ended
+from mooring.doctor.evidence.failing_calls import FEW
 from mooring.doctor.examination import Call, Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
 
@@ -289,4 +289,12 @@ async def _without_sessions(exam: Examination) -> Finding | NotRun:
     )
 
 
-CHECK = Check(NAME, "does each call reach the node that holds its session, for every client?", run, is_reading=True)
+CHECK: Final = Check(
+    NAME,
+    "does each call reach the node that holds its session, for every client?",
+    run,
+    is_reading=True,
+    is_essential=True,
+    goes_first=True,
+    guards_watch=True,
+)

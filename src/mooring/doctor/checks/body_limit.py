@@ -16,13 +16,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from mooring.doctor.advice import Proxy, Topic, advice
+from mooring.doctor.advice import Topic, advice
 from mooring.doctor.check import Check
+from mooring.doctor.checks.cannot_tell import failing_anyway, not_asked, throttled, where_to_look
 from mooring.doctor.client.reply import FAILURES, Outcome, Reply
-from mooring.doctor.evidence.gone import Show, status_of
-from mooring.doctor.evidence.inquiry import ask, can_ask, hint, not_asked, telling, throttled, untold
+from mooring.doctor.evidence.failing_calls import telling_replies
+from mooring.doctor.evidence.question import ask, can_ask
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
+from mooring.doctor.hiding import Show
+from mooring.doctor.proxies import Proxy
 
 NAME: Final = "body-limit"
 SMALL: Final = 1024
@@ -75,8 +78,8 @@ async def run(exam: Examination) -> Finding | NotRun:
     if exam.hangs:
         return not_asked(NAME)
     attempts = await _measure(exam)
-    if not telling(exam, [attempts[-1].answer]):
-        return untold(NAME, exam)
+    if not telling_replies(exam, [attempts[-1].answer]):
+        return failing_anyway(NAME, exam)
     return judge(attempts, exam.proxy, exam.show)
 
 
@@ -104,7 +107,7 @@ async def _attempt(exam: Examination, size: int, seconds: float) -> Attempt:
     paused = None
     if replies[-1].outcome is Outcome.CUT:
         paused = await _send(exam, size, seconds + _PAUSE_SECONDS, _PAUSE_SECONDS)
-    return Attempt(size, replies[-1], paused, Counter(map(status_of, replies)))
+    return Attempt(size, replies[-1], paused, Counter(reply.status_key for reply in replies))
 
 
 async def _send(exam: Examination, size: int, seconds: float, pause_seconds: float = 0.0) -> Reply:
@@ -138,12 +141,12 @@ def judge(attempts: Sequence[Attempt], proxy: Proxy | None, show: Show) -> Findi
     }
     if not taken:
         says = f"even a small call fails: {show(last.reply.label)}"
-        return Finding(NAME, Verdict.UNKNOWN, says, hint(last.reply), evidence)
+        return Finding(NAME, Verdict.UNKNOWN, says, where_to_look(last.reply), evidence)
     if len(taken) == len(attempts):
         return _all_taken(taken[-1], evidence)
     evidence |= {
         "smallest_refused_bytes": last.body_bytes,
-        "refused_with": status_of(last.answer),
+        "refused_with": last.answer.status_key,
         "answers_to_refused": dict(last.statuses),
         "answer_lost_while_sending": last.is_lost,
     }
@@ -168,7 +171,7 @@ def _refused(largest: Attempt, refused: Attempt, proxy: Proxy | None, evidence: 
         return throttled(NAME, evidence)
     if answer.outcome is Outcome.LOST:
         says = f"no node that was asked with {size} knew the session: {label}"
-        return Finding(NAME, Verdict.UNKNOWN, says, hint(answer), evidence)
+        return Finding(NAME, Verdict.UNKNOWN, says, where_to_look(answer), evidence)
     if answer.status == 413 and not is_small:
         return Finding(NAME, Verdict.OK, says, _on_lost(refused), evidence)
     if answer.status == 413:
@@ -181,7 +184,7 @@ def _refused(largest: Attempt, refused: Attempt, proxy: Proxy | None, evidence: 
             "A request that is too large is answered with 413, so that a client can say why. A 502, a 503 or a cut "
             "connection kills the client of Python's SDK 1.x, and its session with it."
         )
-        changes = _changes(answer, proxy) if is_small else (advice(Topic.REFUSAL, proxy),)
+        changes = _changes(answer, proxy) if is_small else (advice(Topic.OVERSIZED_BODY, proxy),)
         return Finding(NAME, verdict, says, why, evidence, changes)
     why = "A request that is too large is answered with 413: this one does not tell the client what is wrong."
     return Finding(NAME, Verdict.WARNING, says, why, evidence, _changes(answer, proxy))
@@ -198,11 +201,11 @@ def _on_lost(refused: Attempt) -> str:
 
 def _changes(answer: Reply, proxy: Proxy | None) -> tuple[Change, ...]:
     """The proxy's limit first, where it is the proxy that answered."""
-    own = advice(Topic.BODY, None)
+    own = advice(Topic.BODY_LIMIT, None)
     if proxy is None:
         return (own,)
     is_proxys = proxy.key in answer.body[:4096].decode("utf-8", errors="replace").lower()
-    changes = (advice(Topic.BODY, proxy), own) if is_proxys else (own, advice(Topic.BODY, proxy))
+    changes = (advice(Topic.BODY_LIMIT, proxy), own) if is_proxys else (own, advice(Topic.BODY_LIMIT, proxy))
     return tuple(dict.fromkeys(changes))
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from mooring.doctor.check import Check
 from mooring.doctor.client.protocol import LEGACY_VERSIONS
@@ -54,10 +54,28 @@ async def run(exam: Examination) -> Finding:
     return Finding(NAME, Verdict.OK, says, evidence=evidence)
 
 
+def speaks(evidence: Mapping[str, Any]) -> str:
+    """`legacy to 2025-11-25, modern 2026-07-28`: the newest version of each era."""
+    legacy, modern = evidence.get("legacy_versions"), evidence.get("modern_versions")
+    spoken = [
+        *([f"legacy {'to ' if len(legacy) > 1 else ''}{max(legacy)}"] if legacy else []),
+        *([f"modern {max(modern)}"] if modern else []),
+    ]
+    return ", ".join(spoken)
+
+
 def _span(era: str, versions: Sequence[str]) -> str:
     """`legacy 2024-11-05 to 2025-11-25`; empty where there are none."""
     ends = sorted({min(versions, default=""), max(versions, default="")} - {""})
     return f"{era} {' to '.join(ends)}" if ends else ""
 
 
-CHECK = Check(NAME, "which revisions are spoken, and are there sessions at all?", run, is_reading=True)
+CHECK: Final = Check(
+    NAME,
+    "which revisions are spoken, and are there sessions at all?",
+    run,
+    is_reading=True,
+    makes_calls=False,
+    is_essential=True,
+    speaks=speaks,
+)

@@ -17,13 +17,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from mooring.doctor.advice import Proxy, Topic, advice
+from mooring.doctor.advice import Topic, advice
 from mooring.doctor.check import Check
+from mooring.doctor.checks.cannot_tell import failing_anyway, not_asked, where_to_look
 from mooring.doctor.client.reply import Outcome, Reply
-from mooring.doctor.evidence.gone import Show, status_of
-from mooring.doctor.evidence.inquiry import ask_twice, can_ask, hint, not_asked, telling, untold
+from mooring.doctor.evidence.failing_calls import telling_replies
+from mooring.doctor.evidence.question import ask_with_retry, can_ask
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Finding, NotRun, Verdict
+from mooring.doctor.hiding import Show
+from mooring.doctor.proxies import Proxy
 
 NAME: Final = "host"
 FOREIGN: Final = "mooring-doctor.invalid"
@@ -54,13 +57,13 @@ async def run(exam: Examination) -> Finding | NotRun:
         return not_asked(NAME)
     url = exam.wire.url
     facts = Facts(
-        control=await ask_twice(exam),
-        foreign=await ask_twice(exam, {"Host": FOREIGN}, token=None),
+        control=await ask_with_retry(exam),
+        foreign=await ask_with_retry(exam, {"Host": FOREIGN}, token=None),
         is_secure=url.scheme == "https",
         is_inside=await _is_inside(url.host or ""),
     )
-    if not telling(exam, [facts.foreign]):
-        return untold(NAME, exam)
+    if not telling_replies(exam, [facts.foreign]):
+        return failing_anyway(NAME, exam)
     return judge(facts, url.authority, exam.proxy, exam.show)
 
 
@@ -80,15 +83,15 @@ def judge(facts: Facts, authority: str, proxy: Proxy | None, show: Show) -> Find
         authority: host and port, as a client writes them.
     """
     evidence = {
-        "own_host": status_of(facts.control),
-        "foreign_host": status_of(facts.foreign),
+        "own_host": facts.control.status_key,
+        "foreign_host": facts.foreign.status_key,
         "https": facts.is_secure,
         "private_address": facts.is_inside,
     }
     label = show(facts.foreign.label)
     if facts.control.outcome is not Outcome.REACHED:
         says = f"calls fail with the right Host, too: {show(facts.control.label)}"
-        return Finding(NAME, Verdict.UNKNOWN, says, hint(facts.control), evidence)
+        return Finding(NAME, Verdict.UNKNOWN, says, where_to_look(facts.control), evidence)
     if facts.foreign.outcome in (Outcome.THROTTLED, Outcome.HANG):
         says = f"the call with a foreign Host was not answered: {label}"
         return Finding(NAME, Verdict.UNKNOWN, says, evidence=evidence)

@@ -21,16 +21,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mooring.doctor.advice import Proxy, Topic, advice
+from mooring.doctor.advice import Topic, advice
 from mooring.doctor.check import Check
+from mooring.doctor.checks.cannot_tell import failing_anyway, not_asked, throttled
+from mooring.doctor.client.held_stream import End, is_lost
 from mooring.doctor.client.reply import Outcome
-from mooring.doctor.client.stream import End, is_lost
-from mooring.doctor.evidence.gone import Show
-from mooring.doctor.evidence.inquiry import is_gone, not_asked, telling, throttled, untold
-from mooring.doctor.evidence.limits import duration, known_limits
-from mooring.doctor.evidence.silence import Heard
+from mooring.doctor.evidence.failing_calls import telling_replies
+from mooring.doctor.evidence.heard import Heard
+from mooring.doctor.evidence.question import is_gone
+from mooring.doctor.evidence.silent_streams import PLAIN, SilentStreams
+from mooring.doctor.evidence.time_limits import duration, known_limits
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
+from mooring.doctor.hiding import Show
+from mooring.doctor.proxies import Proxy
 
 NAME: Final = "idle"
 _CONFIRMED_TO_SECONDS: Final = 40.0
@@ -70,12 +74,12 @@ class Probes:
 async def run(exam: Examination) -> Finding | NotRun:
     if exam.hangs:
         return not_asked(NAME)
-    silence = exam.silences.plain
+    silence = exam.shared(SilentStreams).held.get(PLAIN)
     if silence is None:
         return NotRun("no time to hold a silent stream is given (--idle)")
     heard = await silence.heard(exam.listener.step)
-    if heard.is_refused and not telling(exam, [heard.reply]):
-        return untold(NAME, exam, heard.numbers())
+    if heard.is_refused and not telling_replies(exam, [heard.reply]):
+        return failing_anyway(NAME, exam, heard.numbers())
     if is_cut(heard) and await is_gone(exam, silence.session):
         return _gone(heard)
     return judge(heard, await _probe(exam, heard), exam.proxy, exam.show)
@@ -97,8 +101,7 @@ async def _probe(exam: Examination, heard: Heard) -> Probes:
 
 
 async def _hold(exam: Examination, seconds: float) -> Heard | None:
-    silence = exam.silences.hold(seconds)
-    heard = await silence.heard(exam.listener.step) if silence is not None else None
+    heard = await exam.shared(SilentStreams).hear(seconds)
     return heard if heard is not None and (heard.is_stream or is_cut(heard)) else None
 
 
@@ -288,5 +291,9 @@ def _evidence(heard: Heard, probes: Probes) -> dict[str, Any]:
 
 
 CHECK: Final = Check(
-    NAME, "how long does a stream live on which nothing is sent, and what ends it?", run, needs_sessions=True
+    NAME,
+    "how long does a stream live on which nothing is sent, and what ends it?",
+    run,
+    needs_sessions=True,
+    silent_streams=frozenset({PLAIN}),
 )

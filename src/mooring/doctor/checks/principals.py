@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from mooring.doctor.check import Check
+from mooring.doctor.checks.cannot_tell import not_asked, where_to_look
 from mooring.doctor.client.reply import Outcome, Reply
 from mooring.doctor.client.sessions import Session
-from mooring.doctor.evidence.gone import Show, status_of
-from mooring.doctor.evidence.impostors import alike
-from mooring.doctor.evidence.inquiry import ask_in, ask_twice, hint, not_asked
-from mooring.doctor.evidence.principals import same_principal
+from mooring.doctor.evidence.forged_ids import invented_like
+from mooring.doctor.evidence.question import ask_in, ask_with_retry
+from mooring.doctor.evidence.token_claims import same_principal
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
+from mooring.doctor.hiding import Show
 
 NAME: Final = "principals"
 _REFUSED: Final = frozenset({Outcome.LOST, Outcome.LOGIN})
@@ -56,9 +57,9 @@ async def run(exam: Examination) -> Finding | NotRun:
         return not_asked(NAME)
     has_login = any(name.lower() == "authorization" for name, _ in exam.plan.headers)
     replies = Replies(
-        own=await ask_twice(exam),
-        other=await ask_twice(exam, token=1),
-        nobody=None if has_login else await ask_twice(exam, token=None),
+        own=await ask_with_retry(exam),
+        other=await ask_with_retry(exam, token=1),
+        nobody=None if has_login else await ask_with_retry(exam, token=None),
         control=await _control(exam, session),
     )
     return judge(replies, exam.show)
@@ -68,16 +69,16 @@ async def _control(exam: Examination, session: Session) -> Reply:
     """Something that opens no session: a discovery, or else a ping in a session that nobody has, which is 404."""
     if exam.eras.modern:
         return await exam.modern("server/discover", token=1)
-    return await ask_in(exam, alike(session.id), session.version, token=1)
+    return await ask_in(exam, invented_like(session.id), session.version, token=1)
 
 
 def judge(replies: Replies, show: Show) -> Finding:
     """The verdict."""
     evidence = {
-        "own_token": status_of(replies.own),
-        "other_token": status_of(replies.other),
-        "no_token": status_of(replies.nobody) if replies.nobody is not None else None,
-        "other_token_elsewhere": status_of(replies.control),
+        "own_token": replies.own.status_key,
+        "other_token": replies.other.status_key,
+        "no_token": replies.nobody.status_key if replies.nobody is not None else None,
+        "other_token_elsewhere": replies.control.status_key,
     }
 
     def found(verdict: Verdict, says: str, why: str = "", change: str = "") -> Finding:
@@ -85,7 +86,7 @@ def judge(replies: Replies, show: Show) -> Finding:
 
     if replies.own.outcome is not Outcome.REACHED:
         says = f"its own token does not reach the session: {show(replies.own.label)}"
-        return found(Verdict.UNKNOWN, says, hint(replies.own))
+        return found(Verdict.UNKNOWN, says, where_to_look(replies.own))
     if replies.nobody is not None and replies.nobody.outcome is Outcome.REACHED:
         return found(
             Verdict.BROKEN,

@@ -18,17 +18,19 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from mooring.doctor.advice import Proxy
 from mooring.doctor.check import Check
+from mooring.doctor.checks.cannot_tell import not_asked, throttled
 from mooring.doctor.client import protocol
+from mooring.doctor.client.event_stream import StreamFacts, stream_facts
+from mooring.doctor.client.held_stream import HeldStream, is_lost, reach_stream
 from mooring.doctor.client.reply import Outcome, Reply
-from mooring.doctor.client.stream import HeldStream, StreamFacts, is_lost, reach_stream, stream_facts
-from mooring.doctor.evidence.called import call, headers_of
-from mooring.doctor.evidence.gone import Show
-from mooring.doctor.evidence.inquiry import in_an_era, not_asked, throttled, tries
-from mooring.doctor.evidence.limits import duration
+from mooring.doctor.evidence.question import request_in_era, tries_needed
+from mooring.doctor.evidence.time_limits import duration
+from mooring.doctor.evidence.timed_call import headers_by_turn, timed_call
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
+from mooring.doctor.hiding import Show
+from mooring.doctor.proxies import Proxy
 
 NAME: Final = "resumption"
 _REPLAY_SECONDS: Final = 2.0
@@ -74,8 +76,8 @@ async def run(exam: Examination) -> Finding | NotRun:
     session = exam.first
     if session is None:
         return NotRun("no session could be opened")
-    headers, message = in_an_era(exam, "ping")
-    reply = (await call(exam, headers, message)).reply
+    headers, message = request_in_era(exam, "ping")
+    reply = (await timed_call(exam, headers, message)).reply
     facts = stream_facts(reply.body if reply.media_type == protocol.EVENT_STREAM else b"")
     asked = Asked(message["id"], session.version, reply, facts)
     resumed = await _resume(exam, asked) if asked.facts.ids else None
@@ -83,8 +85,8 @@ async def run(exam: Examination) -> Finding | NotRun:
 
 
 async def _resume(exam: Examination, asked: Asked) -> Resumed:
-    headers = headers_of(exam, {"Accept": protocol.EVENT_STREAM, "Last-Event-ID": asked.facts.ids[0]})
-    stream = await reach_stream(exam.wire, headers, tries=tries(exam), seconds=exam.plan.timeout_seconds)
+    headers = headers_by_turn(exam, {"Accept": protocol.EVENT_STREAM, "Last-Event-ID": asked.facts.ids[0]})
+    stream = await reach_stream(exam.wire, headers, tries=tries_needed(exam), seconds=exam.plan.timeout_seconds)
     if stream.is_stream:
         await stream.until(lambda: asked.request_id in _answers(stream), _REPLAY_SECONDS)
     reply, answers = stream.reply, _answers(stream)

@@ -93,6 +93,16 @@ class Reply:
         return plain(self.body[:_TEXT_BYTES].decode("utf-8", errors="replace"), _TEXT_BYTES)
 
     @property
+    def status_key(self) -> str:
+        """For programs: `404`, or `hang` and its like where no whole answer came."""
+        return str(self.status) if self.trouble is None else self.trouble.name.lower()
+
+    @property
+    def status_in_words(self) -> str:
+        """The same for people: `404`, or `no answer in time`; `label` also has what the server said."""
+        return str(self.status) if self.trouble is None else str(self.trouble)
+
+    @property
     def label(self) -> str:
         """The reply in a few words: `404 Session not found`, `no answer in time`. Foreign text: show it scrubbed."""
         if self.trouble is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from mooring.doctor.client.reply import Reply
-from mooring.doctor.evidence.marks import Marks
+from mooring.doctor.evidence.node_marks import NodeMarks
 
 UNLIKELY: Final = 0.002
 """So seldom does a load balancer that picks nodes at random starve any of them by chance. With 20 sessions that leaves,
@@ -26,7 +26,7 @@ class Balance:
     counts: Mapping[str, int]
 
     @classmethod
-    def of(cls, found: Marks, seen: Iterable[Reply], beside: Iterable[Reply] = ()) -> Self:
+    def of(cls, found: NodeMarks, seen: Iterable[Reply], beside: Iterable[Reply] = ()) -> Self:
         """The sessions by the mark of their opening.
 
         Args:

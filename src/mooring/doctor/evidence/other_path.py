@@ -9,14 +9,14 @@ from typing import Final
 from yarl import URL
 
 from mooring.doctor.client.reply import Reply
-from mooring.doctor.examination import Examination
+from mooring.doctor.examination import Examination, Shared
 
 ASKS: Final = 12
 """In each of the two ways. Of three nodes at random, all but one are missed so many times once in 180,000."""
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
+class OtherPathReplies:
     """
     Attributes:
         sent: the names of the cookies that a client sends there.
@@ -30,17 +30,26 @@ class Elsewhere:
     carried: tuple[Reply, ...]
 
 
-async def elsewhere(exam: Examination) -> Elsewhere | None:
-    """What is at the path that the operator named; asked once in a run. None where none was named."""
-    if exam.plan.other_path is None:
-        return None
-    async with exam.elsewhere_lock:
-        if exam.elsewhere is None:
-            exam.elsewhere = await _ask(exam, exam.plan.other_path)
-        return exam.elsewhere
+class OtherPath(Shared):
+    """What is at the path that the operator named, asked once in a run."""
+
+    def __init__(self, exam: Examination) -> None:
+        super().__init__(exam)
+        self._lock = asyncio.Lock()  # held by whoever asks first, while others wait for what comes
+        self._replies: OtherPathReplies | None = None
+
+    async def replies(self) -> OtherPathReplies | None:
+        """What was answered; None where no path was named."""
+        path = self._exam.plan.other_path
+        if path is None:
+            return None
+        async with self._lock:
+            if self._replies is None:
+                self._replies = await _ask(self._exam, path)
+            return self._replies
 
 
-async def _ask(exam: Examination, path: str) -> Elsewhere:
+async def _ask(exam: Examination, path: str) -> OtherPathReplies:
     exam.listener.step(f"requests to {exam.show(path, 60)}")
     url = exam.wire.url.join(URL(f"/{path.lstrip('/')}"))
     session = exam.first
@@ -48,7 +57,7 @@ async def _ask(exam: Examination, path: str) -> Elsewhere:
     plain = await _get(exam, url, {})
     answers = any(reply.trouble is None for reply in plain)
     carried = await _get(exam, url, session.cookies(url)) if session is not None and sent and answers else ()
-    return Elsewhere(url.path, sent, plain, carried)
+    return OtherPathReplies(url.path, sent, plain, carried)
 
 
 async def _get(exam: Examination, url: URL, headers: dict[str, str]) -> tuple[Reply, ...]:

@@ -9,9 +9,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from mooring.doctor.client.event_stream import stream_facts
+from mooring.doctor.client.held_stream import End, HeldStream, reach_stream
 from mooring.doctor.client.protocol import EVENT_STREAM, request
 from mooring.doctor.client.reply import Trouble
-from mooring.doctor.client.stream import End, HeldStream, reach_stream, stream_facts
 from mooring.doctor.examination import Examination
 from tests.bare import free_port
 from tests.doctor.examined import examined

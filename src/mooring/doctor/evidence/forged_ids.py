@@ -17,7 +17,7 @@ _ENOUGH: Final = 16
 _LONG: Final = 4000
 
 
-def alike(session_id: str) -> str:
+def invented_like(session_id: str) -> str:
     """Another id of the same shape: each letter and digit gives way to one of its kind, all others stay.
 
     An id too short to be nobody's by chance is made longer.
@@ -56,10 +56,10 @@ def same_beginning(session_id: str) -> str | None:
     found = _SEPARATOR.search(session_id)
     if found is None or found.end() == len(session_id):
         return None
-    return session_id[: found.end()] + alike(session_id[found.end() :])
+    return session_id[: found.end()] + invented_like(session_id[found.end() :])
 
 
-def oddities() -> dict[str, str]:
+def odd_ids() -> dict[str, str]:
     """Ids of characters that HTTP allows in a header, and that mean something to a path, a query or a template."""
     chance = secrets.token_hex(_ENOUGH)
     return {

@@ -7,7 +7,8 @@ import pytest
 from mooring.doctor.client.protocol import SESSION
 from mooring.doctor.client.reply import Outcome, Reply, Trouble
 from mooring.doctor.client.sessions import HOME, Way
-from mooring.doctor.evidence.inquiry import TRIES, ask, can_ask, failing, head, question, telling, tries, twice
+from mooring.doctor.evidence.failing_calls import failing_reply, telling_replies
+from mooring.doctor.evidence.question import TRIES, ask, can_ask, head_of_answer, question, tries_needed, with_one_retry
 from mooring.doctor.examination import Call
 from tests.doctor.examined import examined
 from tests.doctor.examples import HANG, LOST, REACHED, THROTTLED, UNAVAILABLE
@@ -52,12 +53,12 @@ async def test_a_404_is_taken_sooner_for_the_answer_where_none_was_ever_lost() -
     async with running_ledger() as ledger, examined(ledger.url, sessions=2) as exam:
         session = exam.first
         assert session is not None
-        assert tries(exam) == TRIES
+        assert tries_needed(exam) == TRIES
         exam.calls.append(Call(session, HOME, REACHED))
-        few = tries(exam)
+        few = tries_needed(exam)
         assert few < TRIES
         exam.calls.append(Call(session, HOME, LOST))
-        assert tries(exam) == TRIES
+        assert tries_needed(exam) == TRIES
 
 
 async def test_a_session_is_asked_that_new_connections_reach() -> None:
@@ -93,9 +94,9 @@ async def test_the_head_of_an_answer_and_none() -> None:
         examined(ledger.url, sessions=2, timeout_seconds=0.3) as exam,
     ):
         assert exam.first is not None
-        hanging = await head(exam, "GET", {SESSION: exam.first.id})
+        hanging = await head_of_answer(exam, "GET", {SESSION: exam.first.id})
         assert hanging.trouble is Trouble.HANG
-        assert (await head(exam, "DELETE", {SESSION: "nobody's"})).status == 404
+        assert (await head_of_answer(exam, "DELETE", {SESSION: "nobody's"})).status == 404
 
 
 @pytest.mark.parametrize(
@@ -119,8 +120,8 @@ async def test_what_fails_tells_nothing_where_everything_fails_now_and_then(
         assert exam.first is not None
         exam.calls += [Call(exam.first, HOME, reply) for reply in calls]
         exam.sessions.refused += openings
-        assert (failing(exam) is not None) == is_failing
-        assert telling(exam, [LOST, UNAVAILABLE, HANG]) == ([LOST] if is_failing else [LOST, UNAVAILABLE, HANG])
+        assert (failing_reply(exam) is not None) == is_failing
+        assert telling_replies(exam, [LOST, UNAVAILABLE, HANG]) == ([LOST] if is_failing else [LOST, UNAVAILABLE, HANG])
 
 
 @pytest.mark.parametrize(
@@ -132,4 +133,4 @@ async def test_what_failed_is_sent_once_more(replies: list[Reply], last: Reply) 
     async def send() -> Reply:
         return next(coming)
 
-    assert await twice(send) is last
+    assert await with_one_retry(send) is last

@@ -14,8 +14,8 @@ from yarl import URL
 from mooring.doctor.client.reply import Reply, Trouble
 from mooring.doctor.client.sessions import Sessions
 from mooring.doctor.client.wire import Wire
-from mooring.doctor.evidence import status
-from mooring.doctor.evidence.status import NoStatusPage, Page, parse, read
+from mooring.doctor.evidence import cluster_status
+from mooring.doctor.evidence.cluster_status import ClusterStatus, NoStatusPage, parse_status, read_status
 from mooring.doctor.examination import Examination
 from mooring.doctor.plan import Plan
 from tests.cluster_in_process import running_nodes
@@ -59,7 +59,7 @@ def answered(page: object, code: int = 200) -> Reply:
 
 def test_a_page_is_read() -> None:
     gone = told("node-3", state="gone", alive=False)
-    page = parse(answered(page_with(told("node-1", "aaaaa", "bbbbb"), told("node-2", "ccccc"), gone)))
+    page = parse_status(answered(page_with(told("node-1", "aaaaa", "bbbbb"), told("node-2", "ccccc"), gone)))
     assert page.node == "node-1-abcde"
     assert page.degraded == ""
     assert [node.name for node in page.alive] == ["node-1", "node-2"]
@@ -72,7 +72,9 @@ def test_a_page_is_read() -> None:
 
 
 def test_a_dead_nodes_shards_are_nobodys() -> None:
-    page = parse(answered(page_with(told("node-1", "aaaaa"), told("node-2", "bbbbb", state="dead", alive=False))))
+    page = parse_status(
+        answered(page_with(told("node-1", "aaaaa"), told("node-2", "bbbbb", state="dead", alive=False)))
+    )
     assert page.owners(["bbbbb.x"]) == {"": 1}
 
 
@@ -81,7 +83,7 @@ def test_a_dead_nodes_shards_are_nobodys() -> None:
     [
         (Reply(trouble=Trouble.REFUSED), "connection refused"),
         (Reply(trouble=Trouble.HANG), "no answer in time"),
-        (Reply(status=401), "401, its token is another one"),
+        (Reply(status=401), "401, its token is a different one"),
         (Reply(status=404), "answered with 404"),
         (Reply(status=302), "answered with 302"),
         (Reply(status=200, body=b"<html>"), "its answer is not JSON"),
@@ -96,7 +98,7 @@ def test_a_dead_nodes_shards_are_nobodys() -> None:
 )
 def test_what_is_no_page_is_told_why(reply: Reply, why: str) -> None:
     with pytest.raises(NoStatusPage, match=why):
-        parse(reply)
+        parse_status(reply)
 
 
 json_values = st.recursive(
@@ -109,7 +111,7 @@ json_values = st.recursive(
 @given(json_values)
 def test_no_answer_is_too_strange(value: object) -> None:
     with contextlib.suppress(NoStatusPage):
-        assert isinstance(parse(answered(value)), Page)
+        assert isinstance(parse_status(answered(value)), ClusterStatus)
 
 
 @contextlib.asynccontextmanager
@@ -144,26 +146,26 @@ async def test_it_is_asked_with_its_own_token_and_nothing_else_of_the_operators(
     async with serving(page_with(told("node-1", "aaaaa")), asked=asked) as url:
         exam = examination(url)
         async with exam.wire:
-            page = await read(exam, lambda _: True)
+            page = await read_status(exam, lambda _: True)
         assert page.nodes[0].shards == {"aaaaa"}
         same_origin = examination(url, str(url.with_path("/mcp")))
         async with same_origin.wire:
-            await read(same_origin, lambda _: True)
+            await read_status(same_origin, lambda _: True)
     assert [headers["Authorization"] for headers in asked] == [f"Bearer {TOKEN}"] * 2
     assert ["X-Api-Key" in headers for headers in asked] == [False, True]
 
 
 async def test_it_is_asked_again_until_it_has_settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status, "_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(cluster_status, "_PAUSE_SECONDS", 0.01)
     asked: list[Mapping[str, str]] = []
     early, late = page_with(told("node-1")), page_with(told("node-1", "aaaaa"))
     async with serving(early, early, late, asked=asked) as url:
         exam = examination(url)
         async with exam.wire:
-            page = await read(exam, lambda page: "" not in page.owners(["aaaaa.x"]))
+            page = await read_status(exam, lambda page: "" not in page.owners(["aaaaa.x"]))
             assert page.nodes[0].shards == {"aaaaa"}
             assert len(asked) == 3
-            await read(exam, lambda _: False)
+            await read_status(exam, lambda _: False)
             assert len(asked) == 8
 
 
@@ -172,6 +174,6 @@ async def test_a_real_page() -> None:
         page_url = URL(f"{nodes[0].url}/mooring/status")
         fields = {"sessions": 3, "status_url": page_url, "status_token": TOKEN}
         async with examined(f"{nodes[0].url}/mcp", **fields) as exam:
-            page = await read(exam, lambda page: len(page.ready) == 2)
+            page = await read_status(exam, lambda page: len(page.ready) == 2)
             owners = page.owners(session.id for session in exam.sessions.opened)
     assert set(owners) == {nodes[0].id}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ class NoStatusPage(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class ClusterNode:
     """One node, as the page has it; `state` is `dead` where it went without a goodbye."""
 
     id: str
@@ -38,7 +38,7 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ClusterStatus:
     """
     Attributes:
         degraded: why the node that answered cannot reach its store; empty where it can.
@@ -46,15 +46,19 @@ class Page:
 
     node: str
     degraded: str
-    nodes: tuple[Node, ...]
+    nodes: tuple[ClusterNode, ...]
 
     @property
-    def alive(self) -> tuple[Node, ...]:
+    def alive(self) -> tuple[ClusterNode, ...]:
         return tuple(node for node in self.nodes if node.alive)
 
     @property
-    def ready(self) -> tuple[Node, ...]:
+    def ready(self) -> tuple[ClusterNode, ...]:
         return tuple(node for node in self.nodes if node.state == READY)
+
+    def is_settled(self, session_ids: Sequence[str]) -> bool:
+        """Every session is on a node, and no node is on its way to another state."""
+        return "" not in self.owners(session_ids) and len(self.ready) == len(self.alive)
 
     @property
     def forwarded_share(self) -> float:
@@ -68,8 +72,8 @@ class Page:
         return Counter(owner.get(session_id.partition(".")[0], "") for session_id in session_ids)
 
 
-async def read(exam: Examination, settled: Callable[[Page], bool]) -> Page:
-    """The page, asked again while it is not settled: what it tells of the other nodes may be a heartbeat old.
+async def read_status(exam: Examination, settled: Callable[[ClusterStatus], bool]) -> ClusterStatus:
+    """What the page says, read again while it is not settled: what it says of the other nodes may be a heartbeat old.
 
     Raises:
         NoStatusPage: there is none.
@@ -83,14 +87,14 @@ async def read(exam: Examination, settled: Callable[[Page], bool]) -> Page:
     return page
 
 
-async def _ask(exam: Examination) -> Page:
+async def _ask(exam: Examination) -> ClusterStatus:
     plan = exam.plan
     headers = {"Authorization": f"Bearer {plan.status_token}"} if plan.status_token else {}
     reply = await exam.wire.send("GET", url=plan.status_url, token=None, headers=headers)
-    return parse(reply)
+    return parse_status(reply)
 
 
-def parse(reply: Reply) -> Page:
+def parse_status(reply: Reply) -> ClusterStatus:
     """
     Raises:
         NoStatusPage: the reply is no status page.
@@ -98,33 +102,33 @@ def parse(reply: Reply) -> Page:
     if reply.trouble is not None:
         raise NoStatusPage(str(reply.trouble))
     if reply.status == 401:
-        raise NoStatusPage("401, its token is another one")
+        raise NoStatusPage("401, its token is a different one")
     if reply.status != 200:
         raise NoStatusPage(f"answered with {reply.status}")
     try:
-        told = json.loads(reply.body)
-        return Page(str(told["node"]), str(told["degraded"] or ""), tuple(_node(one) for one in told["nodes"]))
+        page = json.loads(reply.body)
+        return ClusterStatus(str(page["node"]), str(page["degraded"] or ""), tuple(_node(one) for one in page["nodes"]))
     except (ValueError, RecursionError):
         raise NoStatusPage("its answer is not JSON") from None
     except (KeyError, TypeError, AttributeError):
         raise NoStatusPage("its answer is not a Mooring node's") from None
 
 
-def _node(told: Mapping[str, Any]) -> Node:
-    return Node(
-        id=str(told["id"]),
-        name=str(told["name"]),
-        state=str(told["state"]),
-        alive=bool(told["alive"]),
-        version=str(told["version"]),
-        sessions=_count(told["sessions"]),
-        shards=frozenset(str(shard) for shard in told["shards"]),
-        served=_count(told["served"]),
-        forwarded_in=_count(told["forwarded_in"]),
+def _node(said: Mapping[str, Any]) -> ClusterNode:
+    return ClusterNode(
+        id=str(said["id"]),
+        name=str(said["name"]),
+        state=str(said["state"]),
+        alive=bool(said["alive"]),
+        version=str(said["version"]),
+        sessions=_count(said["sessions"]),
+        shards=frozenset(str(shard) for shard in said["shards"]),
+        served=_count(said["served"]),
+        forwarded_in=_count(said["forwarded_in"]),
     )
 
 
-def _count(told: object) -> int:
-    if not isinstance(told, int):
-        raise TypeError(told)
-    return told
+def _count(said: object) -> int:
+    if not isinstance(said, int):
+        raise TypeError(said)
+    return said

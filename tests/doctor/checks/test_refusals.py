@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from mooring.doctor.checks.refusals import judge_refusals
 from mooring.doctor.client.reply import Reply, Trouble
-from mooring.doctor.evidence.gone import Manner, judge_refusals, manner_of
+from mooring.doctor.evidence.refusal_kinds import RefusalKind, refusal_kind
 from mooring.doctor.findings import Verdict
 from tests.doctor.examples import HANG, LOST, REACHED, THROTTLED, UNAVAILABLE
 
@@ -23,28 +24,28 @@ NOT_ALLOWED = Reply(status=405)
 @pytest.mark.parametrize(
     ("reply", "method", "manner"),
     [
-        (LOST, "POST", Manner.GONE),
-        (Reply(status=404, body=b"<html>"), "POST", Manner.GONE),
-        (BAD, "POST", Manner.BAD),
-        (Reply(status=400), "POST", Manner.BAD),
-        (REACHED, "POST", Manner.SERVED),
-        (HIDDEN, "POST", Manner.OTHER),
-        (Reply(status=202), "POST", Manner.OTHER),
-        (Reply(status=202), "DELETE", Manner.SERVED),
-        (Reply(status=200), "GET", Manner.SERVED),
-        (LOGIN, "POST", Manner.LOGIN),
-        (Reply(status=403), "POST", Manner.LOGIN),
-        (UNAVAILABLE, "POST", Manner.FAILED),
-        (Reply(status=500), "POST", Manner.FAILED),
-        (HANG, "POST", Manner.HANG),
-        (CUT, "POST", Manner.CUT),
-        (Reply(status=404, trouble=Trouble.CUT), "POST", Manner.CUT),
-        (THROTTLED, "POST", Manner.THROTTLED),
-        (NOT_ALLOWED, "POST", Manner.OTHER),
+        (LOST, "POST", RefusalKind.GONE),
+        (Reply(status=404, body=b"<html>"), "POST", RefusalKind.GONE),
+        (BAD, "POST", RefusalKind.BAD),
+        (Reply(status=400), "POST", RefusalKind.BAD),
+        (REACHED, "POST", RefusalKind.SERVED),
+        (HIDDEN, "POST", RefusalKind.OTHER),
+        (Reply(status=202), "POST", RefusalKind.OTHER),
+        (Reply(status=202), "DELETE", RefusalKind.SERVED),
+        (Reply(status=200), "GET", RefusalKind.SERVED),
+        (LOGIN, "POST", RefusalKind.LOGIN),
+        (Reply(status=403), "POST", RefusalKind.LOGIN),
+        (UNAVAILABLE, "POST", RefusalKind.FAILED),
+        (Reply(status=500), "POST", RefusalKind.FAILED),
+        (HANG, "POST", RefusalKind.HANG),
+        (CUT, "POST", RefusalKind.CUT),
+        (Reply(status=404, trouble=Trouble.CUT), "POST", RefusalKind.CUT),
+        (THROTTLED, "POST", RefusalKind.THROTTLED),
+        (NOT_ALLOWED, "POST", RefusalKind.OTHER),
     ],
 )
-def test_in_what_manner_a_session_is_refused(reply: Reply, method: str, manner: Manner) -> None:
-    assert manner_of(reply, method) is manner
+def test_in_what_manner_a_session_is_refused(reply: Reply, method: str, manner: RefusalKind) -> None:
+    assert refusal_kind(reply, method) is manner
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,17 @@
-"""What is said of how new sessions are shared out among nodes, whatever tells the nodes apart."""
+"""The verdict on how new sessions are shared out among nodes, whatever tells the nodes apart."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from mooring.doctor.evidence.balance import Balance
 from mooring.doctor.findings import Change, Finding, Verdict
 
-CHECK: Final = "spread"
+NAME: Final = "spread"
+"""Of the check, which judges in several modules."""
 NAME_CHARS: Final = 40
-Show = Callable[[object, int], str]
-"""Foreign text as it may be shown, and how long it may be."""
+"""How much of a name that somebody else gave is shown."""
 
 _LOOK: Final = Change(
     "If that is not wanted, look why the load balancer gives it none: its weight and its health check for new "
@@ -23,7 +23,7 @@ _BY_ADDRESS: Final = Change(
 )
 
 
-def judge(balance: Balance, names: Mapping[str, str], evidence: Mapping[str, Any]) -> Finding:
+def judge_shares(balance: Balance, names: Mapping[str, str], evidence: Mapping[str, Any]) -> Finding:
     """The verdict on sessions of two nodes or more; `names` are what these are called."""
     return _unequal(balance, names, evidence) or _even(balance, evidence)
 
@@ -47,7 +47,7 @@ def _unequal(balance: Balance, names: Mapping[str, str], evidence: Mapping[str, 
         got = balance.counts[holders[0]]
         share = f"all {got}" if got == balance.sessions else f"{got} of {balance.sessions}"
         return Finding(
-            CHECK,
+            NAME,
             Verdict.WARNING,
             f"{share} new sessions are on {names[holders[0]]}, though {len(names)} nodes are there",
             "The load balancer may go by the client's address: then all that come from one address, as from behind a "
@@ -58,7 +58,7 @@ def _unequal(balance: Balance, names: Mapping[str, str], evidence: Mapping[str, 
     got = balance.counts[starved[0]]
     more = f", and {len(starved) - 1} more next to none" if len(starved) > 1 else ""
     return Finding(
-        CHECK,
+        NAME,
         Verdict.WARNING,
         f"{names[starved[0]]} gets {got or 'none'} of {balance.sessions} new sessions{more}",
         "It is there, and without sessions of no use to new clients. A load balancer that goes by load does so on "
@@ -72,7 +72,7 @@ def _even(balance: Balance, evidence: Mapping[str, Any]) -> Finding:
     shares = ", ".join(str(got) for got in sorted(balance.counts.values(), reverse=True))
     if balance.is_telling:
         says = f"{balance.sessions} sessions spread over {len(balance.counts)} nodes: {shares}"
-        return Finding(CHECK, Verdict.OK, says, evidence=evidence)
+        return Finding(NAME, Verdict.OK, says, evidence=evidence)
     says = f"{balance.sessions} sessions on {len(balance.counts)} nodes are too few to tell: {shares}"
     change = Change(f"Open more: --sessions {balance.sessions_needed}.")
-    return Finding(CHECK, Verdict.UNKNOWN, says, evidence=evidence, changes=(change,))
+    return Finding(NAME, Verdict.UNKNOWN, says, evidence=evidence, changes=(change,))

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mooring.doctor.client.reply import Reply
-from mooring.doctor.evidence.cookies import set_by
+from mooring.doctor.evidence.set_cookie import cookies_of
 
 MOST_BODY_BYTES: Final = 512
 _SHARE: Final = 2
@@ -44,7 +44,7 @@ _A_CDNS: Final = re.compile(r"cache-[a-z]+\d.*", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"[\d.,:+-]+(ms|s)?")
 
 
-class Kind(enum.StrEnum):
+class MarkKind(enum.StrEnum):
     HEADER = "header"
     COOKIE = "cookie"
     ANSWER = "tool's answer"
@@ -52,10 +52,10 @@ class Kind(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class MarkSource:
     """Where a mark is read from; the name is that of the header or the cookie."""
 
-    kind: Kind
+    kind: MarkKind
     name: str = ""
 
     def __str__(self) -> str:
@@ -63,29 +63,29 @@ class Source:
 
     def read(self, reply: Reply) -> str | None:
         """The mark on a reply; None where there is none."""
-        if self.kind is Kind.HEADER:
+        if self.kind is MarkKind.HEADER:
             return ", ".join(reply.headers.getall(self.name, [])) or None
-        if self.kind is Kind.COOKIE:
-            return next((cookie.value for cookie in set_by(reply) if cookie.name == self.name), None)
-        return _answer(reply) if self.kind is Kind.ANSWER else _body(reply)
+        if self.kind is MarkKind.COOKIE:
+            return next((cookie.value for cookie in cookies_of(reply) if cookie.name == self.name), None)
+        return _answer(reply) if self.kind is MarkKind.ANSWER else _body(reply)
 
     def label(self, mark: str) -> str:
         """The mark as it may be told, on one line; a cookie is never told whole, unless it is short. Foreign text."""
-        if self.kind in (Kind.ANSWER, Kind.BODY):
+        if self.kind in (MarkKind.ANSWER, MarkKind.BODY):
             return " ".join(mark.split())
-        if self.kind is not Kind.COOKIE or len(mark) <= _COOKIE_CHARS:
+        if self.kind is not MarkKind.COOKIE or len(mark) <= _COOKIE_CHARS:
             return mark
         return f"{mark[:_COOKIE_CHARS]}…"
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class NodeMarks:
     """
     Attributes:
         openings: the mark of each opening, in their order.
     """
 
-    source: Source
+    source: MarkSource
     openings: tuple[str, ...]
 
     @property
@@ -93,9 +93,9 @@ class Marks:
         return frozenset(self.openings)
 
 
-def find(
+def find_marks(
     openings: Sequence[Reply], within: Sequence[Sequence[Reply]] = (), cookies: Collection[str] = ()
-) -> Marks | None:
+) -> NodeMarks | None:
     """What tells nodes apart, or names the only one; None where nothing does.
 
     Args:
@@ -106,9 +106,9 @@ def find(
     if len(openings) < 2:
         return None
     names = list(dict.fromkeys(name.title() for reply in openings for name in reply.headers))
-    headers = [Source(Kind.HEADER, name) for name in names]
+    headers = [MarkSource(MarkKind.HEADER, name) for name in names]
     told = [source for source in headers if _NAMES_NODE.fullmatch(source.name)]
-    told += [Source(Kind.COOKIE, name) for name in cookies]
+    told += [MarkSource(MarkKind.COOKIE, name) for name in cookies]
     candidates = [found for source in told if (found := _by_name(source, openings, within)) is not None]
     several = [found for found in candidates if len(found.nodes) > 1]
     if several:
@@ -121,17 +121,17 @@ def find(
     return answered or (candidates[0] if candidates else None)
 
 
-def _by_name(source: Source, openings: Sequence[Reply], within: Sequence[Sequence[Reply]]) -> Marks | None:
+def _by_name(source: MarkSource, openings: Sequence[Reply], within: Sequence[Sequence[Reply]]) -> NodeMarks | None:
     """Its name says that it names nodes, so one value is no less likely than several."""
     values = _values(source, openings)
     if values is None or any(_A_CDNS.fullmatch(value) for value in values):
         return None
     everything = [*values, *(mark for replies in within for reply in replies if (mark := source.read(reply)))]
     distinct = len(set(everything))
-    return Marks(source, values) if distinct == 1 or distinct <= len(everything) / _SHARE else None
+    return NodeMarks(source, values) if distinct == 1 or distinct <= len(everything) / _SHARE else None
 
 
-def _by_habit(source: Source, openings: Sequence[Reply], within: Sequence[Sequence[Reply]]) -> Marks | None:
+def _by_habit(source: MarkSource, openings: Sequence[Reply], within: Sequence[Sequence[Reply]]) -> NodeMarks | None:
     """It behaves as what names nodes does."""
     values = _values(source, openings)
     if values is None or not _are_few(values) or all(_NUMBER.fullmatch(value) for value in values):
@@ -143,20 +143,20 @@ def _by_habit(source: Source, openings: Sequence[Reply], within: Sequence[Sequen
     ]
     if any(marks != {value} for value, marks in watched) or len({value for value, _ in watched}) < 2:
         return None
-    return Marks(source, values)
+    return NodeMarks(source, values)
 
 
-def _by_answer(within: Sequence[Sequence[Reply]], count: int) -> Marks | None:
+def _by_answer(within: Sequence[Sequence[Reply]], count: int) -> NodeMarks | None:
     """What a tool answers in each session, where that is always the same in one session."""
-    source = Source(Kind.ANSWER)
+    source = MarkSource(MarkKind.ANSWER)
     marks = [{source.read(reply) for reply in replies} for replies in within if len(replies) > 1]
     if len(marks) < count or any(len(one) != 1 for one in marks):
         return None
     values = tuple(mark for one in marks for mark in one if mark is not None)
-    return Marks(source, values) if len(values) == count and _are_few(values) else None
+    return NodeMarks(source, values) if len(values) == count and _are_few(values) else None
 
 
-def _values(source: Source, openings: Sequence[Reply]) -> tuple[str, ...] | None:
+def _values(source: MarkSource, openings: Sequence[Reply]) -> tuple[str, ...] | None:
     values = tuple(mark for reply in openings if (mark := source.read(reply)) is not None)
     return values if len(values) == len(openings) else None
 
@@ -182,11 +182,11 @@ def _body(reply: Reply) -> str | None:
     return reply.body.decode("utf-8", errors="replace") if 0 < len(reply.body) <= MOST_BODY_BYTES else None
 
 
-def find_on_page(replies: Sequence[Reply]) -> Marks | None:
+def find_marks_on_page(replies: Sequence[Reply]) -> NodeMarks | None:
     """The same for answers of one page beside MCP, where a small body may tell it."""
-    found = find(replies)
+    found = find_marks(replies)
     if found is not None and len(found.nodes) > 1:
         return found
-    source = Source(Kind.BODY)
+    source = MarkSource(MarkKind.BODY)
     bodies = _values(source, replies)
-    return Marks(source, bodies) if bodies is not None and _are_few(bodies) else found
+    return NodeMarks(source, bodies) if bodies is not None and _are_few(bodies) else found

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mooring.doctor.evidence.cookies import Unsent
-from mooring.doctor.evidence.stickiness import Facts, Seen
+from mooring.doctor.evidence.cookies_seen import CookieFacts, SeenCookie
+from mooring.doctor.evidence.set_cookie import Unsent
 from mooring.doctor.findings import Verdict
 
 _LEAST_SECONDS: Final = 3600.0
@@ -25,7 +25,7 @@ class Flaw:
     why: str
 
 
-def never_back(facts: Facts) -> list[Flaw]:
+def never_back(facts: CookieFacts) -> list[Flaw]:
     """No affinity cookie is sent back to where it was set."""
     one = facts.affinity[0]
     reason = one.cookie.unsent(facts.url)
@@ -50,7 +50,7 @@ def never_back(facts: Facts) -> list[Flaw]:
     return [Flaw(Verdict.WARNING, says, why)]
 
 
-def flaws_of(facts: Facts, returning: Sequence[Seen]) -> list[Flaw]:
+def flaws_of(facts: CookieFacts, returning: Sequence[SeenCookie]) -> list[Flaw]:
     """What is wrong with those that do come back."""
     found: dict[str, Flaw] = {}
     for one in returning:
@@ -59,7 +59,7 @@ def flaws_of(facts: Facts, returning: Sequence[Seen]) -> list[Flaw]:
     return list(found.values())
 
 
-def _reaches_too_far(facts: Facts, one: Seen) -> list[Flaw]:
+def _reaches_too_far(facts: CookieFacts, one: SeenCookie) -> list[Flaw]:
     if facts.pinned:
         return [
             Flaw(
@@ -91,7 +91,7 @@ def _reaches_too_far(facts: Facts, one: Seen) -> list[Flaw]:
     return problems
 
 
-def _is_exposed(facts: Facts, one: Seen) -> list[Flaw]:
+def _is_exposed(facts: CookieFacts, one: SeenCookie) -> list[Flaw]:
     problems = []
     if one.cookie.same_site == "none" and not one.cookie.secure:
         why = "Browsers drop a cookie that is SameSite=None and not Secure: for clients in a browser it does not exist."
@@ -105,7 +105,7 @@ def _is_exposed(facts: Facts, one: Seen) -> list[Flaw]:
     return problems
 
 
-def _ends_early(one: Seen) -> list[Flaw]:
+def _ends_early(one: SeenCookie) -> list[Flaw]:
     seconds = one.cookie.lifetime_seconds
     if seconds is None or seconds >= (_LEAST_RENEWED_SECONDS if one.renewed else _LEAST_SECONDS):
         return []

@@ -14,14 +14,14 @@ import pytest_asyncio
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from mooring.doctor import proxies
-from mooring.doctor.advice import Proxy
 from mooring.doctor.client.reply import Reply
 from mooring.doctor.client.sessions import Sessions
 from mooring.doctor.client.wire import Wire
+from mooring.doctor.evidence import proxy_in_front
+from mooring.doctor.evidence.proxy_in_front import by_host, by_page, by_replies, is_go, recognise
 from mooring.doctor.examination import Examination
 from mooring.doctor.plan import Plan
-from mooring.doctor.proxies import by_host, by_page, by_replies, is_go, recognise
+from mooring.doctor.proxies import Proxy
 from tests.deployments import haproxy, nginx, traefik
 from tests.deployments.certificate import self_signed_pem
 from tests.deployments.servers import replica_urls
@@ -196,7 +196,7 @@ async def test_what_looks_like_go_needs_more_to_be_traefik(cookie: str, proxy: P
 
 
 async def test_who_does_not_answer_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proxies, "_SECONDS", 0.1)
+    monkeypatch.setattr(proxy_in_front, "_SECONDS", 0.1)
     async with recording(None) as recorder:
         exam = examination(f"http://127.0.0.1:{recorder.port}/mcp")
         async with exam.wire:

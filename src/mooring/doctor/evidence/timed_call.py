@@ -8,11 +8,11 @@ from typing import Final
 
 from mooring.core.sse import SseParser
 from mooring.doctor.client import protocol
+from mooring.doctor.client.held_stream import Arrival, HeldStream, reach_stream
 from mooring.doctor.client.reply import Reply
 from mooring.doctor.client.sessions import Way
-from mooring.doctor.client.stream import Arrival, HeldStream, reach_stream
 from mooring.doctor.client.wire import END_SECONDS
-from mooring.doctor.evidence.inquiry import tries
+from mooring.doctor.evidence.question import tries_needed
 from mooring.doctor.examination import Examination
 
 _LONG_SECONDS: Final = 1.0
@@ -24,7 +24,7 @@ _TOGETHER: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Called:
+class TimedCall:
     """A POST that was answered, or not. Times are in seconds from its request.
 
     Attributes:
@@ -69,7 +69,7 @@ class Called:
         return bool(times) and self.seconds > _LONG_SECONDS and times[0] < (1 - _TOGETHER) * self.seconds
 
 
-def headers_of(exam: Examination, more: Mapping[str, str]) -> Callable[[int], dict[str, str]]:
+def headers_by_turn(exam: Examination, more: Mapping[str, str]) -> Callable[[int], dict[str, str]]:
     """For each turn the headers of the first session, where there is one: every other time with its cookies."""
     session = exam.first
 
@@ -80,16 +80,18 @@ def headers_of(exam: Examination, more: Mapping[str, str]) -> Callable[[int], di
     return headers
 
 
-async def call(exam: Examination, headers: Mapping[str, str], message: protocol.Message) -> Called:
+async def timed_call(exam: Examination, headers: Mapping[str, str], message: protocol.Message) -> TimedCall:
     """POST it over a new connection, and read until it is answered or the plan's time is up; never raises."""
     seconds = exam.plan.timeout_seconds
-    stream = await reach_stream(exam.wire, headers_of(exam, headers), message, tries=tries(exam), seconds=seconds)
+    stream = await reach_stream(
+        exam.wire, headers_by_turn(exam, headers), message, tries=tries_needed(exam), seconds=seconds
+    )
     try:
         if await stream.until(lambda: _is_answered(stream, message["id"]), seconds - stream.age_seconds):
             await stream.wait(END_SECONDS)
     finally:
         await stream.close()
-    return Called(stream.reply, stream.status == 200 and _is_answered(stream, message["id"]), tuple(stream.arrivals))
+    return TimedCall(stream.reply, stream.status == 200 and _is_answered(stream, message["id"]), tuple(stream.arrivals))
 
 
 def _is_answered(stream: HeldStream, request_id: int) -> bool:

@@ -1,4 +1,4 @@
-"""Cookies as clients read them (RFC 6265), and which of them are known to be a load balancer's."""
+"""Set-Cookie headers as clients read them, and where a client sends those cookies back (RFC 6265)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import enum
 import ipaddress
 import re
 import time
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from email.utils import mktime_tz, parsedate_tz
-from typing import Final
 
 from yarl import URL
 
-from mooring.doctor.advice import Proxy
 from mooring.doctor.client.reply import Reply
 
 
@@ -64,7 +61,7 @@ class SetCookie:
         return Unsent.SECURE if self.secure and target.scheme != "https" else None
 
 
-def set_by(reply: Reply) -> list[SetCookie]:
+def cookies_of(reply: Reply) -> list[SetCookie]:
     """The cookies of a reply. Expires is read against the reply's own clock, if it tells it."""
     now = _moment(reply.headers.get("Date", "")) or time.time()
     parsed = (parse(line, now) for line in reply.headers.getall("Set-Cookie", []))
@@ -132,61 +129,3 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-OWNERS: Final[tuple[tuple[re.Pattern[str], Proxy], ...]] = tuple(
-    (re.compile(pattern), proxy)
-    for pattern, proxy in (
-        (r"AWSALB(CORS|TG|TGCORS|APP-\d+)?", Proxy.ALB),
-        (
-            r"ARRAffinity(SameSite)?|acaAffinity|ApplicationGatewayAffinity(CORS)?|AGCAffinity|ASLBSA(CORS)?",
-            Proxy.AZURE,
-        ),
-        (r"GC(I)?LB", Proxy.GCLB),
-        (r"__cflb", Proxy.CLOUDFLARE),
-        (r"_[0-9a-f]{5}", Proxy.TRAEFIK),
-    )
-)
-"""Names that one load balancer uses, and nobody else is known to. Traefik's is `_` and the beginning of a hash."""
-
-_ANY_BALANCER: Final = re.compile(
-    r"AWSELB(CORS)?|INGRESSCOOKIE|"
-    r"(.*[_.-])?(affinity|sticky|backend|upstream|replica|lb|srv|route|node|server_?id)([_.-].*)?",
-    re.IGNORECASE,
-)
-"""Names that several use, such as HAProxy's SERVERID, or that say what they are for."""
-_NO_BALANCER: Final = re.compile(
-    r"__cf_bm|_cfuvid|__cfruid|cf_clearance|.*(session|csrf|xsrf|token|lang|locale|theme|consent).*|sid|.*\.sid",
-    re.IGNORECASE,
-)
-_ENOUGH_SESSIONS: Final = 4
-
-
-def owner_of(cookie: SetCookie) -> Proxy | None:
-    """The load balancer that sets cookies of that name."""
-    for name, proxy in OWNERS:
-        if name.fullmatch(cookie.name):
-            is_hash = re.fullmatch(r"[0-9a-f]{6,64}", cookie.value) is not None
-            return proxy if proxy is not Proxy.TRAEFIK or is_hash else None
-    return None
-
-
-def is_affinity(cookie: SetCookie, values: Sequence[str], *, helps: bool, names: Collection[str]) -> bool:
-    """Whether the load balancer goes by it, as far as a client can tell.
-
-    By its name; else sessions share its values, which name nodes then; else it is the only one, and calls with cookies
-    reach their session more often.
-
-    Args:
-        values: what it was for each session.
-        helps: calls do better with cookies.
-        names: of all cookies that were set.
-    """
-    if owner_of(cookie) is not None or _ANY_BALANCER.fullmatch(cookie.name):
-        return True
-    if _NO_BALANCER.fullmatch(cookie.name):
-        return False
-    distinct = len(set(values))
-    if len(values) >= _ENOUGH_SESSIONS and 2 <= distinct <= len(values) / 2:
-        return True
-    return helps and len(names) == 1

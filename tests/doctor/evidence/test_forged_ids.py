@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mooring.core.ids import SessionIds, has_session_form
-from mooring.doctor.evidence.impostors import alike, altered, oddities, same_beginning
+from mooring.doctor.evidence.forged_ids import altered, invented_like, odd_ids, same_beginning
 
 VISIBLE = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=80)
 OURS = SessionIds("a secret").mint("a2b3c", bytes(16))
@@ -22,7 +22,7 @@ def shape(text: str) -> str:
 
 @given(VISIBLE)
 def test_alike_has_the_same_shape_or_is_longer(session_id: str) -> None:
-    invented = alike(session_id)
+    invented = invented_like(session_id)
     is_hex = set(session_id) <= set("0123456789abcdef-.:_")
     same = shape(invented).replace("a", "0") if is_hex else shape(invented)
     expected = shape(session_id).replace("a", "0") if is_hex else shape(session_id)
@@ -32,12 +32,12 @@ def test_alike_has_the_same_shape_or_is_longer(session_id: str) -> None:
 
 
 def test_alike_of_what_is_validated_by_its_form_keeps_the_form() -> None:
-    assert uuid.UUID(alike(str(uuid.uuid4()))).version == 4
-    assert set(alike(uuid.uuid4().hex)) <= set("0123456789abcdef")
+    assert uuid.UUID(invented_like(str(uuid.uuid4()))).version == 4
+    assert set(invented_like(uuid.uuid4().hex)) <= set("0123456789abcdef")
 
 
 def test_an_id_that_counts_does_not_become_that_of_somebody_else() -> None:
-    assert len(alike("17")) > 30
+    assert len(invented_like("17")) > 30
 
 
 @given(VISIBLE)
@@ -73,7 +73,7 @@ def test_the_same_beginning_and_another_rest() -> None:
 
 
 def test_oddities_may_stand_in_a_header() -> None:
-    found = oddities()
+    found = odd_ids()
     assert len(found["too_long"]) == 4000
     for value in found.values():
         assert re.fullmatch(r"[!-~]([ -~]*[!-~])?", value)

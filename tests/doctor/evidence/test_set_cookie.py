@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from mooring.doctor.advice import Proxy
 from mooring.doctor.client.reply import Reply
-from mooring.doctor.evidence.cookies import SetCookie, Unsent, is_affinity, owner_of, parse, set_by
+from mooring.doctor.evidence.affinity_cookies import is_affinity, owner_of
+from mooring.doctor.evidence.set_cookie import SetCookie, Unsent, cookies_of, parse
+from mooring.doctor.proxies import Proxy
 
 NOW = 1_800_000_000.0
 MCP = URL("https://mcp.example.com/mcp")
@@ -96,7 +97,7 @@ def test_expiry_is_read_against_the_clock_of_who_set_it() -> None:
             ("Set-Cookie", "c=d"),
         ]
     )
-    first, second = set_by(Reply(headers=CIMultiDictProxy(headers)))
+    first, second = cookies_of(Reply(headers=CIMultiDictProxy(headers)))
     assert (first.lifetime_seconds, second.name) == (60.0, "c")
 
 

@@ -1,22 +1,21 @@
 """A question to the deployment, in whatever era it speaks, sent until a node answers that knows the session.
 
-For the checks that ask something else than affinity: what is odd about a request is theirs, how it gets there is here.
-Each goes over a new connection, so that a connection which is closed for it is nobody else's.
+What is odd about a request is for the check that asks; how it gets to the right node is here. Each goes over a new
+connection, so that a connection which is closed for it is nobody else's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from mooring.doctor.client import protocol
-from mooring.doctor.client.reply import FAILURES, MAY_PASS, Outcome, Reply
+from mooring.doctor.client.reply import MAY_PASS, Outcome, Reply
 from mooring.doctor.client.sessions import Session, Way
 from mooring.doctor.client.wire import Headers, trouble_of
 from mooring.doctor.examination import Examination
-from mooring.doctor.findings import Finding, Verdict
 
 TRIES: Final = 24
 """Where nothing leads to a session's node, one of three is missed so many times in a row once in seventeen thousand."""
@@ -26,57 +25,12 @@ _PADDING: Final = "mooring-doctor/padding"
 """In `_meta`, where any name may stand (2025-11-25, Basic: `_meta`)."""
 _BEGINNING_BYTES: Final = 16 * 1024
 _PIECE_BYTES: Final = 256 * 1024
-FEW: Final = 0.02
-"""The share of calls that may fail with a 5xx or a broken connection before it means something."""
 
 
-def failing(exam: Examination) -> Reply | None:
-    """One of the calls and openings that nothing was odd about and that failed; None where at most a few did.
-
-    With a node that is down, and still in use, a share of all requests fails. It says nothing of what was odd about
-    those of a check.
-    """
-    calls = [call.reply for call in exam.calls if call.reply.outcome in FAILURES]
-    openings = [reply for reply in exam.sessions.refused if reply.outcome in FAILURES]
-    if len(calls) <= FEW * len(exam.calls) and len(openings) < 2:
-        return None
-    return next(iter((*calls, *openings)), None)
-
-
-def telling(exam: Examination, replies: Sequence[Reply]) -> list[Reply]:
-    """Those that say something of what was asked: where others fail as well, only those that did not."""
-    if failing(exam) is None:
-        return list(replies)
-    return [reply for reply in replies if reply.outcome not in FAILURES]
-
-
-def untold(check: str, exam: Examination, evidence: Mapping[str, object] | None = None) -> Finding:
-    """For a check of which only failures are left, where others fail as well."""
-    reply = failing(exam)
-    label = exam.show(reply.label) if reply is not None else ""
-    says = f"not to be told: calls that nothing is odd about fail, too: {label}"
-    return Finding(check, Verdict.UNKNOWN, says, evidence=evidence or {})
-
-
-async def twice(send: Callable[[], Awaitable[Reply]]) -> Reply:
+async def with_one_retry(send: Callable[[], Awaitable[Reply]]) -> Reply:
     """What that request brings; it is sent once more where it failed, since any may fail once."""
     reply = await send()
     return await send() if reply.outcome in MAY_PASS else reply
-
-
-def not_asked(check: str) -> Finding:
-    """For a deployment whose calls go unanswered: each further one would be waited for in vain."""
-    return Finding(check, Verdict.UNKNOWN, "not asked: calls hang here")
-
-
-def throttled(check: str, evidence: Mapping[str, object]) -> Finding:
-    """For what a limit on the rate of requests has answered."""
-    return Finding(check, Verdict.UNKNOWN, "the server limits the rate of requests (429)", evidence=evidence)
-
-
-def hint(control: Reply) -> str:
-    """Where to look when a call fails that nothing is odd about."""
-    return "See the check `affinity`." if control.outcome is Outcome.LOST else ""
 
 
 def can_ask(exam: Examination) -> bool:
@@ -84,7 +38,7 @@ def can_ask(exam: Examination) -> bool:
     return exam.first is not None or not exam.eras.gives_sessions
 
 
-def tries(exam: Examination) -> int:
+def tries_needed(exam: Examination) -> int:
     """How often to ask before a 404 is taken for the answer, and no longer for another node's."""
     never_lost = exam.calls and all(call.reply.outcome is not Outcome.LOST for call in exam.calls)
     return _FEW_TRIES if never_lost or not exam.eras.gives_sessions else TRIES
@@ -97,14 +51,14 @@ def question(exam: Examination, turn: int = 0, body_bytes: int = 0) -> tuple[dic
         turn: every other one goes with the cookies of the session.
         body_bytes: the length that its body shall have; 0 for what it needs.
     """
-    headers, message = in_an_era(exam, "ping" if exam.eras.legacy else "server/discover")
+    headers, message = request_in_era(exam, "ping" if exam.eras.legacy else "server/discover")
     session = _reachable(exam)
     if session is not None:
         headers = exam.sessions.headers(session, Way(cookies=turn % 2 == 0, one_connection=False))
     return headers, _padded(message, body_bytes) if body_bytes else message
 
 
-def in_an_era(
+def request_in_era(
     exam: Examination, method: str, params: Mapping[str, object] | None = None
 ) -> tuple[dict[str, str], protocol.Message]:
     """A request in an era that is spoken, and the headers that it needs beyond those of a session."""
@@ -134,9 +88,11 @@ def _padded(message: protocol.Message, body_bytes: int) -> protocol.Message:
     return with_padding(max(0, body_bytes - len(json.dumps(with_padding(0)))))
 
 
-async def ask_twice(exam: Examination, headers: Mapping[str, str] | None = None, *, token: int | None = 0) -> Reply:
+async def ask_with_retry(
+    exam: Examination, headers: Mapping[str, str] | None = None, *, token: int | None = 0
+) -> Reply:
     """The same, once more where it failed."""
-    return await twice(lambda: ask(exam, headers, token=token))
+    return await with_one_retry(lambda: ask(exam, headers, token=token))
 
 
 async def ask(
@@ -157,7 +113,7 @@ async def ask(
             while a client still sends, that answer is often lost with the connection.
     """
     reply = Reply()
-    for turn in range(most_tries or tries(exam)):
+    for turn in range(most_tries or tries_needed(exam)):
         needed, message = question(exam, turn, body_bytes)
         given, body = {**needed, **(headers or {})}, None
         if pause_seconds:
@@ -173,7 +129,7 @@ async def ask(
 
 async def is_gone(exam: Examination, session: Session) -> bool:
     """Whether no node that is asked knows that session any more."""
-    for turn in range(tries(exam)):
+    for turn in range(tries_needed(exam)):
         reply = await exam.sessions.ping(session, Way(cookies=turn % 2 == 0, one_connection=False))
         if reply.outcome is not Outcome.LOST:
             return False
@@ -194,7 +150,7 @@ async def _with_pause(whole: bytes, seconds: float) -> AsyncIterator[bytes]:
         yield whole[start : start + _PIECE_BYTES]
 
 
-async def head(exam: Examination, method: str, headers: Headers) -> Reply:
+async def head_of_answer(exam: Examination, method: str, headers: Headers) -> Reply:
     """The head of the answer alone: a GET that is served is a stream without an end."""
     try:
         response = await exam.wire.open(method, headers=headers)

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from yarl import URL
 
-from mooring.doctor.client.stream import Arrival, End
+from mooring.doctor.client.held_stream import Arrival, End
 from mooring.doctor.diagnosis import diagnose
-from mooring.doctor.evidence.silence import Heard
+from mooring.doctor.evidence.heard import Heard
+from mooring.doctor.evidence.silent_streams import COMPRESSED, PLAIN, SilentStreams
 from mooring.doctor.plan import Plan
 from tests.doctor.examined import examined
 from tests.doctor.heard import cut, held, pings, refused
@@ -79,7 +80,7 @@ def test_what_is_no_stream_and_what_ended_by_itself(heard: Heard, is_refused: bo
 
 async def test_the_session_is_ended_only_for_who_asks_and_the_stream_with_it() -> None:
     async with stream_server(ping_seconds=0.1) as server, examined(server.url, sessions=4) as exam:
-        silence = exam.silences.hold(0.35)
+        silence = exam.shared(SilentStreams).hold(0.35)
         assert silence is not None
 
         async def is_held() -> bool:
@@ -101,7 +102,7 @@ async def test_what_is_kept_back_comes_with_the_end_of_the_session() -> None:
         stream_server(ping_seconds=0.05, keeps_back=True) as server,
         examined(server.url, sessions=4) as exam,
     ):
-        silence = exam.silences.hold(0.5)
+        silence = exam.shared(SilentStreams).hold(0.5)
         assert silence is not None
         heard = await silence.heard(lambda _: None)
     assert heard.is_held_back
@@ -113,8 +114,8 @@ async def test_what_is_kept_back_comes_with_the_end_of_the_session() -> None:
 
 async def test_several_checks_hear_the_same() -> None:
     async with stream_server() as server, examined(server.url, sessions=4) as exam:
-        exam.silences.begin(0.2, plain=True, compressed=False)
-        silence = exam.silences.plain
+        exam.shared(SilentStreams).begin(0.2, [PLAIN])
+        silence = exam.shared(SilentStreams).held.get(PLAIN)
         assert silence is not None
         one, other = await asyncio.gather(silence.heard(lambda _: None), silence.heard(lambda _: None))
         assert one is other
@@ -124,9 +125,9 @@ async def test_several_checks_hear_the_same() -> None:
 async def test_nobody_elses_session_is_used_where_there_are_enough() -> None:
     async with stream_server() as server, examined(server.url, sessions=6) as exam:
         opened = list(exam.sessions.opened)
-        exam.silences.begin(0.1, plain=True, compressed=True)
-        more = [exam.silences.hold(0.1) for _ in range(4)]
-        begun = [exam.silences.plain, exam.silences.compressed, *more]
+        exam.shared(SilentStreams).begin(0.1, [PLAIN, COMPRESSED])
+        more = [exam.shared(SilentStreams).hold(0.1) for _ in range(4)]
+        begun = [exam.shared(SilentStreams).held.get(PLAIN), exam.shared(SilentStreams).held.get(COMPRESSED), *more]
         used = [silence.session for silence in begun if silence is not None]
         assert used == opened[1:-1]
         assert begun[4:] == [None, None]
@@ -136,19 +137,18 @@ async def test_nobody_elses_session_is_used_where_there_are_enough() -> None:
 
 async def test_the_only_session_to_look_at_is_not_ended() -> None:
     async with stream_server() as server, examined(server.url, sessions=2) as exam:
-        exam.silences.begin(0.1, plain=True, compressed=True)
-        assert exam.silences.compressed is None
-        assert exam.silences.plain is not None
-        heard = await exam.silences.plain.heard(lambda _: None)
+        exam.shared(SilentStreams).begin(0.1, [PLAIN, COMPRESSED])
+        assert set(exam.shared(SilentStreams).held) == {PLAIN}
+        heard = await exam.shared(SilentStreams).held[PLAIN].heard(lambda _: None)
         assert server.deleted == []
         assert (heard.is_session_ended, heard.end) == (False, None)
 
 
 async def test_who_waits_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mooring.doctor.evidence.silence._STEP_SECONDS", 0.1)
+    monkeypatch.setattr("mooring.doctor.evidence.silent_streams._STEP_SECONDS", 0.1)
     steps = list[str]()
     async with stream_server() as server, examined(server.url, sessions=4) as exam:
-        silence = exam.silences.hold(0.55)
+        silence = exam.shared(SilentStreams).hold(0.55)
         assert silence is not None
         await silence.heard(steps.append)
     assert 2 <= len(steps) <= 5
@@ -157,7 +157,7 @@ async def test_who_waits_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> 
 
 async def test_an_examination_that_is_closed_lets_go_of_its_streams() -> None:
     async with stream_server() as server, examined(server.url, sessions=5) as exam:
-        exam.silences.begin(60.0, plain=True, compressed=True)
+        exam.shared(SilentStreams).begin(60.0, [PLAIN, COMPRESSED])
 
         async def both() -> bool:
             return server.streams == 2

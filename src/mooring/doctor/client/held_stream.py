@@ -1,4 +1,4 @@
-"""A stream held open, and when what came on it."""
+"""A stream held open, and when each piece came on it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import enum
 import math
-import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -15,16 +14,14 @@ from typing import Final
 import aiohttp
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from mooring.core.sse import SseEvent, SseParser
 from mooring.doctor.client import protocol
+from mooring.doctor.client.event_stream import StreamFacts, stream_facts
 from mooring.doctor.client.reply import Outcome, Reply, Trouble
 from mooring.doctor.client.wire import Headers, Wire, trouble_of
 
 MOST_BYTES: Final = 1024 * 1024
 _REFUSAL_SECONDS: Final = 2.0
 """For the body of what is no stream."""
-_RETRY: Final = re.compile(rb"(?m)^retry: ?(\d{1,9})\r?$")
-_ID: Final = re.compile(rb"(?m)^id: ?(.*?)\r?$")
 
 Opening = Callable[[], Awaitable[aiohttp.ClientResponse]]
 """Sends the request, and comes back with the answer's head."""
@@ -45,58 +42,6 @@ class Arrival:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StreamFacts:
-    """What an event stream says of itself.
-
-    Attributes:
-        events: with data; a priming event's data is empty.
-        comments: how many times something came that only keeps the connection alive.
-        retry_milliseconds: when a client shall come back; None where it does not say.
-        ids: in their order, of events with and without data.
-    """
-
-    events: tuple[SseEvent, ...]
-    comments: int
-    retry_milliseconds: int | None
-    ids: tuple[str, ...]
-
-    @property
-    def is_primed(self) -> bool:
-        """The first event has an id and no data (2025-11-25, Transports: Resumability)."""
-        first = self.events[0] if self.events else None
-        if first is not None and first.data == "":
-            return bool(first.id)
-        return bool(self.ids) and (first is None or self.ids[0] != first.id)
-
-    @property
-    def sendings(self) -> int:
-        """How many times the server must have sent something, if each event and each comment went out by itself."""
-        return len(self.events) + self.comments
-
-
-def stream_facts(body: bytes) -> StreamFacts:
-    """What an event stream's bytes say."""
-    retries = _RETRY.findall(body)
-    return StreamFacts(
-        events=tuple(SseParser().feed(body)),
-        comments=_comments(body),
-        retry_milliseconds=int(retries[-1]) if retries else None,
-        ids=tuple(value.decode("utf-8", errors="replace") for value in _ID.findall(body) if value),
-    )
-
-
-def _comments(body: bytes) -> int:
-    """Lines that follow one another are one comment, unless they are the same: some servers send no empty line."""
-    count = 0
-    before = b""
-    for line in body.splitlines():
-        if line.startswith(b":") and (not before.startswith(b":") or line == before):
-            count += 1
-        before = line
-    return count
-
-
 def facts_of(arrivals: Sequence[Arrival]) -> StreamFacts:
     """What these pieces say, taken together."""
     return stream_facts(b"".join(arrival.data for arrival in arrivals))
@@ -105,11 +50,13 @@ def facts_of(arrivals: Sequence[Arrival]) -> StreamFacts:
 class HeldStream:
     """Asks for a stream and reads it in the background, until it ends or is closed.
 
-    Its times are from the request; from its own making where the answer has already begun.
+    Its times are from the request; from its own making where the answer has already begun. Whoever holds it reads its
+    attributes, and only its own reading task changes them.
 
     Attributes:
+        status, headers: of the answer's head; 0 and none until it came.
         head_seconds: when the answer's head came; None where none came yet.
-        arrivals: what came, in its pieces.
+        arrivals: what came, in its pieces, up to `MOST_BYTES` in all.
         end: how it ended by itself; None while it is open, or where we closed it.
         ended_seconds: when that was.
         trouble: why no head came, or why it was cut.
@@ -123,10 +70,10 @@ class HeldStream:
         self.end: End | None = None
         self.ended_seconds = 0.0
         self.trouble: Trouble | None = None
-        self._detail = ""
-        self._response: aiohttp.ClientResponse | None = None
+        self._detail = ""  # what the library said of the trouble
+        self._response: aiohttp.ClientResponse | None = None  # from the head on; `close` lets go of it
         self._began = time.monotonic()
-        self._news = asyncio.Event()
+        self._news = asyncio.Event()  # set by the reading task at each change; cleared by whoever waits in `until`
         self._task = asyncio.create_task(self._run(opening))
 
     @property
