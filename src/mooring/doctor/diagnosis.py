@@ -21,7 +21,7 @@ from mooring.doctor.client.wire import Wire
 from mooring.doctor.contact import make_contact
 from mooring.doctor.evidence.proxy_in_front import recognise
 from mooring.doctor.evidence.silent_streams import SilentStreams
-from mooring.doctor.examination import Examination, Listener
+from mooring.doctor.examination import Examination, ProgressListener
 from mooring.doctor.findings import Finding, NotRun, Verdict
 from mooring.doctor.plan import Plan
 from mooring.doctor.report import Report
@@ -34,7 +34,9 @@ _AFTER_SILENCE_SECONDS: Final = 20.0
 _MOST_CLOSE_SECONDS: Final = 15.0
 
 
-async def diagnose(plan: Plan, listener: Listener, *, begun: Callable[[Examination], None] | None = None) -> Report:
+async def diagnose(
+    plan: Plan, listener: ProgressListener, *, begun: Callable[[Examination], None] | None = None
+) -> Report:
     """Examine the deployment that the plan names.
 
     When it is cancelled it closes its sessions before it ends.

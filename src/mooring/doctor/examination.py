@@ -15,7 +15,8 @@ from mooring.core.masking import masked
 from mooring.core.text import plain
 from mooring.doctor.client import protocol
 from mooring.doctor.client.reply import Reply
-from mooring.doctor.client.sessions import CLOSE_SECONDS, Session, Sessions, Way
+from mooring.doctor.client.sessions import CLOSE_SECONDS, Session, Sessions
+from mooring.doctor.client.ways import Way
 from mooring.doctor.client.wire import Wire
 from mooring.doctor.findings import Finding
 from mooring.doctor.hiding import hidden
@@ -23,7 +24,7 @@ from mooring.doctor.plan import LEAST_SESSIONS, Plan
 from mooring.doctor.proxies import Proxy
 
 
-class Listener(Protocol):
+class ProgressListener(Protocol):
     """Hears how the examination goes on, to show it."""
 
     def step(self, text: str) -> None:
@@ -93,7 +94,7 @@ class Examination:
         hangs: calls go unanswered, so to send more wastes the operator's time; set by the check that goes first.
     """
 
-    def __init__(self, plan: Plan, wire: Wire, sessions: Sessions, listener: Listener) -> None:
+    def __init__(self, plan: Plan, wire: Wire, sessions: Sessions, listener: ProgressListener) -> None:
         self.plan = plan
         self.wire = wire
         self.sessions = sessions

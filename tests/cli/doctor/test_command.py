@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import math
-from typing import Any
 
 import pytest
 from yarl import URL
@@ -13,33 +11,11 @@ from mooring.doctor.catalogue import CHECKS, WATCH
 from mooring.doctor.plan import Plan
 from mooring.doctor.report import Outlook, Report
 from tests.cli.command import mooring
+from tests.cli.doctor.fake_diagnosis import Diagnosis
 from tests.cli.doctor.reports import AFFINITY, COMPRESSION, UNREACHABLE, report
 
 ENDPOINT = "https://mcp.example.com/mcp"
 PASSWORD = "secret-0b9d51"
-
-
-class Diagnosis:
-    """Takes the place of the real one: keeps the plan, and answers with a report."""
-
-    def __init__(self) -> None:
-        self.plans: list[Plan] = []
-        self.report: Report = report()
-
-    async def __call__(self, plan: Plan, *_: Any, **__: Any) -> Report:
-        self.plans.append(plan)
-        return self.report
-
-    @property
-    def plan(self) -> Plan:
-        return self.plans[-1]
-
-
-@pytest.fixture
-def diagnosis(monkeypatch: pytest.MonkeyPatch) -> Diagnosis:
-    diagnosis = Diagnosis()
-    monkeypatch.setattr(importlib.import_module("mooring.cli.doctor.command"), "diagnose", diagnosis)
-    return diagnosis
 
 
 def test_the_defaults(diagnosis: Diagnosis) -> None:
@@ -266,24 +242,6 @@ def test_the_exit_code_is_that_of_the_report(diagnosis: Diagnosis, shown: Report
 def test_json_is_the_report(diagnosis: Diagnosis) -> None:
     diagnosis.report = report(AFFINITY)
     assert mooring("doctor", ENDPOINT, "--json").json == diagnosis.report.as_json()
-
-
-def test_markdown_ends_with_what_was_typed_but_for_secrets(
-    diagnosis: Diagnosis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TOKEN", PASSWORD)
-    flags = ("--sessions", "5", "--header", f"X-Key: {PASSWORD}-2", "--token-env", "TOKEN", "--only", "eras,affinity")
-    tool = ("--tool", "count", "--arguments", f'{{"password": "{PASSWORD}-3"}}', "--timeout", "2.5", "--idle", "0")
-    status = ("--status", f"http://h/status?key={PASSWORD}-4", "--status-token-env", "TOKEN")
-    said = mooring("doctor", f"{ENDPOINT}?api_key={PASSWORD}-5", *flags, *tool, *status, "--markdown", "--debug")
-    assert said.code == 0
-    last = said.out.splitlines()[-1]
-    assert last.endswith(
-        f": `mooring doctor {ENDPOINT} --sessions 5 --header 'X-Key: ***' --token-env TOKEN --tool count "
-        "--arguments '***' --timeout 2.5 --idle 0 --only eras,affinity --status 'http://h/status?key=***' "
-        "--status-token-env TOKEN --markdown --debug`"
-    )
-    assert PASSWORD not in said.out
 
 
 def _refusal(diagnosis: Diagnosis, *arguments: str, option: str) -> str:

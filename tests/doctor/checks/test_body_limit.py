@@ -9,8 +9,9 @@ from aiohttp import web
 
 from mooring.doctor.advice import Topic, advice
 from mooring.doctor.checks import body_limit
-from mooring.doctor.checks.body_limit import SIZES, SMALL, Attempt, written
+from mooring.doctor.checks.body_limit import written
 from mooring.doctor.client.reply import Reply, Trouble
+from mooring.doctor.evidence.body_sizes import SIZES, SMALL, Attempt
 from mooring.doctor.findings import Finding, Verdict
 from mooring.doctor.proxies import Proxy
 from tests.deployments import haproxy, nginx

@@ -3,28 +3,21 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import pytest_asyncio
-from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from mooring.doctor.checks import affinity, cookie
-from mooring.doctor.client.reply import Reply
-from mooring.doctor.client.sessions import WAYS
-from mooring.doctor.evidence.cookies_seen import CookieFacts, SeenCookie, pins_path, seen_cookies
-from mooring.doctor.evidence.other_path import OtherPathReplies
+from mooring.doctor.evidence.cookies_seen import CookieFacts, SeenCookie
 from mooring.doctor.evidence.set_cookie import parse
-from mooring.doctor.examination import Call, Examination
 from mooring.doctor.findings import Finding, NotRun, Verdict
-from mooring.doctor.plan import Plan
 from mooring.doctor.proxies import Proxy
 from tests.deployments import haproxy, traefik
 from tests.deployments.servers import replica_urls
 from tests.doctor.examined import examined
-from tests.doctor.examples import LOST, REACHED, session
+from tests.doctor.examples import examination
 from tests.e2e.clusters import running_cluster
 
 Deploy = Callable[[list[str]], AbstractAsyncContextManager[str]]
@@ -164,69 +157,8 @@ def test_a_long_name_leaves_the_line_short() -> None:
     assert len(judged(HTTPS, f"{'x' * 500}=a; Path=/{'y' * 500}", loses=True).says) <= 90
 
 
-def answered(node: str = "", *cookies: str, body: bytes = b"") -> Reply:
-    headers = CIMultiDict([("Set-Cookie", line) for line in cookies])
-    if node:
-        headers["X-Served-By"] = node
-    return Reply(status=200, headers=CIMultiDictProxy(headers), body=body)
-
-
-def elsewhere(plain: Sequence[Reply], carried: Sequence[Reply], *sent: str) -> OtherPathReplies:
-    return OtherPathReplies("/app", frozenset(sent), tuple(plain), tuple(carried))
-
-
-SPREAD = [answered(node) for node in "abc" * 4]
-GIVEN = [answered("", f"lb={node}") for node in "abc" * 4]
-
-
-@pytest.mark.parametrize(
-    ("other", "pinned"),
-    [
-        (elsewhere(SPREAD, [], "theme"), False),
-        (elsewhere(SPREAD, [answered("a")] * 12, "lb"), True),
-        (elsewhere(SPREAD, SPREAD, "lb"), False),
-        (elsewhere([answered("a")] * 12, [answered("a")] * 12, "lb"), None),
-        (elsewhere([answered()] * 12, [answered()] * 12, "lb"), None),
-        (elsewhere(GIVEN, [answered()] * 12, "lb"), True),
-        (elsewhere(GIVEN, GIVEN, "lb"), False),
-        (elsewhere([answered("", "lb=a")] * 12, [answered()] * 12, "lb"), None),
-        (elsewhere([answered("", f"lb={n}") for n in range(12)], [answered()] * 12, "lb"), None),
-        (elsewhere([answered(body=node.encode()) for node in "abc" * 4], [answered(body=b"a")] * 12, "lb"), True),
-        (elsewhere(SPREAD, [Reply()] * 12, "lb"), None),
-    ],
-)
-def test_whether_the_cookie_pins_another_path(other: OtherPathReplies, pinned: bool | None) -> None:
-    assert pins_path(other, frozenset({"lb"}))[0] is pinned
-
-
-def examination(lines: Sequence[str], *calls: Call) -> Examination:
-    nothing = cast(Any, None)
-    opened = [session(f"session-{n}", line) for n, line in enumerate(lines)]
-    exam = Examination(Plan(URL(HTTPS)), nothing, cast(Any, SimpleNamespace(opened=opened)), nothing)
-    exam.calls = list(calls)
-    return exam
-
-
-def test_cookies_that_help_are_the_load_balancers() -> None:
-    lines = ["x=1", "x=2"]
-    one = session("one", "x=1")
-    lost_without = [Call(one, way, REACHED if way.cookies else LOST) for way in WAYS]
-    lost_always = [Call(one, way, LOST) for way in WAYS]
-    assert [seen.is_affinity for seen in seen_cookies(examination(lines))] == [False]
-    assert [seen.is_affinity for seen in seen_cookies(examination(lines, *lost_without))] == [True]
-    assert [seen.is_affinity for seen in seen_cookies(examination(lines, *lost_always))] == [False]
-
-
-def test_a_cookie_that_comes_with_answers_to_it_is_renewed() -> None:
-    one = session("one", "lb=1")
-    again = Reply(status=200, headers=one.opened.headers, message=REACHED.message)
-    lines = ["lb=1"]
-    assert seen_cookies(examination(lines, Call(one, WAYS[0], again)))[0].renewed
-    assert not seen_cookies(examination(lines, Call(one, WAYS[3], again)))[0].renewed
-
-
 async def test_without_cookies_there_is_nothing_to_look_at() -> None:
-    assert await cookie.run(examination([])) == NotRun("no cookie is set")
+    assert await cookie.run(examination()) == NotRun("no cookie is set")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from mooring.doctor.checks.idle import Probes, judge, run
+from mooring.doctor.checks.idle import judge, run
 from mooring.doctor.client.held_stream import Arrival, End
 from mooring.doctor.client.reply import Reply, Trouble
 from mooring.doctor.evidence.heard import Heard
 from mooring.doctor.evidence.silent_streams import PLAIN, SilentStreams
-from mooring.doctor.evidence.time_limits import duration, known_limits
+from mooring.doctor.evidence.stream_probes import Probes
 from mooring.doctor.findings import Finding, NotRun, Verdict
 from mooring.doctor.proxies import Proxy
 from tests.deployments import haproxy, nginx, traefik
@@ -164,28 +164,6 @@ def test_the_numbers_are_told() -> None:
     assert evidence["silences_seconds"] == [15.0, 15.2]
     assert (evidence["repeat_seconds"], evidence["repeat_end"], evidence["sooner_end"]) == (30.3, "cut", "clean")
     assert evidence["known_limits"] == ["Google Cloud's backend service timeout", "CloudFront's response timeout"]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "names"),
-    [
-        (14.0, []),
-        (15.2, ["Envoy's route timeout"]),
-        (60.0, ["nginx's proxy_read_timeout", "AWS ALB's idle timeout"]),
-        (61.0, []),
-        (240.3, ["Azure Container Apps' request timeout"]),
-    ],
-)
-def test_well_known_limits(seconds: float, names: list[str]) -> None:
-    assert known_limits(seconds) == names
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.2, "200 ms"), (0.004, "4 ms"), (5.0, "5 s"), (5.04, "5 s"), (3.25, "3.2 s"), (34.98, "35 s"), (100.4, "100 s")],
-)
-def test_how_a_time_is_written(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
 
 
 async def found_at(url: str, idle_seconds: float, *, sessions: int = 6, **fields: Any) -> Finding | NotRun:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from mooring.doctor.checks.node_loss import fate, judge, outage_seconds
 from mooring.doctor.client.held_stream import End
 from mooring.doctor.client.reply import Outcome
-from mooring.doctor.client.sessions import WAYS
+from mooring.doctor.client.ways import WAYS
 from mooring.doctor.evidence.watch import WatchedPing, WatchedSession
 from mooring.doctor.findings import Verdict
 from tests.doctor.examples import session

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from mooring.doctor.checks.resumption import Asked, Resumed, judge, run
+from mooring.doctor.checks.resumption import judge, run
 from mooring.doctor.client.event_stream import stream_facts
 from mooring.doctor.client.reply import Reply, Trouble
+from mooring.doctor.evidence.resumed_stream import Asked, Resumed
 from mooring.doctor.findings import Finding, NotRun, Verdict
 from tests.bare import ServerKind, bare_server
 from tests.deployments import haproxy

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -21,45 +20,15 @@ from mooring.doctor.plan import Plan
 from tests.cluster_in_process import running_nodes
 from tests.doctor.examined import examined
 from tests.doctor.runs import Notes
+from tests.doctor.status_pages import DEAD, EVEN, NODES, TOKEN, answered, node_on_page, page_with
 from tests.node.apps import ScriptedApp
-
-TOKEN = "a-token-for-tests,nowhere-else"
-
-
-def told(name: str, *shards: str, **fields: Any) -> dict[str, Any]:
-    """A node, as a status page has it."""
-    return {
-        "id": f"{name}-abcde",
-        "name": name,
-        "pid": 1,
-        "url": "http://127.0.0.1:1",
-        "version": "0.1.0",
-        "state": "ready",
-        "alive": True,
-        "sessions": 4,
-        "capacity": 10_000,
-        "shards": list(shards),
-        "served": 8,
-        "forwarded_in": 2,
-        "forwarded_out": 0,
-        "refused": {},
-        **fields,
-    }
-
-
-def page_with(*nodes: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
-    counters = {"served": 8, "forwarded_in": 2, "forwarded_out": 0, "refused": {}}
-    me = {"node": nodes[0]["id"], "version": "0.1.0", "state": "ready", "degraded": None}
-    return {**me, "nodes": list(nodes), "counters": counters, **fields}
-
-
-def answered(page: object, code: int = 200) -> Reply:
-    return Reply(status=code, body=json.dumps(page).encode())
 
 
 def test_a_page_is_read() -> None:
-    gone = told("node-3", state="gone", alive=False)
-    page = parse_status(answered(page_with(told("node-1", "aaaaa", "bbbbb"), told("node-2", "ccccc"), gone)))
+    gone = node_on_page("node-3", state="gone", alive=False)
+    page = parse_status(
+        answered(page_with(node_on_page("node-1", "aaaaa", "bbbbb"), node_on_page("node-2", "ccccc"), gone))
+    )
     assert page.node == "node-1-abcde"
     assert page.degraded == ""
     assert [node.name for node in page.alive] == ["node-1", "node-2"]
@@ -73,7 +42,7 @@ def test_a_page_is_read() -> None:
 
 def test_a_dead_nodes_shards_are_nobodys() -> None:
     page = parse_status(
-        answered(page_with(told("node-1", "aaaaa"), told("node-2", "bbbbb", state="dead", alive=False)))
+        answered(page_with(node_on_page("node-1", "aaaaa"), node_on_page("node-2", "bbbbb", state="dead", alive=False)))
     )
     assert page.owners(["bbbbb.x"]) == {"": 1}
 
@@ -91,9 +60,9 @@ def test_a_dead_nodes_shards_are_nobodys() -> None:
         (Reply(status=200, body=b"\xff"), "its answer is not JSON"),
         (answered([]), "its answer is not a Mooring node's"),
         (answered({"nodes": []}), "its answer is not a Mooring node's"),
-        (answered(page_with(told("node-1", sessions="4"))), "its answer is not a Mooring node's"),
-        (answered(page_with(told("node-1", shards=4))), "its answer is not a Mooring node's"),
-        (answered({**page_with(told("node-1")), "nodes": ["node-1"]}), "its answer is not a Mooring node's"),
+        (answered(page_with(node_on_page("node-1", sessions="4"))), "its answer is not a Mooring node's"),
+        (answered(page_with(node_on_page("node-1", shards=4))), "its answer is not a Mooring node's"),
+        (answered({**page_with(node_on_page("node-1")), "nodes": ["node-1"]}), "its answer is not a Mooring node's"),
     ],
 )
 def test_what_is_no_page_is_told_why(reply: Reply, why: str) -> None:
@@ -143,7 +112,7 @@ def examination(status_url: URL, endpoint: str = "http://127.0.0.1:1/mcp") -> Ex
 
 async def test_it_is_asked_with_its_own_token_and_nothing_else_of_the_operators() -> None:
     asked: list[Mapping[str, str]] = []
-    async with serving(page_with(told("node-1", "aaaaa")), asked=asked) as url:
+    async with serving(page_with(node_on_page("node-1", "aaaaa")), asked=asked) as url:
         exam = examination(url)
         async with exam.wire:
             page = await read_status(exam, lambda _: True)
@@ -158,7 +127,7 @@ async def test_it_is_asked_with_its_own_token_and_nothing_else_of_the_operators(
 async def test_it_is_asked_again_until_it_has_settled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster_status, "_PAUSE_SECONDS", 0.01)
     asked: list[Mapping[str, str]] = []
-    early, late = page_with(told("node-1")), page_with(told("node-1", "aaaaa"))
+    early, late = page_with(node_on_page("node-1")), page_with(node_on_page("node-1", "aaaaa"))
     async with serving(early, early, late, asked=asked) as url:
         exam = examination(url)
         async with exam.wire:
@@ -177,3 +146,9 @@ async def test_a_real_page() -> None:
             page = await read_status(exam, lambda page: len(page.ready) == 2)
             owners = page.owners(session.id for session in exam.sessions.opened)
     assert set(owners) == {nodes[0].id}
+
+
+def test_a_page_is_settled_once_nothing_is_on_its_way() -> None:
+    assert parse_status(answered(page_with(*NODES, DEAD))).is_settled(EVEN)
+    assert not parse_status(answered(page_with(*NODES))).is_settled(["ddddd.1"])
+    assert not parse_status(answered(page_with(*NODES, node_on_page("node-6", state="starting")))).is_settled(EVEN)

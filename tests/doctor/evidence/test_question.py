@@ -6,12 +6,11 @@ import pytest
 
 from mooring.doctor.client.protocol import SESSION
 from mooring.doctor.client.reply import Outcome, Reply, Trouble
-from mooring.doctor.client.sessions import HOME, Way
-from mooring.doctor.evidence.failing_calls import failing_reply, telling_replies
+from mooring.doctor.client.ways import HOME, Way
 from mooring.doctor.evidence.question import TRIES, ask, can_ask, head_of_answer, question, tries_needed, with_one_retry
 from mooring.doctor.examination import Call
 from tests.doctor.examined import examined
-from tests.doctor.examples import HANG, LOST, REACHED, THROTTLED, UNAVAILABLE
+from tests.doctor.examples import HANG, LOST, REACHED, UNAVAILABLE
 from tests.doctor.ledger import running_ledger
 from tests.doctor.odd import running_odd
 
@@ -97,31 +96,6 @@ async def test_the_head_of_an_answer_and_none() -> None:
         hanging = await head_of_answer(exam, "GET", {SESSION: exam.first.id})
         assert hanging.trouble is Trouble.HANG
         assert (await head_of_answer(exam, "DELETE", {SESSION: "nobody's"})).status == 404
-
-
-@pytest.mark.parametrize(
-    ("calls", "openings", "is_failing"),
-    [
-        ([REACHED] * 100, [], False),
-        ([REACHED] * 98 + [UNAVAILABLE] * 2, [], False),
-        ([REACHED] * 97 + [UNAVAILABLE] * 3, [], True),
-        ([REACHED, HANG], [], True),
-        ([REACHED, LOST, THROTTLED], [], False),
-        ([REACHED], [UNAVAILABLE], False),
-        ([REACHED], [UNAVAILABLE, HANG], True),
-        ([REACHED], [Reply(status=400), Reply(status=400)], False),
-        ([], [], False),
-    ],
-)
-async def test_what_fails_tells_nothing_where_everything_fails_now_and_then(
-    calls: list[Reply], openings: list[Reply], is_failing: bool
-) -> None:
-    async with running_odd() as odd, examined(odd.url, sessions=2) as exam:
-        assert exam.first is not None
-        exam.calls += [Call(exam.first, HOME, reply) for reply in calls]
-        exam.sessions.refused += openings
-        assert (failing_reply(exam) is not None) == is_failing
-        assert telling_replies(exam, [LOST, UNAVAILABLE, HANG]) == ([LOST] if is_failing else [LOST, UNAVAILABLE, HANG])
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from mooring.doctor.client.reply import Outcome, Reply
 from mooring.doctor.evidence.failing_calls import failing_reply
 from mooring.doctor.examination import Examination
-from mooring.doctor.findings import Finding, Verdict
+from mooring.doctor.findings import Change, Finding, Verdict
+
+RATE_IS_LIMITED: Final = "The server limits the rate of requests."
+ASK_FOR_LESS: Final = Change("Ask for less: --sessions 5 --calls 2.")
 
 
 def not_asked(check: str) -> Finding:

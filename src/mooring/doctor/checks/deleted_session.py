@@ -11,7 +11,7 @@ from mooring.doctor.check import Check
 from mooring.doctor.checks.cannot_tell import failing_anyway, not_asked, throttled
 from mooring.doctor.checks.refusals import judge_refusals
 from mooring.doctor.client.reply import Outcome, Reply
-from mooring.doctor.client.sessions import HOME, Way
+from mooring.doctor.client.ways import HOME, Way
 from mooring.doctor.evidence.failing_calls import telling_replies
 from mooring.doctor.evidence.forged_ids import invented_like
 from mooring.doctor.evidence.question import ask_in, ask_with_retry, with_one_retry

@@ -71,19 +71,7 @@ def judge(
     pings = [one for session in watched for one in session.seen]
     failed = [one for one in pings if one.outcome is not Outcome.REACHED]
     labels = Counter(one.label for one in failed)
-    evidence = {
-        "watched_seconds": round(seconds, 1),
-        "calls": len(pings),
-        "failed": len(failed),
-        "fates": dict(fates),
-        "errors": dict(labels.most_common(5)),
-        "slowest_seconds": round(max((one.took_seconds for one in pings), default=0.0), 3),
-        "new_sessions_after_loss": {
-            "tried": len(new_sessions),
-            "opened": sum(opened for _, opened in new_sessions),
-        },
-        "sessions": [_as_json(one) for one in watched],
-    }
+    evidence = _evidence(watched, new_sessions, seconds)
     streams = sum(len(one.streams_ended) for one in watched)
     also = f" {streams} streams ended meanwhile." if streams else ""
     gone = fates["lost"] + fates["failing"]
@@ -116,6 +104,26 @@ def judge(
         f"If a node was stopped meanwhile, no client noticed.{also}",
         evidence,
     )
+
+
+def _evidence(
+    watched: Sequence[WatchedSession], new_sessions: Sequence[tuple[float, bool]], seconds: float
+) -> dict[str, Any]:
+    pings = [one for session in watched for one in session.seen]
+    failed = [one for one in pings if one.outcome is not Outcome.REACHED]
+    return {
+        "watched_seconds": round(seconds, 1),
+        "calls": len(pings),
+        "failed": len(failed),
+        "fates": dict(Counter(fate(one.seen) for one in watched)),
+        "errors": dict(Counter(one.label for one in failed).most_common(5)),
+        "slowest_seconds": round(max((one.took_seconds for one in pings), default=0.0), 3),
+        "new_sessions_after_loss": {
+            "tried": len(new_sessions),
+            "opened": sum(opened for _, opened in new_sessions),
+        },
+        "sessions": [_as_json(one) for one in watched],
+    }
 
 
 def _as_json(one: WatchedSession) -> dict[str, Any]:

@@ -16,7 +16,7 @@ _LEAST: Final = 5
 """So many calls in a row have to be lost: fewer may be by chance."""
 
 
-def ended(calls: Sequence[Call]) -> int:
+def count_ended(calls: Sequence[Call]) -> int:
     """How many sessions ended meanwhile; 0 where any call was lost for another reason, as far as can be told.
 
     Args:

@@ -18,7 +18,8 @@ import aiohttp
 from mooring.doctor.client import protocol
 from mooring.doctor.client.held_stream import End, HeldStream
 from mooring.doctor.client.reply import Outcome
-from mooring.doctor.client.sessions import WAYS, Session, Way
+from mooring.doctor.client.sessions import Session
+from mooring.doctor.client.ways import WAYS, Way
 from mooring.doctor.examination import Examination
 
 PING_SECONDS: Final = 1.0
