@@ -38,7 +38,7 @@ def examination(made: Sequence[Call] = (), opened: Sequence[Session] = ()) -> Ex
     """An examination in which these calls were made, and these sessions are open; nothing can be sent in it."""
     nothing = cast(Any, None)
     exam = Examination(
-        Plan(URL("https://example.com/mcp")), nothing, cast(Any, SimpleNamespace(opened=opened)), nothing
+        Plan(URL("https://example.com/mcp")), nothing, cast(Any, SimpleNamespace(opened=list(opened))), nothing
     )
     exam.calls = list(made)
     return exam

@@ -150,7 +150,7 @@ async def _run(exam: Examination, check: Check, deadline: float) -> Finding | No
         async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
             result = await check.run(exam)
     except TimeoutError:
-        result = Finding(check.name, Verdict.UNKNOWN, "not found out in time: the deployment answers too slowly")
+        result = Finding(check.name, Verdict.UNKNOWN, "out of time: the deployment answers too slowly")
     except Exception as error:  # what the other checks found is worth as much as before
         logger.debug("the check %s failed", check.name, exc_info=True)
         says = exam.show(f"an error of the doctor's own: {type(error).__name__}: {error}")

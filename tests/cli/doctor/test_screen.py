@@ -163,7 +163,7 @@ def test_checks_that_did_not_run_are_named_with_the_reason_that_they_share() -> 
 
 def test_sessions_that_could_not_be_closed_are_told() -> None:
     text = printed(lines(REPORTS["left open"], 80), 80)
-    assert "3 of 20 sessions could not be closed: the server may have them still" in text
+    assert "3 of 20 sessions could not be closed: the server may still have them" in text
 
 
 def test_an_endpoint_that_cannot_be_examined_has_no_table() -> None:

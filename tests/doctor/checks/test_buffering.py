@@ -86,15 +86,15 @@ UNANSWERED = TimedCall(Reply(), is_answered=False)
         # The way is open: it is the server that gathers them.
         (held(35.0, *pings(15, 30)), called(2.0, 2.0, 2.0), WARNING, "all 3 events of a call of 2 s came at its end"),
         # A tool may report once, when it is done, and a short one may do so often.
-        (held(3.0), called(2.0, 2.0), UNKNOWN, "not to be told: the call was too short, or sent nothing before its"),
-        (held(3.0), called(0.5, 0.5, 0.5, 0.5), UNKNOWN, "not to be told: the call was too short, or sent nothing"),
-        (held(3.0), UNANSWERED, UNKNOWN, "not to be told: the tool did not answer in time"),
-        (held(3.0), None, UNKNOWN, "not to be told: the server sent nothing on a stream for 3 s"),
-        (held(35.0, *pings(35.01)), None, UNKNOWN, "not to be told: the server sent nothing on a stream for 35 s"),
-        (cut(5.0), None, UNKNOWN, "not to be told: the stream ended before anything was sent on it"),
-        (cut(5.0, *pings(5.0)), None, UNKNOWN, "not to be told: the stream ended before anything was sent on it"),
-        (None, None, UNKNOWN, "not to be told: no stream was held open, and no tool is named"),
-        (refused(405), None, UNKNOWN, "not to be told: no stream was held open, and no tool is named"),
+        (held(3.0), called(2.0, 2.0), UNKNOWN, "cannot tell: the call was too short, or sent nothing before its"),
+        (held(3.0), called(0.5, 0.5, 0.5, 0.5), UNKNOWN, "cannot tell: the call was too short, or sent nothing"),
+        (held(3.0), UNANSWERED, UNKNOWN, "cannot tell: the tool did not answer in time"),
+        (held(3.0), None, UNKNOWN, "cannot tell: the server sent nothing on a stream for 3 s"),
+        (held(35.0, *pings(35.01)), None, UNKNOWN, "cannot tell: the server sent nothing on a stream for 35 s"),
+        (cut(5.0), None, UNKNOWN, "cannot tell: the stream ended before anything was sent on it"),
+        (cut(5.0, *pings(5.0)), None, UNKNOWN, "cannot tell: the stream ended before anything was sent on it"),
+        (None, None, UNKNOWN, "cannot tell: no stream was held open, and no tool is named"),
+        (refused(405), None, UNKNOWN, "cannot tell: no stream was held open, and no tool is named"),
     ],
 )
 def test_the_verdict(heard: Heard | None, tool: TimedCall | None, verdict: Verdict, says: str) -> None:

@@ -26,7 +26,7 @@ LATE = held(35.0, *pings(15, 30), head_seconds=15.0)
 PASSES = "event streams are compressed, and events pass at once: 2 came while one was open"
 LATE_GZIP = held(35.0, *pings(15, 30), head_seconds=15.0, encoding="gzip")
 BACK = "compressed streams hold events back: nothing came for 35 s, then 2 at once"
-UNTOLD = "event streams are compressed, and whether events are held back is not to be told"
+UNTOLD = "event streams are compressed, and nothing shows whether events are held back"
 
 
 @pytest.mark.parametrize(

@@ -120,22 +120,6 @@ def test_what_is_said_of_attributes(
     assert bool(finding.changes) is (verdict != "ok")
 
 
-def test_a_renewed_cookie_may_be_as_short_as_an_idle_session() -> None:
-    assert judged(HTTPS, f"{SECURE}; Max-Age=1800", renewed=True).verdict is Verdict.OK
-    assert judged(HTTPS, f"{SECURE}; Max-Age=1800").verdict is Verdict.WARNING
-    assert judged(HTTPS, f"{SECURE}; Max-Age=60", renewed=True).verdict is Verdict.WARNING
-
-
-def test_what_was_tried_with_another_path_counts_for_more_than_the_attribute() -> None:
-    line = "lb=a; Path=/; HttpOnly; Secure"
-    told: dict[str, Any] = {"other_path": "/app", "pinned_told_by": "header X-Served-By"}
-    pinned = judged(HTTPS, line, pinned=True, **told)
-    assert (pinned.verdict, pinned.says) == (Verdict.WARNING, "the affinity cookie lb also keeps /app on one node")
-    assert pinned.evidence["told_by"] == "header X-Served-By"
-    assert judged(HTTPS, line, pinned=False, **told).verdict is Verdict.OK
-    assert judged(HTTPS, line, pinned=None, **told).says.endswith("goes along to other paths: it is for /")
-
-
 def test_the_change_has_the_name_the_path_and_secure_over_https_alone() -> None:
     (change,) = judged(HTTPS, "lb=a; Path=/").changes
     assert 'cookie lb insert indirect nocache httponly secure attr "SameSite=Strict" attr "Path=/mcp"' in change.config
@@ -223,9 +207,9 @@ async def test_attributes_of_a_real_cookie(three: list[str], attributes: list[st
 @pytest.mark.parametrize(
     ("deploy", "told_by"),
     [
-        (haproxy.sticky_cookie, "who sends the cookie is given no other"),
+        (haproxy.sticky_cookie, "a client that sends the cookie is given no other"),
         (partial(haproxy.sticky_cookie, tell_node=True), "header X-Served-By"),
-        (traefik.sticky_cookie, "who sends the cookie is given no other"),
+        (traefik.sticky_cookie, "a client that sends the cookie is given no other"),
     ],
 )
 async def test_a_real_cookie_that_pins_another_path(three: list[str], deploy: Deploy, told_by: str) -> None:

@@ -48,7 +48,7 @@ async def found_at(url: str, **fields: Any) -> Finding:
             Verdict.OK,
             "a foreign Host is not served: connection closed before the answer was whole",
         ),
-        (Reply(status=200), False, True, Verdict.OK, "a foreign Host leads to something else than this server"),
+        (Reply(status=200), False, True, Verdict.OK, "a foreign Host leads to something other than this server"),
         (HANG, False, True, Verdict.UNKNOWN, "the call with a foreign Host was not answered: no answer in time"),
         (THROTTLED, False, True, Verdict.UNKNOWN, "the call with a foreign Host was not answered: 429"),
     ],

@@ -42,15 +42,15 @@ async def found_at(url: str, **fields: Any) -> Finding:
             REACHED,
             HANG,
             Verdict.UNKNOWN,
-            "the call with a foreign Origin got no answer of the server: no answer in time",
+            "the call with a foreign Origin got no answer from the server: no answer in time",
         ),
         (
             REACHED,
             Reply(status=200),
             Verdict.UNKNOWN,
-            "the call with a foreign Origin got no answer of the server: 200",
+            "the call with a foreign Origin got no answer from the server: 200",
         ),
-        (REACHED, THROTTLED, Verdict.UNKNOWN, "the call with a foreign Origin got no answer of the server: 429"),
+        (REACHED, THROTTLED, Verdict.UNKNOWN, "the call with a foreign Origin got no answer from the server: 429"),
         (LOST, LOST, Verdict.UNKNOWN, "calls fail without an Origin, too: 404 Session not found"),
     ],
 )

@@ -25,9 +25,9 @@ BOTH = (ALICE_TOKEN, BOB_TOKEN)
 @pytest.mark.parametrize(
     ("own", "other", "nobody", "control", "verdict", "says"),
     [
-        (REACHED, LOST, LOGIN, REACHED, Verdict.OK, "to another principal's token the session is unknown: 404 Sessi"),
-        (REACHED, LOST, LOGIN, LOST, Verdict.OK, "to another principal's token the session is unknown: 404 Session"),
-        (REACHED, LOST, None, LOST, Verdict.OK, "to another principal's token the session is unknown: 404 Session"),
+        (REACHED, LOST, LOGIN, REACHED, Verdict.OK, "the session is unknown to another principal's token: 404 Sessi"),
+        (REACHED, LOST, LOGIN, LOST, Verdict.OK, "the session is unknown to another principal's token: 404 Session"),
+        (REACHED, LOST, None, LOST, Verdict.OK, "the session is unknown to another principal's token: 404 Session"),
         (REACHED, Reply(status=403), LOGIN, REACHED, Verdict.OK, "another principal's token is refused: 403"),
         (REACHED, REACHED, LOGIN, REACHED, Verdict.BROKEN, "another principal's token can use a session that it did"),
         (REACHED, LOST, REACHED, REACHED, Verdict.BROKEN, "a session that was opened with a token can be used without"),

@@ -60,7 +60,7 @@ def lost(*, may_be_lost: bool) -> Resumed:
             "event ids are given, and a GET with one is refused: 400 bad id",
         ),
         (asked(), lost(may_be_lost=False), BROKEN, "event ids are given, and a GET with one is refused: 404 Session"),
-        (asked(), lost(may_be_lost=True), UNKNOWN, "not to be told: no node that was asked for the rest knew the"),
+        (asked(), lost(may_be_lost=True), UNKNOWN, "cannot tell: no node that was asked for the rest knew the"),
         (asked(), resumed(status=429), UNKNOWN, "the server limits the rate of requests (429)"),
         (
             asked(),

@@ -98,19 +98,19 @@ def doctor(
         bool, typer.Option("--watch", help="Watch sessions while you stop or redeploy a node; Ctrl-C ends it.")
     ] = False,
     watch_seconds: Annotated[
-        float | None, typer.Option(metavar="SECONDS", min=1, help="End the watch by itself.")
+        float | None, typer.Option(metavar="SECONDS", min=1, help="End the watch after so long.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="A text for a ticket instead of a table.")] = False,
     list_checks: Annotated[
-        bool, typer.Option("--list-checks", callback=_list_checks, is_eager=True, help="Name the checks, and end.")
+        bool, typer.Option("--list-checks", callback=_list_checks, is_eager=True, help="List the checks, and end.")
     ] = False,
     debug: Debug = False,
 ) -> None:
     """Find out what is wrong with an MCP deployment, and what to change.
 
     It is a client, and sees what clients see, whatever serves there. It opens sessions, lists, pings, sends a few
-    requests that a server has to refuse, and closes every session again. No tool is called but with --tool.
+    requests that a server has to refuse, and closes every session again. No tool is called unless --tool names one.
 
     Exit codes: 0 healthy, 1 warnings, 2 broken, 3 cannot be examined.
     """

@@ -46,9 +46,9 @@ def url_of(text: str, option: str) -> URL:
     if not text.isprintable() or " " in text:
         _wrong(option, f"{shown!r} holds white space or characters that do not print")
     if not mark:
-        told = re.sub(r"^https?:/*", "", shown, flags=re.IGNORECASE)
-        told = f"host{told}" if told.startswith("/") else told or "host/mcp"
-        _wrong(option, f"{shown!r} has no scheme: write http://{told} or https://{told}")
+        suggested = re.sub(r"^https?:/*", "", shown, flags=re.IGNORECASE)
+        suggested = f"host{suggested}" if suggested.startswith("/") else suggested or "host/mcp"
+        _wrong(option, f"{shown!r} has no scheme: write http://{suggested} or https://{suggested}")
     if scheme.lower() not in ("http", "https"):
         _wrong(option, f"{shown!r}: MCP is served at a URL that begins with http:// or https://")
     if not authority or authority.startswith(":"):
@@ -58,14 +58,14 @@ def url_of(text: str, option: str) -> URL:
     try:
         return URL(text)
     except ValueError as error:
-        _wrong(option, f"{shown!r} is no URL: {plain(str(error))}")
+        _wrong(option, f"{shown!r} is not a URL: {plain(str(error))}")
 
 
 def headers_of(texts: Sequence[str], *, has_token: bool) -> tuple[tuple[str, str], ...]:
     """Each `NAME: VALUE`. Their values are never repeated."""
     headers = tuple(_header(text, f"--header ({number} of {len(texts)})") for number, text in enumerate(texts, 1))
     if has_token and any(name.lower() == "authorization" for name, _ in headers):
-        _wrong("--header", "Authorization is made of the token of --token-env: give one of them")
+        _wrong("--header", "Authorization is made from the token of --token-env: give only one of them")
     return headers
 
 
@@ -124,7 +124,7 @@ def arguments_of(text: str, tool: str | None) -> dict[str, Any]:
         value = json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
-        _wrong("--arguments", f'this is no JSON{where}; right would be \'{{"name": "value"}}\'')
+        _wrong("--arguments", f'this is not JSON{where}; right would be \'{{"name": "value"}}\'')
     if not isinstance(value, dict):
         _wrong("--arguments", 'a JSON object is needed, such as \'{"name": "value"}\'')
     return value
@@ -137,14 +137,14 @@ def _no_number(name: str) -> NoReturn:
 def tool_of(text: str) -> str:
     """The name of a tool, which modern requests carry in a header."""
     if not _IN_A_HEADER.fullmatch(text):
-        _wrong("--tool", f"{plain(text)!r} is no name of a tool: letters and digits, without white space")
+        _wrong("--tool", f"{plain(text)!r} is not the name of a tool: letters and digits, without white space")
     return text
 
 
 def path_of(text: str) -> str:
     """A path on the same host."""
     if not text.startswith("/") or text.startswith("//"):
-        _wrong("--other-path", f"{plain(text)!r} is no path: it begins with one /, such as /graphql")
+        _wrong("--other-path", f"{plain(text)!r} is not a path: it begins with one /, such as /graphql")
     if not text.isprintable() or " " in text or "#" in text:
         _wrong("--other-path", f"{plain(text)!r}: a path has no white space and no #")
     return text
@@ -153,7 +153,7 @@ def path_of(text: str) -> str:
 def seconds_of(value: float, option: str) -> float:
     """A span of time that ends."""
     if not math.isfinite(value):
-        _wrong(option, f"{value} is no number of seconds")
+        _wrong(option, f"{value} is not a number of seconds")
     return value
 
 
@@ -166,7 +166,7 @@ def check_together(exclusive: Mapping[str, tuple[bool, Mapping[str, bool]]]) -> 
     for option, (is_given, others) in exclusive.items():
         for other, is_other_given in others.items():
             if is_given and is_other_given:
-                _wrong(f"{option} / {other}", "give one of them")
+                _wrong(f"{option} / {other}", "give only one of them")
 
 
 def names_of(texts: Sequence[str], known: Sequence[str], option: str) -> frozenset[str]:

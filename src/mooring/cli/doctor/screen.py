@@ -89,7 +89,7 @@ def _head(report: Report, width: int) -> Iterator[Text]:
     yield from _wrapped(Text("; ".join(facts), "dim"), width)
     if report.left:
         left = f"{report.left} of {_number(report.sessions, 'session')} could not be closed"
-        yield from _wrapped(Text(f"{left}: the server may have them still", "yellow"), width)
+        yield from _wrapped(Text(f"{left}: the server may still have them", "yellow"), width)
 
 
 def _number(count: int, noun: str) -> str:

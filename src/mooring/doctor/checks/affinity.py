@@ -107,7 +107,7 @@ def _failed(exam: Examination, total: CallTally, evidence: dict[str, object]) ->
     if not total.reached and total.outcomes[Outcome.HANG] == failed:
         why = "The server opens sessions and then does not answer within them."
     elif total.outcomes[Outcome.HANG] == failed:
-        why = "The same calls were answered in the same sessions otherwise: the server, a node or the way to it stalls."
+        why = "Other calls in the same sessions were answered: the server, a node or the way to it stalls."
     else:
         why = "No call met a node that did not know its session; what failed is the way to the node, or the server."
     return Finding(

@@ -1,4 +1,4 @@
-"""How large a request may be, and whether one that is too large is told so.
+"""How large a request may be, and whether one that is too large is refused with 413.
 
 The servers of the SDKs take 4 MiB and answer 413 above it; a proxy in front often takes less, and says less.
 
@@ -114,7 +114,7 @@ def _on_lost(refused: Attempt) -> str:
     if not refused.is_lost:
         return ""
     return (
-        "The answer is there, but the connection is closed while the request is still on its way: many a client sees "
+        "The answer is there, but the connection is closed while the request is still on its way: many clients see "
         "a broken connection in its place."
     )
 
@@ -129,4 +129,4 @@ def _changes(answer: Reply, proxy: Proxy | None) -> tuple[Change, ...]:
     return tuple(dict.fromkeys(changes))
 
 
-CHECK: Final = Check(NAME, "how large may a request be, and is too large a one told so?", run)
+CHECK: Final = Check(NAME, "how large may a request be, and is one that is too large refused with 413?", run)

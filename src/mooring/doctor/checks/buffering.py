@@ -8,7 +8,7 @@ What is seen of it, the strongest first:
     the held stream: its head came with what was sent first                        warning
     the heads of several streams are 0.2 s late behind HAProxy                     warning: option http-no-delay
     either: something came while the stream went on                                ok
-    nothing was sent                                                               not to be told
+    nothing was sent                                                               cannot tell
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def _kept_back(
         NAME,
         Verdict.WARNING if passes else Verdict.BROKEN,
         f"all {len(tool.event_seconds)} events of a call of {duration(tool.seconds)} came at its end",
-        "Another stream is passed on as it comes, so it is not the way that holds them back: the tool blocks the "
+        "Another stream is passed on as it comes, so nothing on the way holds them back: the tool blocks the "
         "server while it works, or reports only at its end."
         if passes
         else _HURTS,
@@ -196,19 +196,19 @@ def is_delayed(heads: Sequence[float], pings: Sequence[TimedCall]) -> bool:
 
 def _untold(heard: Heard | None, tool: TimedCall | None, evidence: dict[str, Any]) -> Finding:
     if tool is not None and not tool.is_answered:
-        says = "not to be told: the tool did not answer in time"
+        says = "cannot tell: the tool did not answer in time"
         change = "Let it work for less, or wait for longer: --arguments, --timeout."
     elif tool is not None:
-        says = "not to be told: the call was too short, or sent nothing before its answer"
+        says = "cannot tell: the call was too short, or sent nothing before its answer"
         change = "Name a tool that works for some seconds and reports its progress: --tool, --arguments."
     elif heard is None or heard.is_refused:
-        says = "not to be told: no stream was held open, and no tool is named"
+        says = "cannot tell: no stream was held open, and no tool is named"
         change = "Name a tool that reports its progress: --tool."
     elif heard.ended_early:
-        says = "not to be told: the stream ended before anything was sent on it"
+        says = "cannot tell: the stream ended before anything was sent on it"
         change = "See the check `idle`; or name a tool that reports its progress: --tool."
     else:
-        says = f"not to be told: the server sent nothing on a stream for {duration(heard.held_seconds)}"
+        says = f"cannot tell: the server sent nothing on a stream for {duration(heard.held_seconds)}"
         change = "Name a tool that reports its progress (--tool), or hold the stream for longer (--idle)."
     return Finding(NAME, Verdict.UNKNOWN, says, evidence=evidence, changes=(Change(change),))
 

@@ -33,5 +33,5 @@ def failing_anyway(check: str, exam: Examination, evidence: Mapping[str, object]
     """For a check of which only failures are left, where others fail as well."""
     reply = failing_reply(exam)
     label = exam.show(reply.label) if reply is not None else ""
-    says = f"not to be told: calls that nothing is odd about fail, too: {label}"
+    says = f"cannot tell: calls that nothing is odd about fail, too: {label}"
     return Finding(check, Verdict.UNKNOWN, says, evidence=evidence or {})

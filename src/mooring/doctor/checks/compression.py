@@ -96,8 +96,8 @@ def _held(heard: Heard, plain: Heard | None, proxy: Proxy | None, evidence: dict
         says = f"compressed streams hold events back: nothing came for {age}, then {count} at once"
         return Finding(NAME, Verdict.BROKEN, says, _HURTS, evidence, changes)
     if not heard.passes:
-        says = "event streams are compressed, and whether events are held back is not to be told"
-        why = f"{_HURTS} The server sent nothing on the stream that was held, so that this was not seen."
+        says = "event streams are compressed, and nothing shows whether events are held back"
+        why = f"{_HURTS} The server sent nothing on the stream that was held, so this was not seen."
         return Finding(NAME, Verdict.WARNING, says, why, evidence, changes)
     if heard.is_head_late and plain is not None and not plain.is_head_late:
         says = f"compression holds the head of a stream back: it came after {duration(heard.head_seconds or 0.0)}"

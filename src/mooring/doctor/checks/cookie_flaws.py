@@ -77,7 +77,7 @@ def _reaches_too_far(facts: CookieFacts, one: SeenCookie) -> list[Flaw]:
                 Verdict.WARNING,
                 f"goes along to other paths: it is for {path}",
                 "A client that keeps cookies sends it with every request below that path. What the same load balancer "
-                "serves there is pinned to one node, too; --other-path PATH tells for one of them.",
+                "serves there is pinned to one node, too; --other-path PATH shows it for one of them.",
             )
         )
     if one.cookie.domain is not None and one.cookie.domain != (facts.url.host or "").lower():

@@ -19,7 +19,6 @@ from mooring.doctor.evidence.refusal_kinds import RefusalKind, counted, refusal_
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
 from mooring.doctor.hiding import Show
-from mooring.doctor.plan import LEAST_SESSIONS
 
 NAME: Final = "deleted-session"
 _TIMES: Final = 8
@@ -30,11 +29,11 @@ _LEFT: Final = (
 
 
 async def run(exam: Examination) -> Finding | NotRun:
-    if len(exam.sessions.opened) < LEAST_SESSIONS:
+    session = exam.last
+    if session is None:
         return NotRun("it takes a session of its own, and there is one only")
     if exam.hangs:
         return not_asked(NAME)
-    session = exam.sessions.opened[-1]
     closing = await exam.sessions.close(session)
     if closing.status == 405:
         return judge(closing, (), closing, exam.show)
@@ -79,8 +78,8 @@ def judge(
         NAME,
         Verdict.BROKEN,
         f"a deleted session is still served {where}: {served} of {len(after)} calls",
-        "Its client was told that it is over. Whoever has its id goes on in it, with the rights of who opened it, and "
-        "it takes room until it expires.",
+        "Its client was told that it is over. Whoever has its id can go on using it, with the rights of its "
+        "owner, and it takes up room until it expires.",
         evidence,
         (
             Change(

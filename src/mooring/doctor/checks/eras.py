@@ -48,7 +48,7 @@ async def run(exam: Examination) -> Finding:
             NAME,
             Verdict.WARNING,
             f"sessions met different server versions: {', '.join(versions)}",
-            "A deploy is under way, or nodes were forgotten by one.",
+            "A deploy is under way, or one has left some nodes out.",
             evidence,
         )
     return Finding(NAME, Verdict.OK, says, evidence=evidence)

@@ -1,6 +1,6 @@
 """Whether ids made from a real one, odd ones and doubled ones are refused, without harm to any node.
 
-any id is served, also an invented one   not to be told: see `unknown-session`
+any id is served, also an invented one   cannot tell: see `unknown-session`
 one that was made from a real one is     broken: sessions can be forged
 a 5xx, a hang, a cut connection          broken: what anybody may send makes something fail
 any 4xx                                  right; some proxy or node may have refused it before the server saw it
@@ -54,7 +54,7 @@ _HARM: Final = frozenset({RefusalKind.FAILED, RefusalKind.HANG, RefusalKind.CUT}
 class Attempts:
     """
     Attributes:
-        replies: kind of forgery -> what came back, each time over a new connection.
+        replies: forgery -> what came back, each time over a new connection.
         control: replies to pings in a session that is there, sent after all of it.
     """
 
@@ -119,7 +119,7 @@ def judge(attempts: Attempts, show: Show) -> Finding:
             Verdict.BROKEN,
             f"something fails on a session id {_NAMES[harmful[0]]}: {show(worst.label)}",
             "Whatever is in that header, the answer is a 404 or a 400. A 5xx makes proxies take the node for a failing "
-            f"one, and anybody can send it. It fails on those {_listed(harmful)}.",
+            f"one, and anybody can send it. It fails on a session id {_listed(harmful)}.",
             evidence,
             (Change("Look for these requests in the server's and the proxy's log, at the time of this run."),),
         )
@@ -141,8 +141,8 @@ def _served(served: Sequence[str], evidence: dict[str, object]) -> Finding:
         NAME,
         Verdict.BROKEN,
         f"a session id {_NAMES[served[0]]} is served",
-        "Who has seen one id can make others, or part of the id means nothing: a session is as safe as what of its id "
-        f"is checked. Served are those {_listed(served)}.",
+        "Anyone who has seen one id can make others, or part of the id means nothing: a session is only as safe as the "
+        f"part of its id that is checked. Served is a session id {_listed(served)}.",
         evidence,
         (
             Change(
@@ -154,7 +154,7 @@ def _served(served: Sequence[str], evidence: dict[str, object]) -> Finding:
 
 
 def _on_doubled(kinds: Mapping[str, set[RefusalKind]]) -> str:
-    """A remark: who sends two ids has the real one anyway, but a proxy may route by the other."""
+    """A remark: anyone who sends two ids has the real one anyway, but a proxy may route by the other."""
     taken = [name for name in _DOUBLED if RefusalKind.SERVED in kinds.get(name, set())]
     if not taken:
         return ""

@@ -96,9 +96,13 @@ def judge(facts: Facts, authority: str, proxy: Proxy | None, show: Show) -> Find
         says = f"the call with a foreign Host was not answered: {label}"
         return Finding(NAME, Verdict.UNKNOWN, says, evidence=evidence)
     if facts.foreign.is_ok and facts.foreign.outcome is not Outcome.REACHED:
-        return Finding(NAME, Verdict.OK, "a foreign Host leads to something else than this server", evidence=evidence)
+        return Finding(NAME, Verdict.OK, "a foreign Host leads to something other than this server", evidence=evidence)
     if facts.foreign.outcome is not Outcome.REACHED:
-        remark = "Without a token, which no page has that rebinds a name." if facts.foreign.status == 401 else ""
+        remark = (
+            "It went without a token, which a page that rebinds a name does not have either."
+            if facts.foreign.status == 401
+            else ""
+        )
         return Finding(NAME, Verdict.OK, f"a foreign Host is not served: {label}", remark, evidence)
     return _served(facts, authority, proxy, evidence, show)
 
@@ -116,11 +120,11 @@ def _served(facts: Facts, authority: str, proxy: Proxy | None, evidence: Mapping
         NAME,
         Verdict.WARNING,
         "any Host is served over plain http at a private address: DNS rebinding works",
-        "A web page whose name its owner points to this address is of the same origin as the server, to the browser of "
-        "whoever opens it: it calls every tool and reads the answers, from inside the network.",
+        "The owner of a web page can point its name to this address. In the browser of whoever opens that page it then "
+        "has the same origin as the server: it calls every tool and reads the answers, from inside the network.",
         evidence,
         tuple(changes),
     )
 
 
-CHECK: Final = Check(NAME, "is a request refused that names another host?", run)
+CHECK: Final = Check(NAME, "is a request that names another host refused?", run)

@@ -1,4 +1,4 @@
-"""How long a stream lives on which nothing is sent, and what ends it.
+"""How long a stream lives while nothing is sent on it, and what ends it.
 
 the stream                          says
 lives, and the server says          kept alive: no limit above its interval can bite
@@ -6,7 +6,7 @@ lives, and the server says          kept alive: no limit above its interval can 
 lives in silence                    held
 ends cleanly, with `retry:`         the server polls (2025-11-25, Transports: it may close a stream that way)
 ends cleanly, without               ended
-is cut, and its session is gone     not to be told
+is cut, and its session is gone     cannot tell
 is cut                              by silence or by age; by age, where it had lived through as long a silence, or
                                     where a younger stream cannot be ended properly either
 lives, and cannot be ended          by age, which shows only when something is written
@@ -65,7 +65,7 @@ def judge(heard: Heard, probes: Probes, proxy: Proxy | None, show: Show) -> Find
             NAME,
             Verdict.UNKNOWN,
             f"a stream was asked for, and no answer began in {duration(heard.held_seconds)}",
-            "Whether it would have lived cannot be told from that.",
+            "That does not show whether it would have lived.",
             evidence,
         )
     if is_unendable(heard) and probes.fresh is not None and probes.fresh.end is End.CLEAN:
@@ -122,9 +122,9 @@ def _refused(heard: Heard, proxy: Proxy | None, evidence: dict[str, Any], show: 
 
 def _gone(heard: Heard) -> Finding:
     """A node that ends takes its streams with it, whatever limits there are."""
-    says = f"not to be told: a stream was cut after {duration(heard.age_seconds)}, and its session is gone as well"
+    says = f"cannot tell: a stream was cut after {duration(heard.age_seconds)}, and its session is gone as well"
     why = "Its node was stopped or restarted meanwhile, or the server ends sessions with their stream."
-    change = Change("Run it again while no node is being deployed; --watch tells what sessions see of that.")
+    change = Change("Run it again while no node is being deployed; --watch shows what sessions see of that.")
     return Finding(NAME, Verdict.UNKNOWN, says, why, heard.numbers(), (change,))
 
 
@@ -137,7 +137,7 @@ def _ended(heard: Heard, proxy: Proxy | None, evidence: dict[str, Any]) -> Findi
             NAME,
             Verdict.OK,
             f"the server ends its stream after {age} and has clients return {duration(retry / 1000)} later",
-            "It may do so: who ends a stream cleanly, and says when to return, has not lost it.",
+            "It may do so: a stream that ends cleanly, and says when to return, is not lost.",
             evidence,
         )
     if heard.age_seconds < GIVEN_UP_SECONDS:
@@ -145,7 +145,7 @@ def _ended(heard: Heard, proxy: Proxy | None, evidence: dict[str, Any]) -> Findi
             NAME,
             Verdict.WARNING,
             "the standalone stream is ended as soon as it is opened",
-            "Clients open it again a second later, and so on for as long as they live; what is sent between is lost.",
+            "Clients open it again a second later, and so on as long as they live; what is sent in between is lost.",
             evidence,
             (Change("Keep the stream open, or answer GET with 405 where the server has nothing to send."),),
         )
@@ -171,7 +171,7 @@ def _evidence(heard: Heard, probes: Probes) -> dict[str, Any]:
 
 CHECK: Final = Check(
     NAME,
-    "how long does a stream live on which nothing is sent, and what ends it?",
+    "how long does a stream live while nothing is sent on it, and what ends it?",
     run,
     needs_sessions=True,
     silent_streams=frozenset({PLAIN}),

@@ -26,7 +26,7 @@ _TEXTS: Final = {
     ),
     Pattern.CONNECTION: (
         "affinity by connection: on new ones {reached} of calls reach their session",
-        "A client that opens a second connection, for a stream or after an idle while, is another client to this "
+        "A client that opens a second connection, for a stream or after a pause, is another client to this "
         "load balancer: it works with one replica and fails with two, with `{label}`.",
     ),
     Pattern.HASH: (
@@ -41,7 +41,7 @@ _TEXTS: Final = {
     ),
     Pattern.ENDED: (
         "{ended} of {sessions} sessions ended during the calls, as with a restarted node",
-        "Until then each of their calls arrived, and after it none: it is not that calls go to a wrong node. Their "
+        "Until then all their calls arrived, and afterwards none did: it is not that calls go to a wrong node. Their "
         "clients meet `{label}`, and most never recover from that.",
     ),
 }

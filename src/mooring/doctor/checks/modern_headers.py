@@ -8,7 +8,7 @@ with a header that is wrong on purpose.
     -32020                 -              broken: they do not arrive as sent
     an error, no answer    -              broken
     served                 refused        ok
-    served                 served         not to be told: the server does not look
+    served                 served         cannot tell: the server does not look
 """
 
 from __future__ import annotations

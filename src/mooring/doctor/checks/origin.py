@@ -90,7 +90,7 @@ def judge(replies: Replies, own: str, proxy: Proxy | None, show: Show) -> Findin
         return found(Verdict.WARNING, says, _SERVED + _opened(foreign), tuple(changes))
     if foreign.outcome in (Outcome.THROTTLED, Outcome.HANG) or foreign.is_ok:
         return found(
-            Verdict.UNKNOWN, f"the call with a foreign Origin got no answer of the server: {show(foreign.label)}"
+            Verdict.UNKNOWN, f"the call with a foreign Origin got no answer from the server: {show(foreign.label)}"
         )
     if foreign.outcome is Outcome.UNAVAILABLE:
         return found(
@@ -113,7 +113,7 @@ def _own_page(replies: Replies, own: str) -> str:
     """A remark: no client is hurt but one that runs in a page of the same host."""
     if replies.own.status != 403:
         return ""
-    return f"A page of {own} itself is refused, too: a client in the browser there needs it in the list."
+    return f"A page of {own} itself is refused, too: a client in a browser there needs it on the list."
 
 
 CHECK: Final = Check(NAME, "are requests from other people's web pages refused?", run, is_reading=True)

@@ -1,11 +1,11 @@
 """Whether a session can be used by nobody but the principal that opened it.
 
 own token   other token   no token     verdict
-refused     -             -            not to be told
+refused     -             -            cannot tell
 served      served        -            broken
 served      -             served       broken
 served      404           -            ok: as unknown as a session that never was
-served      401, 403      -            ok where the other token is good by itself, else not to be told
+served      401, 403      -            ok where the other token is good by itself, else unknown
 """
 
 from __future__ import annotations
@@ -92,25 +92,26 @@ def judge(replies: Replies, show: Show) -> Finding:
             Verdict.BROKEN,
             "a session that was opened with a token can be used without any",
             "Whoever learns a session id, from a log or a proxy, has the session with all that its owner may do.",
-            "Ask for the token on every request, not on `initialize` alone, and compare it with that of who opened it.",
+            "Ask for the token on every request, not on `initialize` alone, and compare it with the one that "
+            "opened the session.",
         )
     if replies.other.outcome is Outcome.REACHED:
         return found(
             Verdict.BROKEN,
             "another principal's token can use a session that it did not open",
-            "Whoever learns a session id, from a log or a proxy, has the session with all that its owner may do, by a "
-            "token of his own. (Where both tokens are of one principal, this is as it should be.)",
+            "Whoever learns a session id, from a log or a proxy, has the session with all that its owner may do, with "
+            "a token of their own. (Where both tokens are of one principal, this is as it should be.)",
             "Note the principal (issuer, subject, client) at `initialize`, and answer 404 to any other. The login of "
             "the Python SDKs does it; so does Mooring, for whatever login sets the user in the ASGI scope.",
         )
     if replies.control.outcome is Outcome.LOGIN:
         return found(Verdict.UNKNOWN, f"the second token is refused altogether: {show(replies.control.label)}")
     if replies.other.outcome is Outcome.LOST:
-        return found(Verdict.OK, f"to another principal's token the session is unknown: {show(replies.other.label)}")
+        return found(Verdict.OK, f"the session is unknown to another principal's token: {show(replies.other.label)}")
     if replies.other.outcome in _REFUSED:
         remark = "A 404 would not tell a stranger that there is such a session."
         return found(Verdict.OK, f"another principal's token is refused: {show(replies.other.label)}", remark)
     return found(Verdict.UNKNOWN, f"the call with the second token failed: {show(replies.other.label)}")
 
 
-CHECK: Final = Check(NAME, "can nobody but its principal use a session?", run, needs_sessions=True, is_reading=True)
+CHECK: Final = Check(NAME, "can only its own principal use a session?", run, needs_sessions=True, is_reading=True)

@@ -8,7 +8,7 @@ A ping's stream gives its first event id away; with that a GET has to bring ever
            brings other answers                    broken
            405, another error, or no event stream  broken: clients were told that they may come back
            nothing                                 warning: the server may keep no stream that is complete
-           404 where calls miss their node too     not to be told
+           404 where calls miss their node too     cannot tell
     on the answer alone: nothing comes after it, so only whether the GET is taken is seen
 """
 
@@ -60,7 +60,7 @@ def judge(asked: Asked, resumed: Resumed | None, proxy: Proxy | None, show: Show
         return Finding(NAME, Verdict.OK, "not offered: streams carry no event ids", _NOT_OFFERED, evidence)
     reply = resumed.reply
     if resumed.may_be_lost and is_lost(reply):
-        says = f"not to be told: no node that was asked for the rest knew the session ({show(reply.label)})"
+        says = f"cannot tell: no node that was asked for the rest knew the session ({show(reply.label)})"
         return Finding(NAME, Verdict.UNKNOWN, says, "See the check `affinity`.", evidence)
     if reply.outcome is Outcome.THROTTLED:
         return throttled(NAME, evidence)

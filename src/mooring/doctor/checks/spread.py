@@ -43,7 +43,7 @@ _HEALTH: Final = Change(
     "that it gives up.",
 )
 _STATUS: Final = Change(
-    "In a Mooring cluster the status page tells: --status URL, with the token in MOORING_STATUS_TOKEN.",
+    "In a Mooring cluster the status page shows them: --status URL, with the token in MOORING_STATUS_TOKEN.",
     "mooring doctor URL --status http://127.0.0.1:8080/mooring/status",
 )
 
@@ -120,7 +120,7 @@ async def _discover(exam: Examination) -> list[Reply]:
 
 
 def judge(balance: Balance, found: NodeMarks, show: ShowCut) -> Finding:
-    """The verdict on sessions that are told apart by a mark."""
+    """The verdict on sessions whose nodes are known by a mark."""
     names = _distinct({mark: show(found.source.label(mark), NAME_CHARS) for mark in sorted(balance.counts)})
     told_by = show(found.source, NAME_CHARS)
     evidence = evidence_of(balance, names, told_by)

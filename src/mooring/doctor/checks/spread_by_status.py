@@ -57,7 +57,7 @@ def _unlike(status: ClusterStatus, count: int, unknown: int, evidence: dict[str,
     versions = sorted({show(node.version, 20) for node in status.alive})
     if len(versions) > 1:
         says = f"the nodes run different versions of Mooring: {', '.join(versions)}"
-        why = "A deploy is under way, or some nodes were forgotten by one."
+        why = "A deploy is under way, or one has left some nodes out."
         return Finding(NAME, Verdict.WARNING, says, why, evidence, (Change("Bring all nodes to one version."),))
     return None
 

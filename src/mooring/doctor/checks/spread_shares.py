@@ -14,7 +14,7 @@ NAME_CHARS: Final = 40
 """How much of a name that somebody else gave is shown."""
 
 _LOOK: Final = Change(
-    "If that is not wanted, look why the load balancer gives it none: its weight and its health check for new "
+    "If that is not wanted, find out why the load balancer gives it none: its weight and its health check for new "
     "connections, or a rule that sends `initialize` to other nodes only.",
 )
 _BY_ADDRESS: Final = Change(
@@ -50,8 +50,8 @@ def _unequal(balance: Balance, names: Mapping[str, str], evidence: Mapping[str, 
             NAME,
             Verdict.WARNING,
             f"{share} new sessions are on {names[holders[0]]}, though {len(names)} nodes are there",
-            "The load balancer may go by the client's address: then all that come from one address, as from behind a "
-            "gateway or from a platform, meet the same node.",
+            "The load balancer may go by the client's address: then all clients at one address, such as those behind a "
+            "gateway or on a platform, meet the same node.",
             evidence,
             (_BY_ADDRESS, _LOOK),
         )
@@ -61,7 +61,7 @@ def _unequal(balance: Balance, names: Mapping[str, str], evidence: Mapping[str, 
         NAME,
         Verdict.WARNING,
         f"{names[starved[0]]} gets {got or 'none'} of {balance.sessions} new sessions{more}",
-        "It is there, and without sessions of no use to new clients. A load balancer that goes by load does so on "
+        "It is there, and of no use to new clients. A load balancer that goes by load does so on "
         "purpose, but only while that node is the busiest.",
         evidence,
         (_LOOK,),

@@ -53,7 +53,7 @@ class Outcome(enum.StrEnum):
 
 
 FAILURES: Final = frozenset({Outcome.UNAVAILABLE, Outcome.CUT, Outcome.HANG})
-"""Nobody has answered who could say anything of the session, or of what was asked."""
+"""No answer came from anyone who could say something of the session, or of what was asked."""
 MAY_PASS: Final = frozenset({Outcome.UNAVAILABLE, Outcome.CUT})
 """What may be over when it is sent once more."""
 

@@ -14,13 +14,13 @@ from mooring.doctor.examination import Examination
 SMALL: Final = 1024
 SIZES: Final = (256 * 1024, 3 * 512 * 1024, 5 * 1024 * 1024)
 LARGE: Final = 4 * 1024 * 1024
-"""What the SDKs take: who refuses less takes something away from them."""
+"""What the SDKs take: to refuse less takes something away from them."""
 _MOST_TRIES: Final = 12
 """Of a large request, on the way to its session's node."""
 _PAUSE_SECONDS: Final = 1.0
 _SAME: Final = 4
-"""So many 413 in a row. Who answers and closes while the request is still on its way has the proxy miss the answer now
-and then; nginx that speaks HTTP/1.0 with the server gives a 502 in its place, three times of four."""
+"""So many 413 in a row. Where a server answers and closes while the request is still on its way, the proxy misses the
+answer now and then; nginx that speaks HTTP/1.0 with the server gives a 502 in its place, three times of four."""
 _QUICK_SECONDS: Final = 1.0
 _PATIENCE: Final = 3.0
 _MOST_SECONDS: Final = 30.0

@@ -17,7 +17,7 @@ _LEAST: Final = 5
 
 
 def count_ended(calls: Sequence[Call]) -> int:
-    """How many sessions ended meanwhile; 0 where any call was lost for another reason, as far as can be told.
+    """How many sessions ended meanwhile; 0 where any call was lost for another reason, as far as can be seen.
 
     Args:
         calls: in their order.
@@ -27,7 +27,7 @@ def count_ended(calls: Sequence[Call]) -> int:
         if call.reply.outcome in (Outcome.REACHED, Outcome.LOST):
             by_session.setdefault(id(call.session), []).append(call.reply.outcome)
     lost = [outcomes for outcomes in by_session.values() if Outcome.LOST in outcomes]
-    if not all(_is_ending(outcomes) for outcomes in lost):
+    if not lost or not all(_is_ending(outcomes) for outcomes in lost):
         return 0
     # A server of one node leaves no session untouched: then none is reached after the first was lost.
     in_order = [call.reply.outcome for call in calls]

@@ -40,7 +40,7 @@ _NAMES_NO_NODE: Final = re.compile(
     re.IGNORECASE,
 )
 _A_CDNS: Final = re.compile(r"cache-[a-z]+\d.*", re.IGNORECASE)
-"""Fastly's X-Served-By: where the CDN answered, not who."""
+"""Fastly's X-Served-By: which of the CDN's own machines answered."""
 _NUMBER: Final = re.compile(r"[\d.,:+-]+(ms|s)?")
 
 
@@ -70,7 +70,7 @@ class MarkSource:
         return _answer(reply) if self.kind is MarkKind.ANSWER else _body(reply)
 
     def label(self, mark: str) -> str:
-        """The mark as it may be told, on one line; a cookie is never told whole, unless it is short. Foreign text."""
+        """The mark as it may be shown, on one line; a cookie is never shown whole, unless it is short. Foreign text."""
         if self.kind in (MarkKind.ANSWER, MarkKind.BODY):
             return " ".join(mark.split())
         if self.kind is not MarkKind.COOKIE or len(mark) <= _COOKIE_CHARS:
@@ -107,13 +107,13 @@ def find_marks(
         return None
     names = list(dict.fromkeys(name.title() for reply in openings for name in reply.headers))
     headers = [MarkSource(MarkKind.HEADER, name) for name in names]
-    told = [source for source in headers if _NAMES_NODE.fullmatch(source.name)]
-    told += [MarkSource(MarkKind.COOKIE, name) for name in cookies]
-    candidates = [found for source in told if (found := _by_name(source, openings, within)) is not None]
+    named = [source for source in headers if _NAMES_NODE.fullmatch(source.name)]
+    named += [MarkSource(MarkKind.COOKIE, name) for name in cookies]
+    candidates = [found for source in named if (found := _by_name(source, openings, within)) is not None]
     several = [found for found in candidates if len(found.nodes) > 1]
     if several:
         return several[0]
-    silent = [source for source in headers if source not in told and not _NAMES_NO_NODE.fullmatch(source.name)]
+    silent = [source for source in headers if source not in named and not _NAMES_NO_NODE.fullmatch(source.name)]
     for source in silent:
         if (found := _by_habit(source, openings, within)) is not None:
             return found

@@ -110,8 +110,8 @@ async def ask(
 
     Args:
         headers: beyond those of the question.
-        pause_seconds: how long to wait behind the beginning of the body. Who refuses it for its length answers then;
-            while a client still sends, that answer is often lost with the connection.
+        pause_seconds: how long to wait behind the beginning of the body. Whoever refuses it for its length answers
+            then; while a client still sends, that answer is often lost with the connection.
     """
     reply = Reply()
     for turn in range(most_tries or tries_needed(exam)):

@@ -1,4 +1,4 @@
-"""Whom a bearer token stands for, as far as it says so itself."""
+"""Which principal a bearer token stands for, as far as it says so itself."""
 
 from __future__ import annotations
 
