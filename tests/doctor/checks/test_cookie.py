@@ -207,9 +207,9 @@ async def test_attributes_of_a_real_cookie(three: list[str], attributes: list[st
 @pytest.mark.parametrize(
     ("deploy", "told_by"),
     [
-        (haproxy.sticky_cookie, "a client that sends the cookie is given no other"),
+        (haproxy.sticky_cookie, "with the cookie, no other one is given"),
         (partial(haproxy.sticky_cookie, tell_node=True), "header X-Served-By"),
-        (traefik.sticky_cookie, "a client that sends the cookie is given no other"),
+        (traefik.sticky_cookie, "with the cookie, no other one is given"),
     ],
 )
 async def test_a_real_cookie_that_pins_another_path(three: list[str], deploy: Deploy, told_by: str) -> None:

@@ -92,16 +92,19 @@ def doctor(
         str | None, typer.Option(metavar="URL", help="The status page of a Mooring node, to ask it as well.")
     ] = None,
     status_token_env: Annotated[
-        str | None, typer.Option(metavar="VAR", help=f"With its token.  [default: {plan_options.STATUS_TOKEN}]")
+        str | None,
+        typer.Option(
+            metavar="VAR", help=f"The environment variable with its token.  [default: {plan_options.STATUS_TOKEN}]"
+        ),
     ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Watch sessions while you stop or redeploy a node; Ctrl-C ends it.")
     ] = False,
     watch_seconds: Annotated[
-        float | None, typer.Option(metavar="SECONDS", min=1, help="End the watch after so long.")
+        float | None, typer.Option(metavar="SECONDS", min=1, help="End the watch after this time.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="A text for a ticket instead of a table.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Markdown for a ticket instead of a table.")] = False,
     list_checks: Annotated[
         bool, typer.Option("--list-checks", callback=_list_checks, is_eager=True, help="List the checks, and end.")
     ] = False,
@@ -109,8 +112,9 @@ def doctor(
 ) -> None:
     """Find out what is wrong with an MCP deployment, and what to change.
 
-    It is a client, and sees what clients see, whatever serves there. It opens sessions, lists, pings, sends a few
-    requests that a server has to refuse, and closes every session again. No tool is called unless --tool names one.
+    It is a client, and sees what clients see, whatever serves there. It opens sessions, sends lists, pings and
+    a few requests that a server has to refuse, and closes every session again. No tool is called unless --tool names
+    one.
 
     Exit codes: 0 healthy, 1 warnings, 2 broken, 3 cannot be examined.
     """

@@ -106,5 +106,5 @@ def pins_path(other: OtherPathReplies, names: frozenset[str]) -> tuple[bool | No
     again = any(cookie.name in names for reply in other.carried for cookie in cookies_of(reply))
     answered = all(reply.trouble is None for reply in other.carried)
     if fresh.total() >= len(other.plain) and 1 < len(fresh) <= fresh.total() / 2 and answered:
-        return not again, "a client that sends the cookie is given no other"
+        return not again, "with the cookie, no other one is given"
     return None, "the nodes cannot be told apart there"
