@@ -10,9 +10,9 @@ from yarl import URL
 
 from mooring.doctor.client.sessions import Sessions
 from mooring.doctor.client.wire import Wire
+from mooring.doctor.contact import make_contact
 from mooring.doctor.examination import Examination
 from mooring.doctor.plan import Plan
-from mooring.doctor.reach import make_contact
 from tests.doctor.runs import Notes
 
 

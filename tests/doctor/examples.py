@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any, cast
 
 from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
 from mooring.doctor.client.reply import Reply, Trouble
-from mooring.doctor.client.sessions import Session, Way
-from mooring.doctor.examination import Call
+from mooring.doctor.client.sessions import Session
+from mooring.doctor.client.ways import WAYS, Way
+from mooring.doctor.examination import Call, Examination
+from mooring.doctor.plan import Plan
 
 REACHED = Reply(status=200, message={"jsonrpc": "2.0", "id": 1, "result": {}})
 LOST = Reply(status=404, message={"jsonrpc": "2.0", "id": 1, "error": {"code": -32600, "message": "Session not found"}})
@@ -27,3 +32,21 @@ def session(name: str = "abc", *cookies: str, version: str = "2025-11-25") -> Se
 
 def calls(of: Session, way: Way, *replies: Reply) -> list[Call]:
     return [Call(of, way, reply) for reply in replies]
+
+
+def examination(made: Sequence[Call] = (), opened: Sequence[Session] = ()) -> Examination:
+    """An examination in which these calls were made, and these sessions are open; nothing can be sent in it."""
+    nothing = cast(Any, None)
+    exam = Examination(
+        Plan(URL("https://example.com/mcp")), nothing, cast(Any, SimpleNamespace(opened=list(opened))), nothing
+    )
+    exam.calls = list(made)
+    return exam
+
+
+ONE, TWO = session("one"), session("two")
+
+
+def alike(*replies: Reply) -> list[Call]:
+    """The calls of two sessions that see the same in every way."""
+    return [call for of in (ONE, TWO) for way in WAYS for call in calls(of, way, *replies)]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from mooring.doctor.client.held_stream import Arrival, End
 from mooring.doctor.client.reply import Reply
-from mooring.doctor.client.stream import Arrival, End
-from mooring.doctor.evidence.silence import Heard
+from mooring.doctor.evidence.heard import Heard
 
 PING = b": ping\r\n\r\n"
 

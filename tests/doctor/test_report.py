@@ -105,8 +105,8 @@ def test_who_has_more_to_say_is_a_problem_or_a_hint(verdict: Verdict, why: str, 
 )
 def test_what_the_server_speaks(legacy: list[str], modern: list[str], eras: str) -> None:
     evidence = {"legacy_versions": legacy, "modern_versions": modern}
-    assert report(ok(), Finding("eras", Verdict.OK, "x", evidence=evidence)).eras == eras
-    assert report(ok()).eras == ""
+    assert report(ok(), Finding("eras", Verdict.OK, "x", evidence=evidence)).speaks == eras
+    assert report(ok()).speaks == ""
 
 
 def test_json_for_programs() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cli.doctor_process import running_doctor
+from tests.cli.doctor.process import running_doctor
 from tests.deployments import haproxy
 from tests.e2e.clusters import Cluster, running_cluster
 from tests.waiting import until

@@ -12,27 +12,9 @@ from importlib.resources import files
 from typing import Any, Final
 
 from mooring.doctor.findings import Change
+from mooring.doctor.proxies import Proxy
 
 ANY: Final = "any"
-
-
-class Proxy(enum.StrEnum):
-    """The load balancers that are recognised; the value is how people write them."""
-
-    TRAEFIK = "Traefik"
-    NGINX = "nginx"
-    HAPROXY = "HAProxy"
-    ENVOY = "Envoy"
-    CADDY = "Caddy"
-    ALB = "AWS ALB"
-    GCLB = "Google Cloud Load Balancing"
-    AZURE = "Azure"
-    CLOUDFLARE = "Cloudflare"
-
-    @property
-    def key(self) -> str:
-        """Its name in the table of texts: `haproxy`."""
-        return self.name.lower()
 
 
 class Topic(enum.StrEnum):
@@ -43,14 +25,14 @@ class Topic(enum.StrEnum):
     BUFFERING = "buffering"
     IDLE = "idle"
     LIFETIME = "lifetime"
-    BODY = "body"
+    BODY_LIMIT = "body_limit"
     COMPRESSION = "compression"
     SPREAD = "spread"
     HEADERS = "headers"
-    GONE = "gone"
+    MISSING_SESSION = "missing_session"
     ORIGIN = "origin"
     HOST = "host"
-    REFUSAL = "refusal"
+    OVERSIZED_BODY = "oversized_body"
     SURVIVAL = "survival"
     FAILOVER = "failover"
 

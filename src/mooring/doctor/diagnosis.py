@@ -1,10 +1,9 @@
-"""One run: first contact, the sessions, the checks one after another, and all that was opened closed again.
+"""One run: first contact, the sessions, the checks, and all that was opened closed again.
 
-    contact ──> sessions ──> a stream held open in the background ─────────────┐
-                        └──> affinity ──> the other checks, side by side ──────┴──> close ──> report
+    contact ──> sessions ──> silent streams, held in the background ───────────────────────────┐
+                        └──> the check that goes first ──> the others, side by side ───────────┴──> close ──> report
 
-Affinity goes first and alone: the others would disturb its numbers, and they need to know what it found. A watch
-(`--watch`) takes the place of all other checks.
+What a check needs of this, it declares: see `Check`. A watch (`--watch`) takes the place of all of them.
 """
 
 from __future__ import annotations
@@ -12,20 +11,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from mooring.doctor.catalogue import CHECKS, WATCH
 from mooring.doctor.check import Check
-from mooring.doctor.checks import affinity
 from mooring.doctor.client.sessions import CLOSE_SECONDS, Sessions
 from mooring.doctor.client.wire import Wire
-from mooring.doctor.evidence.watch import Watch
-from mooring.doctor.examination import Examination, Listener
+from mooring.doctor.contact import make_contact
+from mooring.doctor.evidence.proxy_in_front import recognise
+from mooring.doctor.evidence.silent_streams import SilentStreams
+from mooring.doctor.examination import Examination, ProgressListener
 from mooring.doctor.findings import Finding, NotRun, Verdict
 from mooring.doctor.plan import Plan
-from mooring.doctor.proxies import recognise
-from mooring.doctor.reach import make_contact
 from mooring.doctor.report import Report
 
 logger = logging.getLogger("mooring.doctor")
@@ -36,13 +34,16 @@ _AFTER_SILENCE_SECONDS: Final = 20.0
 _MOST_CLOSE_SECONDS: Final = 15.0
 
 
-async def diagnose(plan: Plan, listener: Listener, *, begun: Callable[[Examination], None] | None = None) -> Report:
+async def diagnose(
+    plan: Plan, listener: ProgressListener, *, begun: Callable[[Examination], None] | None = None
+) -> Report:
     """Examine the deployment that the plan names.
 
     When it is cancelled it closes its sessions before it ends.
 
     Args:
-        begun: is given the examination at the start, for who shows its numbers while it goes on or was cancelled.
+        begun: is given the examination at the start, so that its numbers can be shown while it goes on, or when it was
+            cancelled.
     """
     started = time.monotonic()
     async with Wire(plan) as wire:
@@ -50,7 +51,7 @@ async def diagnose(plan: Plan, listener: Listener, *, begun: Callable[[Examinati
         exam = Examination(plan, wire, sessions, listener)
         if begun is not None:
             begun(exam)
-        close_seconds = CLOSE_SECONDS  # for who was interrupted, and is waited for
+        close_seconds = CLOSE_SECONDS  # where the run was interrupted, somebody waits for the end
         try:
             findings, not_run, reached = await _examine(exam)
             close_seconds = min(max(CLOSE_SECONDS, plan.timeout_seconds + 1.0), _MOST_CLOSE_SECONDS)
@@ -83,11 +84,9 @@ async def _examine(exam: Examination) -> tuple[list[Finding], dict[str, str], bo
         return await _watch(exam, findings)
     not_run: dict[str, str] = {}
     wanted = [check for check in CHECKS if _is_wanted(exam, check, not_run)]
-    await _prepare(exam, {check.name for check in wanted})
-    first = [check for check in wanted if check.name == affinity.NAME]
-    rest = [check for check in wanted if check.name != affinity.NAME]
-    found = await _run_all(exam, first, deadline)
-    found |= await _run_all(exam, rest, deadline)
+    await _prepare(exam, wanted)
+    found = await _run_all(exam, [check for check in wanted if check.goes_first], deadline)
+    found |= await _run_all(exam, [check for check in wanted if not check.goes_first], deadline)
     for check in wanted:
         result = found[check.name]
         if isinstance(result, NotRun):
@@ -100,17 +99,18 @@ async def _examine(exam: Examination) -> tuple[list[Finding], dict[str, str], bo
 async def _watch(exam: Examination, findings: list[Finding]) -> tuple[list[Finding], dict[str, str], bool]:
     """Watch the sessions while a node is lost; only where they are kept together as long as none is."""
     exam.listener.step("opening sessions")
-    await exam.open_sessions(Watch.most_sessions(exam.plan.sessions))
+    count = exam.plan.sessions
+    await exam.open_sessions(WATCH.sessions_to_open(count) if WATCH.sessions_to_open is not None else count)
     exam.proxy = await recognise(exam)
-    kept = await affinity.run(exam)
-    result: Finding | NotRun
-    if isinstance(kept, Finding) and kept.verdict is not Verdict.OK:
-        exam.listener.found(kept)
-        findings.append(kept)
-    if isinstance(kept, Finding) and kept.verdict is Verdict.BROKEN:
-        result = NotRun("calls fail already while no node is lost: see affinity")
-    else:
-        result = await WATCH.run(exam)
+    for guard in (check for check in CHECKS if check.guards_watch):
+        kept = await guard.run(exam)
+        if isinstance(kept, Finding) and kept.verdict is not Verdict.OK:
+            exam.listener.found(kept)
+            findings.append(kept)
+        if isinstance(kept, Finding) and kept.verdict is Verdict.BROKEN:
+            why = f"calls fail already while no node is lost: see {guard.name}"
+            return findings, {WATCH.name: why}, True
+    result = await WATCH.run(exam)
     if isinstance(result, NotRun):
         return findings, {WATCH.name: result.why}, True
     exam.listener.found(result)
@@ -129,18 +129,15 @@ def _is_wanted(exam: Examination, check: Check, not_run: dict[str, str]) -> bool
     return check.name not in not_run
 
 
-async def _prepare(exam: Examination, wanted: Collection[str]) -> None:
+async def _prepare(exam: Examination, wanted: Sequence[Check]) -> None:
     """Open the sessions, see who is in front of them, and open the streams that need the longest time."""
     if exam.eras.gives_sessions:
         exam.listener.step("opening sessions")
         await exam.open_sessions()
     exam.proxy = await recognise(exam)
     if exam.plan.idle_seconds > 0 and not exam.plan.read_only:
-        exam.silences.begin(
-            exam.plan.idle_seconds,
-            plain="idle" in wanted or "buffering" in wanted,
-            compressed="compression" in wanted,
-        )
+        encodings = {encoding for check in wanted for encoding in check.silent_streams}
+        exam.shared(SilentStreams).begin(exam.plan.idle_seconds, encodings)
 
 
 async def _run_all(exam: Examination, checks: Sequence[Check], deadline: float) -> dict[str, Finding | NotRun]:
@@ -153,7 +150,7 @@ async def _run(exam: Examination, check: Check, deadline: float) -> Finding | No
         async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
             result = await check.run(exam)
     except TimeoutError:
-        result = Finding(check.name, Verdict.UNKNOWN, "not found out in time: the deployment answers too slowly")
+        result = Finding(check.name, Verdict.UNKNOWN, "out of time: the deployment answers too slowly")
     except Exception as error:  # what the other checks found is worth as much as before
         logger.debug("the check %s failed", check.name, exc_info=True)
         says = exam.show(f"an error of the doctor's own: {type(error).__name__}: {error}")

@@ -1,29 +1,29 @@
-"""What the checks share: the plan, the wire, the sessions, and what is known so far."""
+"""What the checks of one run share: the plan, the wire, the sessions, and what is known so far.
+
+What a check measures, and another one wants to know as well, is a `Shared` of its own: the examination keeps one of
+each kind and closes it, and knows nothing else of it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from mooring.core.masking import masked
+from mooring.core.masking import masked, masked_secrets
 from mooring.core.text import plain
-from mooring.doctor.advice import Proxy
 from mooring.doctor.client import protocol
 from mooring.doctor.client.reply import Reply
-from mooring.doctor.client.sessions import CLOSE_SECONDS, Session, Sessions, Way
+from mooring.doctor.client.sessions import CLOSE_SECONDS, Session, Sessions
+from mooring.doctor.client.ways import Way
 from mooring.doctor.client.wire import Wire
-from mooring.doctor.evidence.silence import Silences
 from mooring.doctor.findings import Finding
-from mooring.doctor.hiding import hidden
-from mooring.doctor.plan import Plan
-
-if TYPE_CHECKING:
-    from mooring.doctor.evidence.elsewhere import Elsewhere
+from mooring.doctor.plan import LEAST_SESSIONS, Plan
+from mooring.doctor.proxies import Proxy
 
 
-class Listener(Protocol):
+class ProgressListener(Protocol):
     """Hears how the examination goes on, to show it."""
 
     def step(self, text: str) -> None:
@@ -55,25 +55,45 @@ class Eras:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call that the affinity check made."""
+    """One call within a session, of those that are made to see which of them reach it."""
 
     session: Session
     way: Way
     reply: Reply
 
 
+class Shared:
+    """Something that several checks of a run look at, so that it is done once; see `Examination.shared`."""
+
+    def __init__(self, exam: Examination) -> None:
+        self._exam = exam
+
+    async def close(self) -> None:
+        """Let go of what it holds; never raises."""
+
+
+S = TypeVar("S", bound=Shared)
+
+
 class Examination:
     """One run of the doctor over one deployment.
 
+    Of the open sessions, `sessions.opened`, each has its part, so that checks side by side do not disturb one another:
+    all look at the first one, the last one is for whoever deletes one, and those between can be spent on streams.
+
     Attributes:
-        calls: what the affinity check measured, for the checks after it.
-        proxy: the load balancer, where it was recognised.
-        hangs: calls go unanswered; who sends more of them wastes the operator's time.
-        silences: the streams that are held in the background.
-        elsewhere: what was answered beside MCP, once a check has asked: see `elsewhere.elsewhere`.
+        plan: what the operator asks for.
+        wire: every request goes over it; `contact` changes its URL where the endpoint redirects.
+        sessions: every session of the run is opened and closed by it.
+        listener: is told of each step and of each finding.
+        eras: what the server speaks; filled by `contact`, and with each older version that a session is opened in.
+        proxy: the load balancer, where it was recognised; set before the first check runs.
+        calls: every call that was made to see which ones reach their session, in order; filled by the check that goes
+            first, and only read by the others.
+        hangs: calls go unanswered, so to send more wastes the operator's time; set by the check that goes first.
     """
 
-    def __init__(self, plan: Plan, wire: Wire, sessions: Sessions, listener: Listener) -> None:
+    def __init__(self, plan: Plan, wire: Wire, sessions: Sessions, listener: ProgressListener) -> None:
         self.plan = plan
         self.wire = wire
         self.sessions = sessions
@@ -82,30 +102,45 @@ class Examination:
         self.proxy: Proxy | None = None
         self.calls: list[Call] = []
         self.hangs = False
-        self.silences = Silences(wire, sessions)
-        self.elsewhere: Elsewhere | None = None
-        self.elsewhere_lock = asyncio.Lock()
-        self._ids = 1000
+        self._shared: dict[type[Shared], Any] = {}  # one of each kind, from when it was first asked for
+        self._last_id = 1000  # of all requests but those that `Sessions` counts itself, from small numbers on
         self._secrets = plan.secrets
+
+    def shared(self, kind: type[S]) -> S:
+        """The one `kind` of this run, made where it is asked for first."""
+        if kind not in self._shared:
+            self._shared[kind] = kind(self)
+        found: S = self._shared[kind]
+        return found
 
     @property
     def first(self) -> Session | None:
         """The session to look at: of the newest version."""
         return self.sessions.opened[0] if self.sessions.opened else None
 
+    @property
+    def last(self) -> Session | None:
+        """The session that may be deleted; None where it would be the only one."""
+        return self.sessions.opened[-1] if len(self.sessions.opened) >= LEAST_SESSIONS else None
+
+    @property
+    def between(self) -> list[Session]:
+        """The sessions that may be ended with a stream in them."""
+        return self.sessions.opened[1:-1]
+
     def show(self, text: object, longest: int = 200) -> str:
         """Foreign text as it may be shown and stored: no token, no password, nothing that does not print."""
-        return plain(masked(hidden(str(text), self._secrets)), longest)
+        return plain(masked(masked_secrets(str(text), self._secrets)), longest)
 
     async def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Close every stream and every session; never raises. The sessions take so many seconds at most."""
-        await self.silences.close()
+        """Close all that is shared, and every session; never raises. The sessions take so many seconds at most."""
+        await asyncio.gather(*(one.close() for one in self._shared.values()))
         await self.sessions.close_all(seconds)
 
     def next_id(self) -> int:
         """A request id that was not used before."""
-        self._ids += 1
-        return self._ids
+        self._last_id += 1
+        return self._last_id
 
     async def call(self, session: Session, way: Way, **options: Any) -> Reply:
         """What the operator lets the doctor call: a ping, or the tool that was named."""

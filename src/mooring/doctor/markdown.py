@@ -46,7 +46,7 @@ def _facts(report: Report) -> str:
     facts = {
         "endpoint": _code(report.url),
         "proxy": _text(report.proxy or "not recognised"),
-        "speaks": _text(report.eras),
+        "speaks": _text(report.speaks),
         "sessions": f"{report.sessions} opened, {report.closed} closed"
         + (f", **{report.left} could not be closed**" if report.left else ""),
         "requests": f"{report.requests} in {report.seconds:.1f} s",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
+from mooring.doctor.catalogue import CHECKS
 from mooring.doctor.findings import Finding, Verdict
 
-_ESSENTIAL = frozenset({"affinity", "eras"})
-"""Where these could not be found out, nobody may take the deployment for healthy."""
-_WORST_FIRST = (Verdict.BROKEN, Verdict.WARNING, Verdict.UNKNOWN)
+_ESSENTIAL: Final = frozenset(check.name for check in CHECKS if check.is_essential)
+_SPEAKS: Final = {check.name: check.speaks for check in CHECKS if check.speaks is not None}
+_WORST_FIRST: Final = (Verdict.BROKEN, Verdict.WARNING, Verdict.UNKNOWN)
 
 
 class Outlook(enum.IntEnum):
@@ -91,15 +92,10 @@ class Report:
         return f"{worst}: {says.partition(': ')[0]}" + (f"; also {others}" if others else "")
 
     @property
-    def eras(self) -> str:
+    def speaks(self) -> str:
         """What the server speaks: `legacy to 2025-11-25, modern 2026-07-28`; empty where that was not asked."""
-        evidence = next((finding.evidence for finding in self.findings if finding.check == "eras"), {})
-        legacy, modern = evidence.get("legacy_versions"), evidence.get("modern_versions")
-        spoken = [
-            *([f"legacy {'to ' if len(legacy) > 1 else ''}{max(legacy)}"] if legacy else []),
-            *([f"modern {max(modern)}"] if modern else []),
-        ]
-        return ", ".join(spoken)
+        said = (_SPEAKS[one.check](one.evidence) for one in self.findings if one.check in _SPEAKS)
+        return ", ".join(filter(None, said))
 
     def as_json(self) -> dict[str, Any]:
         """For programs; the names are kept from version to version."""

@@ -1,37 +1,29 @@
 from __future__ import annotations
 
-from typing import Any, cast
-
 import pytest
-from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
-from yarl import URL
 
-from mooring.doctor.checks.affinity import Pattern, judge, pattern_of, run
+from mooring.doctor.checks.affinity import judge
 from mooring.doctor.client.reply import Reply
-from mooring.doctor.client.sessions import WAYS, Way
-from mooring.doctor.examination import Call, Examination
-from mooring.doctor.findings import Finding, Verdict
-from mooring.doctor.plan import Plan
-from tests.doctor.examined import examined
-from tests.doctor.examples import HANG, LOST, REACHED, THROTTLED, UNAVAILABLE, calls, session
-from tests.doctor.serving import serving
+from mooring.doctor.client.ways import WAYS, Way
+from mooring.doctor.evidence.call_pattern import Pattern, pattern_of
+from mooring.doctor.examination import Call
+from mooring.doctor.findings import Verdict
+from tests.doctor.examples import (
+    HANG,
+    LOST,
+    ONE,
+    REACHED,
+    THROTTLED,
+    TWO,
+    UNAVAILABLE,
+    alike,
+    calls,
+    examination,
+)
 
-ONE, TWO = session("one"), session("two")
 Replies = dict[Way, list[Reply]]
-
-
-def examination(made: list[Call]) -> Examination:
-    nothing = cast(Any, None)
-    exam = Examination(Plan(URL("http://host/mcp")), nothing, nothing, nothing)
-    exam.calls = made
-    return exam
-
-
-def alike(*replies: Reply) -> list[Call]:
-    """Two sessions that see the same in every way."""
-    return [call for of in (ONE, TWO) for way in WAYS for call in calls(of, way, *replies)]
 
 
 def by_way(works: set[Way]) -> list[Call]:
@@ -112,30 +104,6 @@ def test_a_lost_call_is_always_broken(replies: list[list[Reply]]) -> None:
     assert finding.evidence["reached"] == sum(reply is REACHED for some in replies for reply in some)
 
 
-def test_a_cookie_that_does_not_help_is_pointed_at() -> None:
-    with_cookie = session("one", "affinity=a; Path=/other")
-    made = [call for way in WAYS for call in calls(with_cookie, way, REACHED, LOST)]
-    assert "A cookie is set, and it does not help" in judge(examination(made)).why
-
-
-def test_the_nodes_are_counted_by_the_share_of_what_arrives() -> None:
-    assert judge(examination(alike(REACHED, LOST, LOST, LOST))).evidence["nodes_about"] == 4
-
-
 def test_a_server_that_answers_now_and_then_is_not_said_to_answer_nothing() -> None:
     assert "does not answer within them" in judge(examination(alike(HANG))).why
     assert "does not answer within them" not in judge(examination(alike(REACHED, HANG))).why
-
-
-async def test_a_limit_on_the_rate_is_no_fault_where_there_are_no_sessions() -> None:
-    async def limited(request: web.Request) -> web.StreamResponse:
-        message = await request.json()
-        if message["method"] == "ping":
-            return web.Response(status=429)
-        result = {"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": {"name": "s", "version": "1"}}
-        return web.json_response({"jsonrpc": "2.0", "id": message["id"], "result": result})
-
-    async with serving(limited) as url, examined(url) as exam:
-        found = await run(exam)
-    assert isinstance(found, Finding)
-    assert (found.verdict, found.says) == (Verdict.UNKNOWN, "10 of 10 calls without a session failed: 429")

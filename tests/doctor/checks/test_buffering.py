@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from mooring.doctor.advice import Proxy
 from mooring.doctor.checks.buffering import is_delayed, judge, run
+from mooring.doctor.client.held_stream import Arrival
 from mooring.doctor.client.reply import Reply
-from mooring.doctor.client.stream import Arrival
-from mooring.doctor.evidence.called import Called
-from mooring.doctor.evidence.silence import Heard
+from mooring.doctor.evidence.heard import Heard
+from mooring.doctor.evidence.silent_streams import PLAIN, SilentStreams
+from mooring.doctor.evidence.timed_call import TimedCall
 from mooring.doctor.findings import Finding, NotRun, Verdict
+from mooring.doctor.proxies import Proxy
 from tests.deployments import haproxy, nginx, traefik
 from tests.deployments.servers import replica_urls
 from tests.doctor.examined import examined
@@ -27,15 +28,15 @@ OK, WARNING, BROKEN, UNKNOWN = Verdict.OK, Verdict.WARNING, Verdict.BROKEN, Verd
 WORK = {"tool": "work", "arguments": {"steps": 4, "seconds": 0.4}}
 
 
-def called(*seconds: float, media_type: str = "text/event-stream", is_answered: bool = True) -> Called:
+def called(*seconds: float, media_type: str = "text/event-stream", is_answered: bool = True) -> TimedCall:
     """A call whose events came at these times, the last one being its answer."""
     pieces = tuple(Arrival(one, b"data: {}\n\n") for one in seconds)
-    return Called(head(media_type=media_type), is_answered, pieces)
+    return TimedCall(head(media_type=media_type), is_answered, pieces)
 
 
 PING = called(0.002)
-JSON = Called(head(media_type="application/json"), True, (Arrival(0.002, b"{}"),))
-UNANSWERED = Called(Reply(), is_answered=False)
+JSON = TimedCall(head(media_type="application/json"), True, (Arrival(0.002, b"{}"),))
+UNANSWERED = TimedCall(Reply(), is_answered=False)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ UNANSWERED = Called(Reply(), is_answered=False)
         # It was not answered in time, but what it sent came.
         (
             None,
-            Called(head(), False, called(1.0, 5.0, 9.0).arrivals),
+            TimedCall(head(), False, called(1.0, 5.0, 9.0).arrivals),
             OK,
             "events pass at once: the first of a call came after 1 s, its last after 9 s",
         ),
@@ -85,18 +86,18 @@ UNANSWERED = Called(Reply(), is_answered=False)
         # The way is open: it is the server that gathers them.
         (held(35.0, *pings(15, 30)), called(2.0, 2.0, 2.0), WARNING, "all 3 events of a call of 2 s came at its end"),
         # A tool may report once, when it is done, and a short one may do so often.
-        (held(3.0), called(2.0, 2.0), UNKNOWN, "not to be told: the call was too short, or sent nothing before its"),
-        (held(3.0), called(0.5, 0.5, 0.5, 0.5), UNKNOWN, "not to be told: the call was too short, or sent nothing"),
-        (held(3.0), UNANSWERED, UNKNOWN, "not to be told: the tool did not answer in time"),
-        (held(3.0), None, UNKNOWN, "not to be told: the server sent nothing on a stream for 3 s"),
-        (held(35.0, *pings(35.01)), None, UNKNOWN, "not to be told: the server sent nothing on a stream for 35 s"),
-        (cut(5.0), None, UNKNOWN, "not to be told: the stream ended before anything was sent on it"),
-        (cut(5.0, *pings(5.0)), None, UNKNOWN, "not to be told: the stream ended before anything was sent on it"),
-        (None, None, UNKNOWN, "not to be told: no stream was held open, and no tool is named"),
-        (refused(405), None, UNKNOWN, "not to be told: no stream was held open, and no tool is named"),
+        (held(3.0), called(2.0, 2.0), UNKNOWN, "cannot tell: the call was too short, or sent nothing before its"),
+        (held(3.0), called(0.5, 0.5, 0.5, 0.5), UNKNOWN, "cannot tell: the call was too short, or sent nothing"),
+        (held(3.0), UNANSWERED, UNKNOWN, "cannot tell: the tool did not answer in time"),
+        (held(3.0), None, UNKNOWN, "cannot tell: the server sent nothing on a stream for 3 s"),
+        (held(35.0, *pings(35.01)), None, UNKNOWN, "cannot tell: the server sent nothing on a stream for 35 s"),
+        (cut(5.0), None, UNKNOWN, "cannot tell: the stream ended before anything was sent on it"),
+        (cut(5.0, *pings(5.0)), None, UNKNOWN, "cannot tell: the stream ended before anything was sent on it"),
+        (None, None, UNKNOWN, "cannot tell: no stream was held open, and no tool is named"),
+        (refused(405), None, UNKNOWN, "cannot tell: no stream was held open, and no tool is named"),
     ],
 )
-def test_the_verdict(heard: Heard | None, tool: Called | None, verdict: Verdict, says: str) -> None:
+def test_the_verdict(heard: Heard | None, tool: TimedCall | None, verdict: Verdict, says: str) -> None:
     found = judge(heard, tool, [PING], None)
     assert isinstance(found, Finding)
     assert (found.verdict, found.says[: len(says)]) == (verdict, says)
@@ -116,7 +117,7 @@ def test_the_verdict(heard: Heard | None, tool: Called | None, verdict: Verdict,
     ],
 )
 def test_where_nothing_is_streamed_there_is_nothing_to_look_at(
-    heard: Heard | None, tool: Called | None, ping: Called, is_looked_at: bool
+    heard: Heard | None, tool: TimedCall | None, ping: TimedCall, is_looked_at: bool
 ) -> None:
     found = judge(heard, tool, [ping], None)
     assert isinstance(found, Finding) is is_looked_at
@@ -160,7 +161,7 @@ def test_the_numbers_are_told() -> None:
 @contextlib.asynccontextmanager
 async def checked(url: str, idle_seconds: float = 1.0, **fields: Any) -> AsyncIterator[Finding | NotRun]:
     async with examined(url, sessions=4, **fields) as exam:
-        exam.silences.begin(idle_seconds, plain=True, compressed=False)
+        exam.shared(SilentStreams).begin(idle_seconds, [PLAIN])
         yield await run(exam)
 
 

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from mooring.doctor.advice import Proxy
 from mooring.doctor.checks.compression import Streams, judge, run
 from mooring.doctor.client.reply import Reply, Trouble
-from mooring.doctor.evidence.silence import Heard
+from mooring.doctor.evidence import silent_streams
+from mooring.doctor.evidence.heard import Heard
+from mooring.doctor.evidence.silent_streams import COMPRESSED, SilentStreams
 from mooring.doctor.findings import Finding, NotRun, Verdict
+from mooring.doctor.proxies import Proxy
 from tests.deployments import haproxy, nginx, traefik
 from tests.doctor.examined import examined
 from tests.doctor.heard import head, held, pings, refused
@@ -24,7 +26,7 @@ LATE = held(35.0, *pings(15, 30), head_seconds=15.0)
 PASSES = "event streams are compressed, and events pass at once: 2 came while one was open"
 LATE_GZIP = held(35.0, *pings(15, 30), head_seconds=15.0, encoding="gzip")
 BACK = "compressed streams hold events back: nothing came for 35 s, then 2 at once"
-UNTOLD = "event streams are compressed, and whether events are held back is not to be told"
+UNTOLD = "event streams are compressed, and nothing shows whether events are held back"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +77,7 @@ def test_the_numbers_are_told() -> None:
 
 async def found_at(url: str, idle_seconds: float = 1.5, *, holds: bool = True) -> Finding | NotRun:
     async with examined(url, sessions=6) as exam:
-        exam.silences.begin(idle_seconds, plain=holds, compressed=holds)
+        exam.shared(SilentStreams).begin(idle_seconds, [silent_streams.PLAIN, COMPRESSED] if holds else [])
         return await run(exam)
 
 

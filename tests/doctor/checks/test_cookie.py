@@ -3,29 +3,21 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import pytest_asyncio
-from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from mooring.doctor.advice import Proxy
 from mooring.doctor.checks import affinity, cookie
-from mooring.doctor.client.reply import Reply
-from mooring.doctor.client.sessions import WAYS
-from mooring.doctor.evidence import stickiness
-from mooring.doctor.evidence.cookies import parse
-from mooring.doctor.evidence.elsewhere import Elsewhere
-from mooring.doctor.evidence.stickiness import Facts, Seen, pins
-from mooring.doctor.examination import Call, Examination
+from mooring.doctor.evidence.cookies_seen import CookieFacts, SeenCookie
+from mooring.doctor.evidence.set_cookie import parse
 from mooring.doctor.findings import Finding, NotRun, Verdict
-from mooring.doctor.plan import Plan
+from mooring.doctor.proxies import Proxy
 from tests.deployments import haproxy, traefik
 from tests.deployments.servers import replica_urls
 from tests.doctor.examined import examined
-from tests.doctor.examples import LOST, REACHED, session
+from tests.doctor.examples import examination
 from tests.e2e.clusters import running_cluster
 
 Deploy = Callable[[list[str]], AbstractAsyncContextManager[str]]
@@ -45,8 +37,8 @@ def judged(url: str, *lines: str, loses: bool | None = False, **fields: Any) -> 
     for line in lines:
         one = parse(line, 0.0)
         assert one is not None
-        seen.append(Seen(one, 2, 20, is_affinity="theme" not in line, renewed=renewed))
-    return cookie.judge(Facts(URL(url), tuple(seen), loses, **fields), Proxy.HAPROXY, show)
+        seen.append(SeenCookie(one, 2, 20, is_affinity="theme" not in line, renewed=renewed))
+    return cookie.judge(CookieFacts(URL(url), tuple(seen), loses, **fields), Proxy.HAPROXY, show)
 
 
 @pytest.mark.parametrize(
@@ -128,22 +120,6 @@ def test_what_is_said_of_attributes(
     assert bool(finding.changes) is (verdict != "ok")
 
 
-def test_a_renewed_cookie_may_be_as_short_as_an_idle_session() -> None:
-    assert judged(HTTPS, f"{SECURE}; Max-Age=1800", renewed=True).verdict is Verdict.OK
-    assert judged(HTTPS, f"{SECURE}; Max-Age=1800").verdict is Verdict.WARNING
-    assert judged(HTTPS, f"{SECURE}; Max-Age=60", renewed=True).verdict is Verdict.WARNING
-
-
-def test_what_was_tried_with_another_path_counts_for_more_than_the_attribute() -> None:
-    line = "lb=a; Path=/; HttpOnly; Secure"
-    told: dict[str, Any] = {"other_path": "/app", "pinned_told_by": "header X-Served-By"}
-    pinned = judged(HTTPS, line, pinned=True, **told)
-    assert (pinned.verdict, pinned.says) == (Verdict.WARNING, "the affinity cookie lb also keeps /app on one node")
-    assert pinned.evidence["told_by"] == "header X-Served-By"
-    assert judged(HTTPS, line, pinned=False, **told).verdict is Verdict.OK
-    assert judged(HTTPS, line, pinned=None, **told).says.endswith("goes along to other paths: it is for /")
-
-
 def test_the_change_has_the_name_the_path_and_secure_over_https_alone() -> None:
     (change,) = judged(HTTPS, "lb=a; Path=/").changes
     assert 'cookie lb insert indirect nocache httponly secure attr "SameSite=Strict" attr "Path=/mcp"' in change.config
@@ -165,69 +141,8 @@ def test_a_long_name_leaves_the_line_short() -> None:
     assert len(judged(HTTPS, f"{'x' * 500}=a; Path=/{'y' * 500}", loses=True).says) <= 90
 
 
-def answered(node: str = "", *cookies: str, body: bytes = b"") -> Reply:
-    headers = CIMultiDict([("Set-Cookie", line) for line in cookies])
-    if node:
-        headers["X-Served-By"] = node
-    return Reply(status=200, headers=CIMultiDictProxy(headers), body=body)
-
-
-def elsewhere(plain: Sequence[Reply], carried: Sequence[Reply], *sent: str) -> Elsewhere:
-    return Elsewhere("/app", frozenset(sent), tuple(plain), tuple(carried))
-
-
-SPREAD = [answered(node) for node in "abc" * 4]
-GIVEN = [answered("", f"lb={node}") for node in "abc" * 4]
-
-
-@pytest.mark.parametrize(
-    ("other", "pinned"),
-    [
-        (elsewhere(SPREAD, [], "theme"), False),
-        (elsewhere(SPREAD, [answered("a")] * 12, "lb"), True),
-        (elsewhere(SPREAD, SPREAD, "lb"), False),
-        (elsewhere([answered("a")] * 12, [answered("a")] * 12, "lb"), None),
-        (elsewhere([answered()] * 12, [answered()] * 12, "lb"), None),
-        (elsewhere(GIVEN, [answered()] * 12, "lb"), True),
-        (elsewhere(GIVEN, GIVEN, "lb"), False),
-        (elsewhere([answered("", "lb=a")] * 12, [answered()] * 12, "lb"), None),
-        (elsewhere([answered("", f"lb={n}") for n in range(12)], [answered()] * 12, "lb"), None),
-        (elsewhere([answered(body=node.encode()) for node in "abc" * 4], [answered(body=b"a")] * 12, "lb"), True),
-        (elsewhere(SPREAD, [Reply()] * 12, "lb"), None),
-    ],
-)
-def test_whether_the_cookie_pins_another_path(other: Elsewhere, pinned: bool | None) -> None:
-    assert pins(other, frozenset({"lb"}))[0] is pinned
-
-
-def examination(lines: Sequence[str], *calls: Call) -> Examination:
-    nothing = cast(Any, None)
-    opened = [session(f"session-{n}", line) for n, line in enumerate(lines)]
-    exam = Examination(Plan(URL(HTTPS)), nothing, cast(Any, SimpleNamespace(opened=opened)), nothing)
-    exam.calls = list(calls)
-    return exam
-
-
-def test_cookies_that_help_are_the_load_balancers() -> None:
-    lines = ["x=1", "x=2"]
-    one = session("one", "x=1")
-    lost_without = [Call(one, way, REACHED if way.cookies else LOST) for way in WAYS]
-    lost_always = [Call(one, way, LOST) for way in WAYS]
-    assert [seen.is_affinity for seen in stickiness.seen(examination(lines))] == [False]
-    assert [seen.is_affinity for seen in stickiness.seen(examination(lines, *lost_without))] == [True]
-    assert [seen.is_affinity for seen in stickiness.seen(examination(lines, *lost_always))] == [False]
-
-
-def test_a_cookie_that_comes_with_answers_to_it_is_renewed() -> None:
-    one = session("one", "lb=1")
-    again = Reply(status=200, headers=one.opened.headers, message=REACHED.message)
-    lines = ["lb=1"]
-    assert stickiness.seen(examination(lines, Call(one, WAYS[0], again)))[0].renewed
-    assert not stickiness.seen(examination(lines, Call(one, WAYS[3], again)))[0].renewed
-
-
 async def test_without_cookies_there_is_nothing_to_look_at() -> None:
-    assert await cookie.run(examination([])) == NotRun("no cookie is set")
+    assert await cookie.run(examination()) == NotRun("no cookie is set")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -292,9 +207,9 @@ async def test_attributes_of_a_real_cookie(three: list[str], attributes: list[st
 @pytest.mark.parametrize(
     ("deploy", "told_by"),
     [
-        (haproxy.sticky_cookie, "who sends the cookie is given no other"),
+        (haproxy.sticky_cookie, "with the cookie, no other one is given"),
         (partial(haproxy.sticky_cookie, tell_node=True), "header X-Served-By"),
-        (traefik.sticky_cookie, "who sends the cookie is given no other"),
+        (traefik.sticky_cookie, "with the cookie, no other one is given"),
     ],
 )
 async def test_a_real_cookie_that_pins_another_path(three: list[str], deploy: Deploy, told_by: str) -> None:

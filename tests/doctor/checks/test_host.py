@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from mooring.doctor.advice import Proxy, Topic, advice
+from mooring.doctor.advice import Topic, advice
 from mooring.doctor.checks import host
 from mooring.doctor.checks.host import FOREIGN, Facts
 from mooring.doctor.client.reply import Reply, Trouble
 from mooring.doctor.findings import Finding, Verdict
+from mooring.doctor.proxies import Proxy
 from tests.bare import free_port
 from tests.deployments import haproxy, nginx
 from tests.deployments.servers import replica_urls
@@ -47,7 +48,7 @@ async def found_at(url: str, **fields: Any) -> Finding:
             Verdict.OK,
             "a foreign Host is not served: connection closed before the answer was whole",
         ),
-        (Reply(status=200), False, True, Verdict.OK, "a foreign Host leads to something else than this server"),
+        (Reply(status=200), False, True, Verdict.OK, "a foreign Host leads to something other than this server"),
         (HANG, False, True, Verdict.UNKNOWN, "the call with a foreign Host was not answered: no answer in time"),
         (THROTTLED, False, True, Verdict.UNKNOWN, "the call with a foreign Host was not answered: 429"),
     ],

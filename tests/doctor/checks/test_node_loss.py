@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mooring.doctor.checks.node_loss import fate, judge, outage_seconds
+from mooring.doctor.client.held_stream import End
 from mooring.doctor.client.reply import Outcome
-from mooring.doctor.client.sessions import WAYS
-from mooring.doctor.client.stream import End
-from mooring.doctor.evidence.watch import Seen, Watched
+from mooring.doctor.client.ways import WAYS
+from mooring.doctor.evidence.watch import WatchedPing, WatchedSession
 from mooring.doctor.findings import Verdict
 from tests.doctor.examples import session
 
@@ -15,13 +15,13 @@ WORDS = {"+": Outcome.REACHED, "x": Outcome.LOST, "5": Outcome.UNAVAILABLE, "h":
 LABELS = {"+": "200", "x": "404 Session not found", "5": "502", "h": "no answer in time"}
 
 
-def seen(history: str) -> list[Seen]:
+def seen(history: str) -> list[WatchedPing]:
     """One ping a second, each of which took a tenth of one."""
-    return [Seen(float(at), 0.1, WORDS[char], LABELS[char]) for at, char in enumerate(history)]
+    return [WatchedPing(float(at), 0.1, WORDS[char], LABELS[char]) for at, char in enumerate(history)]
 
 
-def watched(history: str) -> Watched:
-    return Watched(session(), WAYS[0], seen(history))
+def watched(history: str) -> WatchedSession:
+    return WatchedSession(session(), WAYS[0], seen(history))
 
 
 def test_the_fate_of_a_session() -> None:

@@ -6,11 +6,12 @@ import pytest
 from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from mooring.doctor.advice import Proxy, Topic, advice
+from mooring.doctor.advice import Topic, advice
 from mooring.doctor.checks import origin
 from mooring.doctor.checks.origin import FOREIGN, Replies
 from mooring.doctor.client.reply import Reply
 from mooring.doctor.findings import Finding, Verdict
+from mooring.doctor.proxies import Proxy
 from tests.deployments import haproxy, nginx
 from tests.deployments.servers import replica_urls
 from tests.doctor.examined import examined
@@ -41,15 +42,15 @@ async def found_at(url: str, **fields: Any) -> Finding:
             REACHED,
             HANG,
             Verdict.UNKNOWN,
-            "the call with a foreign Origin got no answer of the server: no answer in time",
+            "the call with a foreign Origin got no answer from the server: no answer in time",
         ),
         (
             REACHED,
             Reply(status=200),
             Verdict.UNKNOWN,
-            "the call with a foreign Origin got no answer of the server: 200",
+            "the call with a foreign Origin got no answer from the server: 200",
         ),
-        (REACHED, THROTTLED, Verdict.UNKNOWN, "the call with a foreign Origin got no answer of the server: 429"),
+        (REACHED, THROTTLED, Verdict.UNKNOWN, "the call with a foreign Origin got no answer from the server: 429"),
         (LOST, LOST, Verdict.UNKNOWN, "calls fail without an Origin, too: 404 Session not found"),
     ],
 )

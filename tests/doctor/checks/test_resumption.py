@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from mooring.doctor.checks.resumption import Asked, Resumed, judge, run
+from mooring.doctor.checks.resumption import judge, run
+from mooring.doctor.client.event_stream import stream_facts
 from mooring.doctor.client.reply import Reply, Trouble
-from mooring.doctor.client.stream import stream_facts
+from mooring.doctor.evidence.resumed_stream import Asked, Resumed
 from mooring.doctor.findings import Finding, NotRun, Verdict
 from tests.bare import ServerKind, bare_server
 from tests.deployments import haproxy
@@ -59,7 +60,7 @@ def lost(*, may_be_lost: bool) -> Resumed:
             "event ids are given, and a GET with one is refused: 400 bad id",
         ),
         (asked(), lost(may_be_lost=False), BROKEN, "event ids are given, and a GET with one is refused: 404 Session"),
-        (asked(), lost(may_be_lost=True), UNKNOWN, "not to be told: no node that was asked for the rest knew the"),
+        (asked(), lost(may_be_lost=True), UNKNOWN, "cannot tell: no node that was asked for the rest knew the"),
         (asked(), resumed(status=429), UNKNOWN, "the server limits the rate of requests (429)"),
         (
             asked(),

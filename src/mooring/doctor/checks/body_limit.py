@@ -1,4 +1,4 @@
-"""How large a request may be, and whether one that is too large is told so.
+"""How large a request may be, and whether one that is too large is refused with 413.
 
 The servers of the SDKs take 4 MiB and answer 413 above it; a proxy in front often takes less, and says less.
 
@@ -11,62 +11,22 @@ The servers of the SDKs take 4 MiB and answer 413 above it; a proxy in front oft
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any, Final
 
-from mooring.doctor.advice import Proxy, Topic, advice
+from mooring.doctor.advice import Topic, advice
 from mooring.doctor.check import Check
+from mooring.doctor.checks.cannot_tell import failing_anyway, not_asked, throttled, where_to_look
 from mooring.doctor.client.reply import FAILURES, Outcome, Reply
-from mooring.doctor.evidence.gone import Show, status_of
-from mooring.doctor.evidence.inquiry import ask, can_ask, hint, not_asked, telling, throttled, untold
+from mooring.doctor.evidence.body_sizes import LARGE, SIZES, SMALL, Attempt, try_sizes
+from mooring.doctor.evidence.failing_calls import telling_replies
+from mooring.doctor.evidence.question import can_ask
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
+from mooring.doctor.proxies import Proxy
+from mooring.doctor.showing import Show
 
 NAME: Final = "body-limit"
-SMALL: Final = 1024
-SIZES: Final = (256 * 1024, 3 * 512 * 1024, 5 * 1024 * 1024)
-LARGE: Final = 4 * 1024 * 1024
-"""What the SDKs take: who refuses less takes something away from them."""
-_MOST_TRIES: Final = 12
-"""Of a large request, on the way to its session's node."""
-_PAUSE_SECONDS: Final = 1.0
-_SAME: Final = 4
-"""So many 413 in a row. Who answers and closes while the request is still on its way has the proxy miss the answer now
-and then; nginx that speaks HTTP/1.0 with the server gives a 502 in its place, three times of four."""
-_QUICK_SECONDS: Final = 1.0
-_PATIENCE: Final = 3.0
-_MOST_SECONDS: Final = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """Requests of one size.
-
-    Attributes:
-        reply: what came back; a 413 above the SDKs' limit only where it came several times in a row.
-        paused: the reply when it was sent with a pause behind its beginning, since the connection had broken: so an
-            answer shows that was lost with it.
-        statuses: how often each status came.
-    """
-
-    body_bytes: int
-    reply: Reply
-    paused: Reply | None = None
-    statuses: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def answer(self) -> Reply:
-        """What the server, or whoever refused it, has answered."""
-        if self.paused is not None and self.paused.trouble is None and self.paused.status >= 400:
-            return self.paused
-        return self.reply
-
-    @property
-    def is_lost(self) -> bool:
-        """An answer was there, and did not come through while the request was still on its way."""
-        return self.answer is not self.reply
 
 
 async def run(exam: Examination) -> Finding | NotRun:
@@ -74,47 +34,10 @@ async def run(exam: Examination) -> Finding | NotRun:
         return NotRun("no session is open")
     if exam.hangs:
         return not_asked(NAME)
-    attempts = await _measure(exam)
-    if not telling(exam, [attempts[-1].answer]):
-        return untold(NAME, exam)
+    attempts = await try_sizes(exam)
+    if not telling_replies(exam, [attempts[-1].answer]):
+        return failing_anyway(NAME, exam)
     return judge(attempts, exam.proxy, exam.show)
-
-
-async def _measure(exam: Examination) -> list[Attempt]:
-    """Ever larger requests, until one is not served or would take too long on this line."""
-    attempts = [Attempt(SMALL, await ask(exam, body_bytes=SMALL))]
-    for size in SIZES:
-        last = attempts[-1]
-        if last.reply.outcome is not Outcome.REACHED:
-            break
-        # A slow line is no fault of the deployment: what a size has taken tells what the next one needs.
-        likely_seconds = last.reply.seconds * size / last.body_bytes if last.body_bytes > SMALL else 0.0
-        if likely_seconds > _MOST_SECONDS:
-            break
-        attempts.append(await _attempt(exam, size, max(exam.plan.timeout_seconds, _PATIENCE * likely_seconds)))
-    return attempts
-
-
-async def _attempt(exam: Examination, size: int, seconds: float) -> Attempt:
-    replies = [await _send(exam, size, seconds)]
-    if replies[0].outcome in FAILURES:
-        replies.append(await _send(exam, size, seconds))  # any request may fail once
-    while _is_quick_413(replies[-1], size) and len(replies) < _SAME:
-        replies.append(await _send(exam, size, seconds))
-    paused = None
-    if replies[-1].outcome is Outcome.CUT:
-        paused = await _send(exam, size, seconds + _PAUSE_SECONDS, _PAUSE_SECONDS)
-    return Attempt(size, replies[-1], paused, Counter(map(status_of, replies)))
-
-
-async def _send(exam: Examination, size: int, seconds: float, pause_seconds: float = 0.0) -> Reply:
-    return await ask(
-        exam, body_bytes=size, most_tries=_MOST_TRIES, timeout_seconds=seconds, pause_seconds=pause_seconds
-    )
-
-
-def _is_quick_413(reply: Reply, size: int) -> bool:
-    return size > LARGE and reply.trouble is None and reply.status == 413 and reply.seconds < _QUICK_SECONDS
 
 
 def written(body_bytes: int) -> str:
@@ -138,12 +61,12 @@ def judge(attempts: Sequence[Attempt], proxy: Proxy | None, show: Show) -> Findi
     }
     if not taken:
         says = f"even a small call fails: {show(last.reply.label)}"
-        return Finding(NAME, Verdict.UNKNOWN, says, hint(last.reply), evidence)
+        return Finding(NAME, Verdict.UNKNOWN, says, where_to_look(last.reply), evidence)
     if len(taken) == len(attempts):
         return _all_taken(taken[-1], evidence)
     evidence |= {
         "smallest_refused_bytes": last.body_bytes,
-        "refused_with": status_of(last.answer),
+        "refused_with": last.answer.status_key,
         "answers_to_refused": dict(last.statuses),
         "answer_lost_while_sending": last.is_lost,
     }
@@ -168,7 +91,7 @@ def _refused(largest: Attempt, refused: Attempt, proxy: Proxy | None, evidence: 
         return throttled(NAME, evidence)
     if answer.outcome is Outcome.LOST:
         says = f"no node that was asked with {size} knew the session: {label}"
-        return Finding(NAME, Verdict.UNKNOWN, says, hint(answer), evidence)
+        return Finding(NAME, Verdict.UNKNOWN, says, where_to_look(answer), evidence)
     if answer.status == 413 and not is_small:
         return Finding(NAME, Verdict.OK, says, _on_lost(refused), evidence)
     if answer.status == 413:
@@ -181,7 +104,7 @@ def _refused(largest: Attempt, refused: Attempt, proxy: Proxy | None, evidence: 
             "A request that is too large is answered with 413, so that a client can say why. A 502, a 503 or a cut "
             "connection kills the client of Python's SDK 1.x, and its session with it."
         )
-        changes = _changes(answer, proxy) if is_small else (advice(Topic.REFUSAL, proxy),)
+        changes = _changes(answer, proxy) if is_small else (advice(Topic.OVERSIZED_BODY, proxy),)
         return Finding(NAME, verdict, says, why, evidence, changes)
     why = "A request that is too large is answered with 413: this one does not tell the client what is wrong."
     return Finding(NAME, Verdict.WARNING, says, why, evidence, _changes(answer, proxy))
@@ -191,19 +114,19 @@ def _on_lost(refused: Attempt) -> str:
     if not refused.is_lost:
         return ""
     return (
-        "The answer is there, but the connection is closed while the request is still on its way: many a client sees "
+        "The answer is there, but the connection is closed while the request is still on its way: many clients see "
         "a broken connection in its place."
     )
 
 
 def _changes(answer: Reply, proxy: Proxy | None) -> tuple[Change, ...]:
     """The proxy's limit first, where it is the proxy that answered."""
-    own = advice(Topic.BODY, None)
+    own = advice(Topic.BODY_LIMIT, None)
     if proxy is None:
         return (own,)
     is_proxys = proxy.key in answer.body[:4096].decode("utf-8", errors="replace").lower()
-    changes = (advice(Topic.BODY, proxy), own) if is_proxys else (own, advice(Topic.BODY, proxy))
+    changes = (advice(Topic.BODY_LIMIT, proxy), own) if is_proxys else (own, advice(Topic.BODY_LIMIT, proxy))
     return tuple(dict.fromkeys(changes))
 
 
-CHECK: Final = Check(NAME, "how large may a request be, and is too large a one told so?", run)
+CHECK: Final = Check(NAME, "how large may a request be, and is one that is too large refused with 413?", run)

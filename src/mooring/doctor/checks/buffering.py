@@ -8,7 +8,7 @@ What is seen of it, the strongest first:
     the held stream: its head came with what was sent first                        warning
     the heads of several streams are 0.2 s late behind HAProxy                     warning: option http-no-delay
     either: something came while the stream went on                                ok
-    nothing was sent                                                               not to be told
+    nothing was sent                                                               cannot tell
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, Final
 
-from mooring.doctor.advice import Proxy, Topic, advice
+from mooring.doctor.advice import Topic, advice
 from mooring.doctor.check import Check
-from mooring.doctor.evidence.called import Called, call
-from mooring.doctor.evidence.inquiry import in_an_era, not_asked
-from mooring.doctor.evidence.limits import duration
-from mooring.doctor.evidence.silence import Heard
+from mooring.doctor.checks.cannot_tell import not_asked
+from mooring.doctor.evidence.heard import Heard
+from mooring.doctor.evidence.question import request_in_era
+from mooring.doctor.evidence.silent_streams import PLAIN, SilentStreams
+from mooring.doctor.evidence.time_limits import duration
+from mooring.doctor.evidence.timed_call import TimedCall, timed_call
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
+from mooring.doctor.proxies import Proxy
 
 NAME: Final = "buffering"
 _PINGS: Final = 3
@@ -47,48 +50,46 @@ async def run(exam: Examination) -> Finding | NotRun:
         return not_asked(NAME)
     pings = await _ping(exam)
     tool = await _call_tool(exam) if exam.plan.tool is not None else None
-    silence = exam.silences.plain
-    heard = await silence.heard(exam.listener.step) if silence is not None else None
+    heard = await exam.shared(SilentStreams).heard(PLAIN)
     delays = await _delays(exam, heard, pings) if heard is not None else ()
     return judge(heard, tool, pings, exam.proxy, delays)
 
 
-async def _delays(exam: Examination, heard: Heard, pings: Sequence[Called]) -> Sequence[float]:
+async def _delays(exam: Examination, heard: Heard, pings: Sequence[TimedCall]) -> Sequence[float]:
     """When the heads of further streams came; none where there is no doubt about the first one's."""
     if exam.proxy is not Proxy.HAPROXY or not heard.is_stream or not is_delayed([heard.head_seconds or 0.0], pings):
         return ()
     delays = [heard.head_seconds or 0.0]
     for _ in range(_AGAIN):
-        silence = exam.silences.hold(_AGAIN_SECONDS)
-        again = await silence.heard(exam.listener.step) if silence is not None else None
+        again = await exam.shared(SilentStreams).hear(_AGAIN_SECONDS)
         if again is not None and again.is_stream:
             delays.append(again.head_seconds or 0.0)
     return delays
 
 
-async def _ping(exam: Examination) -> Sequence[Called]:
+async def _ping(exam: Examination) -> Sequence[TimedCall]:
     """Some pings that were answered; no more are sent after one that was not."""
-    pings = list[Called]()
+    pings = list[TimedCall]()
     for _ in range(_PINGS):
-        ping = await call(exam, *in_an_era(exam, "ping" if exam.eras.legacy else "tools/list"))
+        ping = await timed_call(exam, *request_in_era(exam, "ping" if exam.eras.legacy else "tools/list"))
         if not ping.is_answered:
             break
         pings.append(ping)
     return pings
 
 
-async def _call_tool(exam: Examination) -> Called:
+async def _call_tool(exam: Examination) -> TimedCall:
     """The operator's tool, asked to report its progress (2025-11-25, Utilities: Progress)."""
-    headers, message = in_an_era(exam, "tools/call", exam.plan.tool_params)
+    headers, message = request_in_era(exam, "tools/call", exam.plan.tool_params)
     params = message["params"]
     meta = {**params.get("_meta", {}), "progressToken": _PROGRESS}
-    return await call(exam, headers, {**message, "params": {**params, "_meta": meta}})
+    return await timed_call(exam, headers, {**message, "params": {**params, "_meta": meta}})
 
 
 def judge(
     heard: Heard | None,
-    tool: Called | None,
-    pings: Sequence[Called],
+    tool: TimedCall | None,
+    pings: Sequence[TimedCall],
     proxy: Proxy | None,
     delays: Sequence[float] = (),
 ) -> Finding | NotRun:
@@ -124,7 +125,7 @@ def judge(
 
 
 def _kept_back(
-    heard: Heard | None, tool: Called | None, proxy: Proxy | None, evidence: dict[str, Any]
+    heard: Heard | None, tool: TimedCall | None, proxy: Proxy | None, evidence: dict[str, Any]
 ) -> Finding | None:
     """What came at once though it cannot have been sent at once."""
     if heard is not None and heard.is_held_back:
@@ -144,7 +145,7 @@ def _kept_back(
         NAME,
         Verdict.WARNING if passes else Verdict.BROKEN,
         f"all {len(tool.event_seconds)} events of a call of {duration(tool.seconds)} came at its end",
-        "Another stream is passed on as it comes, so it is not the way that holds them back: the tool blocks the "
+        "Another stream is passed on as it comes, so nothing on the way holds them back: the tool blocks the "
         "server while it works, or reports only at its end."
         if passes
         else _HURTS,
@@ -171,7 +172,7 @@ def _late_head(heard: Heard | None, proxy: Proxy | None, evidence: dict[str, Any
 
 
 def _delayed(
-    delays: Sequence[float], pings: Sequence[Called], proxy: Proxy | None, evidence: dict[str, Any]
+    delays: Sequence[float], pings: Sequence[TimedCall], proxy: Proxy | None, evidence: dict[str, Any]
 ) -> Finding | None:
     if len(delays) <= _AGAIN or not is_delayed(delays, pings):
         return None
@@ -186,33 +187,33 @@ def _delayed(
     )
 
 
-def is_delayed(heads: Sequence[float], pings: Sequence[Called]) -> bool:
+def is_delayed(heads: Sequence[float], pings: Sequence[TimedCall]) -> bool:
     """Whether every head is late as without http-no-delay, though whole answers come quickly."""
     least, most = _DELAY_SECONDS
     quick = bool(pings) and statistics.median(ping.seconds for ping in pings) < _QUICK_SECONDS
     return quick and all(least <= head <= most for head in heads)
 
 
-def _untold(heard: Heard | None, tool: Called | None, evidence: dict[str, Any]) -> Finding:
+def _untold(heard: Heard | None, tool: TimedCall | None, evidence: dict[str, Any]) -> Finding:
     if tool is not None and not tool.is_answered:
-        says = "not to be told: the tool did not answer in time"
+        says = "cannot tell: the tool did not answer in time"
         change = "Let it work for less, or wait for longer: --arguments, --timeout."
     elif tool is not None:
-        says = "not to be told: the call was too short, or sent nothing before its answer"
+        says = "cannot tell: the call was too short, or sent nothing before its answer"
         change = "Name a tool that works for some seconds and reports its progress: --tool, --arguments."
     elif heard is None or heard.is_refused:
-        says = "not to be told: no stream was held open, and no tool is named"
+        says = "cannot tell: no stream was held open, and no tool is named"
         change = "Name a tool that reports its progress: --tool."
     elif heard.ended_early:
-        says = "not to be told: the stream ended before anything was sent on it"
+        says = "cannot tell: the stream ended before anything was sent on it"
         change = "See the check `idle`; or name a tool that reports its progress: --tool."
     else:
-        says = f"not to be told: the server sent nothing on a stream for {duration(heard.held_seconds)}"
+        says = f"cannot tell: the server sent nothing on a stream for {duration(heard.held_seconds)}"
         change = "Name a tool that reports its progress (--tool), or hold the stream for longer (--idle)."
     return Finding(NAME, Verdict.UNKNOWN, says, evidence=evidence, changes=(Change(change),))
 
 
-def _evidence(heard: Heard | None, tool: Called | None, pings: Sequence[Called]) -> dict[str, Any]:
+def _evidence(heard: Heard | None, tool: TimedCall | None, pings: Sequence[TimedCall]) -> dict[str, Any]:
     evidence: dict[str, Any] = {}
     if heard is not None:
         evidence["held_stream"] = heard.numbers()
@@ -230,4 +231,4 @@ def _evidence(heard: Heard | None, tool: Called | None, pings: Sequence[Called])
     return evidence
 
 
-CHECK: Final = Check(NAME, "do events come when they are sent?", run)
+CHECK: Final = Check(NAME, "do events come when they are sent?", run, silent_streams=frozenset({PLAIN}))

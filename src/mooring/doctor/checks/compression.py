@@ -13,17 +13,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mooring.doctor.advice import Proxy, Topic, advice
+from mooring.doctor.advice import Topic, advice
 from mooring.doctor.check import Check
+from mooring.doctor.checks.cannot_tell import not_asked
 from mooring.doctor.client import protocol
 from mooring.doctor.client.reply import Reply
-from mooring.doctor.evidence.called import call
-from mooring.doctor.evidence.gone import Show
-from mooring.doctor.evidence.inquiry import in_an_era, not_asked
-from mooring.doctor.evidence.limits import duration
-from mooring.doctor.evidence.silence import COMPRESSED, Heard
+from mooring.doctor.evidence.heard import Heard
+from mooring.doctor.evidence.question import request_in_era
+from mooring.doctor.evidence.silent_streams import COMPRESSED, PLAIN, SilentStreams
+from mooring.doctor.evidence.time_limits import duration
+from mooring.doctor.evidence.timed_call import timed_call
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Finding, NotRun, Verdict
+from mooring.doctor.proxies import Proxy
+from mooring.doctor.showing import Show
 
 NAME: Final = "compression"
 _HURTS: Final = (
@@ -36,9 +39,9 @@ _HURTS: Final = (
 class Streams:
     """
     Attributes:
-        post: the answer to a POST by who accepts compression.
-        held: a stream held by who accepts it; None where none was held.
-        plain: a stream held by who does not.
+        post: the answer to a POST that accepts compression.
+        held: what was heard on a stream that may be compressed; None where none was held.
+        plain: the same on one that may not.
     """
 
     post: Reply
@@ -50,19 +53,17 @@ async def run(exam: Examination) -> Finding | NotRun:
     if exam.hangs:
         return not_asked(NAME)
     post = await _post(exam)
-    held = plain = None
-    if exam.silences.compressed is not None:
-        held = await exam.silences.compressed.heard(exam.listener.step)
-    if exam.silences.plain is not None and held is not None:
-        plain = await exam.silences.plain.heard(exam.listener.step)
+    streams = exam.shared(SilentStreams)
+    held = await streams.heard(COMPRESSED)
+    plain = await streams.heard(PLAIN) if held is not None else None
     return judge(Streams(post, held, plain), exam.proxy, exam.show)
 
 
 async def _post(exam: Examination) -> Reply:
     """Ask for what is long, where there is something: short answers are often left as they are."""
     is_long = "tools" in exam.eras.capabilities or not exam.eras.legacy
-    headers, message = in_an_era(exam, "tools/list" if is_long else "ping")
-    return (await call(exam, {**headers, "Accept-Encoding": COMPRESSED}, message)).reply
+    headers, message = request_in_era(exam, "tools/list" if is_long else "ping")
+    return (await timed_call(exam, {**headers, "Accept-Encoding": COMPRESSED}, message)).reply
 
 
 def encoding_of(reply: Reply) -> str:
@@ -95,8 +96,8 @@ def _held(heard: Heard, plain: Heard | None, proxy: Proxy | None, evidence: dict
         says = f"compressed streams hold events back: nothing came for {age}, then {count} at once"
         return Finding(NAME, Verdict.BROKEN, says, _HURTS, evidence, changes)
     if not heard.passes:
-        says = "event streams are compressed, and whether events are held back is not to be told"
-        why = f"{_HURTS} The server sent nothing on the stream that was held, so that this was not seen."
+        says = "event streams are compressed, and nothing shows whether events are held back"
+        why = f"{_HURTS} The server sent nothing on the stream that was held, so this was not seen."
         return Finding(NAME, Verdict.WARNING, says, why, evidence, changes)
     if heard.is_head_late and plain is not None and not plain.is_head_late:
         says = f"compression holds the head of a stream back: it came after {duration(heard.head_seconds or 0.0)}"
@@ -121,4 +122,10 @@ def _evidence(streams: Streams, show: Show) -> dict[str, Any]:
     return evidence
 
 
-CHECK: Final = Check(NAME, "are event streams compressed, and held back by it?", run, is_reading=True)
+CHECK: Final = Check(
+    NAME,
+    "are event streams compressed, and held back by it?",
+    run,
+    is_reading=True,
+    silent_streams=frozenset({COMPRESSED}),
+)

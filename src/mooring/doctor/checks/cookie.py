@@ -21,33 +21,35 @@ from typing import Any, Final
 
 from yarl import URL
 
-from mooring.doctor.advice import Proxy, Topic, advice
+from mooring.doctor.advice import Topic, advice
 from mooring.doctor.check import Check
-from mooring.doctor.evidence import cookies, stickiness
-from mooring.doctor.evidence.cookies import SetCookie
-from mooring.doctor.evidence.elsewhere import elsewhere
-from mooring.doctor.evidence.flaws import flaws_of, never_back
-from mooring.doctor.evidence.shares import NAME_CHARS, Show
-from mooring.doctor.evidence.stickiness import Facts, Seen
+from mooring.doctor.checks.cookie_flaws import flaws_of, never_back
+from mooring.doctor.checks.spread_shares import NAME_CHARS
+from mooring.doctor.evidence.affinity_cookies import owner_of
+from mooring.doctor.evidence.cookies_seen import CookieFacts, SeenCookie, loses_calls, pins_path, seen_cookies
+from mooring.doctor.evidence.other_path import OtherPath
+from mooring.doctor.evidence.set_cookie import SetCookie
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
+from mooring.doctor.proxies import Proxy
+from mooring.doctor.showing import ShowCut
 
 NAME: Final = "cookie"
 _LONGEST: Final = 90
 
 
 async def run(exam: Examination) -> Finding | NotRun:
-    seen = stickiness.seen(exam)
+    seen = seen_cookies(exam)
     if not seen:
         return NotRun("no cookie is set")
-    other = None if exam.hangs else await elsewhere(exam)
+    other = None if exam.hangs else await exam.shared(OtherPath).replies()
     names = frozenset(one.cookie.name for one in seen if one.is_affinity)
-    pinned, told_by = stickiness.pins(other, names) if other is not None else (None, "")
+    pinned, told_by = pins_path(other, names) if other is not None else (None, "")
     path = other.path if other is not None else ""
-    return judge(Facts(exam.wire.url, seen, stickiness.loses(exam), pinned, told_by, path), exam.proxy, exam.show)
+    return judge(CookieFacts(exam.wire.url, seen, loses_calls(exam), pinned, told_by, path), exam.proxy, exam.show)
 
 
-def judge(facts: Facts, proxy: Proxy | None, show: Show) -> Finding:
+def judge(facts: CookieFacts, proxy: Proxy | None, show: ShowCut) -> Finding:
     """The verdict on the cookies that were set."""
     evidence: dict[str, Any] = {
         "cookies": [_as_json(one, facts.url, show) for one in facts.seen],
@@ -80,12 +82,12 @@ def judge(facts: Facts, proxy: Proxy | None, show: Show) -> Finding:
     return Finding(NAME, worst.verdict, show(says, _LONGEST), why, evidence, changes)
 
 
-def _change(cookie: SetCookie, url: URL, proxy: Proxy | None, show: Show) -> Change:
+def _change(cookie: SetCookie, url: URL, proxy: Proxy | None, show: ShowCut) -> Change:
     """The right attributes; Secure where clients come over https, and only there."""
     is_https = url.scheme == "https"
     return advice(
         Topic.COOKIE,
-        cookies.owner_of(cookie) or proxy,
+        owner_of(cookie) or proxy,
         cookie=show(cookie.name, NAME_CHARS),
         path=show(url.path or "/", 200),
         secure=" secure" if is_https else "",
@@ -94,9 +96,9 @@ def _change(cookie: SetCookie, url: URL, proxy: Proxy | None, show: Show) -> Cha
     )
 
 
-def _as_json(one: Seen, url: URL, show: Show) -> dict[str, Any]:
+def _as_json(one: SeenCookie, url: URL, show: ShowCut) -> dict[str, Any]:
     cookie = one.cookie
-    owner = cookies.owner_of(cookie)
+    owner = owner_of(cookie)
     unsent = cookie.unsent(url)
     return {
         "name": show(cookie.name, NAME_CHARS),
@@ -123,4 +125,5 @@ CHECK: Final = Check(
     run,
     needs_sessions=True,
     is_reading=True,
+    makes_calls=False,
 )

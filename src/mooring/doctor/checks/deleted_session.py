@@ -8,14 +8,17 @@ from functools import partial
 from typing import Final
 
 from mooring.doctor.check import Check
+from mooring.doctor.checks.cannot_tell import failing_anyway, not_asked, throttled
+from mooring.doctor.checks.refusals import judge_refusals
 from mooring.doctor.client.reply import Outcome, Reply
-from mooring.doctor.client.sessions import HOME, Way
-from mooring.doctor.evidence.gone import Manner, Show, counted, judge_refusals, manner_of, status_of
-from mooring.doctor.evidence.impostors import alike
-from mooring.doctor.evidence.inquiry import ask_in, ask_twice, not_asked, telling, throttled, twice, untold
+from mooring.doctor.client.ways import HOME, Way
+from mooring.doctor.evidence.failing_calls import telling_replies
+from mooring.doctor.evidence.forged_ids import invented_like
+from mooring.doctor.evidence.question import ask_in, ask_with_retry, with_one_retry
+from mooring.doctor.evidence.refusal_kinds import RefusalKind, counted, refusal_kind
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
-from mooring.doctor.plan import LEAST_SESSIONS
+from mooring.doctor.showing import Show
 
 NAME: Final = "deleted-session"
 _TIMES: Final = 8
@@ -26,23 +29,25 @@ _LEFT: Final = (
 
 
 async def run(exam: Examination) -> Finding | NotRun:
-    if len(exam.sessions.opened) < LEAST_SESSIONS:
+    session = exam.last
+    if session is None:
         return NotRun("it takes a session of its own, and there is one only")
     if exam.hangs:
         return not_asked(NAME)
-    session = exam.sessions.opened[-1]
     closing = await exam.sessions.close(session)
     if closing.status == 405:
         return judge(closing, (), closing, exam.show)
     ways = [HOME, *(Way(cookies, one_connection=False) for cookies in (True, False) for _ in range(_TIMES))]
-    asked = [twice(partial(exam.sessions.ping, session, way)) for way in ways]
-    after = telling(exam, await asyncio.gather(*asked))
-    if not after or (not telling(exam, [closing])):
-        return untold(NAME, exam, {"delete": status_of(closing)})
+    asked = [with_one_retry(partial(exam.sessions.ping, session, way)) for way in ways]
+    after = telling_replies(exam, await asyncio.gather(*asked))
+    if not after or (not telling_replies(exam, [closing])):
+        return failing_anyway(NAME, exam, {"delete": closing.status_key})
     strangers: Sequence[Reply] = ()
-    if any(manner_of(reply) is Manner.SERVED for reply in after):
-        strangers = await asyncio.gather(*(ask_in(exam, alike(session.id), session.version) for _ in range(_TIMES)))
-    return judge(closing, after, await ask_twice(exam), exam.show, strangers)
+    if any(refusal_kind(reply) is RefusalKind.SERVED for reply in after):
+        strangers = await asyncio.gather(
+            *(ask_in(exam, invented_like(session.id), session.version) for _ in range(_TIMES))
+        )
+    return judge(closing, after, await ask_with_retry(exam), exam.show, strangers)
 
 
 def judge(
@@ -56,16 +61,16 @@ def judge(
         control: to a ping in a session that is there.
         strangers: to pings in sessions that never were, where a deleted one was served.
     """
-    evidence = {"delete": status_of(closing), **counted({"POST": after}, show)}
+    evidence = {"delete": closing.status_key, **counted({"POST": after}, show)}
     if closing.status == 405:
         return Finding(NAME, Verdict.OK, "clients cannot end sessions here (405, which is allowed)", _LEFT, evidence)
     if not closing.is_ok:
         return _not_closed(closing, after, control, evidence, show)
-    served = sum(manner_of(reply) is Manner.SERVED for reply in after)
+    served = sum(refusal_kind(reply) is RefusalKind.SERVED for reply in after)
     if not served:
         found = judge_refusals(NAME, "a deleted session", {"POST": after}, control, show)
         return Finding(NAME, found.verdict, found.says, found.why, evidence, found.changes)
-    if any(manner_of(reply) is Manner.SERVED for reply in strangers):
+    if any(refusal_kind(reply) is RefusalKind.SERVED for reply in strangers):
         says = "any session id is served here, that of a deleted session as well"
         return Finding(NAME, Verdict.UNKNOWN, says, "See the check `unknown-session`.", evidence)
     where = "by some nodes" if served < len(after) else "by every node"
@@ -73,8 +78,8 @@ def judge(
         NAME,
         Verdict.BROKEN,
         f"a deleted session is still served {where}: {served} of {len(after)} calls",
-        "Its client was told that it is over. Whoever has its id goes on in it, with the rights of who opened it, and "
-        "it takes room until it expires.",
+        "Its client was told that it is over. Whoever has its id can go on using it, with the rights of its "
+        "owner, and it takes up room until it expires.",
         evidence,
         (
             Change(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from mooring.doctor.check import Check
 from mooring.doctor.client.protocol import LEGACY_VERSIONS
@@ -48,10 +48,20 @@ async def run(exam: Examination) -> Finding:
             NAME,
             Verdict.WARNING,
             f"sessions met different server versions: {', '.join(versions)}",
-            "A deploy is under way, or nodes were forgotten by one.",
+            "A deploy is under way, or one has left some nodes out.",
             evidence,
         )
     return Finding(NAME, Verdict.OK, says, evidence=evidence)
+
+
+def speaks(evidence: Mapping[str, Any]) -> str:
+    """`legacy to 2025-11-25, modern 2026-07-28`: the newest version of each era."""
+    legacy, modern = evidence.get("legacy_versions"), evidence.get("modern_versions")
+    spoken = [
+        *([f"legacy {'to ' if len(legacy) > 1 else ''}{max(legacy)}"] if legacy else []),
+        *([f"modern {max(modern)}"] if modern else []),
+    ]
+    return ", ".join(spoken)
 
 
 def _span(era: str, versions: Sequence[str]) -> str:
@@ -60,4 +70,12 @@ def _span(era: str, versions: Sequence[str]) -> str:
     return f"{era} {' to '.join(ends)}" if ends else ""
 
 
-CHECK = Check(NAME, "which revisions are spoken, and are there sessions at all?", run, is_reading=True)
+CHECK: Final = Check(
+    NAME,
+    "which revisions are spoken, and are there sessions at all?",
+    run,
+    is_reading=True,
+    makes_calls=False,
+    is_essential=True,
+    speaks=speaks,
+)

@@ -1,6 +1,6 @@
 """Whether ids made from a real one, odd ones and doubled ones are refused, without harm to any node.
 
-any id is served, also an invented one   not to be told: see `unknown-session`
+any id is served, also an invented one   cannot tell: see `unknown-session`
 one that was made from a real one is     broken: sessions can be forged
 a 5xx, a hang, a cut connection          broken: what anybody may send makes something fail
 any 4xx                                  right; some proxy or node may have refused it before the server saw it
@@ -16,14 +16,18 @@ from functools import partial
 from typing import Final
 
 from mooring.doctor.check import Check
+from mooring.doctor.checks.cannot_tell import failing_anyway, not_asked, throttled
 from mooring.doctor.client import protocol
 from mooring.doctor.client.reply import Outcome, Reply
-from mooring.doctor.client.sessions import Session, Way
-from mooring.doctor.evidence.gone import Manner, Show, manner_of, status_of
-from mooring.doctor.evidence.impostors import alike, altered, oddities, same_beginning
-from mooring.doctor.evidence.inquiry import ask_twice, not_asked, telling, throttled, twice, untold
+from mooring.doctor.client.sessions import Session
+from mooring.doctor.client.ways import Way
+from mooring.doctor.evidence.failing_calls import telling_replies
+from mooring.doctor.evidence.forged_ids import altered, invented_like, odd_ids, same_beginning
+from mooring.doctor.evidence.question import ask_with_retry, with_one_retry
+from mooring.doctor.evidence.refusal_kinds import RefusalKind, refusal_kind
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
+from mooring.doctor.showing import Show
 
 NAME: Final = "forged-session"
 _TIMES: Final = 4
@@ -43,14 +47,14 @@ _NAMES: Final = {
     "invented_then_real": "in two headers, the real one last",
 }
 """Each behind `a session id`."""
-_HARM: Final = frozenset({Manner.FAILED, Manner.HANG, Manner.CUT})
+_HARM: Final = frozenset({RefusalKind.FAILED, RefusalKind.HANG, RefusalKind.CUT})
 
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
     """
     Attributes:
-        replies: kind of forgery -> what came back, each time over a new connection.
+        replies: forgery -> what came back, each time over a new connection.
         control: replies to pings in a session that is there, sent after all of it.
     """
 
@@ -64,24 +68,24 @@ async def run(exam: Examination) -> Finding | NotRun:
         return NotRun("no session is open")
     if exam.hangs:
         return not_asked(NAME)
-    invented = alike(session.id)
+    invented = invented_like(session.id)
     forged = {
         _INVENTED: [invented],
         "altered": [altered(session.id)],
         **{name: [one] for name, one in [("same_beginning", same_beginning(session.id))] if one is not None},
-        **{name: [one] for name, one in oddities().items()},
+        **{name: [one] for name, one in odd_ids().items()},
         **dict(zip(_DOUBLED, ([session.id, invented], [invented, session.id]), strict=True)),
     }
     answers = await asyncio.gather(*(_try(exam, session, ids) for ids in forged.values()))
     replies = dict(zip(forged, answers, strict=True))
     if not all(answers):
-        return untold(NAME, exam)
-    return judge(Attempts(replies, [await ask_twice(exam) for _ in range(_TIMES)]), exam.show)
+        return failing_anyway(NAME, exam)
+    return judge(Attempts(replies, [await ask_with_retry(exam) for _ in range(_TIMES)]), exam.show)
 
 
 async def _try(exam: Examination, session: Session, ids: Sequence[str]) -> list[Reply]:
     """Some replies to the same forgery, one after the other."""
-    return telling(exam, [await twice(partial(_send, exam, session, ids)) for _ in range(_TIMES)])
+    return telling_replies(exam, [await with_one_retry(partial(_send, exam, session, ids)) for _ in range(_TIMES)])
 
 
 async def _send(exam: Examination, session: Session, ids: Sequence[str]) -> Reply:
@@ -96,33 +100,35 @@ async def _send(exam: Examination, session: Session, ids: Sequence[str]) -> Repl
 def judge(attempts: Attempts, show: Show) -> Finding:
     """The verdict."""
     evidence: dict[str, object] = {
-        "answers": {name: dict(Counter(map(status_of, replies))) for name, replies in attempts.replies.items()}
+        "answers": {
+            name: dict(Counter(reply.status_key for reply in replies)) for name, replies in attempts.replies.items()
+        }
     }
-    manners = {name: {manner_of(reply) for reply in replies} for name, replies in attempts.replies.items()}
-    served = [name for name, found in manners.items() if Manner.SERVED in found and name not in _DOUBLED]
-    harmful = [name for name, found in manners.items() if found & _HARM]
+    kinds = {name: {refusal_kind(reply) for reply in replies} for name, replies in attempts.replies.items()}
+    served = [name for name, found in kinds.items() if RefusalKind.SERVED in found and name not in _DOUBLED]
+    harmful = [name for name, found in kinds.items() if found & _HARM]
     if _INVENTED in served:
         says = "any session id is served here, so none has to be forged"
         return Finding(NAME, Verdict.UNKNOWN, says, "See the check `unknown-session`.", evidence)
     if served:
         return _served(served, evidence)
     if harmful and all(reply.outcome in (Outcome.REACHED, Outcome.LOST) for reply in attempts.control):
-        worst = next(reply for reply in attempts.replies[harmful[0]] if manner_of(reply) in _HARM)
+        worst = next(reply for reply in attempts.replies[harmful[0]] if refusal_kind(reply) in _HARM)
         return Finding(
             NAME,
             Verdict.BROKEN,
             f"something fails on a session id {_NAMES[harmful[0]]}: {show(worst.label)}",
             "Whatever is in that header, the answer is a 404 or a 400. A 5xx makes proxies take the node for a failing "
-            f"one, and anybody can send it. It fails on those {_listed(harmful)}.",
+            f"one, and anybody can send it. It fails on a session id {_listed(harmful)}.",
             evidence,
             (Change("Look for these requests in the server's and the proxy's log, at the time of this run."),),
         )
     if harmful:
         return Finding(NAME, Verdict.UNKNOWN, "calls fail in a session that is there, too", evidence=evidence)
-    if any(Manner.THROTTLED in found for found in manners.values()):
+    if any(RefusalKind.THROTTLED in found for found in kinds.values()):
         return throttled(NAME, evidence)
     return Finding(
-        NAME, Verdict.OK, "altered, overlong and odd session ids are all refused", _on_doubled(manners), evidence
+        NAME, Verdict.OK, "altered, overlong and odd session ids are all refused", _on_doubled(kinds), evidence
     )
 
 
@@ -135,8 +141,8 @@ def _served(served: Sequence[str], evidence: dict[str, object]) -> Finding:
         NAME,
         Verdict.BROKEN,
         f"a session id {_NAMES[served[0]]} is served",
-        "Who has seen one id can make others, or part of the id means nothing: a session is as safe as what of its id "
-        f"is checked. Served are those {_listed(served)}.",
+        "Anyone who has seen one id can make others, or part of the id means nothing: a session is only as safe as the "
+        f"part of its id that is checked. Served is a session id {_listed(served)}.",
         evidence,
         (
             Change(
@@ -147,9 +153,9 @@ def _served(served: Sequence[str], evidence: dict[str, object]) -> Finding:
     )
 
 
-def _on_doubled(manners: Mapping[str, set[Manner]]) -> str:
-    """A remark: who sends two ids has the real one anyway, but a proxy may route by the other."""
-    taken = [name for name in _DOUBLED if Manner.SERVED in manners.get(name, set())]
+def _on_doubled(kinds: Mapping[str, set[RefusalKind]]) -> str:
+    """A remark: anyone who sends two ids has the real one anyway, but a proxy may route by the other."""
+    taken = [name for name in _DOUBLED if RefusalKind.SERVED in kinds.get(name, set())]
     if not taken:
         return ""
     which = "first" if taken == ["real_then_invented"] else "last" if taken == ["invented_then_real"] else "right"

@@ -17,13 +17,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from mooring.doctor.advice import Proxy, Topic, advice
+from mooring.doctor.advice import Topic, advice
 from mooring.doctor.check import Check
+from mooring.doctor.checks.cannot_tell import failing_anyway, not_asked, where_to_look
 from mooring.doctor.client.reply import Outcome, Reply
-from mooring.doctor.evidence.gone import Show, status_of
-from mooring.doctor.evidence.inquiry import ask_twice, can_ask, hint, not_asked, telling, untold
+from mooring.doctor.evidence.failing_calls import telling_replies
+from mooring.doctor.evidence.question import ask_with_retry, can_ask
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Finding, NotRun, Verdict
+from mooring.doctor.proxies import Proxy
+from mooring.doctor.showing import Show
 
 NAME: Final = "host"
 FOREIGN: Final = "mooring-doctor.invalid"
@@ -54,13 +57,13 @@ async def run(exam: Examination) -> Finding | NotRun:
         return not_asked(NAME)
     url = exam.wire.url
     facts = Facts(
-        control=await ask_twice(exam),
-        foreign=await ask_twice(exam, {"Host": FOREIGN}, token=None),
+        control=await ask_with_retry(exam),
+        foreign=await ask_with_retry(exam, {"Host": FOREIGN}, token=None),
         is_secure=url.scheme == "https",
         is_inside=await _is_inside(url.host or ""),
     )
-    if not telling(exam, [facts.foreign]):
-        return untold(NAME, exam)
+    if not telling_replies(exam, [facts.foreign]):
+        return failing_anyway(NAME, exam)
     return judge(facts, url.authority, exam.proxy, exam.show)
 
 
@@ -80,22 +83,26 @@ def judge(facts: Facts, authority: str, proxy: Proxy | None, show: Show) -> Find
         authority: host and port, as a client writes them.
     """
     evidence = {
-        "own_host": status_of(facts.control),
-        "foreign_host": status_of(facts.foreign),
+        "own_host": facts.control.status_key,
+        "foreign_host": facts.foreign.status_key,
         "https": facts.is_secure,
         "private_address": facts.is_inside,
     }
     label = show(facts.foreign.label)
     if facts.control.outcome is not Outcome.REACHED:
         says = f"calls fail with the right Host, too: {show(facts.control.label)}"
-        return Finding(NAME, Verdict.UNKNOWN, says, hint(facts.control), evidence)
+        return Finding(NAME, Verdict.UNKNOWN, says, where_to_look(facts.control), evidence)
     if facts.foreign.outcome in (Outcome.THROTTLED, Outcome.HANG):
         says = f"the call with a foreign Host was not answered: {label}"
         return Finding(NAME, Verdict.UNKNOWN, says, evidence=evidence)
     if facts.foreign.is_ok and facts.foreign.outcome is not Outcome.REACHED:
-        return Finding(NAME, Verdict.OK, "a foreign Host leads to something else than this server", evidence=evidence)
+        return Finding(NAME, Verdict.OK, "a foreign Host leads to something other than this server", evidence=evidence)
     if facts.foreign.outcome is not Outcome.REACHED:
-        remark = "Without a token, which no page has that rebinds a name." if facts.foreign.status == 401 else ""
+        remark = (
+            "It went without a token, which a page that rebinds a name does not have either."
+            if facts.foreign.status == 401
+            else ""
+        )
         return Finding(NAME, Verdict.OK, f"a foreign Host is not served: {label}", remark, evidence)
     return _served(facts, authority, proxy, evidence, show)
 
@@ -113,11 +120,11 @@ def _served(facts: Facts, authority: str, proxy: Proxy | None, evidence: Mapping
         NAME,
         Verdict.WARNING,
         "any Host is served over plain http at a private address: DNS rebinding works",
-        "A web page whose name its owner points to this address is of the same origin as the server, to the browser of "
-        "whoever opens it: it calls every tool and reads the answers, from inside the network.",
+        "The owner of a web page can point its name to this address. In the browser of whoever opens that page it then "
+        "has the same origin as the server: it calls every tool and reads the answers, from inside the network.",
         evidence,
         tuple(changes),
     )
 
 
-CHECK: Final = Check(NAME, "is a request refused that names another host?", run)
+CHECK: Final = Check(NAME, "is a request that names another host refused?", run)

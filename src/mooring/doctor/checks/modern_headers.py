@@ -8,7 +8,7 @@ with a header that is wrong on purpose.
     -32020                 -              broken: they do not arrive as sent
     an error, no answer    -              broken
     served                 refused        ok
-    served                 served         not to be told: the server does not look
+    served                 served         cannot tell: the server does not look
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mooring.doctor.advice import Proxy, Topic, advice
+from mooring.doctor.advice import Topic, advice
 from mooring.doctor.check import Check
+from mooring.doctor.checks.cannot_tell import not_asked, throttled
 from mooring.doctor.client import protocol
 from mooring.doctor.client.protocol import HEADER_MISMATCH, error_code, error_text
 from mooring.doctor.client.reply import Outcome, Reply
-from mooring.doctor.evidence.gone import Show
-from mooring.doctor.evidence.inquiry import not_asked, throttled, twice
+from mooring.doctor.evidence.question import with_one_retry
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
+from mooring.doctor.proxies import Proxy
+from mooring.doctor.showing import Show
 
 NAME: Final = "modern-headers"
 _TIMES: Final = 6
@@ -60,7 +62,7 @@ async def run(exam: Examination) -> Finding | NotRun:
     method = "tools/list" if exam.eras.modern and "tools" in exam.eras.capabilities else "server/discover"
     right: list[Reply] = []
     for _ in range(_TIMES):
-        right.append(await twice(lambda: exam.modern(method)))
+        right.append(await with_one_retry(lambda: exam.modern(method)))
         if right[-1].headers.get(protocol.SESSION) is not None:
             break  # an older server, which opens a session for each of these
     return judge(await _controls(exam, method, right), exam.proxy, exam.show)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from mooring.core.ids import brief
 from mooring.core.text import plain
-from mooring.doctor.advice import Proxy, Topic, advice
+from mooring.doctor.advice import Topic, advice
 from mooring.doctor.check import Check
 from mooring.doctor.client.reply import Outcome
-from mooring.doctor.evidence.watch import Seen, Watch, Watched
+from mooring.doctor.evidence.watch import Watch, WatchedPing, WatchedSession
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Finding, NotRun, Verdict
+from mooring.doctor.proxies import Proxy
 
-NAME = "node-loss"
+NAME: Final = "node-loss"
 
 
 async def run(exam: Examination) -> Finding | NotRun:
@@ -35,7 +36,7 @@ async def run(exam: Examination) -> Finding | NotRun:
     return judge(watch.watched, watch.new_sessions, watch.seconds, exam.proxy)
 
 
-def fate(seen: Sequence[Seen]) -> str:
+def fate(seen: Sequence[WatchedPing]) -> str:
     """What became of a session: `untouched`, `recovered`, `lost` or `failing`."""
     failed = [one for one in seen if one.outcome is not Outcome.REACHED]
     if not failed:
@@ -46,7 +47,7 @@ def fate(seen: Sequence[Seen]) -> str:
     return "lost" if last is Outcome.LOST else "failing"
 
 
-def outage_seconds(seen: Sequence[Seen]) -> float:
+def outage_seconds(seen: Sequence[WatchedPing]) -> float:
     """The longest time from the first failed ping of a series to the end of the next that worked, or to the last."""
     longest, since = 0.0, None
     for one in seen:
@@ -60,26 +61,17 @@ def outage_seconds(seen: Sequence[Seen]) -> float:
 
 
 def judge(
-    watched: Sequence[Watched], new_sessions: Sequence[tuple[float, bool]], seconds: float, proxy: Proxy | None = None
+    watched: Sequence[WatchedSession],
+    new_sessions: Sequence[tuple[float, bool]],
+    seconds: float,
+    proxy: Proxy | None = None,
 ) -> Finding:
     """The verdict on what the sessions saw."""
     fates = Counter(fate(one.seen) for one in watched)
     pings = [one for session in watched for one in session.seen]
     failed = [one for one in pings if one.outcome is not Outcome.REACHED]
     labels = Counter(one.label for one in failed)
-    evidence = {
-        "watched_seconds": round(seconds, 1),
-        "calls": len(pings),
-        "failed": len(failed),
-        "fates": dict(fates),
-        "errors": dict(labels.most_common(5)),
-        "slowest_seconds": round(max((one.took_seconds for one in pings), default=0.0), 3),
-        "new_sessions_after_loss": {
-            "tried": len(new_sessions),
-            "opened": sum(opened for _, opened in new_sessions),
-        },
-        "sessions": [_as_json(one) for one in watched],
-    }
+    evidence = _evidence(watched, new_sessions, seconds)
     streams = sum(len(one.streams_ended) for one in watched)
     also = f" {streams} streams ended meanwhile." if streams else ""
     gone = fates["lost"] + fates["failing"]
@@ -114,7 +106,27 @@ def judge(
     )
 
 
-def _as_json(one: Watched) -> dict[str, Any]:
+def _evidence(
+    watched: Sequence[WatchedSession], new_sessions: Sequence[tuple[float, bool]], seconds: float
+) -> dict[str, Any]:
+    pings = [one for session in watched for one in session.seen]
+    failed = [one for one in pings if one.outcome is not Outcome.REACHED]
+    return {
+        "watched_seconds": round(seconds, 1),
+        "calls": len(pings),
+        "failed": len(failed),
+        "fates": dict(Counter(fate(one.seen) for one in watched)),
+        "errors": dict(Counter(one.label for one in failed).most_common(5)),
+        "slowest_seconds": round(max((one.took_seconds for one in pings), default=0.0), 3),
+        "new_sessions_after_loss": {
+            "tried": len(new_sessions),
+            "opened": sum(opened for _, opened in new_sessions),
+        },
+        "sessions": [_as_json(one) for one in watched],
+    }
+
+
+def _as_json(one: WatchedSession) -> dict[str, Any]:
     failed = [seen for seen in one.seen if seen.outcome is not Outcome.REACHED]
     return {
         "session": plain(brief(one.session.id)),
@@ -129,9 +141,10 @@ def _as_json(one: Watched) -> dict[str, Any]:
     }
 
 
-CHECK = Check(
+CHECK: Final = Check(
     NAME,
     "what do sessions see while a node is killed or redeployed? (with --watch, instead of the other checks)",
     run,
     is_reading=True,
+    sessions_to_open=Watch.most_sessions,
 )

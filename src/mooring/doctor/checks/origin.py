@@ -12,13 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mooring.doctor.advice import Proxy, Topic, advice
+from mooring.doctor.advice import Topic, advice
 from mooring.doctor.check import Check
+from mooring.doctor.checks.cannot_tell import failing_anyway, not_asked, where_to_look
 from mooring.doctor.client.reply import Outcome, Reply
-from mooring.doctor.evidence.gone import Show, status_of
-from mooring.doctor.evidence.inquiry import ask_twice, can_ask, hint, not_asked, telling, untold
+from mooring.doctor.evidence.failing_calls import telling_replies
+from mooring.doctor.evidence.question import ask_with_retry, can_ask
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
+from mooring.doctor.proxies import Proxy
+from mooring.doctor.showing import Show
 
 NAME: Final = "origin"
 FOREIGN: Final = "https://mooring-doctor.invalid"
@@ -54,9 +57,9 @@ async def run(exam: Examination) -> Finding | NotRun:
     if exam.hangs:
         return not_asked(NAME)
     own = str(exam.wire.url.origin())
-    asked = [await ask_twice(exam, headers) for headers in ({}, {"Origin": FOREIGN}, {"Origin": own})]
-    if not telling(exam, asked[1:2]):
-        return untold(NAME, exam)
+    asked = [await ask_with_retry(exam, headers) for headers in ({}, {"Origin": FOREIGN}, {"Origin": own})]
+    if not telling_replies(exam, asked[1:2]):
+        return failing_anyway(NAME, exam)
     replies = Replies(*asked)
     return judge(replies, own, exam.proxy, exam.show)
 
@@ -69,9 +72,9 @@ def judge(replies: Replies, own: str, proxy: Proxy | None, show: Show) -> Findin
     """
     foreign = replies.foreign
     evidence = {
-        "without_origin": status_of(replies.control),
-        "foreign_origin": status_of(foreign),
-        "own_origin": status_of(replies.own),
+        "without_origin": replies.control.status_key,
+        "foreign_origin": foreign.status_key,
+        "own_origin": replies.own.status_key,
         "allows_origin": show(foreign.headers.get("Access-Control-Allow-Origin", "")),
     }
 
@@ -80,14 +83,14 @@ def judge(replies: Replies, own: str, proxy: Proxy | None, show: Show) -> Findin
 
     if replies.control.outcome is not Outcome.REACHED:
         says = f"calls fail without an Origin, too: {show(replies.control.label)}"
-        return found(Verdict.UNKNOWN, says, hint(replies.control))
+        return found(Verdict.UNKNOWN, says, where_to_look(replies.control))
     if foreign.outcome is Outcome.REACHED:
         changes = dict.fromkeys(advice(Topic.ORIGIN, one, origin=own) for one in (None, proxy))
         says = "requests from any web page are served: the Origin header is not checked"
         return found(Verdict.WARNING, says, _SERVED + _opened(foreign), tuple(changes))
     if foreign.outcome in (Outcome.THROTTLED, Outcome.HANG) or foreign.is_ok:
         return found(
-            Verdict.UNKNOWN, f"the call with a foreign Origin got no answer of the server: {show(foreign.label)}"
+            Verdict.UNKNOWN, f"the call with a foreign Origin got no answer from the server: {show(foreign.label)}"
         )
     if foreign.outcome is Outcome.UNAVAILABLE:
         return found(
@@ -110,7 +113,7 @@ def _own_page(replies: Replies, own: str) -> str:
     """A remark: no client is hurt but one that runs in a page of the same host."""
     if replies.own.status != 403:
         return ""
-    return f"A page of {own} itself is refused, too: a client in the browser there needs it in the list."
+    return f"A page of {own} itself is refused, too: a client in a browser there needs it on the list."
 
 
 CHECK: Final = Check(NAME, "are requests from other people's web pages refused?", run, is_reading=True)

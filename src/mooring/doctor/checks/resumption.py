@@ -8,30 +8,27 @@ A ping's stream gives its first event id away; with that a GET has to bring ever
            brings other answers                    broken
            405, another error, or no event stream  broken: clients were told that they may come back
            nothing                                 warning: the server may keep no stream that is complete
-           404 where calls miss their node too     not to be told
+           404 where calls miss their node too     cannot tell
     on the answer alone: nothing comes after it, so only whether the GET is taken is seen
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
 from typing import Any, Final
 
-from mooring.doctor.advice import Proxy
 from mooring.doctor.check import Check
+from mooring.doctor.checks.cannot_tell import not_asked, throttled
 from mooring.doctor.client import protocol
+from mooring.doctor.client.held_stream import is_lost
 from mooring.doctor.client.reply import Outcome, Reply
-from mooring.doctor.client.stream import HeldStream, StreamFacts, is_lost, reach_stream, stream_facts
-from mooring.doctor.evidence.called import call, headers_of
-from mooring.doctor.evidence.gone import Show
-from mooring.doctor.evidence.inquiry import in_an_era, not_asked, throttled, tries
-from mooring.doctor.evidence.limits import duration
+from mooring.doctor.evidence.resumed_stream import REPLAY_SECONDS, Asked, Resumed, ask, resume
+from mooring.doctor.evidence.time_limits import duration
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
+from mooring.doctor.proxies import Proxy
+from mooring.doctor.showing import Show
 
 NAME: Final = "resumption"
-_REPLAY_SECONDS: Final = 2.0
 _NOT_OFFERED: Final = (
     "The protocol leaves it to the server. Where a connection breaks during a call, its answer is lost: the Python SDK "
     "1.x waits for ever, the TypeScript SDK for 60 s, the Python SDK 2.x has an error at once."
@@ -42,68 +39,15 @@ _PROMISED: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Resumed:
-    """What came for the GET with Last-Event-ID.
-
-    Attributes:
-        reply: its head, with what came until the answer was there, or for a while.
-        answers: the ids of the JSON-RPC answers in it.
-        may_be_lost: calls miss the node of their session here, so that a 404 may be another node's.
-    """
-
-    reply: Reply
-    answers: tuple[Any, ...] = ()
-    may_be_lost: bool = False
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """The ping whose stream is taken up again."""
-
-    request_id: int
-    version: str
-    reply: Reply
-    facts: StreamFacts = field(default_factory=lambda: stream_facts(b""))
-
-
 async def run(exam: Examination) -> Finding | NotRun:
     if exam.hangs:
         return not_asked(NAME)
     session = exam.first
     if session is None:
         return NotRun("no session could be opened")
-    headers, message = in_an_era(exam, "ping")
-    reply = (await call(exam, headers, message)).reply
-    facts = stream_facts(reply.body if reply.media_type == protocol.EVENT_STREAM else b"")
-    asked = Asked(message["id"], session.version, reply, facts)
-    resumed = await _resume(exam, asked) if asked.facts.ids else None
+    asked = await ask(exam, session)
+    resumed = await resume(exam, asked) if asked.facts.ids else None
     return judge(asked, resumed, exam.proxy, exam.show)
-
-
-async def _resume(exam: Examination, asked: Asked) -> Resumed:
-    headers = headers_of(exam, {"Accept": protocol.EVENT_STREAM, "Last-Event-ID": asked.facts.ids[0]})
-    stream = await reach_stream(exam.wire, headers, tries=tries(exam), seconds=exam.plan.timeout_seconds)
-    if stream.is_stream:
-        await stream.until(lambda: asked.request_id in _answers(stream), _REPLAY_SECONDS)
-    reply, answers = stream.reply, _answers(stream)
-    await stream.close()
-    may_be_lost = any(one.reply.outcome is Outcome.LOST for one in exam.calls)
-    return Resumed(reply, answers, may_be_lost, stream.arrivals[-1].seconds if stream.arrivals else 0.0)
-
-
-def _answers(stream: HeldStream) -> tuple[Any, ...]:
-    """The ids of the JSON-RPC answers on it."""
-    ids: list[Any] = []
-    for event in stream_facts(stream.body).events:
-        try:
-            message = json.loads(event.data)
-        except ValueError:
-            continue
-        if isinstance(message, dict) and "method" not in message and ("result" in message or "error" in message):
-            ids.append(message.get("id"))
-    return tuple(ids)
 
 
 def judge(asked: Asked, resumed: Resumed | None, proxy: Proxy | None, show: Show) -> Finding | NotRun:
@@ -116,7 +60,7 @@ def judge(asked: Asked, resumed: Resumed | None, proxy: Proxy | None, show: Show
         return Finding(NAME, Verdict.OK, "not offered: streams carry no event ids", _NOT_OFFERED, evidence)
     reply = resumed.reply
     if resumed.may_be_lost and is_lost(reply):
-        says = f"not to be told: no node that was asked for the rest knew the session ({show(reply.label)})"
+        says = f"cannot tell: no node that was asked for the rest knew the session ({show(reply.label)})"
         return Finding(NAME, Verdict.UNKNOWN, says, "See the check `affinity`.", evidence)
     if reply.outcome is Outcome.THROTTLED:
         return throttled(NAME, evidence)
@@ -146,7 +90,7 @@ def _taken_up(asked: Asked, resumed: Resumed, evidence: dict[str, Any]) -> Findi
     return Finding(
         NAME,
         Verdict.WARNING,
-        f"the answer does not come again: to its stream's first event id nothing came in {duration(_REPLAY_SECONDS)}",
+        f"the answer does not come again: to its stream's first event id nothing came in {duration(REPLAY_SECONDS)}",
         "The server may keep no stream that it takes for complete. But where a connection broke with the answer on its "
         f"way, the client still waits for it. {_PROMISED}",
         evidence,

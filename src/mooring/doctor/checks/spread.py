@@ -25,24 +25,25 @@ from typing import Final
 
 from mooring.doctor.advice import Topic, advice
 from mooring.doctor.check import Check
+from mooring.doctor.checks.spread_by_status import judge_by_status
+from mooring.doctor.checks.spread_shares import NAME, NAME_CHARS, evidence_of, judge_shares
 from mooring.doctor.client.reply import FAILURES, Outcome, Reply
-from mooring.doctor.evidence import marks, roster, shares, stickiness
 from mooring.doctor.evidence.balance import Balance
-from mooring.doctor.evidence.elsewhere import elsewhere
-from mooring.doctor.evidence.marks import Kind, Marks
-from mooring.doctor.evidence.shares import NAME_CHARS, Show, evidence_of
-from mooring.doctor.evidence.status import NoStatusPage, read
+from mooring.doctor.evidence.cluster_status import NoStatusPage, read_status
+from mooring.doctor.evidence.cookies_seen import affinity_names
+from mooring.doctor.evidence.node_marks import MarkKind, NodeMarks, find_marks
+from mooring.doctor.evidence.other_path import OtherPath
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, Verdict
+from mooring.doctor.showing import ShowCut
 
-NAME: Final = shares.CHECK
 _PROBES: Final = 12
 _HEALTH: Final = Change(
     "Let the load balancer check the health of its nodes (HAProxy: `check` on each `server` line), and look at those "
     "that it gives up.",
 )
 _STATUS: Final = Change(
-    "In a Mooring cluster the status page tells: --status URL, with the token in MOORING_STATUS_TOKEN.",
+    "In a Mooring cluster the status page shows them: --status URL, with the token in MOORING_STATUS_TOKEN.",
     "mooring doctor URL --status http://127.0.0.1:8080/mooring/status",
 )
 
@@ -78,19 +79,19 @@ async def _spread(exam: Examination) -> Finding:
     ids = [session.id for session in exam.sessions.opened]
     if exam.plan.status_url is not None and ids and not exam.hangs:
         try:
-            page = await read(exam, lambda page: roster.is_settled(page, ids))
+            status = await read_status(exam, lambda status: status.is_settled(ids))
         except NoStatusPage as none:
             says = f"the status page cannot be read: {exam.show(none, 44)}"
             change = Change("Check the URL of --status, and its token in MOORING_STATUS_TOKEN (--status-token-env).")
             return Finding(NAME, Verdict.UNKNOWN, says, changes=(change,))
-        return roster.judge(page, ids, exam.show)
+        return judge_by_status(status, ids, exam.show)
     openings = _openings(exam)
-    found = marks.find(openings, _within(exam), stickiness.affinity_names(exam))
+    found = find_marks(openings, _within(exam), affinity_names(exam))
     if found is None:
         return _invisible(exam)
-    other = None if exam.hangs else await elsewhere(exam)
+    other = None if exam.hangs else await exam.shared(OtherPath).replies()
     seen = [call.reply for call in exam.calls]
-    if found.source.kind is Kind.HEADER and not exam.hangs:
+    if found.source.kind is MarkKind.HEADER and not exam.hangs:
         seen += await _discover(exam)
     return judge(Balance.of(found, seen, other.plain if other is not None else ()), found, exam.show)
 
@@ -118,8 +119,8 @@ async def _discover(exam: Examination) -> list[Reply]:
     return [exam.eras.discovered, *replies]
 
 
-def judge(balance: Balance, found: Marks, show: Show) -> Finding:
-    """The verdict on sessions that are told apart by a mark."""
+def judge(balance: Balance, found: NodeMarks, show: ShowCut) -> Finding:
+    """The verdict on sessions whose nodes are known by a mark."""
     names = _distinct({mark: show(found.source.label(mark), NAME_CHARS) for mark in sorted(balance.counts)})
     told_by = show(found.source, NAME_CHARS)
     evidence = evidence_of(balance, names, told_by)
@@ -127,18 +128,18 @@ def judge(balance: Balance, found: Marks, show: Show) -> Finding:
         says = f"one node seen: {told_by} is always {next(iter(names.values()))}"
         why = "If there are others, the load balancer keeps this client's address away from them."
         return Finding(NAME, Verdict.OK, says, why, evidence)
-    return shares.judge(balance, names, evidence)
+    return judge_shares(balance, names, evidence)
 
 
 def _distinct(names: Mapping[str, str]) -> dict[str, str]:
     """The same with no two alike, since what is cut for showing may begin alike."""
     alike = Counter(names.values())
     number = Counter[str]()
-    told = {}
+    distinct = {}
     for node, name in names.items():
         number[name] += 1
-        told[node] = name if alike[name] == 1 else f"{name} ({number[name]})"
-    return told
+        distinct[node] = name if alike[name] == 1 else f"{name} ({number[name]})"
+    return distinct
 
 
 def _invisible(exam: Examination) -> Finding:
@@ -154,5 +155,10 @@ def _invisible(exam: Examination) -> Finding:
 
 
 CHECK: Final = Check(
-    NAME, "do new sessions spread over all nodes, as far as can be seen?", run, needs_sessions=True, is_reading=True
+    NAME,
+    "do new sessions spread over all nodes, as far as can be seen?",
+    run,
+    needs_sessions=True,
+    is_reading=True,
+    makes_calls=False,
 )

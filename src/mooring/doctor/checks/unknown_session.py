@@ -6,14 +6,18 @@ import asyncio
 from typing import Final
 
 from mooring.doctor.check import Check
+from mooring.doctor.checks.cannot_tell import failing_anyway, not_asked
+from mooring.doctor.checks.refusals import judge_refusals
 from mooring.doctor.client import protocol
 from mooring.doctor.client.reply import Reply
 from mooring.doctor.client.sessions import Session
-from mooring.doctor.evidence.gone import Answers, Manner, Show, counted, judge_refusals, manner_of
-from mooring.doctor.evidence.impostors import alike
-from mooring.doctor.evidence.inquiry import ask_in, ask_twice, head, not_asked, telling, twice, untold
+from mooring.doctor.evidence.failing_calls import telling_replies
+from mooring.doctor.evidence.forged_ids import invented_like
+from mooring.doctor.evidence.question import ask_in, ask_with_retry, head_of_answer, with_one_retry
+from mooring.doctor.evidence.refusal_kinds import Answers, RefusalKind, counted, refusal_kind
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
+from mooring.doctor.showing import Show
 
 NAME: Final = "unknown-session"
 _TIMES: Final = 6
@@ -27,24 +31,26 @@ async def run(exam: Examination) -> Finding | NotRun:
     if exam.hangs:
         return not_asked(NAME)
     answers = {
-        method: telling(exam, await asyncio.gather(*(_send_twice(exam, session, method) for _ in range(_TIMES))))
+        method: telling_replies(
+            exam, await asyncio.gather(*(_send_twice(exam, session, method) for _ in range(_TIMES)))
+        )
         for method in ("POST", "GET", "DELETE")
     }
     if not answers["POST"]:
-        return untold(NAME, exam)
-    return judge(answers, await ask_twice(exam), exam.show)
+        return failing_anyway(NAME, exam)
+    return judge(answers, await ask_with_retry(exam), exam.show)
 
 
 async def _send_twice(exam: Examination, session: Session, method: str) -> Reply:
-    return await twice(lambda: _send(exam, session, method))
+    return await with_one_retry(lambda: _send(exam, session, method))
 
 
 async def _send(exam: Examination, session: Session, method: str) -> Reply:
     """A new id each time, since a load balancer may go by it."""
-    invented = alike(session.id)
+    invented = invented_like(session.id)
     headers = {protocol.SESSION: invented, protocol.VERSION: session.version}
     if method == "GET":
-        return await head(exam, method, {**headers, "Accept": protocol.EVENT_STREAM})
+        return await head_of_answer(exam, method, {**headers, "Accept": protocol.EVENT_STREAM})
     if method == "POST":
         return await ask_in(exam, invented, session.version)
     return await exam.wire.send(method, headers=headers)
@@ -56,7 +62,7 @@ def judge(answers: Answers, control: Reply, show: Show) -> Finding:
     Args:
         control: the reply to a ping in a session that is there.
     """
-    if {manner_of(reply) for reply in answers["POST"]} != {Manner.SERVED}:
+    if {refusal_kind(reply) for reply in answers["POST"]} != {RefusalKind.SERVED}:
         return judge_refusals(NAME, "an unknown session", answers, control, show)
     return Finding(
         NAME,

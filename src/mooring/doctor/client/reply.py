@@ -53,7 +53,7 @@ class Outcome(enum.StrEnum):
 
 
 FAILURES: Final = frozenset({Outcome.UNAVAILABLE, Outcome.CUT, Outcome.HANG})
-"""Nobody has answered who could say anything of the session, or of what was asked."""
+"""No answer came from anyone who could say something of the session, or of what was asked."""
 MAY_PASS: Final = frozenset({Outcome.UNAVAILABLE, Outcome.CUT})
 """What may be over when it is sent once more."""
 
@@ -91,6 +91,16 @@ class Reply:
     def text(self) -> str:
         """The beginning of the body on one line."""
         return plain(self.body[:_TEXT_BYTES].decode("utf-8", errors="replace"), _TEXT_BYTES)
+
+    @property
+    def status_key(self) -> str:
+        """For programs: `404`, or `hang` and its like where no whole answer came."""
+        return str(self.status) if self.trouble is None else self.trouble.name.lower()
+
+    @property
+    def status_in_words(self) -> str:
+        """The same for people: `404`, or `no answer in time`; `label` also has what the server said."""
+        return str(self.status) if self.trouble is None else str(self.trouble)
 
     @property
     def label(self) -> str:

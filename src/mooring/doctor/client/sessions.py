@@ -13,6 +13,7 @@ from yarl import URL
 
 from mooring.doctor.client import protocol
 from mooring.doctor.client.reply import MAY_PASS, Outcome, Reply
+from mooring.doctor.client.ways import HOME, Way
 from mooring.doctor.client.wire import Lane, Wire
 
 _TRIES: Final = 8
@@ -25,31 +26,6 @@ _PASSING: Final = MAY_PASS | {Outcome.THROTTLED}
 """What may be over in a moment: a limit on the rate of requests, a node that restarts. A DELETE is sent again then."""
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
-    """How a client sends: with the cookies that it was given or without, on one connection or a new one each time."""
-
-    cookies: bool
-    one_connection: bool
-
-    @property
-    def name(self) -> str:
-        """`cookies, one connection`."""
-        return (
-            f"{'cookies' if self.cookies else 'no cookies'}, {'one connection' if self.one_connection else 'a new one'}"
-        )
-
-    @property
-    def key(self) -> str:
-        """The same for programs: `cookies_one_connection`."""
-        return f"{'cookies' if self.cookies else 'no_cookies'}_{'one_connection' if self.one_connection else 'new'}"
-
-
-WAYS: Final = (Way(True, True), Way(False, True), Way(True, False), Way(False, False))
-"""Those on the first connection come first, while it is fresh."""
-HOME: Final = WAYS[0]
-
-
 @dataclass(slots=True)
 class Session:
     """One session.
@@ -60,7 +36,8 @@ class Session:
         server: `serverInfo` as the server gave it.
         initialized: the replies to `notifications/initialized`, the last one being that which was accepted, if any.
         lane: the connection on which it was opened.
-        jar: the cookies that were set, and are sent back where a browser would.
+        jar: the cookies that were set, and are sent back where a browser would; `Sessions.send` adds to it.
+        last_id: the request id of the last ping; it is counted up by `Sessions.ping`.
     """
 
     id: str
@@ -70,7 +47,7 @@ class Session:
     lane: Lane
     jar: aiohttp.CookieJar
     initialized: list[Reply] = field(default_factory=list)
-    next_id: int = 10
+    last_id: int = 10
 
     def cookies(self, url: URL) -> dict[str, str]:
         """The header that carries its cookies to that URL; none where none is sent there."""
@@ -82,7 +59,8 @@ class Sessions:
     """Opens sessions up to a limit, sends within them, closes them.
 
     Attributes:
-        opened: those that are open now, in the order of opening.
+        opened: those that are open now; in the order of opening, until `Examination.open_sessions` sorts them by their
+            version. `close` takes one out.
         refused: replies to `initialize` that gave no session.
         sessionless: replies that gave a result and no session id: the server works without.
     """
@@ -90,11 +68,11 @@ class Sessions:
     def __init__(self, wire: Wire, limit: int) -> None:
         self._wire = wire
         self._limit = limit
-        self._unanswered = 0
-        self._asked: set[str] = set()
-        self._closed: set[str] = set()
-        self._closing: list[Session] = []
-        self._opening: set[asyncio.Task[Session | None]] = set()
+        self._unanswered = 0  # `initialize` that went out and has no whole answer: each may have opened a session
+        self._asked: set[str] = set()  # the ids that came for an `initialize` of ours; the server minted all others
+        self._closed: set[str] = set()  # the ids whose DELETE was answered
+        self._closing: list[Session] = []  # what `close` was asked for, so that `close_all` tries again where it failed
+        self._opening: set[asyncio.Task[Session | None]] = set()  # `close_all` waits for them
         self.opened: list[Session] = []
         self.refused: list[Reply] = []
         self.sessionless: list[Reply] = []
@@ -193,8 +171,8 @@ class Sessions:
 
     async def ping(self, session: Session, way: Way, **options: Any) -> Reply:
         """A ping, which every server answers (2025-11-25, Utilities: Ping)."""
-        session.next_id += 1
-        return await self.send(session, way, protocol.request(session.next_id, "ping"), **options)
+        session.last_id += 1
+        return await self.send(session, way, protocol.request(session.last_id, "ping"), **options)
 
     async def close(self, session: Session) -> Reply:
         """DELETE it: first where it was opened, then at whatever node the load balancer chooses, until one knows it.

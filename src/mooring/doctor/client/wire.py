@@ -12,6 +12,7 @@ import math
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType, TracebackType
 from typing import Any, Final, Self
 
@@ -44,7 +45,8 @@ class Wire:
     """The way to one deployment.
 
     Attributes:
-        requests: how many were sent.
+        url: the MCP endpoint; the first contact changes it where that redirects.
+        requests: how many were sent. Whoever sends one past the wire counts it here.
         minted: the session ids that came back for requests that carried none: every session that was opened.
     """
 
@@ -53,7 +55,7 @@ class Wire:
         self.url = plan.url
         self.requests = 0
         self.minted: set[str] = set()
-        self._lanes: list[Lane] = []
+        self._lanes: list[Lane] = []  # closed with the wire
         self._fresh = _http(aiohttp.TCPConnector(limit=0, force_close=True))
 
     async def __aenter__(self) -> Self:
@@ -93,37 +95,23 @@ class Wire:
         """
         started = time.monotonic()
         given = self._headers(headers, token, url)
+        request_id = message.get("id") if message is not None else None
         body = json.dumps(message).encode() if message is not None and data is None else data
-        seconds = timeout_seconds or self._plan.timeout_seconds
-        self.requests += 1
         http = self._fresh if lane is None else lane.http
-        status, kept, read = 0, CIMultiDict[str](), bytearray()
-        first_byte = 0.0
-        trouble, detail = None, ""
+        received = _Received()
+        self.requests += 1
         try:
             async with (
-                asyncio.timeout(seconds),
+                asyncio.timeout(timeout_seconds or self._plan.timeout_seconds),
                 http.request(method, url or self.url, data=body, headers=given, allow_redirects=False) as response,
             ):
-                first_byte = time.monotonic() - started
-                status, kept = response.status, CIMultiDict(response.headers)
-                await _read(response, read, (message or {}).get("id"))
+                received.first_byte_seconds = time.monotonic() - started
+                received.status, received.headers = response.status, CIMultiDict(response.headers)
+                await _read(response, received.body, request_id)
         except Exception as error:
-            trouble, detail = trouble_of(error), str(error)
-        self._note_session(given, kept)
-        media_type = kept.get("Content-Type", "").partition(";")[0].strip().lower()
-        found = answer(bytes(read), media_type, message["id"]) if message is not None and "id" in message else None
-        return Reply(
-            status=status,
-            headers=CIMultiDictProxy(kept),
-            body=bytes(read),
-            message=found,
-            # An answer that came is an answer, though the connection then broke.
-            trouble=None if found is not None else trouble,
-            detail=detail,
-            first_byte_seconds=first_byte,
-            seconds=time.monotonic() - started,
-        )
+            received.trouble, received.detail = trouble_of(error), str(error)
+        self._note_session(given, received.headers)
+        return received.reply(request_id, time.monotonic() - started)
 
     async def open(
         self,
@@ -170,6 +158,34 @@ class Wire:
             self.minted.add(received[SESSION])
 
 
+@dataclass(slots=True)
+class _Received:
+    """What has come of an answer so far: it counts, though the rest may never come."""
+
+    status: int = 0
+    headers: CIMultiDict[str] = field(default_factory=CIMultiDict)
+    body: bytearray = field(default_factory=bytearray)
+    first_byte_seconds: float = 0.0
+    trouble: Trouble | None = None
+    detail: str = ""
+
+    def reply(self, request_id: int | None, seconds: float) -> Reply:
+        media_type = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        body = bytes(self.body)
+        found = answer(body, media_type, request_id) if request_id is not None else None
+        return Reply(
+            status=self.status,
+            headers=CIMultiDictProxy(self.headers),
+            body=body,
+            message=found,
+            # An answer that came is an answer, though the connection then broke.
+            trouble=None if found is not None else self.trouble,
+            detail=self.detail,
+            first_byte_seconds=self.first_byte_seconds,
+            seconds=seconds,
+        )
+
+
 def _http(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=connector,
@@ -197,8 +213,8 @@ async def _read(response: aiohttp.ClientResponse, into: bytearray, request_id: i
 
 
 def trouble_of(error: Exception) -> Trouble:
-    """What kind of failure an exception of the HTTP library is."""
-    kinds: list[tuple[type[Exception] | tuple[type[Exception], ...], Trouble]] = [
+    """What an exception of the HTTP library says of the answer."""
+    troubles: list[tuple[type[Exception] | tuple[type[Exception], ...], Trouble]] = [
         (TimeoutError, Trouble.HANG),
         ((aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError, ssl.SSLError), Trouble.TLS),
         (aiohttp.ClientConnectorDNSError, Trouble.NAME),
@@ -206,8 +222,8 @@ def trouble_of(error: Exception) -> Trouble:
         (aiohttp.ClientResponseError, Trouble.NOT_HTTP),
         (aiohttp.ServerDisconnectedError, Trouble.CUT),
     ]
-    for kind, trouble in kinds:
-        if isinstance(error, kind):
+    for exceptions, trouble in troubles:
+        if isinstance(error, exceptions):
             return trouble
     os_error = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(os_error, ConnectionRefusedError):

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from mooring.doctor.client.reply import Reply
-from mooring.doctor.evidence.marks import Marks
+from mooring.doctor.evidence.node_marks import NodeMarks
 
 UNLIKELY: Final = 0.002
 """So seldom does a load balancer that picks nodes at random starve any of them by chance. With 20 sessions that leaves,
-of two nodes, one with at most two, of three one with none; of four none could be told."""
+of two nodes, one with at most two, of three one with none; of four none could be told apart from chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Balance:
     counts: Mapping[str, int]
 
     @classmethod
-    def of(cls, found: Marks, seen: Iterable[Reply], beside: Iterable[Reply] = ()) -> Self:
+    def of(cls, found: NodeMarks, seen: Iterable[Reply], beside: Iterable[Reply] = ()) -> Self:
         """The sessions by the mark of their opening.
 
         Args:
@@ -53,12 +53,12 @@ class Balance:
 
     @property
     def is_telling(self) -> bool:
-        """Whether there are enough sessions that a node without any could be told."""
+        """Whether there are enough sessions for a node without any to be no chance."""
         return self.sessions >= self.sessions_needed
 
     @property
     def sessions_needed(self) -> int:
-        """So many, at least, to tell a node without any."""
+        """So many, at least, for a node without any to be no chance."""
         nodes = len(self.counts)
         return 0 if nodes < 2 else math.ceil(math.log(UNLIKELY / nodes) / math.log(1 - 1 / nodes))
 

@@ -16,9 +16,10 @@ from typing import Final
 import aiohttp
 
 from mooring.doctor.client import protocol
+from mooring.doctor.client.held_stream import End, HeldStream
 from mooring.doctor.client.reply import Outcome
-from mooring.doctor.client.sessions import WAYS, Session, Way
-from mooring.doctor.client.stream import End, HeldStream
+from mooring.doctor.client.sessions import Session
+from mooring.doctor.client.ways import WAYS, Way
 from mooring.doctor.examination import Examination
 
 PING_SECONDS: Final = 1.0
@@ -28,7 +29,7 @@ _RESERVE: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class WatchedPing:
     """One ping: when it was sent, from the beginning of the watch, and what came of it."""
 
     at_seconds: float
@@ -38,7 +39,7 @@ class Seen:
 
 
 @dataclass(slots=True)
-class Watched:
+class WatchedSession:
     """What one session saw.
 
     Attributes:
@@ -47,7 +48,7 @@ class Watched:
 
     session: Session
     way: Way
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[WatchedPing] = field(default_factory=list)
     streams_ended: list[tuple[float, End]] = field(default_factory=list)
 
 
@@ -58,7 +59,7 @@ class Watch:
         self._exam = exam
         self._started = time.monotonic()
         self.watched = [
-            Watched(session, WAYS[0] if number % 2 == 0 else WAYS[3])
+            WatchedSession(session, WAYS[0] if number % 2 == 0 else WAYS[3])
             for number, session in enumerate(exam.sessions.opened)
         ]
         self.new_sessions: list[tuple[float, bool]] = []
@@ -97,16 +98,16 @@ class Watch:
             f"{failing} do not; stop a node now"
         )
 
-    async def _ping(self, one: Watched) -> None:
+    async def _ping(self, one: WatchedSession) -> None:
         number = self.watched.index(one)
         await asyncio.sleep(PING_SECONDS * number / len(self.watched))
         while True:
             at = self.seconds
             reply = await self._exam.sessions.ping(one.session, one.way)
-            one.seen.append(Seen(at, reply.seconds, reply.outcome, self._exam.show(reply.label)))
+            one.seen.append(WatchedPing(at, reply.seconds, reply.outcome, self._exam.show(reply.label)))
             await asyncio.sleep(max(0.0, PING_SECONDS - reply.seconds))
 
-    async def _hold_streams(self, one: Watched) -> None:
+    async def _hold_streams(self, one: WatchedSession) -> None:
         while True:
             stream = await self._open_stream(one)
             if stream is not None:
@@ -118,7 +119,7 @@ class Watch:
                     one.streams_ended.append((self.seconds, stream.end))
             await asyncio.sleep(_REOPEN_SECONDS)
 
-    async def _open_stream(self, one: Watched) -> HeldStream | None:
+    async def _open_stream(self, one: WatchedSession) -> HeldStream | None:
         headers = {**self._exam.sessions.headers(one.session, one.way), "Accept": protocol.EVENT_STREAM}
         with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
             response = await self._exam.wire.open("GET", headers=headers)

@@ -1,0 +1,40 @@
+"""Whether sessions were lost at some moment and for good, as with their node, and not by the choice of a node.
+
+Where a load balancer goes astray, calls of one session arrive and miss in turn, and no session is spared. Where a node
+ends, each of its sessions is reached until then and never again, and those of other nodes are not touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from mooring.doctor.client.reply import Outcome
+from mooring.doctor.examination import Call
+
+_LEAST: Final = 5
+"""So many calls in a row have to be lost: fewer may be by chance."""
+
+
+def count_ended(calls: Sequence[Call]) -> int:
+    """How many sessions ended meanwhile; 0 where any call was lost for another reason, as far as can be seen.
+
+    Args:
+        calls: in their order.
+    """
+    by_session: dict[int, list[Outcome]] = {}
+    for call in calls:
+        if call.reply.outcome in (Outcome.REACHED, Outcome.LOST):
+            by_session.setdefault(id(call.session), []).append(call.reply.outcome)
+    lost = [outcomes for outcomes in by_session.values() if Outcome.LOST in outcomes]
+    if not lost or not all(_is_ending(outcomes) for outcomes in lost):
+        return 0
+    # A server of one node leaves no session untouched: then none is reached after the first was lost.
+    in_order = [call.reply.outcome for call in calls]
+    spared = len(lost) < len(by_session)
+    return len(lost) if spared or Outcome.REACHED not in in_order[in_order.index(Outcome.LOST) :] else 0
+
+
+def _is_ending(outcomes: Sequence[Outcome]) -> bool:
+    first = outcomes.index(Outcome.LOST)
+    return first > 0 and len(outcomes) - first >= _LEAST and Outcome.REACHED not in outcomes[first:]
