@@ -6,17 +6,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import signal
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from mooring.cli.exits import ExitCode
+from mooring.processes.signals import stop_signals
 
-_SIGNALS: Final = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)  # a terminal that goes away sends the last one, and not every system has it
 _T = TypeVar("_T")
 
 
@@ -30,24 +26,10 @@ async def until_interrupted(work: Coroutine[Any, Any, _T], *, last_words: Callab
         asyncio.CancelledError: it was interrupted.
     """
     task = asyncio.ensure_future(work)
-    is_first = True
 
-    def hear() -> None:
-        nonlocal is_first
-        if is_first:
-            is_first = False
-            task.cancel()
-        else:
-            last_words()
-            os._exit(ExitCode.INTERRUPTED)
+    def end_now() -> None:
+        last_words()
+        os._exit(ExitCode.INTERRUPTED)
 
-    loop = asyncio.get_running_loop()
-    with contextlib.suppress(NotImplementedError):  # Windows: there asyncio.run's own way has to do
-        for number in _SIGNALS:
-            loop.add_signal_handler(number, hear)
-    try:
+    with stop_signals(task.cancel, end_now):
         return await task
-    finally:
-        with contextlib.suppress(NotImplementedError):
-            for number in _SIGNALS:
-                loop.remove_signal_handler(number)
