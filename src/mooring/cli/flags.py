@@ -29,10 +29,12 @@ def _remember_debug(context: typer.Context, value: bool) -> bool:
 
 
 Debug = Annotated[bool, typer.Option("--debug", callback=_remember_debug, help="Show tracebacks and debug records.")]
-Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 RunDir = Annotated[
     Path | None,
-    typer.Option("--run-dir", metavar="DIR", help="Of a cluster that `mooring up` runs.  [default: .mooring]"),
+    typer.Option(
+        "--run-dir", metavar="DIR", help="Use the cluster that `mooring up` runs in DIR.  [default: .mooring]"
+    ),
 ]
 Target = Annotated[
     str, typer.Argument(metavar="TARGET", help="module:attribute or path/file.py:attribute.", show_default=False)

@@ -30,7 +30,7 @@ def import_attribute(text: str) -> Any:
     """
     source, colon, attribute = text.rpartition(":")
     if not colon or not source or not attribute:
-        raise TargetError(f"target {text!r} is not of the right form: {_FORM}")
+        raise TargetError(f"target {text!r} does not have the right form: {_FORM}")
     module = _import_file(Path(source)) if _is_file(source) else _import_module(source, Path.cwd())
     found: Any = module
     for part in attribute.split("."):

@@ -88,7 +88,7 @@ class _Watched:
         if isinstance(self._error, MooringError):
             return self._error
         said = where(self._error) if self._error is not None else " ".join(self._message.split())
-        failure = TargetError(f"the app did not start: {said or 'it does not say why'}")
+        failure = TargetError(f"the app did not start: {said or 'it did not say why'}")
         failure.__cause__ = self._error
         return failure
 
@@ -109,7 +109,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         limit = self.config.timeout_graceful_shutdown
-        logger.info("stopping: running requests have %s s", limit)
+        logger.info("stopping: running requests have %s s to finish", limit)
         await super().shutdown(sockets)
 
     @contextmanager

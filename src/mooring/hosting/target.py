@@ -57,7 +57,7 @@ def _app_of(text: str, found: Any, path: str, *, made: bool = False) -> Any:
         return found
     if not made and _takes(found):
         if inspect.iscoroutinefunction(found):
-            raise TargetError(f"{subject} is an async function: a factory has to be an ordinary one")
+            raise TargetError(f"{subject} is an async function: a factory has to be an ordinary function")
         return _app_of(text, _made_by(text, found), path, made=True)
     raise TargetError(f"{subject} is {_kind(found)}; wanted: {WANTED}")
 
@@ -109,11 +109,11 @@ def _kind(found: Any) -> str:
     if inspect.ismodule(found):
         return f"the module {found.__name__}"
     if inspect.isclass(found):
-        return f"the class {found.__qualname__}, which cannot be made without arguments"
+        return f"the class {found.__qualname__}, which needs arguments to make an object"
     kind = type(found)
     name = f"{kind.__module__}.{kind.__qualname__}" if kind.__module__ != "builtins" else kind.__qualname__
     if _offers(found, "create_initialization_options"):
-        return f"of type {name}, which has no HTTP side of its own (an app around its session manager has)"
+        return f"of type {name}, which does not serve HTTP by itself (an app around its session manager does)"
     if inspect.isroutine(found):
         return f"a function that takes {str(inspect.signature(found))[:60]}"
     return f"of type {name}"

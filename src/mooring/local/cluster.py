@@ -52,7 +52,7 @@ _TARGET_IS_WRONG: Final = 4
 
 _ABOUT_COOKIES: Final = (
     f"the cookie {COOKIE} is marked secure, so clients do not send it over plain http (--insecure-cookies lets them); "
-    "sessions keep to their node without it"
+    "sessions stay on their node without it"
 )
 
 
@@ -68,7 +68,7 @@ async def up(options: UpOptions, console: Console) -> int:
     settings = Settings.load()
     if settings.advertise_url is not None:
         raise SettingsError(
-            "advertise_url", settings.advertise_url, "not for `mooring up`, whose nodes each have theirs"
+            "advertise_url", settings.advertise_url, "not for `mooring up`, where each node has its own"
         )
     output = Output(console, [REDIS, *_node_names(options), TRAEFIK], at_once=options.debug)
     with Stop() as stop, RunDir(options.run_dir) as run_dir:
@@ -136,7 +136,7 @@ class LocalCluster:
                 await self._start_traefik(view)
         except TimeoutError as error:
             said = self._children.last_words()
-            raise ClusterError(f"not all was up after {START_SECONDS:g} s; what they said last: {said}") from error
+            raise ClusterError(f"not everything was up after {START_SECONDS:g} s; the last lines: {said}") from error
         except ChildError as error:
             if error.code == _TARGET_IS_WRONG:
                 raise TargetError(str(error)) from error

@@ -81,7 +81,7 @@ class RunDir:
                 holder = os.read(descriptor, 20).decode().strip() or "unknown"
                 os.close(descriptor)
                 raise ClusterError(
-                    f"a cluster runs from {self.path} already (process {holder}): stop it, or choose another --run-dir"
+                    f"a cluster already runs from {self.path} (process {holder}): stop it, or choose another --run-dir"
                 ) from error
 
 

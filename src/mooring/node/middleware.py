@@ -85,7 +85,7 @@ class Mooring:
         if self._node.sessions.find(session_id) is not None:
             return True
         if self._node.ids.shard_of(session_id) is None:
-            logger.info("asked for a session id that this cluster has not minted")
+            logger.info("asked for a session id that this cluster did not mint")
             return False
         record = await self._store.load_session(session_id)
         if record is None:

@@ -154,5 +154,5 @@ def _advertised(settings: Settings) -> str:
     if settings.redis_url is None:
         return _NO_PEERS_URL
     raise SettingsError(
-        "advertise_url", None, "needed with redis_url: what peers reach this node at, such as http://10.0.0.7:8000"
+        "advertise_url", None, "needed with redis_url: where peers reach this node, such as http://10.0.0.7:8000"
     )

@@ -36,10 +36,10 @@ def decode_lease(node_id: str, text: str) -> Lease | None:
         until_ms, renewed_ms, node = text.split(" ", 2)
         info = _NODES.validate_json(node, strict=True)
         if info.sessions < 0 or info.capacity < 1:
-            raise ValueError("a count below what there can be")
+            raise ValueError("a count is too low")
         return Lease(replace(info, id=node_id), int(until_ms), int(renewed_ms))
     except ValueError as error:
-        logger.warning("node entry %r does not read (%s): left out", node_id[:80], _brief(error))
+        logger.warning("node entry %r cannot be read (%s): left out", node_id[:80], _brief(error))
         return None
 
 
@@ -52,7 +52,7 @@ def decode_owner(shard: str, text: str) -> ShardOwner | None:
     epoch, _, node_id = text.partition(" ")
     if is_shard(shard) and epoch.isdecimal() and len(epoch) <= _LONGEST_EPOCH and node_id:
         return ShardOwner(node_id, int(epoch))
-    logger.warning("shard entry %r does not read: left out", shard[:80])
+    logger.warning("shard entry %r cannot be read: left out", shard[:80])
     return None
 
 
@@ -88,7 +88,7 @@ def decode_session(session_id: str, entry: Mapping[bytes, bytes]) -> SessionReco
             initialize=entry.get(b"initialize", b""),
         )
     except (KeyError, ValueError) as error:
-        logger.warning("session record %s does not read (%s): left out", brief(session_id), error)
+        logger.warning("session record %s cannot be read (%s): left out", brief(session_id), error)
         return None
 
 

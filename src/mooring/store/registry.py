@@ -130,7 +130,7 @@ async def watch(
             snapshot = await store.snapshot()
         except StoreUnavailable as error:
             if observer.missed():
-                logger.warning("the registry is away, the last known nodes stand: %s", error)
+                logger.warning("the registry does not answer, the last known nodes stay: %s", error)
         else:
             observer.see(snapshot, now())
             yield observer.view

@@ -208,7 +208,7 @@ async def _signed(receive: Receive, mac: BodyMac) -> AsyncIterator[bytes]:
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise ConnectionAbortedError("the client left before its request was whole")
+            raise ConnectionAbortedError("the client left before its request was complete")
         piece = message.get("body", b"")
         more = message.get("more_body", False)
         mac.update(piece)

@@ -20,7 +20,7 @@ from mooring.store.registry import counters_as_json, node_as_json, state_of
 
 _METHODS: Final = frozenset({"GET", "HEAD"})
 _UNAUTHORIZED: Final = b"Send the status token of this cluster (MOORING_STATUS_TOKEN): Authorization: Bearer <token>\n"
-_READ_ONLY: Final = b"The status page is only for reading: send GET or HEAD.\n"
+_READ_ONLY: Final = b"The status page can only be read: send GET or HEAD.\n"
 
 
 class StatusPage:
