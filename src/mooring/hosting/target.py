@@ -9,8 +9,8 @@ A target is `module:attribute` or `path/file.py:attribute`. The attribute is one
     an ASGI app                            can be called with scope, receive, send
     a factory of any of these              can be called without arguments
 
-None of those packages is imported here: the target brings its own, whichever generation that is. What a server
-object makes of Host and Origin stays as its author set it up: a server that is to answer to another name than
+None of those packages is imported here: the target brings its own, whichever generation that is. How a server
+object checks Host and Origin stays as its author set it up: a server that has to answer to a name other than
 localhost says so itself (`docs/embedding.md`).
 """
 
@@ -39,7 +39,7 @@ def load_target(text: str, settings: ServingSettings) -> Any:
     """The ASGI app that `text` names, with its MCP endpoint at `settings.mcp_path` where Mooring may choose it.
 
     Raises:
-        TargetError: it cannot be imported, or is nothing that serves MCP; one line says which and why.
+        TargetError: it cannot be imported, or does not serve MCP; one line says which and why.
     """
     return _app_of(text, import_attribute(text), settings.mcp_path)
 
@@ -105,7 +105,7 @@ def _takes(found: Any, *arguments: str) -> bool:
 
 
 def _kind(found: Any) -> str:
-    """What `found` is, with advice where it is something that people do pass."""
+    """What `found` is, with advice where it is something that people often pass."""
     if inspect.ismodule(found):
         return f"the module {found.__name__}"
     if inspect.isclass(found):

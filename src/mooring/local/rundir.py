@@ -51,7 +51,7 @@ class RunDir:
             self.path.rmdir()
 
     def file(self, name: str) -> Path:
-        """A file in here, which is removed in the end."""
+        """A file in here, which is removed at the end."""
         path = self.path / name
         self._files.append(path)
         return path

@@ -1,6 +1,6 @@
 """How the store's nouns are written as text, and read back.
 
-What is read may come from another version of Mooring or from a person with redis-cli: an entry that does not
+What is read may come from another version of Mooring or from a person with redis-cli: an entry that cannot be
 read is left out and logged, never passed on half understood.
 """
 
@@ -28,9 +28,9 @@ def encode_node(node: NodeInfo) -> str:
 
 
 def decode_lease(node_id: str, text: str) -> Lease | None:
-    """A lease from `<ends, ms> <renewed, ms> <node, JSON>`, or None where it does not read.
+    """A lease from `<ends, ms> <renewed, ms> <node, JSON>`, or None where it cannot be read.
 
-    What a newer version adds to a node is passed over.
+    What a newer version adds to a node is ignored.
     """
     try:
         until_ms, renewed_ms, node = text.split(" ", 2)
@@ -48,7 +48,7 @@ def encode_owner(owner: ShardOwner) -> str:
 
 
 def decode_owner(shard: str, text: str) -> ShardOwner | None:
-    """An owner from `<epoch> <node id>`, or None where it does not read."""
+    """An owner from `<epoch> <node id>`, or None where it cannot be read."""
     epoch, _, node_id = text.partition(" ")
     if is_shard(shard) and epoch.isdecimal() and len(epoch) <= _LONGEST_EPOCH and node_id:
         return ShardOwner(node_id, int(epoch))
@@ -69,7 +69,7 @@ def encode_session(record: SessionRecord) -> dict[str, Any]:
 
 
 def decode_session(session_id: str, entry: Mapping[bytes, bytes]) -> SessionRecord | None:
-    """A record from the fields of its hash, or None where there is none or it does not read."""
+    """A record from the fields of its hash, or None where there is none or it cannot be read."""
     if not entry:
         return None
 

@@ -1,6 +1,6 @@
-"""The node's lease, kept alive by a heartbeat; and what follows from what the store says back.
+"""The node's lease, kept alive by a heartbeat; and what is done about the store's answers.
 
-What that means is decided in `mooring.core.membership`; here is what is sent, and what is done about the answer.
+What an answer means is decided in `mooring.core.membership`; here it is asked for and acted on.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class LeaseKeeper:
                 await self.beat()
 
     async def look(self) -> bool:
-        """Bring the view up to this moment; answers whether the store could be asked."""
+        """Bring the view up to date; returns whether the store answered."""
         try:
             snapshot = await self._store.snapshot()
         except StoreUnavailable:
@@ -128,14 +128,14 @@ class LeaseKeeper:
     async def suspect(self, node_id: str) -> None:
         """A peer refused a connection, or another process answered in its place: it is dead now.
 
-        The view is brought up to this moment first, so that only a lease renewed after it clears the suspicion.
+        The view is brought up to date first, so that only a lease renewed after it clears the suspicion.
         """
         await self.look()
         logger.warning("node %s is no longer there", node_id)
         self.membership.suspect(node_id)
 
     async def _renew(self) -> None:
-        """One heartbeat; where the store was away or lost something of ours, everything is written anew."""
+        """One heartbeat; where the store was away or lost something of ours, everything is written again."""
         asked = self._now()
         if not self.membership.must_write_anew and not await self._heartbeat(asked):
             self.membership.forgotten()

@@ -59,7 +59,7 @@ _EXPLAINED: Final[dict[Reason, tuple[int, str]]] = {
         "MOORING_ADVERTISE_URL, and that Redis answers.",
     ),
 }
-# On the wire another principal's session is as unknown as one that never was.
+# On the wire, another principal's session looks exactly like one that never existed.
 _EXPLAINED[Reason.PRINCIPAL] = _EXPLAINED[Reason.UNKNOWN]
 
 
