@@ -1,4 +1,4 @@
-"""Text that may be shown: any password in it is hidden."""
+"""Text that may be shown: whatever a password could be in has it hidden."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ class SseEvent:
 
 
 class SseParser:
-    """Takes bytes in any pieces, gives whole events.
+    """Feeds on bytes in any pieces, gives whole events.
 
     Lines end with LF, CR or CR LF; a CR ends its line at once, and an LF that begins the next piece belongs to it.
     A byte order mark at the start is dropped. An event without a data line is none. `retry` is left to whoever
