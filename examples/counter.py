@@ -1,7 +1,7 @@
 """A server that keeps state in its process: a counter for each session. `make up` runs three nodes of it.
 
-With one replica it just works. With three, the session that opened a counter has to come back to the process that holds
-it: that is what Mooring is for. Nothing here knows of Mooring.
+With one replica it works. With three, the session that opened a counter has to come back to the process that holds it:
+that is what Mooring is for. Nothing here knows about Mooring.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""Mooring around an app of one's own: `python examples/embedded.py` serves it at http://127.0.0.1:8000/mcp.
+"""Mooring around your own app: `python examples/embedded.py` serves it at http://127.0.0.1:8000/mcp.
 
-As it is, it runs as a single node. With MOORING_REDIS_URL, MOORING_SECRET and MOORING_ADVERTISE_URL (where the others
+Like this, it runs as a single node. With MOORING_REDIS_URL, MOORING_SECRET and MOORING_ADVERTISE_URL (where the others
 reach this process) in the environment, any number of these processes form one cluster.
 """
 
@@ -22,7 +22,7 @@ notes: dict[str, list[str]] = {}
 
 @server.tool()
 def note(text: str, ctx: Context[Any]) -> int:
-    """Keep a note for this session; answers how many there are."""
+    """Keep a note for this session and answer how many there are."""
     mine = notes.setdefault((ctx.headers or {}).get("mcp-session-id", ""), [])
     mine.append(text)
     return len(mine)

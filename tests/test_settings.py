@@ -77,7 +77,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("heartbeat_seconds", "soon", "valid number"),
     ("lease_seconds", 0, "greater than 0"),
     ("lease_seconds", 601, "less than or equal to 600"),
-    ("lease_seconds", 1.9, "two times heartbeat_seconds"),
+    ("lease_seconds", 1.9, "twice heartbeat_seconds"),
     ("session_ttl_seconds", 59, "greater than or equal to 60"),
     ("touch_seconds", -1, "greater than or equal to 0"),
     ("touch_seconds", math.nan, "than or equal to"),
@@ -177,7 +177,7 @@ def test_a_setting_that_does_not_exist_is_said_to_be_none(name: str) -> None:
 
 
 def test_a_default_that_another_setting_makes_wrong_is_shown() -> None:
-    with pytest.raises(SettingsError, match=r"^setting lease_seconds: 5\.0 is wrong: at least two times heartbeat"):
+    with pytest.raises(SettingsError, match=r"^setting lease_seconds: 5\.0 is wrong: at least twice heartbeat"):
         Settings.load(heartbeat_seconds=10)
 
 

@@ -35,12 +35,12 @@ def has_body(headers: HeaderList) -> bool:
 
 
 def replaced(headers: HeaderList, name: bytes, value: bytes) -> HeaderList:
-    """The headers with this value under that lower-case name; a header that is not there is not put there."""
+    """The headers with this value under that lower-case name; a missing header is not added."""
     return [(given, value if given.lower() == name else before) for given, before in headers]
 
 
 def without(headers: HeaderList, *names: bytes) -> HeaderList:
-    """The headers, less those of these lower-case names."""
+    """The headers without those of these lower-case names."""
     return [(given, value) for given, value in headers if given.lower() not in names]
 
 
@@ -53,7 +53,7 @@ async def respond(
     *,
     method: str = "GET",
 ) -> None:
-    """A whole answer; to a HEAD all of it but the body (RFC 9110, section 9.3.2)."""
+    """Send a whole answer; to a HEAD request, all of it but the body (RFC 9110, section 9.3.2)."""
     headers: HeaderList = [(b"content-length", b"%d" % len(body)), (b"cache-control", b"no-store"), *(extra or [])]
     if body:
         headers.append((b"content-type", content_type))

@@ -39,7 +39,7 @@ class SettingsError(MooringError):
 
 
 class TargetError(MooringError):
-    """TARGET cannot be imported, or is nothing that serves MCP."""
+    """TARGET cannot be imported, or does not serve MCP."""
 
 
 class StoreUnavailable(MooringError):
@@ -51,7 +51,7 @@ class PeerError(MooringError):
 
 
 class PeerGone(PeerError):
-    """Nobody is there: the connection was refused, or another node than the one asked for answered."""
+    """Nobody is there: the connection was refused, or a node other than the one asked for answered."""
 
 
 class PeerSilent(PeerError):

@@ -52,7 +52,7 @@ def _node_url(value: str) -> str:
     except ValueError:
         port_is_right = False
     if not _NODE_URL.fullmatch(value) or not parts.hostname or not port_is_right:
-        raise ValueError("what peers reach this node at, without a path, such as http://10.0.0.7:8000")
+        raise ValueError("where peers reach this node, without a path, such as http://10.0.0.7:8000")
     return value.rstrip("/")
 
 
@@ -121,28 +121,28 @@ class Settings(BaseSettings):
     )
     mcp_path: Annotated[str, AfterValidator(_path)] = Field(
         "/mcp",
-        description="The path of the MCP endpoint; it and what lies below is Mooring's, all else passes through.",
+        description="The path of the MCP endpoint; Mooring handles it and all below it, and passes all else through.",
     )
     health_path: Annotated[str, AfterValidator(_path)] = Field(
         "/healthz", description="Answers 200 while the process is alive."
     )
     ready_path: Annotated[str, AfterValidator(_path)] = Field(
-        "/readyz", description="Answers 200 while the node takes new sessions, else 503 and why not."
+        "/readyz", description="Answers 200 while the node takes new sessions, otherwise 503 and why not."
     )
     status_path: Annotated[str, AfterValidator(_path)] = Field(
         "/mooring/status",
-        description="Answers with the status page in JSON, to who sends status_token; the app's where none is set.",
+        description="Answers anyone who sends status_token with the status page in JSON; the app's where none is set.",
     )
     status_token: Annotated[SecretStr, AfterValidator(_token)] | None = Field(
         None,
-        description="Who sends it as a bearer token may read the status page; without it there is no such page.",
+        description="Anyone who sends it as a bearer token may read the status page; without it there is no such page.",
     )
     capacity: int = Field(
         10_000,
         ge=1,
-        description="Sessions that this node wants to hold; beyond it new ones go to the least loaded peer.",
+        description="How many sessions this node wants to hold; beyond that, new ones go to the least loaded peer.",
     )
-    shards: int = Field(8, ge=1, le=64, description="Fresh shards that a node starts with.")
+    shards: int = Field(8, ge=1, le=64, description="How many fresh shards a node starts with.")
     heartbeat_seconds: float = Field(1.0, gt=0, le=60, description="Time between two renewals of the node's lease.")
     lease_seconds: float = Field(
         5.0,
@@ -181,7 +181,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _agree(self) -> Self:
         if self.lease_seconds < 2 * self.heartbeat_seconds:
-            raise ValueError("lease_seconds: at least two times heartbeat_seconds")
+            raise ValueError("lease_seconds: at least twice heartbeat_seconds")
         if len({self.mcp_path, self.health_path, self.ready_path, self.status_path}) < 4:
             raise ValueError("mcp_path: mcp_path, health_path, ready_path and status_path must be four different paths")
         for name in ("health_path", "ready_path", "status_path"):
@@ -225,7 +225,9 @@ def settings_file() -> Mapping[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         if SETTINGS_FILE_VARIABLE in os.environ:
-            raise SettingsError("settings_file", str(path), f"{SETTINGS_FILE_VARIABLE} names no file") from None
+            raise SettingsError(
+                "settings_file", str(path), f"{SETTINGS_FILE_VARIABLE} names a file that does not exist"
+            ) from None
         return {}
     except (OSError, ValueError) as error:
         raise SettingsError("settings_file", str(path), f"it cannot be read as TOML: {error}") from error

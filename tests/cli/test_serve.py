@@ -49,7 +49,7 @@ def test_a_port_in_use(taken_port: int) -> None:
         (("no_such_module:app",), 4, "there is no module 'no_such_module' in "),
         (("no/such/file.py:app",), 4, "there is no file no/such/file.py"),
         ((COUNTER + "s",), 4, "has no attribute 'servers'; did you mean server?"),
-        ((COUNTER, "--lease-seconds", "1"), 2, "setting lease_seconds: '1' is wrong: at least two times heartbeat"),
+        ((COUNTER, "--lease-seconds", "1"), 2, "setting lease_seconds: '1' is wrong: at least twice heartbeat"),
         (
             (COUNTER, "--redis-url", "redis://h"),
             2,
@@ -93,7 +93,7 @@ app = Starlette(lifespan=lifespan)
 def test_an_app_that_is_wrapped_already() -> None:
     said = mooring("serve", f"{EMBEDDED}:app", "--port", "0")
     assert said.code == 4
-    assert said.error_line.endswith("is wrapped in Mooring already: run it with a server, or name the app inside")
+    assert said.error_line.endswith("is already wrapped in Mooring: run it with a server, or name the app inside it")
 
 
 @pytest.mark.real

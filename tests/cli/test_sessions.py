@@ -77,7 +77,7 @@ def test_one_whose_node_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
     keep(monkeypatch, LOST)
     said = mooring("session", LOST.id)
     assert "node       node-3 (node-3-abcde), dead\n" in said.out
-    assert "its next request is answered 404 owner_lost" in said.out
+    assert "its next request gets 404 owner_lost" in said.out
 
 
 def test_one_whose_node_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,6 +110,6 @@ def test_an_id_of_the_wrong_form_never_reaches_redis(text: str, monkeypatch: pyt
     monkeypatch.setenv("MOORING_REDIS_URL", "redis://127.0.0.1:1/0")
     said = mooring("session", "--", text)
     assert said.code == 2
-    assert "is no session id: 5, 22 and 11 letters and digits, joined by dots" in said.err
+    assert "is not a session id: 5, 22 and 11 letters and digits, joined by dots" in said.err
     assert "\x1b" not in said.err
     assert len(said.err) < 500

@@ -115,7 +115,7 @@ def test_a_local_cluster_that_is_over(tmp_path: Path) -> None:
     _write_run_file(tmp_path / ".mooring", pid=2**22 - 1, redis_url="unix:///nowhere/redis.sock")
     said = mooring("status")
     assert said.code == 1
-    assert said.error_line == "mooring: the cluster of .mooring is not running any more"
+    assert said.error_line == "mooring: the cluster of .mooring is no longer running"
 
 
 def test_a_redis_that_does_not_answer() -> None:

@@ -104,4 +104,4 @@ def test_the_endpoint_is_at_our_path_and_as_protected_as_its_author_made_it(
 def test_the_low_level_server_of_v1_has_no_http_side(load: Callable[[str, str], object]) -> None:
     said = load("v1", "low_level")
     assert isinstance(said, str)
-    assert "is of type mcp.server.lowlevel.server.Server, which has no HTTP side of its own" in said
+    assert "is of type mcp.server.lowlevel.server.Server, which does not serve HTTP by itself" in said

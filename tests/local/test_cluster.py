@@ -225,7 +225,7 @@ async def test_a_second_one_in_the_same_folder_is_told_who_has_it(run_dir: Path)
         async with up(run_dir) as another:
             assert await another.end() == 1
         assert another.lines == [
-            f"mooring: a cluster runs from {run_dir} already (process {one.process.pid}): "
+            f"mooring: a cluster already runs from {run_dir} (process {one.process.pid}): "
             "stop it, or choose another --run-dir"
         ]
         assert await one.end(signal.SIGTERM) == 0

@@ -44,7 +44,7 @@ def test_keeps_a_folder_that_was_there_and_what_others_put_into_it(path: Path) -
 
 def test_a_second_one_is_told_who_has_it(path: Path) -> None:
     with RunDir(path):
-        with pytest.raises(ClusterError, match=rf"runs from {path} already \(process {os.getpid()}\).*--run-dir"):
+        with pytest.raises(ClusterError, match=rf"already runs from {path} \(process {os.getpid()}\).*--run-dir"):
             RunDir(path).__enter__()
         assert (path / LOCK).exists()
     with RunDir(path):

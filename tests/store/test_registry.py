@@ -206,7 +206,7 @@ async def test_each_outage_is_logged_once(
     clock: Clock, write: Callable[..., Store], caplog: pytest.LogCaptureFixture
 ) -> None:
     await Story(clock, *[store_that_is_away] * 3, write, *[store_that_is_away] * 3, write).views()
-    assert caplog.text.count("the registry is away") == 2
+    assert caplog.text.count("the registry does not answer") == 2
 
 
 async def test_a_store_that_comes_back_empty_takes_nobody_away_for_the_grace(

@@ -21,7 +21,7 @@ COMMANDS: Final = {
     "sessions": "List the sessions of a cluster.",
     "session": "Show where one session lives.",
     "doctor": "Find out what is wrong with an MCP deployment.",
-    "ingress": "Print the configuration for a load balancer of your own.",
+    "ingress": "Print the configuration for your own load balancer.",
     "settings": "List every setting, its value and its meaning.",
 }
 """Each command's name, which is its module's too, and what it does."""

@@ -27,7 +27,7 @@ class Setting:
     """One setting.
 
     Attributes:
-        takes: what is a right value, in a few words.
+        takes: what a right value is, in a few words.
         default: as text; `NOT_SET` where there is none.
         flag: None for a secret, since `ps` shows flags to every user of the machine.
     """

@@ -1,4 +1,4 @@
-"""Which cluster a command is about, and the way to its registry.
+"""Which cluster a command is about, and how to reach its registry.
 
 In this order: `--redis-url`, `--run-dir`, the setting `redis_url` of the environment or the file, and the cluster that
 `mooring up` runs in `.mooring`.
@@ -83,7 +83,7 @@ async def opened_store(cluster: ChosenCluster) -> AsyncIterator[Store]:
         yield store
     except StoreUnavailable as error:
         if cluster.pid is not None and not _is_running(cluster.pid):
-            raise ClusterError(f"the cluster of {cluster.run_dir} is not running any more") from error
+            raise ClusterError(f"the cluster of {cluster.run_dir} is no longer running") from error
         raise
     finally:
         await store.aclose()

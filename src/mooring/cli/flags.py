@@ -1,7 +1,7 @@
 """The flags that commands share, and those that are made from the settings.
 
 A flag for a setting is text here: `Settings` alone says what is right, so that a wrong flag, a wrong environment
-variable and a wrong line in the file are answered in the same words.
+variable and a wrong line in the file get the same words.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mooring.cli.catalogue import NOT_SET, Setting, all_settings
 
 
 def new_app() -> typer.Typer:
-    """What a command's module is made of; help and usage errors in plain text, which fits 80 columns."""
+    """The Typer app of one command's module; help and usage errors are plain text, which fits 80 columns."""
     return typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
@@ -29,10 +29,12 @@ def _remember_debug(context: typer.Context, value: bool) -> bool:
 
 
 Debug = Annotated[bool, typer.Option("--debug", callback=_remember_debug, help="Show tracebacks and debug records.")]
-Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 RunDir = Annotated[
     Path | None,
-    typer.Option("--run-dir", metavar="DIR", help="Of a cluster that `mooring up` runs.  [default: .mooring]"),
+    typer.Option(
+        "--run-dir", metavar="DIR", help="Use the cluster that `mooring up` runs in DIR.  [default: .mooring]"
+    ),
 ]
 Target = Annotated[
     str, typer.Argument(metavar="TARGET", help="module:attribute or path/file.py:attribute.", show_default=False)

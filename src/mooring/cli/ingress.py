@@ -1,4 +1,4 @@
-"""`mooring ingress traefik`: the configuration for a Traefik of the operator's own."""
+"""`mooring ingress traefik`: the configuration for the operator's own Traefik."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ _PATHS: Final = frozenset({"mcp_path", "health_path", "ready_path", "lease_secon
 
 @app.callback()
 def ingress() -> None:
-    """Print the configuration for a load balancer of your own."""
+    """Print the configuration for your own load balancer."""
 
 
 @app.command()
 @with_settings(only=REGISTRY_SETTINGS | _PATHS)
 def traefik(
-    static: Annotated[bool, typer.Option("--static", help="Only what Traefik reads at its start.")] = False,
-    dynamic: Annotated[bool, typer.Option("--dynamic", help="Only what follows the nodes.")] = False,
+    static: Annotated[bool, typer.Option("--static", help="Print only what Traefik reads when it starts.")] = False,
+    dynamic: Annotated[bool, typer.Option("--dynamic", help="Print only the part that follows the nodes.")] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there, by rename.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE, by rename.")
     ] = None,
-    keep: Annotated[bool, typer.Option("--watch", help="Keep FILE (dynamic) following the nodes.")] = False,
+    keep: Annotated[bool, typer.Option("--watch", help="Keep FILE up to date with the nodes (dynamic).")] = False,
     address: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Where clients come in (static).")
+        str, typer.Option(metavar="HOST:PORT", help="Where clients connect (static).")
     ] = "127.0.0.1:8080",
     dynamic_file: Annotated[
         str, typer.Option(metavar="FILE", help="Where Traefik finds the dynamic part (static).")
@@ -85,7 +85,7 @@ def traefik(
 
 def _check(static: bool, dynamic: bool, output: Path | None, keep: bool) -> None:
     if static and dynamic:
-        raise typer.BadParameter("give one of them, or none for both", param_hint="--static / --dynamic")
+        raise typer.BadParameter("give one of them, or neither for both", param_hint="--static / --dynamic")
     if keep and (output is None or static):
         raise typer.BadParameter("it keeps the dynamic file up to date: give --output FILE", param_hint="--watch")
 

@@ -38,7 +38,7 @@ class OneLine(logging.Formatter):
 
 
 def configure_logging(level: Level = "info", *, debug: bool = False) -> None:
-    """Send all records to standard error, from `level` on; `debug` shows those of the chatty ones too."""
+    """Send all records to standard error, from `level` up; `debug` shows those of the chatty loggers too."""
     root = logging.getLogger()
     root.handlers[:] = [_terminal_handler() if sys.stderr.isatty() else _plain_handler()]
     root.setLevel(logging.DEBUG if debug else level.upper())
@@ -47,7 +47,7 @@ def configure_logging(level: Level = "info", *, debug: bool = False) -> None:
 
 
 def take_over_loggers() -> None:
-    """Call once the server is imported: its records go the same way as all others."""
+    """Call once the server is imported, so that its records go the same way as all others."""
     for name in _BRING_HANDLERS:
         logger = logging.getLogger(name)
         logger.handlers.clear()

@@ -28,8 +28,8 @@ app = new_app()
 def serve(
     target: Target,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 or :: for all.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 for any that is free.", min=0, max=65535)] = 8000,
-    log_level: Annotated[Level, typer.Option(help="The least important records to show.")] = "info",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 for any free one.", min=0, max=65535)] = 8000,
+    log_level: Annotated[Level, typer.Option(help="Show log records from this level up.")] = "info",
     stop_seconds: Annotated[
         int, typer.Option(help="How long running requests may go on after SIGTERM or Ctrl-C.", min=0)
     ] = 10,
@@ -41,7 +41,7 @@ def serve(
     Without --redis-url it is a single node that keeps its sessions in memory. With it, the node joins the cluster that
     uses this Redis; MOORING_SECRET has to be the same on all of its nodes. The secret has no flag: ps shows flags.
 
-    What `mooring settings` lists can also be set as MOORING_... in the environment, or in mooring.toml.
+    Whatever `mooring settings` lists can also be set as MOORING_... in the environment, or in mooring.toml.
     """
     configure_logging(log_level, debug=debug)
     settings = Settings.load(**given)
@@ -59,7 +59,7 @@ def _wrap(target: str, settings: Settings) -> Any:
     inner = load_target(target, settings)
     take_over_loggers()
     if isinstance(inner, Mooring):
-        raise TargetError(f"{target} is wrapped in Mooring already: run it with a server, or name the app inside")
+        raise TargetError(f"{target} is already wrapped in Mooring: run it with a server, or name the app inside it")
     return Mooring(inner, settings)
 
 
@@ -77,7 +77,7 @@ def _say_where(settings: Settings, listener: Listener) -> None:
         logger.info("peers reach this node at %s (advertise_url)", settings.advertise_url)
     elif listener.is_loopback and not is_on_this_machine(settings.redis_url):
         logger.warning(
-            "listens on %s, where no other machine reaches it, though %s is on another one: see --host",
+            "listens on %s, which no other machine can reach, but %s is on another one: see --host",
             listener.host,
             masked(settings.redis_url),
         )

@@ -31,15 +31,16 @@ def session(
 ) -> None:
     """Show where one session lives, since when, which client opened it, and when it was last seen.
 
-    The record of a session is renewed at most once in touch_seconds: it may have been seen later than that.
+    The record is renewed at most once every touch_seconds, so the session may have been seen later than it says.
     """
     if not has_session_form(session_id):
         raise typer.BadParameter(
-            f"{plain(session_id)!r} is no session id: 5, 22 and 11 letters and digits, joined by dots", param_hint="ID"
+            f"{plain(session_id)!r} is not a session id: 5, 22 and 11 letters and digits, joined by dots",
+            param_hint="ID",
         )
     located = asyncio.run(_locate(find_cluster(run_dir, given), session_id))
     if located is None:
-        raise MooringError(f"no session {session_id} on record: it was closed, it expired, or it is another cluster's")
+        raise MooringError(f"no session {session_id} on record: it was closed, it expired, or another cluster has it")
     if as_json:
         print_json(located.as_json())
     else:
@@ -69,4 +70,4 @@ def _print(located: LocatedSession) -> None:
         if fact:
             out.print(Text(f"{name:<10} {plain(fact, 200)}"))
     if not located.is_alive:
-        out.print(Text("its node is not there any more: its next request is answered 404 owner_lost", style="red"))
+        out.print(Text("its node is no longer there: its next request gets 404 owner_lost", style="red"))

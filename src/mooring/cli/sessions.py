@@ -21,12 +21,12 @@ app = new_app()
 @with_settings(only=REGISTRY_SETTINGS)
 def sessions(
     as_json: Json = False,
-    limit: Annotated[int, typer.Option(min=1, help="The most rows of the table; JSON has all.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most this many rows; JSON has them all.")] = 50,
     run_dir: RunDir = None,
     debug: Debug = False,
     **given: Any,
 ) -> None:
-    """List the sessions of a cluster, the oldest first: where each one lives, which client, how old, when last seen."""
+    """List the sessions of a cluster, oldest first: where each one lives, its client, its age, when last seen."""
     sessions_found = asyncio.run(_locate_all(find_cluster(run_dir, given)))
     if as_json:
         print_json({"sessions": [located.as_json() for located in sessions_found]})

@@ -1,4 +1,4 @@
-"""`mooring settings`: every setting, what it is now and where from; and the reference that the docs hold."""
+"""`mooring settings`: every setting, its value now and where the value comes from; and the reference in the docs."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ A setting comes from the first of these that has it:
 
 1. a flag of the command: `--lease-seconds 10`,
 2. the environment, as `MOORING_` and its name in capitals: `MOORING_LEASE_SECONDS=10`,
-3. the file `mooring.toml` in the working directory, or that which `MOORING_SETTINGS_FILE` names: `lease_seconds = 10`,
+3. the file `mooring.toml` in the working directory, or the one named by `MOORING_SETTINGS_FILE`: `lease_seconds = 10`,
 4. its default.
 
 From Python they are the arguments of `mooring.Settings.load`. `mooring settings` shows the values in force and where
-each one comes from. A wrong one is answered with its name, its value and what would be right, and exit code 2.
+each one comes from. A wrong one ends the command with exit code 2; the error names the setting, its value and what
+would be right.
 
 `secret` and `status_token` have no flag, since `ps` shows flags to every user of the machine.
 
@@ -40,11 +41,11 @@ each one comes from. A wrong one is answered with its name, its value and what w
 def settings(
     as_json: Json = False,
     as_markdown: Annotated[
-        bool, typer.Option("--markdown", help="The reference: no values in force, only defaults.")
+        bool, typer.Option("--markdown", help="Print the reference: defaults, no values in force.")
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """List every setting: its value in force and where that comes from, its default, and what it means.
+    """List every setting: its value in force, where the value comes from, its default, and what it means.
 
     Secrets and the passwords of URLs are hidden.
     """

@@ -1,4 +1,4 @@
-"""`mooring status`: the nodes of a cluster, and what each one did."""
+"""`mooring status`: the nodes of a cluster, and what each one has done."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _STYLES: Final[dict[str, str]] = {NodeState.READY: "green", NodeState.STARTING: 
 def status(
     as_json: Json = False,
     show_all: Annotated[
-        bool, typer.Option("--all", help="Nodes that ended long ago, too; JSON has them always.")
+        bool, typer.Option("--all", help="Show nodes that ended long ago too; JSON always has them.")
     ] = False,
     run_dir: RunDir = None,
     debug: Debug = False,
@@ -35,8 +35,8 @@ def status(
 ) -> None:
     """Show the nodes of a cluster.
 
-    served: requests answered by the node's own app. in: those of them that a peer passed on. out: those that it passed
-    on to their owners. A node is dead when it did not renew its lease in time. JSON has each node's shards too.
+    served: requests answered by the node's own app. in: those of them that a peer passed on. out: requests that it
+    passed on to their owners. A node is dead if it did not renew its lease in time. JSON has each node's shards too.
     """
     cluster = find_cluster(run_dir, given)
     nodes = asyncio.run(_nodes(cluster))
@@ -85,6 +85,6 @@ def _ended_long_ago(node: NodeStatus) -> bool:
 
 
 def _state(node: NodeStatus) -> Text:
-    """The state; for a node that is not there any more, since when."""
+    """The state; for a node that is no longer there, also since when."""
     text = f"{node.state} {ago(node.lease_age_seconds)}" if _is_over(node) else node.state
     return Text(text, style=_STYLES.get(node.state, "red"))

@@ -24,9 +24,9 @@ def up(
     nodes: Annotated[int, typer.Option(help="How many nodes.", min=1, max=64)] = 3,
     host: Annotated[str, typer.Option(help="Address that Traefik listens on.")] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(help="Port that Traefik listens on; 0 for any that is free.", min=0, max=65535)
+        int, typer.Option(help="Port that Traefik listens on; 0 for any free one.", min=0, max=65535)
     ] = 8080,
-    run_dir: Annotated[Path, typer.Option(metavar="DIR", help="Where its files and sockets are.")] = DEFAULT_RUN_DIR,
+    run_dir: Annotated[Path, typer.Option(metavar="DIR", help="Folder for its files and sockets.")] = DEFAULT_RUN_DIR,
     insecure_cookies: Annotated[
         bool, typer.Option("--insecure-cookies", help="Let the sticky cookie travel over plain http.")
     ] = False,

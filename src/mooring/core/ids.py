@@ -4,7 +4,7 @@
   regular expression, knows the owner without asking anyone.
 - random: 128 bits.
 - mac: HMAC-SHA256 over the rest with the cluster secret, cut to 64 bits. A forged id is refused without a look
-  into Redis, and no text from outside becomes a key or a log line before it was verified.
+  into Redis, and no text from outside becomes a key or a log line before it is verified.
 
 Random and mac are base64url without padding: only visible ASCII, as the specification asks of `Mcp-Session-Id`
 (2025-11-25, Basic / Transports / Session Management).
@@ -33,12 +33,12 @@ def derive_key(secret: str, purpose: str) -> bytes:
 
 
 def shard_from_entropy(entropy: bytes) -> str:
-    """A shard name from at least `SHARD_LENGTH` random bytes; 32 letters divide 256, so every name is as likely."""
+    """A shard name from at least `SHARD_LENGTH` random bytes; 32 divides 256, so every name is equally likely."""
     return "".join(SHARD_ALPHABET[byte % 32] for byte in entropy[:SHARD_LENGTH])
 
 
 def brief(session_id: str) -> str:
-    """A session id for a log line: whoever knows it whole may use the session."""
+    """A session id cut short for a log line: anyone who knows the whole id can use the session."""
     return f"{session_id[: SHARD_LENGTH + 5]}..."
 
 
@@ -66,7 +66,7 @@ class SessionIds:
         return f"{body}.{self._mac(body)}"
 
     def shard_of(self, text: str) -> str | None:
-        """The shard that `text` names, or None where this cluster has not minted it. Safe for any text."""
+        """The shard that `text` names, or None where this cluster did not mint it. Safe for any text."""
         if not has_session_form(text):
             return None
         body, _, mac = text.rpartition(".")

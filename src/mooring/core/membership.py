@@ -22,7 +22,7 @@ others are compared with the store's own time alone (`mooring.core.ownership`).
     that another node claimed a      gives the shard up, unless that   its sessions are fenced
     shard of it                      claim is of a lower epoch
 
-    A node that was paused for longer than its lease (`has_lapsed`) serves nothing before the store was asked again.
+    A node that was paused for longer than its lease (`has_lapsed`) serves nothing until it has asked the store again.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Observer:
         self._grace_until = now + self._grace_seconds
 
     def missed(self) -> bool:
-        """The store did not answer; answers whether that is news."""
+        """The store did not answer; returns whether that is news."""
         was_away, self._is_away = self._is_away, True
         return not was_away
 
@@ -84,7 +84,7 @@ def _store_has_lost(before: int, now: int) -> bool:
 
 
 class Membership:
-    """What this node is in the cluster, and how it sees the others.
+    """This node's state in the cluster, and how it sees the other nodes.
 
     Attributes:
         state: see the table in `mooring.core.model`; changed by `go`, `missed` and `wrote_anew`.
@@ -116,7 +116,7 @@ class Membership:
 
     @property
     def shards(self) -> Mapping[str, int]:
-        """Ours, with the epochs that we hold them at."""
+        """This node's shards, with the epochs at which it holds them."""
         return MappingProxyType(self._shards)
 
     @property
@@ -145,7 +145,7 @@ class Membership:
         self._wants_all_shards = True
 
     def renewed(self, snapshot: Snapshot, asked: float, now: float) -> list[str]:
-        """The lease was renewed; answers the shards that are another node's by now.
+        """The lease was renewed; returns the shards that another node owns by now.
 
         Args:
             asked: when the renewal was sent: the lease began no earlier than that, so it ends no earlier than we think.
@@ -159,7 +159,7 @@ class Membership:
         return lost
 
     def missed(self, why: str, now: float) -> bool:
-        """The store did not answer; answers whether the node is degraded only now.
+        """The store did not answer; returns whether that made the node degraded.
 
         Its sessions go on: nobody can have taken its shards while the store was away.
         """
@@ -177,11 +177,11 @@ class Membership:
         self.must_write_anew = True
 
     def begin_writing_anew(self, now: float) -> None:
-        """Everything is written anew from now on; so do our peers, each in its time."""
+        """Everything is written again from now on; our peers do the same, each in its time."""
         self._observer.begin_grace(now)
 
     def wrote_anew(self) -> bool:
-        """The store has everything of ours again; answers whether the node is degraded no longer."""
+        """The store has everything of ours again; returns whether that ended a degraded state."""
         self.must_write_anew = False
         self.why_degraded = ""
         if self.state is not NodeState.DEGRADED:
@@ -210,7 +210,7 @@ class Membership:
         return owner.node_id != self._node_id and owner.epoch < self._shards[shard]
 
     def claimed(self, shard: str, owner: ShardOwner) -> bool:
-        """A claim was answered with this owner; answers whether the shard is ours."""
+        """A claim was answered with this owner; returns whether the shard is ours."""
         if owner.node_id != self._node_id:
             self._shards.pop(shard, None)
             return False

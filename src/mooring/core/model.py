@@ -74,7 +74,7 @@ class NodeInfo:
         name: what the operator calls it; stays the same over restarts.
         url: where its peers and the ingress reach it, without a path.
         capacity: the most sessions that it wants to hold.
-        secret_id: a fingerprint of the cluster secret, to tell an operator of nodes that cannot understand each other.
+        secret_id: a fingerprint of the cluster secret, which shows an operator nodes that cannot understand each other.
         started: seconds since the epoch, by the node's own clock; for people.
     """
 
@@ -107,14 +107,14 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class ShardOwner:
-    """Who owns a shard. The epoch grows with each change of owner, so that an owner of old can be told from the new."""
+    """Who owns a shard. The epoch grows with each change of owner, which tells the new owner apart from older ones."""
 
     node_id: str
     epoch: int
 
 
 CHANGES_PER_LIFE: Final = 1_000_000
-"""After more changes than that a store is taken for another one, for nothing worse than a grace."""
+"""After more changes than that, a store is taken for another one; all that follows is a grace."""
 
 
 def life_of(version: int) -> int:
@@ -127,10 +127,10 @@ class Snapshot:
     """What the store knew at one moment.
 
     Attributes:
-        now_ms: that moment, by the store's clock: leases are to be compared with this one and no other.
-        version: of the shards; 0 while there never were any. It grows by one with each change, from the second in which
-            the shards were first written times `CHANGES_PER_LIFE`: so it does not come by again in a store that was
-            emptied and filled anew, and such a store can be told (`life_of`).
+        now_ms: that moment, by the store's clock: compare leases with this one and no other.
+        version: of the shards; 0 while there never were any. It starts at the second in which the shards were first
+            written times `CHANGES_PER_LIFE`, and grows by one with each change: so it never comes again in a store that
+            was emptied and filled again, and such a store can be recognised (`life_of`).
         shards: None where the caller said it knows this version already.
     """
 

@@ -5,7 +5,7 @@ The view is built from the store's snapshots under two rules:
 1. Time is the store's. A lease is compared with the moment of the snapshot that it came in, never with a local
    clock; so a process whose clock is off, or that has not heard from the store for a while, judges no one.
 2. Absence is not evidence. A store that was emptied, restarted from an old copy, or away, has lost what the
-   nodes know well; they write it anew within a heartbeat. So for one lease's time after such a break (the grace)
+   nodes know well; they write it again within a heartbeat. So for one lease's time after such a break (the grace)
    a node that was alive in the view before stays alive, and a shard that is missing keeps its owner. A node is dead
    when its lease was seen to end, or when it said goodbye.
 """

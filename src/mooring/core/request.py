@@ -34,8 +34,8 @@ class RequestFacts:
         session_id: the text in `Mcp-Session-Id`, unchecked; None where there is none.
         doubled: `Mcp-Session-Id` appears more than once, so that nobody can say which one is meant.
         modern: the request is of revision 2026-07-28 or later, where there are no sessions. Where the version is
-            said more than once all have to be: an app may go by the first or by the last one, and what it may take
-            for a session's request is checked as one.
+            given more than once, all have to be: an app may go by the first or by the last one, and a request that
+            it may take for a session's is checked as one.
         peer: what another node says to prove that it passes this request on; unchecked.
     """
 
@@ -76,7 +76,7 @@ def read_facts(method: str, headers: Headers) -> RequestFacts:
 def is_modern(version: bytes) -> bool:
     """Whether a `MCP-Protocol-Version` names a revision without sessions.
 
-    Revisions are dates, so they compare as text. Anything that is no date is left to the app to refuse.
+    Revisions are dates, so they compare as text. Anything that is not a date is left to the app to refuse.
     """
     if version < MODERN_SINCE or _REVISION.fullmatch(version) is None:
         return False

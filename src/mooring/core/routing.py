@@ -16,7 +16,7 @@
     shard is not known                 -                                      consult, refuse 404 `unknown`;
                                                                               where the store may lack it: `unreachable`
 
-To consult is to ask the store for the view of this moment, and to decide again. That happens once for a request, and
+To consult is to ask the store for the current view, and to decide again. That happens at most once for a request, and
 only where the answer would be that something is gone.
 """
 
@@ -89,8 +89,8 @@ class Situation:
         takes_new: this node takes new sessions: it is up, not draining, and below its capacity.
         session_here: the session's transport lives in this process.
         shard: the shard that the session id names; None where there is no id or it does not verify.
-        consulted: the store was asked for this request, so the view is of this moment,
-        store_is_partial: or it would be, had the store answered, and had it everything again that it may have lost.
+        consulted: the store was asked for this request; so the view is current, unless
+        store_is_partial: the store did not answer, or may not have everything again that it lost.
     """
 
     node_id: str
@@ -103,7 +103,7 @@ class Situation:
 
 
 def decide_at_sight(facts: RequestFacts, session_here: bool) -> Decision | None:
-    """The rows of the table that need no view, which nearly every request meets; None where the rest is needed."""
+    """The decision for the rows that need no view, which nearly every request meets; None where the rest is needed."""
     if facts.doubled:
         return Refuse(Reason.DUPLICATE_HEADER)
     return SERVE if facts.modern or session_here else None
@@ -136,7 +136,7 @@ def _place(facts: RequestFacts, here: Situation) -> Decision:
 
 
 def _follow(shard: str, facts: RequestFacts, here: Situation) -> Decision:
-    """Where a session is that does not live here."""
+    """What to do with a session that does not live here."""
     owner = here.view.owner_of(shard)
     if owner is not None and owner.node_id != here.node_id and not facts.forwarded:
         node = here.view.nodes.get(owner.node_id)

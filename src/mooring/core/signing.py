@@ -137,7 +137,7 @@ def _reply_mac(key: bytes, nonce: str, node_id: str, verdict: str, status: int) 
 class NonceWindow:
     """Refuses what is too old, and what was used before.
 
-    A nonce is remembered for as long as a claim with it would be young enough, either way: clocks may disagree.
+    A nonce is remembered for as long as a claim with it could be accepted, in either direction: clocks may disagree.
     """
 
     def __init__(self, max_age_ms: int) -> None:
@@ -148,7 +148,7 @@ class NonceWindow:
     def accept(self, claim: PeerClaim, now_ms: int) -> None:
         """
         Raises:
-            SignatureError: the claim is too old, of the future, or a repetition.
+            SignatureError: the claim is too old, from the future, or repeated.
         """
         age_ms = now_ms - claim.time_ms
         if abs(age_ms) > self._max_age_ms:

@@ -30,7 +30,7 @@ def import_attribute(text: str) -> Any:
     """
     source, colon, attribute = text.rpartition(":")
     if not colon or not source or not attribute:
-        raise TargetError(f"target {text!r} is not of the right form: {_FORM}")
+        raise TargetError(f"target {text!r} does not have the right form: {_FORM}")
     module = _import_file(Path(source)) if _is_file(source) else _import_module(source, Path.cwd())
     found: Any = module
     for part in attribute.split("."):
@@ -96,7 +96,7 @@ def _import_module(name: str, folder: Path) -> ModuleType:
 
 
 def _near(part: str, found: Any) -> str:
-    """What may have been meant: objects of a like name, else those that there are."""
+    """What may have been meant: objects with a similar name, or else those that exist."""
     public = {name: value for name, value in getattr(found, "__dict__", {}).items() if not name.startswith("_")}
     own = [name for name, value in public.items() if not inspect.ismodule(value) and not inspect.isclass(value)]
     close = difflib.get_close_matches(part, own, n=3)

@@ -1,7 +1,7 @@
 """uvicorn around one app, as `mooring serve` needs it: on a port that is already open, quiet, and honest at its end.
 
-What uvicorn alone would do otherwise: log a start-up failure with a traceback and exit 3 whatever it was, and end by
-the signal that stopped it, though all went well.
+Uvicorn alone would log a start-up failure with a traceback and exit 3 whatever it was, and end by the signal that
+stopped it, though all went well.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mooring.processes.signals import stop_signals
 logger = logging.getLogger("mooring.serve")
 
 KEEP_ALIVE_SECONDS: Final = 75
-"""How long an idle connection stays open: longer than any ingress of ours keeps one, which then never meets a close."""
+"""How long an idle connection stays open: longer than any ingress of ours keeps one, so that it never meets a close."""
 
 _CHATTER: Final = logging.getLogger("uvicorn.error")
 
@@ -88,7 +88,7 @@ class _Watched:
         if isinstance(self._error, MooringError):
             return self._error
         said = where(self._error) if self._error is not None else " ".join(self._message.split())
-        failure = TargetError(f"the app did not start: {said or 'it does not say why'}")
+        failure = TargetError(f"the app did not start: {said or 'it did not say why'}")
         failure.__cause__ = self._error
         return failure
 
@@ -109,12 +109,12 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         limit = self.config.timeout_graceful_shutdown
-        logger.info("stopping: running requests have %s s", limit)
+        logger.info("stopping: running requests have %s s to finish", limit)
         await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """As uvicorn's own, which then raises the signal again: a stop that was asked for is no failure."""
+        """As uvicorn's own, but without raising the signal again: a stop that was asked for is no failure."""
         with stop_signals(self._stop, self._stop_at_once):
             yield
 

@@ -9,8 +9,8 @@ A target is `module:attribute` or `path/file.py:attribute`. The attribute is one
     an ASGI app                            can be called with scope, receive, send
     a factory of any of these              can be called without arguments
 
-None of those packages is imported here: the target brings its own, whichever generation that is. What a server
-object makes of Host and Origin stays as its author set it up: a server that is to answer to another name than
+None of those packages is imported here: the target brings its own, whichever generation that is. How a server
+object checks Host and Origin stays as its author set it up: a server that has to answer to a name other than
 localhost says so itself (`docs/embedding.md`).
 """
 
@@ -39,7 +39,7 @@ def load_target(text: str, settings: ServingSettings) -> Any:
     """The ASGI app that `text` names, with its MCP endpoint at `settings.mcp_path` where Mooring may choose it.
 
     Raises:
-        TargetError: it cannot be imported, or is nothing that serves MCP; one line says which and why.
+        TargetError: it cannot be imported, or does not serve MCP; one line says which and why.
     """
     return _app_of(text, import_attribute(text), settings.mcp_path)
 
@@ -57,7 +57,7 @@ def _app_of(text: str, found: Any, path: str, *, made: bool = False) -> Any:
         return found
     if not made and _takes(found):
         if inspect.iscoroutinefunction(found):
-            raise TargetError(f"{subject} is an async function: a factory has to be an ordinary one")
+            raise TargetError(f"{subject} is an async function: a factory has to be an ordinary function")
         return _app_of(text, _made_by(text, found), path, made=True)
     raise TargetError(f"{subject} is {_kind(found)}; wanted: {WANTED}")
 
@@ -105,15 +105,15 @@ def _takes(found: Any, *arguments: str) -> bool:
 
 
 def _kind(found: Any) -> str:
-    """What `found` is, with advice where it is something that people do pass."""
+    """What `found` is, with advice where it is something that people often pass."""
     if inspect.ismodule(found):
         return f"the module {found.__name__}"
     if inspect.isclass(found):
-        return f"the class {found.__qualname__}, which cannot be made without arguments"
+        return f"the class {found.__qualname__}, which needs arguments to make an object"
     kind = type(found)
     name = f"{kind.__module__}.{kind.__qualname__}" if kind.__module__ != "builtins" else kind.__qualname__
     if _offers(found, "create_initialization_options"):
-        return f"of type {name}, which has no HTTP side of its own (an app around its session manager has)"
+        return f"of type {name}, which does not serve HTTP by itself (an app around its session manager does)"
     if inspect.isroutine(found):
         return f"a function that takes {str(inspect.signature(found))[:60]}"
     return f"of type {name}"

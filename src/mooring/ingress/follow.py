@@ -19,7 +19,7 @@ logger = logging.getLogger("mooring.ingress")
 
 
 class DynamicFile:
-    """The file that Traefik watches. What stands in it already counts: a writer that restarts changes nothing."""
+    """The file that Traefik watches. What is already in it counts: a writer that restarts changes nothing."""
 
     def __init__(self, path: Path, *, secure_cookie: bool = True) -> None:
         self._path = path
@@ -27,13 +27,13 @@ class DynamicFile:
         self._is_empty_known = False
 
     def update(self, topology: Topology) -> bool:
-        """Make the file say `topology`; answers whether it was replaced.
+        """Make the file say `topology`; returns whether it was replaced.
 
         A topology without nodes changes nothing. The last one stands, so that the MCP path answers 503 until a node is
         back, not 404.
 
         Raises:
-            OSError: the file cannot be written; the one before is whole.
+            OSError: the file cannot be written; the old one stays whole.
         """
         if not topology.backends:
             self._warn_once()
@@ -58,7 +58,7 @@ class DynamicFile:
 
 
 async def follow(topologies: AsyncIterable[Topology], file: DynamicFile) -> None:
-    """Keep the file at the last of `topologies`. A file that cannot be written is said once, and tried again."""
+    """Keep the file at the last of `topologies`. A file that cannot be written is reported once, and tried again."""
     complaint = ""
     async for topology in topologies:
         try:

@@ -62,7 +62,7 @@ class Topology:
     """All nodes that are alive, and the paths that they serve.
 
     Attributes:
-        mcp_path: the MCP endpoint; what lies below belongs to it.
+        mcp_path: the MCP endpoint; all below it belongs to it.
         health_path: answers 200 while a node serves what it holds.
         ready_path: answers 200 while a node takes new sessions.
 
@@ -109,10 +109,10 @@ def topology_of(view: ClusterView, paths: Paths) -> Topology:
     """The nodes of `view` that are alive, by name.
 
     - Two nodes at one URL: only the younger one can be there; the other died without a goodbye, its lease still runs.
-    - Two nodes of one name, as while one replaces the other: the one that takes new sessions, of these the younger, has
-      the name; so a cookie that was set before the change leads to the new node. The others are called
+    - Two nodes of one name, as while one replaces the other: the one that takes new sessions gets the name, or else
+      the younger; so a cookie that was set before the change leads to the new node. The others are called
       `<name>_<end of their id>`.
-    - A node that says of itself what cannot be routed to is left out: it must not stop the rest from being followed.
+    - A node whose own details cannot be routed to is left out: it must not stop the rest from being followed.
     """
     infos = _youngest_by_url(view.alive())
     named: dict[str, Backend] = {}
@@ -138,7 +138,7 @@ def _youngest_by_url(infos: list[NodeInfo]) -> list[NodeInfo]:
 
 @functools.cache
 def _complain(node_id: str, reason: str) -> None:
-    """Once for each reason: topologies are made several times a second."""
+    """Log each reason once: topologies are made several times a second."""
     logger.warning("node %r gets no traffic: %s", node_id, reason)
 
 

@@ -54,7 +54,7 @@ def static_configuration(
     grace_seconds: float = 600,
     log_level: str = "INFO",
 ) -> Configuration:
-    """What Traefik reads at its start.
+    """What Traefik reads when it starts.
 
     Args:
         address: where clients come in, as `host:port`.

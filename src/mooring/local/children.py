@@ -1,6 +1,6 @@
 """All children of a local cluster, and how they end.
 
-So that clients see clean ends, Traefik is asked first and ends last. It takes no new connection from then on (refused,
+So that clients see clean ends, Traefik is asked first, and ends last. It takes no new connection from then on (refused,
 rather than a 502 from a proxy without nodes), and goes on passing what is under way. Then the nodes are asked; they
 finish what runs and end their streams, and Traefik passes those ends on. With the last of them it ends by itself. Redis
 comes last, since the nodes say goodbye there.
@@ -58,7 +58,7 @@ class Children:
         return supervisor
 
     async def unless_one_ends(self, waiting: Coroutine[Any, Any, _T]) -> _T:
-        """The result of `waiting`, while all is brought up.
+        """The result of `waiting`, while everything is brought up.
 
         Raises:
             ChildError: a child ended first.
@@ -80,12 +80,12 @@ class Children:
         return "; ".join(f"{name}: {line}" for name, line in said) or "nothing"
 
     def keep(self) -> list[asyncio.Task[None]]:
-        """From now on start each one again that ends."""
+        """From now on, restart each one that ends."""
         self._keeping = [asyncio.create_task(supervisor.keep()) for supervisor in self._supervisors]
         return self._keeping
 
     async def stop(self, ingress_refuses: Coroutine[Any, Any, None]) -> None:
-        """Stop all that is running, in order.
+        """Stop everything that is running, in order.
 
         Args:
             ingress_refuses: returns when Traefik has stopped listening.

@@ -42,7 +42,7 @@ from mooring.store import open_store
 from mooring.store.registry import watch
 
 START_SECONDS: Final = 30.0
-"""How long all may take to come up."""
+"""How long everything may take to come up."""
 
 LOOK_SECONDS: Final = 0.3
 """How often the nodes are looked at; Traefik has to follow them within 2 s."""
@@ -52,12 +52,12 @@ _TARGET_IS_WRONG: Final = 4
 
 _ABOUT_COOKIES: Final = (
     f"the cookie {COOKIE} is marked secure, so clients do not send it over plain http (--insecure-cookies lets them); "
-    "sessions keep to their node without it"
+    "sessions stay on their node without it"
 )
 
 
 async def up(options: UpOptions, console: Console) -> int:
-    """Run a cluster until SIGINT, SIGTERM or SIGHUP; a second one kills what is left at once. Answers the exit code.
+    """Run a cluster until SIGINT, SIGTERM or SIGHUP; a second one kills what is left at once. Returns the exit code.
 
     Raises:
         ClusterError: it cannot come up: the run directory or the port is in use, a program is missing, a child ended.
@@ -68,7 +68,7 @@ async def up(options: UpOptions, console: Console) -> int:
     settings = Settings.load()
     if settings.advertise_url is not None:
         raise SettingsError(
-            "advertise_url", settings.advertise_url, "not for `mooring up`, whose nodes each have theirs"
+            "advertise_url", settings.advertise_url, "not for `mooring up`, where each node has its own"
         )
     output = Output(console, [REDIS, *_node_names(options), TRAEFIK], at_once=options.debug)
     with Stop() as stop, RunDir(options.run_dir) as run_dir:
@@ -114,7 +114,7 @@ class LocalCluster:
         return f"http://{join(host, self._port)}"
 
     async def run(self, stop: Stop) -> None:
-        """Bring all up, and keep it up until `stop`."""
+        """Bring everything up, and keep it up until `stop`."""
         stopping = asyncio.create_task(stop.wait())
         try:
             if await _first(stopping, asyncio.create_task(self._bring_up())):
@@ -136,7 +136,7 @@ class LocalCluster:
                 await self._start_traefik(view)
         except TimeoutError as error:
             said = self._children.last_words()
-            raise ClusterError(f"not all was up after {START_SECONDS:g} s; what they said last: {said}") from error
+            raise ClusterError(f"not everything was up after {START_SECONDS:g} s; the last lines: {said}") from error
         except ChildError as error:
             if error.code == _TARGET_IS_WRONG:
                 raise TargetError(str(error)) from error
@@ -149,7 +149,7 @@ class LocalCluster:
             self._output.notice(_ABOUT_COOKIES)
 
     async def _start_redis(self) -> None:
-        """An own one is waited for; one that was named has to be there."""
+        """Our own Redis is waited for; one that was named has to be there."""
         if self._socket is None:
             await self._store.snapshot()
         else:
@@ -199,7 +199,7 @@ def _node_names(options: UpOptions) -> list[str]:
 
 
 async def _first(stopping: asyncio.Task[None], *others: asyncio.Task[None]) -> bool:
-    """Wait until one of them is done, and end `others`. Answers whether it was one of these; raises what it raised."""
+    """Wait until one of them is done, and end `others`. Returns whether it was one of these; raises what it raised."""
     await asyncio.wait([stopping, *others], return_when=asyncio.FIRST_COMPLETED)
     done = [task for task in others if task.done()]
     await end(*others)

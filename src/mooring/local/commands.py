@@ -19,7 +19,7 @@ _MARGIN_SECONDS: Final = 3
 
 
 def redis_command(socket: Path) -> Command:
-    """A Redis on a Unix socket alone: no port that others could use. It saves nothing; nodes write anew what it lost.
+    """A Redis on a Unix socket alone: no port that others could use. It saves nothing; nodes write again what it lost.
 
     Raises:
         ClusterError: it is not installed.
@@ -38,7 +38,7 @@ def redis_command(socket: Path) -> Command:
 
 
 def node_command(name: str, target: str, redis_url: str, secret: str, *, debug: bool) -> Command:
-    """A node, on a free port that it tells the registry. The secret is no argument: ps shows those."""
+    """A node, on a free port that it tells the registry. The secret is not an argument: ps shows those."""
     serve = (sys.executable, "-m", "mooring", "serve", target, "--host", "127.0.0.1", "--port", "0")
     return Command(
         name,

@@ -13,8 +13,8 @@ class UpOptions:
     Attributes:
         target: as in `mooring serve TARGET`.
         nodes: how many node processes.
-        host: the address that clients come in at.
-        port: and the port; 0 for any that is free.
+        host: the address that clients connect to.
+        port: and the port; 0 for any free one.
         redis_url: a Redis that runs already; without it `up` starts one.
         run_dir: where sockets and generated configuration lie while the cluster runs.
         insecure_cookies: let the sticky cookie travel over plain http.

@@ -23,7 +23,7 @@ class Output:
     Until all is up they would bury the one line that says why something did not come up.
 
     Attributes:
-        lost: called when nobody reads any more (`mooring up | head`).
+        lost: called when nobody reads the output any longer (`mooring up | head`).
     """
 
     def __init__(self, console: Console, names: Sequence[str], *, at_once: bool = False) -> None:
@@ -39,11 +39,11 @@ class Output:
         self._log(name, Text(text))
 
     def say(self, name: str, text: str) -> None:
-        """What we have to say of a child."""
+        """A line of our own about a child."""
         self._log(name, Text(text, style="bold"))
 
     def release(self, names: Collection[str]) -> None:
-        """Show what was held back of these, and from now on each line of all as it comes."""
+        """Show what was held back from these, and from now on every child's lines as they come."""
         held, self._held = self._held, None
         for name, line in held or ():
             if name in names:
@@ -76,6 +76,6 @@ class Output:
             return
         try:
             self._console.print(what, soft_wrap=isinstance(what, Text), highlight=False)
-        except (BrokenPipeError, SystemExit):  # rich makes the latter of the former
+        except (BrokenPipeError, SystemExit):  # rich turns the former into the latter
             self._is_lost = True
             self.lost()

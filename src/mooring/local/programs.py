@@ -21,7 +21,7 @@ def find_traefik() -> Path:
     """Traefik's program.
 
     Raises:
-        ClusterError: there is none, and what to do.
+        ClusterError: there is none; the message says what to do.
     """
     beside_python = shutil.which("traefik", path=Path(sys.executable).parent)
     found = beside_python or shutil.which("traefik")
@@ -34,7 +34,7 @@ def find_redis() -> Path:
     """The program of a Valkey or Redis server.
 
     Raises:
-        ClusterError: there is none, and what to do.
+        ClusterError: there is none; the message says what to do.
     """
     for packaged in _packaged_valkey():
         return packaged

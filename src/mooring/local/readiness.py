@@ -20,7 +20,7 @@ _ROUTER: Final = "/api/http/routers/mcp@file"
 
 
 async def store_answers(store: Store) -> None:
-    """Wait for a store that is just being started."""
+    """Wait for a store that is being started."""
     while True:
         try:
             await store.snapshot()
@@ -31,7 +31,7 @@ async def store_answers(store: Store) -> None:
 
 
 async def nodes_are_ready(store: Store, pids: Mapping[str, int | None]) -> tuple[ClusterView, list[NodeInfo]]:
-    """Wait until each of these processes, by its node's name, takes new sessions; answers the view and the nodes."""
+    """Wait until each of these processes, by its node's name, takes new sessions; returns the view and the nodes."""
     async for view in watch(store, every_seconds=POLL_SECONDS, grace_seconds=0):
         ready = {
             info.name: info
@@ -46,7 +46,7 @@ async def nodes_are_ready(store: Store, pids: Mapping[str, int | None]) -> tuple
 async def ingress_answers(ready_url: str, admin_url: str) -> None:
     """Wait until Traefik has its routes and passes requests on.
 
-    Asked for a node's readiness rather than the MCP endpoint, whose requests are counted: both routes come with the
+    It asks for a node's readiness rather than the MCP endpoint, whose requests are counted: both routes come with the
     same file, which Traefik applies as a whole.
     """
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_PROBE_SECONDS)) as session:
@@ -64,7 +64,7 @@ async def _is_ok(session: aiohttp.ClientSession, url: str) -> bool:
 
 
 async def refuses_connections(host: str, port: int) -> None:
-    """Wait until nobody listens there any more."""
+    """Wait until nobody listens there any longer."""
     while True:
         try:
             _, writer = await asyncio.open_connection(host, port)

@@ -51,7 +51,7 @@ class RunDir:
             self.path.rmdir()
 
     def file(self, name: str) -> Path:
-        """A file in here, which is removed in the end."""
+        """A file in here, which is removed at the end."""
         path = self.path / name
         self._files.append(path)
         return path
@@ -81,7 +81,7 @@ class RunDir:
                 holder = os.read(descriptor, 20).decode().strip() or "unknown"
                 os.close(descriptor)
                 raise ClusterError(
-                    f"a cluster runs from {self.path} already (process {holder}): stop it, or choose another --run-dir"
+                    f"a cluster already runs from {self.path} (process {holder}): stop it, or choose another --run-dir"
                 ) from error
 
 

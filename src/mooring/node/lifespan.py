@@ -16,14 +16,14 @@ class Lifespan:
 
     Args:
         node: is started and stopped.
-        receive, send: of the server; the app gets this object's own.
+        receive, send: the server's; the app gets this object's own.
     """
 
     def __init__(self, node: Node, receive: Receive, send: Send) -> None:
         self._node = node
         self._receive = receive
         self._send = send
-        # Whether the app has taken the server's first message: where it has not, that one is still to be taken.
+        # Whether the app has taken the server's first message: if not, `_run_without_app` has to take it.
         self._was_asked = False
         # Whether the app has answered anything: one that fails before that has no lifespan, and is served without.
         self._has_answered = False
@@ -39,7 +39,7 @@ class Lifespan:
             await self._run_without_app()
 
     async def _run_without_app(self) -> None:
-        """The node's lifespan alone, where the app has none (ASGI, Lifespan Protocol: such an app is served on)."""
+        """The node's lifespan alone, where the app has none (ASGI, Lifespan Protocol: such an app is still served)."""
         if not self._was_asked:
             await self.receive()
         await self.send({"type": "lifespan.startup.complete"})

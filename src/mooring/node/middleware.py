@@ -25,7 +25,7 @@ logger = logging.getLogger("mooring.sessions")
 class Mooring:
     """Keeps every MCP request on the node that holds its state.
 
-    Only the MCP path (`mcp_path` and what lies below it), the two health paths and, where a `status_token` is set, the
+    Only the MCP path (`mcp_path` and all below it), the two health paths and, where a `status_token` is set, the
     status page are touched; other paths, websockets and lifespan pass through to the app. The node joins its cluster
     when the app has started, or, where the server runs no lifespan, with the first request on the MCP path or for
     readiness.
@@ -56,7 +56,7 @@ class Mooring:
 
     @property
     def node_id(self) -> str:
-        """This node's id, `<name>-<5 letters>`; another one after each restart."""
+        """This node's id, `<name>-<5 letters>`; a new one after each restart."""
         return self._node.id
 
     @property
@@ -68,7 +68,7 @@ class Mooring:
         """Call `handler(ClosedSession)` once for each session that ends on this node. Works as a decorator.
 
         The handler may be a coroutine function. It is called after the record is gone; what it raises is logged.
-        At the node's own stop it is not called: the process ends with all that it holds.
+        It is not called when the node itself stops: the process ends with all that it holds.
         """
         self._node.sessions.add_close_handler(handler)
         return handler
@@ -76,8 +76,8 @@ class Mooring:
     async def has_session(self, session_id: str) -> bool:
         """Whether this session's transport lives in this process.
 
-        One that only the store knows answers False and is logged with its owner: the request was misrouted. One that
-        nobody knows answers False and is logged as unknown. The store is asked only where the answer is False.
+        For a session that only the store knows this is False, and its owner is logged: the request was misrouted. For
+        one that nobody knows it is False, and logged as unknown. The store is asked only where the answer is False.
 
         Raises:
             StoreUnavailable: the session is not here, and the store does not say whether it is anywhere.
@@ -85,7 +85,7 @@ class Mooring:
         if self._node.sessions.find(session_id) is not None:
             return True
         if self._node.ids.shard_of(session_id) is None:
-            logger.info("asked for a session id that this cluster has not minted")
+            logger.info("asked for a session id that this cluster did not mint")
             return False
         record = await self._store.load_session(session_id)
         if record is None:
@@ -118,7 +118,10 @@ class Mooring:
             await self._app(scope, receive, send)
 
     async def _has_started(self, send: Send) -> bool:
-        """Where the server runs no lifespan, the first request joins the cluster. Answers 503 where that fails."""
+        """Whether the node is in its cluster. Where the server runs no lifespan, the first request joins it.
+
+        Sends 503 where that fails.
+        """
         if self._node.membership.state is not NodeState.STARTING:
             return True
         async with self._starting:

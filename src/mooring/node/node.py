@@ -1,4 +1,4 @@
-"""One node: what it is, what it holds, and its way from start to stop."""
+"""One node: what it is, what it holds, and how it starts and stops."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Node:
 
         Raises:
             StoreUnavailable: a node does not start without its store.
-            SettingsError: nodes of this cluster have another secret.
+            SettingsError: other nodes of this cluster have a different secret.
         """
         await self.keeper.join(_fresh_shard)
         try:
@@ -124,7 +124,7 @@ class Node:
         return self.ids.mint(shard, secrets.token_bytes(ENTROPY_BYTES)), shard
 
     def session_ended(self, session_id: str) -> None:
-        """The app ended a session by itself. At the node's own stop the records stay: a peer answers for them."""
+        """The app ended a session by itself. When the node itself stops, records stay: a peer answers for them."""
         if not self.is_stopping:
             self.sessions.close_soon(session_id)
 
@@ -154,5 +154,5 @@ def _advertised(settings: Settings) -> str:
     if settings.redis_url is None:
         return _NO_PEERS_URL
     raise SettingsError(
-        "advertise_url", None, "needed with redis_url: what peers reach this node at, such as http://10.0.0.7:8000"
+        "advertise_url", None, "needed with redis_url: where peers reach this node, such as http://10.0.0.7:8000"
     )

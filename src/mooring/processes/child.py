@@ -112,7 +112,7 @@ class Child:
         return code
 
     async def stop(self) -> int:
-        """Ask it to stop, and kill it when its time is over; answers as `wait`."""
+        """Ask it to stop, and kill it when its time is over; returns what `wait` returns."""
         self.ask_to_stop()
         try:
             async with asyncio.timeout(self._command.stop_seconds):
@@ -122,9 +122,9 @@ class Child:
         return await self.wait()
 
     def ask_to_stop(self) -> None:
-        """SIGTERM, once, to the process itself: those that it started are its own to end well.
+        """SIGTERM, once, to the process itself, which has to end those that it started.
 
-        Not by `send_signal`, which looks whether the process has ended, and so takes its exit code from who waits.
+        Not by `send_signal`, which looks whether the process has ended, and so takes its exit code from whoever waits.
         """
         if not self._asked and self._process.returncode is None:
             self._asked = True

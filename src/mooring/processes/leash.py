@@ -4,7 +4,7 @@ One small process, the watchdog, holds a pipe to the parent, which tells it each
 goes. When the pipe closes, however the parent ended, the watchdog asks the groups that are left to stop, and kills what
 remains after two seconds.
 
-Why not the kernel's way: `PR_SET_PDEATHSIG` is Linux alone (the wheels of Traefik and Valkey are for macOS too),
+Why not the kernel's way: `PR_SET_PDEATHSIG` is Linux only (the wheels of Traefik and Valkey are for macOS too),
 reaches a child but not the children of that child (a stdio server behind a node), and needs code between fork and exec.
 Why not a pipe that each child watches: Traefik and Valkey do not.
 """

@@ -32,5 +32,5 @@ class Lines:
 
 
 def _pieces(line: str) -> list[str]:
-    """An empty line is none: it would be a prefix with nothing behind it."""
+    """An empty line gives nothing: it would be a prefix with nothing behind it."""
     return [line[start : start + LONGEST_LINE] for start in range(0, len(line), LONGEST_LINE)]

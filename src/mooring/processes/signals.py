@@ -43,7 +43,7 @@ def stop_signals(first: Callable[[], object], again: Callable[[], None] = _nothi
 
 
 def _to_hear() -> list[signal.Signals]:
-    """SIGHUP only where nobody has it ignored: `nohup` means that a process outlives its terminal.
+    """SIGHUP only where it is not ignored: `nohup` means that a process outlives its terminal.
 
     SIGINT is heard even so: shells ignore it for what they start in the background, and a supervisor sends it
     on purpose.
@@ -76,11 +76,11 @@ class Stop:
             self._hearing.__exit__(None, None, None)
 
     async def wait(self) -> None:
-        """Until it was asked for."""
+        """Wait until a stop is asked for."""
         await self._asked.wait()
 
     def ask(self) -> None:
-        """Stop for another reason than a signal; it may be asked again and again."""
+        """Stop for a reason other than a signal; may be called again and again."""
         self._asked.set()
 
     def _hear(self) -> None:

@@ -13,7 +13,7 @@ from mooring.processes.child import Child, Command, describe
 from mooring.processes.leash import Leash
 
 OUR_PREFIX: Final = "mooring: "
-"""How the one line begins that a command of ours prints where it fails."""
+"""How the one line begins that our own commands print when they fail."""
 
 
 class ChildError(ClusterError):
@@ -25,7 +25,7 @@ class ChildError(ClusterError):
 
 
 def _last_words(tail: Sequence[str]) -> str:
-    """Our own commands end with one line that says it all; of others the last three."""
+    """Our own commands end with one line that says it all; for others, the last three lines."""
     last = list(tail)[-3:] or ["it said nothing"]
     return last[-1].removeprefix(OUR_PREFIX) if last[-1].startswith(OUR_PREFIX) else " | ".join(last)
 
@@ -35,7 +35,7 @@ class Supervisor:
 
     Args:
         show: called with each line of the command's output.
-        say: called with what the supervisor itself has to tell.
+        say: called with what the supervisor itself has to say.
         gone: called with the process id of each child that ended by itself.
         sleep, now: for tests.
     """
@@ -65,7 +65,7 @@ class Supervisor:
 
     @property
     def pid(self) -> int | None:
-        """Of the child that runs, or ran last."""
+        """The process id of the child that runs, or ran last."""
         return None if self._child is None else self._child.pid
 
     @property
@@ -93,7 +93,7 @@ class Supervisor:
         raise ChildError(self.command.name, code, self._child.tail)
 
     async def keep(self) -> None:
-        """Start it again whenever it ends; to be cancelled."""
+        """Start it again whenever it ends, until cancelled."""
         backoff = Backoff()
         while True:
             assert self._child is not None

@@ -1,4 +1,4 @@
-"""Ending tasks for sure."""
+"""Ending tasks reliably."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def end(groups: set[int]) -> None:
 
 
 def send(group: int, signal_number: int) -> bool:
-    """Send to a process group; answers whether there was anyone in it."""
+    """Send to a process group; returns whether there was any process in it."""
     try:
         os.killpg(group, signal_number)
     except (ProcessLookupError, PermissionError):  # macOS says the latter where only zombies are left

@@ -16,7 +16,7 @@ class Store(Protocol):
     """Leases, shard owners and session records."""
 
     async def register(self, node: NodeInfo, lease_seconds: float) -> int:
-        """Write the node with a fresh lease, whether or not the store knew it; answers `Lease.renewed_ms`."""
+        """Write the node with a fresh lease, whether or not the store knew it; returns `Lease.renewed_ms`."""
 
     async def heartbeat(
         self, node: NodeInfo, lease_seconds: float, renewed_ms: int, known_version: int
@@ -36,7 +36,7 @@ class Store(Protocol):
         """End the node's lease now. Its entry stays, as `gone`, so that nobody has to guess what became of it."""
 
     async def claim(self, shard: str, claimed: ShardOwner, expected_epoch: int) -> ShardOwner:
-        """Make `claimed` the owner if the shard stands at `expected_epoch` (0: has no owner); answer the owner then.
+        """Make `claimed` the owner if the shard stands at `expected_epoch` (0: no owner); return the owner after that.
 
         A shard that `claimed.node_id` owns already keeps its owner and takes the higher epoch.
         """
@@ -45,25 +45,25 @@ class Store(Protocol):
         """What the store knows now, with all shards."""
 
     async def prune(self, older_than_seconds: float) -> int:
-        """Forget nodes whose lease was over that long ago, and retire their shards; answers how many nodes."""
+        """Forget nodes whose lease ended that long ago, and retire their shards; returns how many nodes."""
 
     async def save_session(self, record: SessionRecord, ttl_seconds: int) -> None:
         """Write the record, whole, whether or not it was there."""
 
     async def touch_sessions(self, last_seen: Mapping[str, float], ttl_seconds: int) -> list[str]:
-        """Renew the records of these sessions in one batch; answers the ids that the store has no record of."""
+        """Renew the records of these sessions in one batch; returns the ids that the store has no record of."""
 
     async def load_session(self, session_id: str) -> SessionRecord | None:
         """The record, or None."""
 
     async def delete_session(self, session_id: str) -> bool:
-        """Remove the record and all that hangs on it; answers whether there was one."""
+        """Remove the record and all that belongs to it; returns whether there was one."""
 
     def sessions(self) -> AsyncIterator[SessionRecord]:
-        """All records, in no order; one that comes or goes meanwhile may be missing."""
+        """All records, in no order; one that comes or goes during the call may be missing."""
 
     async def save_sessions(self, records: Iterable[SessionRecord], ttl_seconds: int) -> None:
         """Write many records in few round trips."""
 
     async def aclose(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""

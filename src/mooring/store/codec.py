@@ -1,6 +1,6 @@
 """How the store's nouns are written as text, and read back.
 
-What is read may come from another version of Mooring or from a person with redis-cli: an entry that does not
+What is read may come from another version of Mooring or from a person with redis-cli: an entry that cannot be
 read is left out and logged, never passed on half understood.
 """
 
@@ -28,18 +28,18 @@ def encode_node(node: NodeInfo) -> str:
 
 
 def decode_lease(node_id: str, text: str) -> Lease | None:
-    """A lease from `<ends, ms> <renewed, ms> <node, JSON>`, or None where it does not read.
+    """A lease from `<ends, ms> <renewed, ms> <node, JSON>`, or None where it cannot be read.
 
-    What a newer version adds to a node is passed over.
+    What a newer version adds to a node is ignored.
     """
     try:
         until_ms, renewed_ms, node = text.split(" ", 2)
         info = _NODES.validate_json(node, strict=True)
         if info.sessions < 0 or info.capacity < 1:
-            raise ValueError("a count below what there can be")
+            raise ValueError("a count is too low")
         return Lease(replace(info, id=node_id), int(until_ms), int(renewed_ms))
     except ValueError as error:
-        logger.warning("node entry %r does not read (%s): left out", node_id[:80], _brief(error))
+        logger.warning("node entry %r cannot be read (%s): left out", node_id[:80], _brief(error))
         return None
 
 
@@ -48,11 +48,11 @@ def encode_owner(owner: ShardOwner) -> str:
 
 
 def decode_owner(shard: str, text: str) -> ShardOwner | None:
-    """An owner from `<epoch> <node id>`, or None where it does not read."""
+    """An owner from `<epoch> <node id>`, or None where it cannot be read."""
     epoch, _, node_id = text.partition(" ")
     if is_shard(shard) and epoch.isdecimal() and len(epoch) <= _LONGEST_EPOCH and node_id:
         return ShardOwner(node_id, int(epoch))
-    logger.warning("shard entry %r does not read: left out", shard[:80])
+    logger.warning("shard entry %r cannot be read: left out", shard[:80])
     return None
 
 
@@ -69,7 +69,7 @@ def encode_session(record: SessionRecord) -> dict[str, Any]:
 
 
 def decode_session(session_id: str, entry: Mapping[bytes, bytes]) -> SessionRecord | None:
-    """A record from the fields of its hash, or None where there is none or it does not read."""
+    """A record from the fields of its hash, or None where there is none or it cannot be read."""
     if not entry:
         return None
 
@@ -88,7 +88,7 @@ def decode_session(session_id: str, entry: Mapping[bytes, bytes]) -> SessionReco
             initialize=entry.get(b"initialize", b""),
         )
     except (KeyError, ValueError) as error:
-        logger.warning("session record %s does not read (%s): left out", brief(session_id), error)
+        logger.warning("session record %s cannot be read (%s): left out", brief(session_id), error)
         return None
 
 

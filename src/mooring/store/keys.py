@@ -5,7 +5,7 @@
     <prefix>:session:{<id>}       hash    the session's record, for `session_ttl_seconds` after its last use
 
 The braces are literal: hash tags, so that what one script touches lies on one node of a Redis Cluster.
-A session id becomes a key only after `SessionIds.shard_of` verified it, or from this node's own minting.
+A session id becomes a key only after `SessionIds.shard_of` has verified it, or when this node minted it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Keys:
 
     @property
     def every_session(self) -> str:
-        """A pattern for SCAN that matches the records, and none of the keys that hang on them."""
+        """A pattern for SCAN that matches the records, and none of the keys that belong to them."""
         return f"{self.prefix}:session:{{*}}"
 
     def session_id(self, key: str) -> str:

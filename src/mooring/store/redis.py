@@ -1,6 +1,6 @@
 """The store in Redis 7 or Valkey, through redis-py; Lua scripts beside this file, keys in `keys.py`.
 
-The client does not retry: a broken connection is told at once, because whoever holds sessions wants to know that
+The client does not retry: a broken connection is reported at once, because whoever holds sessions wants to know that
 the store may have lost something in between.
 """
 

@@ -1,6 +1,6 @@
 """The read side of the store: what an operator, an ingress or a server's author asks of the cluster.
 
-`Registry` answers once; `watch` follows the nodes as they come and go, through a store that is away.
+`Registry` answers once; `watch` follows the nodes as they come and go, even while the store is away.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ logger = logging.getLogger("mooring.registry")
 
 DEAD: Final = "dead"
 OVER: Final = frozenset({DEAD, str(NodeState.GONE)})
-"""The states of a node that is not there any more."""
+"""The states of a node that is no longer there."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """One node for an operator's eyes.
+    """One node, as an operator sees it.
 
     Attributes:
         state: a `NodeState`, or `dead` where the lease ended without a goodbye.
@@ -121,7 +121,7 @@ async def watch(
 ) -> AsyncGenerator[ClusterView]:
     """The cluster as it changes: a first view, then one after each look at the store.
 
-    While the store is away the last view stands, and for `grace_seconds` after it came back nodes that were alive
+    While the store is away the last view stands, and for `grace_seconds` after it comes back nodes that were alive
     stay so (see `mooring.core.membership`). The caller compares what it cares about; views may repeat.
     """
     observer = Observer(grace_seconds)
@@ -130,7 +130,7 @@ async def watch(
             snapshot = await store.snapshot()
         except StoreUnavailable as error:
             if observer.missed():
-                logger.warning("the registry is away, the last known nodes stand: %s", error)
+                logger.warning("the registry does not answer, the last known nodes stay: %s", error)
         else:
             observer.see(snapshot, now())
             yield observer.view

@@ -223,7 +223,7 @@ async def test_a_node_leaves_though_the_store_is_away(cluster: Cluster, caplog: 
     member.store.away = True
     await member.keeper.leave()
     assert member.state == "gone"
-    assert "left without a goodbye" in caplog.text
+    assert "left without saying goodbye" in caplog.text
 
 
 async def test_gone_is_gone(cluster: Cluster) -> None:

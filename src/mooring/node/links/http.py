@@ -1,7 +1,7 @@
 """Passing a request on to the node that owns it: streamed both ways, signed, at most one hop.
 
 The client's Host stays (apps check it), hop-by-hop headers go, no header is doubled, and connections are pooled. What
-can go wrong before the answer starts is told by an exception, so that the caller can still answer:
+goes wrong before the answer starts is raised as an exception, so that the caller can still answer:
 
     connection refused, or a stranger answers    PeerGone    the node is dead
     its lease ends while we wait                 PeerGone    the node is dead
@@ -60,13 +60,13 @@ _NOT_ON_ANSWERS: Final = _HOP_BY_HOP | INTERNAL_HEADERS | {b"date", b"server"}
 """Our own server writes Date and Server."""
 
 _IDLE_SECONDS: Final = 4.0
-"""Shorter than the 5 s after which uvicorn, as it comes, closes an idle connection: else a request meets the close."""
+"""Shorter than the 5 s after which uvicorn by default closes an idle connection: else a request meets the close."""
 
 _GONE_ERRNOS: Final = frozenset({errno.ECONNREFUSED, errno.ENOENT})
 
 
 class Forwarder:
-    """The way to the peers.
+    """Passes requests on to the peers.
 
     Args:
         key: for signatures, derived from the cluster secret.
@@ -208,7 +208,7 @@ async def _signed(receive: Receive, mac: BodyMac) -> AsyncIterator[bytes]:
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise ConnectionAbortedError("the client left before its request was whole")
+            raise ConnectionAbortedError("the client left before its request was complete")
         piece = message.get("body", b"")
         more = message.get("more_body", False)
         mac.update(piece)

@@ -27,7 +27,7 @@ _MANAGER_MODULE: Final = "mcp.server.streamable_http_manager"
 _TRANSPORT: Final = "StreamableHTTPServerTransport"
 
 _next_id: ContextVar[list[str] | None] = ContextVar("mooring_next_session_id", default=None)
-"""At most one id, taken out by the first who mints: the session's own tasks inherit this context."""
+"""At most one id, taken out by whatever mints first: the session's own tasks inherit this context."""
 _when_ended: dict[str, Callable[[str], None]] = {}
 
 
@@ -48,7 +48,7 @@ def on_end(session_id: str, tell: Callable[[str], None]) -> None:
 
 
 def forget(session_id: str) -> None:
-    """Nobody wants to know of this session's end any more."""
+    """Stop watching for the end of this session."""
     _when_ended.pop(session_id, None)
 
 

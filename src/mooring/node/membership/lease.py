@@ -1,6 +1,6 @@
-"""The node's lease, kept alive by a heartbeat; and what follows from what the store says back.
+"""The node's lease, kept alive by a heartbeat; and what is done about the store's answers.
 
-What that means is decided in `mooring.core.membership`; here is what is sent, and what is done about the answer.
+What an answer means is decided in `mooring.core.membership`; here it is asked for and acted on.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class LeaseKeeper:
             try:
                 await self.beat()
             except Exception:
-                logger.exception("the heartbeat failed; the next one is due in its time")
+                logger.exception("the heartbeat failed; the next one comes as usual")
 
     async def leave(self) -> None:
         """Say goodbye, so that peers need not wait for the lease to end."""
@@ -97,7 +97,7 @@ class LeaseKeeper:
             await self._sessions.flush()
             await self._store.leave(self._describe())
         except StoreUnavailable as error:
-            logger.warning("left without a goodbye, the lease ends by itself: %s", error)
+            logger.warning("left without saying goodbye; the lease ends by itself: %s", error)
 
     async def beat(self) -> None:
         """Renew the lease once, and act on what the store says."""
@@ -117,7 +117,7 @@ class LeaseKeeper:
                 await self.beat()
 
     async def look(self) -> bool:
-        """Bring the view up to this moment; answers whether the store could be asked."""
+        """Bring the view up to date; returns whether the store answered."""
         try:
             snapshot = await self._store.snapshot()
         except StoreUnavailable:
@@ -128,14 +128,14 @@ class LeaseKeeper:
     async def suspect(self, node_id: str) -> None:
         """A peer refused a connection, or another process answered in its place: it is dead now.
 
-        The view is brought up to this moment first, so that only a lease renewed after it clears the suspicion.
+        The view is brought up to date first, so that only a lease renewed after it clears the suspicion.
         """
         await self.look()
-        logger.warning("node %s is not there any more", node_id)
+        logger.warning("node %s is no longer there", node_id)
         self.membership.suspect(node_id)
 
     async def _renew(self) -> None:
-        """One heartbeat; where the store was away or lost something of ours, everything is written anew."""
+        """One heartbeat; where the store was away or lost something of ours, everything is written again."""
         asked = self._now()
         if not self.membership.must_write_anew and not await self._heartbeat(asked):
             self.membership.forgotten()
@@ -165,7 +165,7 @@ class LeaseKeeper:
         return True
 
     async def _write_anew(self) -> None:
-        logger.warning("the store may have lost something: writing node, shards and sessions anew")
+        logger.warning("the store may have lost something: writing node, shards and sessions again")
         await self._register()
         for shard, epoch in list(self.membership.shards.items()):
             owner = await self._claim(shard, epoch, expected_epoch=0)
@@ -187,4 +187,4 @@ class LeaseKeeper:
         self._prune_at = self._now() + _PRUNE_EVERY_SECONDS
         forgotten = await self._store.prune(self._settings.forget_seconds)
         if forgotten:
-            logger.info("forgot %d nodes that have been dead for long", forgotten)
+            logger.info("forgot %d nodes that have been dead for a long time", forgotten)

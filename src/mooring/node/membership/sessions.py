@@ -1,4 +1,4 @@
-"""The sessions whose transports live in this process, and what is still to be told the store about them.
+"""The sessions whose transports live in this process, and what the store still has to learn about them.
 
 A request on a session touches memory only. What the store has to learn (that a session was seen, that its record
 could not be written or removed when that was due) is collected here and written with the heartbeat, in batches.
@@ -100,11 +100,11 @@ class LocalSessions:
         self._sessions: dict[str, LocalSession] = {}
         # Opened while the store was away: their records are due with the next flush.
         self._unsaved: set[str] = set()
-        # Records, of whichever node, that could not be removed when that was due.
+        # Records, of any node, that could not be removed when that was due.
         self._undeleted: set[str] = set()
-        # Set once the record is gone: whoever closes the same session meanwhile waits for that.
+        # Set once the record is gone: another call that closes the same session waits for that.
         self._closing: dict[str, asyncio.Event] = {}
-        # What nobody waits for, held here so that it is not collected; `settle` waits for it.
+        # Tasks that nobody waits for, held here so that they are not collected; `settle` waits for them.
         self._errands: set[asyncio.Task[None]] = set()
         self._close_handlers: list[CloseHandler] = []
 
@@ -129,7 +129,7 @@ class LocalSessions:
         logger.debug("session %s opened by %s", brief(session.id), session.client)
 
     async def close(self, session_id: str) -> None:
-        """The session ended: its record goes, then the handlers are told, once. Whoever calls sees the record gone."""
+        """End the session: remove its record, then tell the handlers, once. On return the record is gone."""
         session = self._drop(session_id)
         if session is None:
             if session_id in self._closing:
@@ -148,12 +148,12 @@ class LocalSessions:
         self._run_errand(self.close(session_id))
 
     async def settle(self) -> None:
-        """Wait for everything that was to be done soon, though not for ever: handlers are the author's code."""
+        """Wait for everything that is due soon, though not for ever: handlers are the author's code."""
         if self._errands:
             await asyncio.wait(self._errands, timeout=_SETTLE_SECONDS)
 
     async def forget(self, session_id: str) -> bool:
-        """Remove a record, of whichever node, now or when the store is back; answers whether there was one."""
+        """Remove a record, of any node, now or when the store is back; returns whether there was one."""
         try:
             return await self._store.delete_session(session_id)
         except StoreUnavailable:
@@ -188,7 +188,7 @@ class LocalSessions:
         await self._touch()
 
     async def save_all(self) -> None:
-        """Write every record anew, after the store may have lost some."""
+        """Write every record again, after the store may have lost some."""
         await self._save(list(self._sessions.values()))
 
     async def _touch(self) -> None:

@@ -9,7 +9,7 @@ from mooring.core.model import NodeState
 from mooring.node.node import Node
 
 METHODS: Final = frozenset({"GET", "HEAD"})
-"""Any other on these paths is the app's."""
+"""A request with any other method on these paths goes to the app."""
 
 
 async def answer_alive(scope: Scope, send: Send) -> None:

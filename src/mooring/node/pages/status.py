@@ -1,6 +1,6 @@
 """The status page: in JSON, what this node knows of its cluster and counts of its own work.
 
-It is told from memory alone, so it answers while the store is away: itself as it is now, its peers as its last
+It is made from memory alone, so it answers while the store is away: the node itself as it is now, its peers as its last
 heartbeat found them. Where the store did not answer that heartbeat, `degraded` says so, and the peers are as they were
 before.
 """
@@ -20,13 +20,13 @@ from mooring.store.registry import counters_as_json, node_as_json, state_of
 
 _METHODS: Final = frozenset({"GET", "HEAD"})
 _UNAUTHORIZED: Final = b"Send the status token of this cluster (MOORING_STATUS_TOKEN): Authorization: Bearer <token>\n"
-_READ_ONLY: Final = b"The status page is only for reading: send GET or HEAD.\n"
+_READ_ONLY: Final = b"The status page can only be read: send GET or HEAD.\n"
 
 
 class StatusPage:
-    """Answers who has the token.
+    """Answers anyone who has the token.
 
-    The node does not join its cluster for it: before that it says that it is `starting`, and knows itself alone.
+    The node does not join its cluster for this: until it has, it says that it is `starting`, and knows only itself.
 
     Args:
         token: what `Authorization: Bearer` has to carry (RFC 6750, section 2.1).

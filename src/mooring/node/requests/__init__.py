@@ -2,5 +2,5 @@
 
 The router decides (`mooring.core.routing`) and calls one of the others: `opening` for one that may open a session,
 `in_session` for one on a session that lives here, a link for one that goes to a peer, `answers` for a refusal. One that
-a peer passed on is unwrapped by `from_peer` before it is decided.
+a peer passed on is unwrapped by `from_peer` before that.
 """

@@ -23,7 +23,7 @@ _GONE = "Session not found. Send initialize without a session id to open a new o
 _EXPLAINED: Final[dict[Reason, tuple[int, str]]] = {
     Reason.FORGED: (
         404,
-        f"{_GONE} Operator: this cluster has not minted this id; check that all nodes have the same MOORING_SECRET, "
+        f"{_GONE} Operator: this cluster did not mint this id; check that all nodes have the same MOORING_SECRET, "
         "and that nothing in front rewrites Mcp-Session-Id.",
     ),
     Reason.UNKNOWN: (
@@ -47,17 +47,17 @@ _EXPLAINED: Final[dict[Reason, tuple[int, str]]] = {
     Reason.DUPLICATE_HEADER: (400, "Mcp-Session-Id appears more than once: send it once."),
     Reason.SIGNATURE: (
         403,
-        "This is no request of a peer. Operator: check that all nodes have the same MOORING_SECRET and that their "
-        "clocks agree; from outside, nobody may send Mooring-Peer.",
+        "This request is not from a peer. Operator: check that all nodes have the same MOORING_SECRET and that their "
+        "clocks agree; nobody outside the cluster may send Mooring-Peer.",
     ),
     Reason.UNREACHABLE: (
         200,
-        "The node that holds this session cannot be found or reached now, and whether the request was carried out is "
-        "unknown. The session goes on: try again. Operator: check that nodes reach each other at their "
+        "The node that holds this session cannot be found or reached now, so nobody knows whether the request was "
+        "carried out. The session goes on: try again. Operator: check that nodes reach each other at their "
         "MOORING_ADVERTISE_URL, and that Redis answers.",
     ),
 }
-# On the wire another principal's session is as unknown as one that never was.
+# On the wire, another principal's session looks exactly like one that never existed.
 _EXPLAINED[Reason.PRINCIPAL] = _EXPLAINED[Reason.UNKNOWN]
 
 

@@ -67,9 +67,9 @@ class RememberedBody:
 
 
 class SignedBody:
-    """Passes on a body that ends in its MAC, less the MAC.
+    """Passes on a body that ends in its MAC, without the MAC.
 
-    The last piece goes on only after the MAC was found right; if it is wrong the app sees the client leave
+    The last piece goes on only once the MAC has proved right; if it is wrong, the app sees the client leave
     (`http.disconnect`), so it never holds a whole body that no peer has sent, and `is_forged` is set.
     """
 

@@ -44,10 +44,10 @@ class PeerRequest:
         self._withheld = False
 
     def verify(self, facts: RequestFacts, nonces: NonceWindow, now_ms: int) -> PeerClaim:
-        """What the peer claims, if it is true, young and new.
+        """What the peer claims, if it is true, recent and not used before.
 
         Raises:
-            SignatureError: why not; the request is to be refused.
+            SignatureError: why not; the caller has to refuse the request.
         """
         target = target_of(self.scope)
         claim = verify_request(

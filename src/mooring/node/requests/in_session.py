@@ -27,9 +27,9 @@ _DISCONNECT: Final[Message] = {"type": "http.disconnect"}
 class SessionRequest:
     """One request on a session that lives here.
 
-    A request of another principal than the one who opened the session is answered as if there were none. Who
-    it is shows when the app has authenticated: before it reads the body, so that nothing is carried out, or at the
-    latest when its answer starts, so that nothing is told.
+    A request from a principal other than the one who opened the session is answered as if the session did not exist.
+    The principal shows once the app has authenticated: before it reads the body, so that nothing is carried out, or, at
+    the latest, before its answer leaves, so that nothing is revealed.
     """
 
     def __init__(
@@ -97,14 +97,14 @@ class SessionRequest:
         return message
 
     def _is_anothers(self) -> bool:
-        """Whether the app has found this request to be of another principal, or of nobody."""
+        """Whether the app has found that this request comes from another principal, or from nobody."""
         return principal_of(self._scope) != self._session.principal
 
     def _ends_session(self, status: int) -> bool:
-        """Whether this answer says that the app has the session no more.
+        """Whether this answer says that the app no longer has the session.
 
-        A DELETE ends it whether or not the app managed to (5xx), but not where it may not (401, 403, 405). A 404 on
-        another request does where we cannot see the app's sessions end by themselves.
+        A DELETE ends it even if the app failed to (5xx), but not where it may not (401, 403, 405). A 404 on another
+        request ends it where we cannot see the app's sessions end by themselves.
         """
         if self._facts.method == "DELETE":
             return status < 400 or status == 404 or status >= 500

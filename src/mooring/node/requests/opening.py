@@ -1,7 +1,7 @@
 """A request that may open a session, on its way to the app and back.
 
-On an answer that opens none the app's session id is taken off: the SDK puts the id of a session that it has just
-thrown away on its error answers.
+The app's session id is removed from an answer that opens no session: the SDK puts the id of a session that it has
+already thrown away on its error answers.
 """
 
 from __future__ import annotations
