@@ -1,4 +1,4 @@
-"""TCP ports of this machine, and why one cannot be had."""
+"""TCP ports of this machine, and why one cannot listen on them."""
 
 from __future__ import annotations
 
