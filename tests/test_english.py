@@ -69,7 +69,7 @@ FAULTS: Final = (
     Fault(r"\bof one's own\b", "your own", "Wrap an app of one's own.", "Wrap your own app."),
     Fault(
         r"\bnot to be (?:told|said|seen|known|found|reached)\b",
-        "cannot tell, cannot be found",
+        "cannot tell, cannot be ...",
         "Whether it lives is not to be told.",
         "Whether it lives, we cannot tell.",
     ),
@@ -86,7 +86,7 @@ FAULTS: Final = (
         "The request has to be refused.",
     ),
     Fault(
-        r"\bwhat cannot be \w+ is\b",
+        r"\bwhat cannot be \w+ is (?:answered|refused|sent|passed)\b",
         "a request that cannot be ... gets",
         "What cannot be served is answered with an error.",
         "A request that cannot be served gets an error.",
