@@ -100,7 +100,8 @@ class Settings(BaseSettings):
     redis_url: Annotated[str, AfterValidator(_redis_url)] | None = Field(
         None,
         repr=False,
-        description="Redis or Valkey that all nodes share; without it a single node keeps everything in memory.",
+        description="Redis or Valkey that all nodes share. Without it `serve` runs a single node that keeps everything "
+        "in memory, and `up` brings a Redis of its own.",
     )
     key_prefix: Annotated[str, AfterValidator(_key_prefix)] = Field(
         "mcp", description="Prefix of every key in Redis; clusters that share a Redis need one each."

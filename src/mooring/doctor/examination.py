@@ -133,7 +133,7 @@ class Examination:
         return plain(masked(masked_secrets(str(text), self._secrets)), longest)
 
     async def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Close all that is shared, and every session; never raises. The sessions take so many seconds at most."""
+        """Close all that is shared, and every session; never raises. The sessions take at most `seconds`."""
         await asyncio.gather(*(one.close() for one in self._shared.values()))
         await self.sessions.close_all(seconds)
 

@@ -201,7 +201,7 @@ class Sessions:
         return reply
 
     async def close_all(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Close what is open, in so many seconds at most. What cannot be closed is counted by `left`."""
+        """Close what is open, in at most `seconds`. What cannot be closed is counted by `left`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 if self._opening:

@@ -58,7 +58,7 @@ class Balance:
 
     @property
     def sessions_needed(self) -> int:
-        """So many, at least, for a node without any to be no chance."""
+        """With fewer, a node that got none may have had none by chance."""
         nodes = len(self.counts)
         return 0 if nodes < 2 else math.ceil(math.log(UNLIKELY / nodes) / math.log(1 - 1 / nodes))
 

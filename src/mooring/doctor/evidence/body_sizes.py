@@ -19,7 +19,7 @@ _MOST_TRIES: Final = 12
 """Of a large request, on the way to its session's node."""
 _PAUSE_SECONDS: Final = 1.0
 _SAME: Final = 4
-"""So many 413 in a row. Where a server answers and closes while the request is still on its way, the proxy misses the
+"""How many 413 in a row. Where a server answers and closes while the request is still on its way, the proxy misses the
 answer now and then; nginx that speaks HTTP/1.0 with the server gives a 502 in its place, three times of four."""
 _QUICK_SECONDS: Final = 1.0
 _PATIENCE: Final = 3.0

@@ -13,7 +13,7 @@ from mooring.doctor.client.reply import Outcome
 from mooring.doctor.examination import Call
 
 _LEAST: Final = 5
-"""So many calls in a row have to be lost: fewer may be by chance."""
+"""How many calls in a row have to be lost: fewer may be chance."""
 
 
 def count_ended(calls: Sequence[Call]) -> int:

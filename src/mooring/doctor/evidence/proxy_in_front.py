@@ -83,7 +83,7 @@ async def recognise(exam: Examination) -> Proxy | None:
             found = by_page(page)
             if found is None and is_go(page) and (_has_moorings_cookie(replies) or await _is_traefik(exam.wire.url)):
                 found = Proxy.TRAEFIK
-    except (OSError, TimeoutError, ValueError):  # an SSLError is an OSError; ValueError: a host name that is none
+    except (OSError, TimeoutError, ValueError):  # an SSLError is an OSError; ValueError: not a host name
         pass
     return found
 

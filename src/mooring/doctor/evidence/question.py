@@ -19,7 +19,7 @@ from mooring.doctor.client.wire import Headers, trouble_of
 from mooring.doctor.examination import Examination
 
 TRIES: Final = 24
-"""Where nothing leads to a session's node, one of three is missed so many times in a row once in seventeen thousand."""
+"""Where nothing leads to a session's node, one of three is missed that often in a row once in seventeen thousand."""
 _FEW_TRIES: Final = 4
 """The same where no call has ever missed it."""
 _PADDING: Final = "mooring-doctor/padding"

@@ -96,7 +96,7 @@ def _lifetime(given: dict[str, str], now: float) -> float | None:
 
 
 def _moment(text: str) -> float | None:
-    """A date as HTTP writes them, in seconds since 1970; None for what is none."""
+    """A date as HTTP writes them, in seconds since 1970; None for anything else."""
     try:
         parsed = parsedate_tz(text)
         return None if parsed is None else float(mktime_tz(parsed))
