@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME...] [--quick]`."""
+"""`python -m benchmarks [NAME...] [--quick] [--seconds N]`."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 
-from benchmarks import diagnosis, forwarding, in_process, memory, middleware_cost, redis_silence, throughput
+from benchmarks import churn, diagnosis, forwarding, in_process, memory, middleware_cost, redis_silence, throughput
 from benchmarks.report import make_console, show_result, show_summary
-from benchmarks.result import Figure
+from benchmarks.result import Figure, Result
 
 _BENCHMARKS = {
     "redis_silence": redis_silence.run,
     "throughput": throughput.run,
     "forwarding": forwarding.run,
     "memory": memory.run,
+    "churn": churn.run,
     "in_process": in_process.run,
     "middleware_cost": middleware_cost.run,
     "diagnosis": diagnosis.run,
@@ -27,10 +30,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What Mooring costs, as ratios.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(_BENCHMARKS)}; by default all")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds, and more noise")
+    parser.add_argument("--seconds", type=float, help="how long churn goes on, 60 by default; 3600 tells most")
     chosen = parser.parse_args()
     unknown = [name for name in chosen.names if name not in _BENCHMARKS]
     if unknown:
         parser.error(f"no benchmark {unknown[0]}; there are {', '.join(_BENCHMARKS)}")
+    benchmarks: dict[str, Callable[..., Result]] = {**_BENCHMARKS, "churn": partial(churn.run, seconds=chosen.seconds)}
     _forget_settings()
     console = make_console()
     figures: list[Figure] = []
@@ -38,7 +43,7 @@ def main() -> int:
     started = time.monotonic()
     for name in chosen.names or _BENCHMARKS:
         try:
-            result = _BENCHMARKS[name](quick=chosen.quick)
+            result = benchmarks[name](quick=chosen.quick)
         except Exception as error:
             console.print_exception()
             console.print(f"{name} could not be run: {error}", markup=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,16 +16,22 @@ from benchmarks.processes import first_line, pin, running
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the generator measured in one job."""
+    """What the generator measured in one job; `latencies_ms` has one for each call."""
 
-    calls: int
     seconds: float
-    median_ms: float
-    p95_ms: float
+    latencies_ms: list[float]
+
+    @property
+    def calls(self) -> int:
+        return len(self.latencies_ms)
 
     @property
     def per_second(self) -> float:
         return self.calls / self.seconds
+
+    @property
+    def median_ms(self) -> float:
+        return statistics.median(self.latencies_ms)
 
 
 class Generator:
@@ -48,7 +55,7 @@ class Generator:
         answer = json.loads(first_line(self._process, "the load generator"))
         if "error" in answer:
             raise RuntimeError(f"a call failed: {answer['error']}")
-        return Load(answer["calls"], answer["seconds"], *answer["latencies_ms"])
+        return Load(answer["seconds"], answer["latencies_ms"])
 
 
 @contextlib.contextmanager

@@ -9,7 +9,11 @@ PROTOCOL_VERSION: Final = "2025-11-25"
 MODERN_VERSION: Final = "2026-07-28"
 
 _CLIENT: Final = {"name": "bench", "version": "1"}
-_CALL: Final = {"name": "add", "arguments": {"a": 1, "b": 2}}
+
+Tool = dict[str, Any]
+"""What `tools/call` names: a tool and its arguments."""
+
+ADD: Final[Tool] = {"name": "add", "arguments": {"a": 1, "b": 2}}
 
 
 def initialize() -> bytes:
@@ -29,9 +33,14 @@ def initialized(session_id: str) -> bytes:
     return _post({"jsonrpc": "2.0", "method": "notifications/initialized"}, _session_headers(session_id))
 
 
-def legacy_call(session_id: str) -> bytes:
+def legacy_call(session_id: str, tool: Tool = ADD) -> bytes:
     """A tool call on a session."""
-    return _post({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": _CALL}, _session_headers(session_id))
+    return _post({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": tool}, _session_headers(session_id))
+
+
+def end(session_id: str) -> bytes:
+    """Ends a session."""
+    return _request("DELETE", b"", _session_headers(session_id))
 
 
 def modern_call() -> bytes:
@@ -42,7 +51,7 @@ def modern_call() -> bytes:
         "io.modelcontextprotocol/clientCapabilities": {},
     }
     return _post(
-        {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {**_CALL, "_meta": meta}},
+        {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {**ADD, "_meta": meta}},
         {"mcp-protocol-version": MODERN_VERSION, "mcp-method": "tools/call", "mcp-name": "add"},
     )
 
@@ -64,15 +73,18 @@ def _session_headers(session_id: str) -> dict[str, str]:
 
 def _post(message: dict[str, Any], headers: dict[str, str] | None = None) -> bytes:
     content = json.dumps(message, separators=(",", ":")).encode()
+    return _request("POST", content, {"content-type": "application/json", **(headers or {})})
+
+
+def _request(method: str, content: bytes, headers: dict[str, str]) -> bytes:
     given = {
         "Host": "127.0.0.1:8000",
         "Accept-Encoding": "gzip, deflate",
         "Connection": "keep-alive",
         "User-Agent": "python-httpx2",
         "accept": "application/json, text/event-stream",
-        "content-type": "application/json",
-        **(headers or {}),
+        **headers,
         "Content-Length": str(len(content)),
     }
     lines = "".join(f"{name}: {value}\r\n" for name, value in given.items())
-    return f"POST /mcp HTTP/1.1\r\n{lines}\r\n".encode() + content
+    return f"{method} /mcp HTTP/1.1\r\n{lines}\r\n".encode() + content

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -60,13 +61,28 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(app: str, *, mooring: bool, core: int = 0, **settings: object) -> Iterator[Server]:
+def serving(app: str, *, mooring: bool, tuned: bool = False, core: int = 0, **settings: object) -> Iterator[Server]:
     """A server of `benchmarks.serving`. `settings` of the node: `redis_url` and so on."""
-    environment = {f"MOORING_{name.upper()}": str(value) for name, value in settings.items()}
-    arguments = [sys.executable, "-m", "benchmarks.serving", app, *(["--mooring"] if mooring else [])]
-    with running(arguments, {"MOORING_SECRET": SECRET, **environment}) as process:
+    flags = [*(["--mooring"] if mooring else []), *(["--tuned"] if tuned else [])]
+    with running([sys.executable, "-m", "benchmarks.serving", app, *flags], _environment(settings)) as process:
         pin(process.pid, core)
         yield Server(process, int(first_line(process, "the server")))
+
+
+@contextlib.contextmanager
+def node(target: str, **settings: object) -> Iterator[Server]:
+    """A node as an operator starts it."""
+    arguments = [sys.executable, "-m", "mooring", "serve", target, "--port", "0", "--log-level", "warning"]
+    with running(arguments, _environment(settings)) as process:
+        pin(process.pid, 0)
+        said = first_line(process, "`mooring serve`")
+        port = urlsplit(said.split()[-1]).port
+        assert port is not None, said
+        yield Server(process, port)
+
+
+def _environment(settings: dict[str, object]) -> dict[str, str]:
+    return {"MOORING_SECRET": SECRET, **{f"MOORING_{name.upper()}": str(value) for name, value in settings.items()}}
 
 
 @contextlib.contextmanager

@@ -8,24 +8,21 @@ heartbeat more or less is the noise.
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 from redis import Redis
 
 from benchmarks import messages
 from benchmarks.generator import Generator, generating
-from benchmarks.processes import SECRET, first_line, pin, running
+from benchmarks.processes import node
 from benchmarks.redis_process import redis_server
 from benchmarks.result import Figure, Result, Spread
 from benchmarks.sessions import open_sessions
 
 _CALLS = 2000
 _OURS = frozenset({"info", "config|resetstat", "ping"})
-_SLOW_HEARTBEAT = {"MOORING_HEARTBEAT_SECONDS": "60", "MOORING_LEASE_SECONDS": "600"}
+_SLOW_HEARTBEAT = {"heartbeat_seconds": 60, "lease_seconds": 600}
 
 
 def run(*, quick: bool = False) -> Result:
@@ -47,32 +44,20 @@ def run(*, quick: bool = False) -> Result:
     return result
 
 
-def _measure(
-    url: str, generator: Generator, calls: int, environment: dict[str, str]
-) -> tuple[Counter[str], Counter[str]]:
+def _measure(url: str, generator: Generator, calls: int, settings: dict[str, int]) -> tuple[Counter[str], Counter[str]]:
     """The commands that Redis ran during the calls, and during as long a time without."""
-    with contextlib.closing(Redis.from_url(url, decode_responses=True)) as client, _node(url, environment) as port:
-        (session,) = open_sessions(port, 1)
-        request = [(port, messages.legacy_call(session))]
+    with (
+        contextlib.closing(Redis.from_url(url, decode_responses=True)) as client,
+        node("benchmarks.apps:sdk_v2", redis_url=url, node_name="bench", **settings) as server,
+    ):
+        (session,) = open_sessions(server.port, 1)
+        request = [(server.port, messages.legacy_call(session))]
         generator.run(request, calls=50)
         before = _commands(client)
         seconds = generator.run(request, calls=calls).seconds
         between = _commands(client)
         time.sleep(seconds)
         return between - before, _commands(client) - between
-
-
-@contextlib.contextmanager
-def _node(url: str, environment: dict[str, str]) -> Iterator[int]:
-    """A node as an operator starts it; its port."""
-    arguments = [sys.executable, "-m", "mooring", "serve", "benchmarks.apps:sdk_v2", "--port", "0"]
-    settings = {"MOORING_SECRET": SECRET, "MOORING_REDIS_URL": url, "MOORING_NODE_NAME": "bench", **environment}
-    with running([*arguments, "--log-level", "warning"], settings) as process:
-        pin(process.pid, 0)
-        said = first_line(process, "`mooring serve`")
-        port = urlsplit(said.split()[-1]).port
-        assert port is not None, said
-        yield port
 
 
 def _commands(client: Redis) -> Counter[str]:

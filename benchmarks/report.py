@@ -9,7 +9,7 @@ from rich.table import Table
 
 from benchmarks.result import Figure, Result
 
-_MINIMUM_WIDTH = 110
+_MINIMUM_WIDTH = 120
 
 
 def make_console() -> Console:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -26,6 +27,11 @@ class Spread:
 
     def noise(self, digits: int = 2) -> str:
         return f"{self.least:,.{digits}f} to {self.most:,.{digits}f}"
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that `share` of the values do not exceed."""
+    return sorted(values)[math.ceil(len(values) * share) - 1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""One server as a process of its own: `python -m benchmarks.serving APP [--mooring]`.
+"""One server as a process of its own: `python -m benchmarks.serving APP [--mooring] [--tuned]`.
 
 With and without Mooring it is the same app below the same uvicorn with the same options. The port is printed as the
 first line; settings come from the environment. The process ends with its standard input.
@@ -46,6 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("app", help="a factory in benchmarks.apps")
     parser.add_argument("--mooring", action="store_true")
+    parser.add_argument("--tuned", action="store_true", help="the garbage collector as `mooring serve` sets it")
     chosen = parser.parse_args()
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
     port = listener.getsockname()[1]
@@ -66,7 +67,15 @@ def main() -> None:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=1,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    (_TunedServer if chosen.tuned else uvicorn.Server)(config).run(sockets=[listener])
+
+
+class _TunedServer(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        from mooring import tune_gc
+
+        await super().startup(sockets)
+        tune_gc()
 
 
 def _end_with_stdin() -> None:

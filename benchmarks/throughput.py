@@ -1,8 +1,12 @@
-"""One node with Mooring against the same app bare: calls per second, and CPU time per call.
+"""One node with Mooring against the same app bare: calls per second, latency, and CPU time per call.
+
+Twice: against the bare server as it comes, which is what an operator changes from, and against one whose garbage
+collector is set as `mooring serve` sets it, which shows what Mooring itself costs.
 
 What else the machine does disturbs a single comparison far more than Mooring does, and two processes of the very same
-server differ by some percent, by how their memory came to lie. So the two servers take turns in blocks of a tenth of
-a second, the median of the pairs is one round's value, and each round has new processes.
+server differ by some percent, by how their memory came to lie. So the servers take turns in blocks of a tenth of a
+second, and each round has new processes. A round's value is that of all its blocks together, not of the median one: a
+full collection of garbage falls into one block of many, and is a part of what is measured.
 """
 
 from __future__ import annotations
@@ -15,14 +19,19 @@ from dataclasses import dataclass, field
 from benchmarks import messages
 from benchmarks.generator import Generator, generating
 from benchmarks.processes import Server, serving
-from benchmarks.result import Figure, Result, Spread
+from benchmarks.result import Figure, Result, Spread, percentile
 from benchmarks.sessions import open_sessions
 
 _CONNECTIONS = 8
 _BLOCK_SECONDS = 0.1
 _WARM_UP_SECONDS = 0.5
-_FLOOR = 0.95
+_FLOOR_AS_IT_COMES = 1.10
+_CEILING_P99 = 0.5
+_FLOOR_TUNED = 0.95
 _CEILING_MS = 0.1
+
+_BARE, _TUNED, _MOORED = "bare", "tuned bare", "Mooring"
+_SERVERS = (_BARE, _TUNED, _MOORED)
 
 Requests = list[tuple[int, bytes]]
 
@@ -41,94 +50,146 @@ _ERAS: dict[str, Callable[[Server], Requests]] = {"legacy": _legacy, "modern": _
 
 @dataclass(slots=True)
 class Blocks:
-    """What one server did in one round, block by block."""
+    """What one server did in one round, all its blocks together."""
 
     server: Server
     requests: Requests
-    per_second: list[float] = field(default_factory=list)
-    cpu_ms: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    latencies_ms: list[float] = field(default_factory=list)
+
+    @property
+    def per_second(self) -> float:
+        return len(self.latencies_ms) / self.seconds
+
+    @property
+    def cpu_ms(self) -> float:
+        """CPU time of one call."""
+        return self.cpu_seconds * 1000 / len(self.latencies_ms)
 
     def run(self, generator: Generator) -> None:
         before = self.server.cpu_seconds
         load = generator.run(self.requests, seconds=_BLOCK_SECONDS)
-        self.cpu_ms.append((self.server.cpu_seconds - before) * 1000 / load.calls)
-        self.per_second.append(load.per_second)
+        self.cpu_seconds += self.server.cpu_seconds - before
+        self.seconds += load.seconds
+        self.latencies_ms += load.latencies_ms
 
 
 @dataclass(slots=True)
-class Rounds:
-    """One value of each kind per round, the median of its pairs."""
+class Quantity:
+    """One value per round of what is compared: the bare server's own, and what Mooring makes of it."""
 
-    bare_per_second: list[float] = field(default_factory=list)
-    bare_cpu_ms: list[float] = field(default_factory=list)
-    ratio: list[float] = field(default_factory=list)
-    added_cpu_ms: list[float] = field(default_factory=list)
+    bare: list[float] = field(default_factory=list)
+    compared: list[float] = field(default_factory=list)
+
+    def add(self, bare: float, compared: float) -> None:
+        self.bare.append(bare)
+        self.compared.append(compared)
+
+
+@dataclass(slots=True)
+class Comparison:
+    """Mooring against one bare server. All are ratios but for the CPU time, which is what Mooring adds."""
+
+    per_second: Quantity = field(default_factory=Quantity)
+    p50_ms: Quantity = field(default_factory=Quantity)
+    p99_ms: Quantity = field(default_factory=Quantity)
+    cpu_ms: Quantity = field(default_factory=Quantity)
 
     def add(self, bare: Blocks, moored: Blocks) -> None:
-        self.bare_per_second.append(Spread.of(bare.per_second).median)
-        self.bare_cpu_ms.append(Spread.of(bare.cpu_ms).median)
-        self.ratio.append(Spread.of(b / a for a, b in zip(bare.per_second, moored.per_second, strict=True)).median)
-        self.added_cpu_ms.append(Spread.of(b - a for a, b in zip(bare.cpu_ms, moored.cpu_ms, strict=True)).median)
+        """One round."""
+        self.per_second.add(bare.per_second, moored.per_second / bare.per_second)
+        for quantity, share in ((self.p50_ms, 0.5), (self.p99_ms, 0.99)):
+            latency = percentile(bare.latencies_ms, share)
+            quantity.add(latency, percentile(moored.latencies_ms, share) / latency)
+        self.cpu_ms.add(bare.cpu_ms, moored.cpu_ms - bare.cpu_ms)
+
+
+Comparisons = dict[str, Comparison]
+"""By the bare server that Mooring is set against."""
 
 
 def run(*, quick: bool = False) -> Result:
-    rounds, pairs = (2, 6) if quick else (9, 16)
+    rounds, turns = (2, 6) if quick else (9, 16)
     result = Result(
-        "throughput: calls/s, and CPU ms per call, of one node with Mooring against the same app bare",
-        ("app, era", "bare/s", "ratio", "noise", "bare ms", "added ms", "noise"),
-        caption=f"{_CONNECTIONS} connections; {rounds} rounds of {pairs} pairs of blocks, both servers on one core",
+        "throughput: one node with Mooring against the same app bare; ratios, and the CPU time that it adds",
+        ("app, era", "", _BARE, "ratio", "noise", _TUNED, "ratio", "noise"),
+        caption=f"{_CONNECTIONS} connections; {rounds} rounds of {turns} turns of blocks, all servers on one core; the "
+        "garbage collector of the tuned one and of the one with Mooring is as `mooring serve` sets it",
     )
     with generating() as generator:
-        for era, measured in _measure("sdk_v2", generator, rounds, pairs).items():
+        for era, compared in _measure("sdk_v2", generator, rounds, turns).items():
             label = f"SDK v2 {era}{' SSE' if era == 'legacy' else ''}"
-            _report(label, measured, result)
-            result.figures += _figures(label, measured)
+            _report(label, compared, result)
+            result.figures += _figures(label, compared)
         # No target speaks of it, but this is Mooring's own cost at its clearest.
-        for era, measured in _measure("instant", generator, rounds // 2, pairs).items():
-            _report(f"bare Starlette {era}", measured, result)
+        for era, compared in _measure("instant", generator, rounds // 2, turns).items():
+            _report(f"Starlette {era}", compared, result)
     return result
 
 
-def _measure(app: str, generator: Generator, rounds: int, pairs: int) -> dict[str, Rounds]:
-    measured: dict[str, Rounds] = defaultdict(Rounds)
+def _measure(app: str, generator: Generator, rounds: int, turns: int) -> dict[str, Comparisons]:
+    measured: dict[str, Comparisons] = defaultdict(lambda: {_BARE: Comparison(), _TUNED: Comparison()})
     for number in range(rounds):
         with contextlib.ExitStack() as stack:
-            order = (False, True) if number % 2 else (True, False)
-            servers = {mooring: stack.enter_context(serving(app, mooring=mooring)) for mooring in order}
+            servers = {
+                name: stack.enter_context(serving(app, mooring=name == _MOORED, tuned=name != _BARE))
+                for name in _in_turn(number)
+            }
             for era, requests in _ERAS.items():
-                bare = Blocks(servers[False], requests(servers[False]))
-                moored = Blocks(servers[True], requests(servers[True]))
-                _take_turns(bare, moored, generator, pairs)
-                measured[era].add(bare, moored)
+                blocks = {name: Blocks(servers[name], requests(servers[name])) for name in _SERVERS}
+                _take_turns(blocks, generator, turns)
+                for name, comparison in measured[era].items():
+                    comparison.add(blocks[name], blocks[_MOORED])
     return measured
 
 
-def _take_turns(bare: Blocks, moored: Blocks, generator: Generator, pairs: int) -> None:
-    for blocks in (bare, moored):
-        generator.run(blocks.requests, seconds=_WARM_UP_SECONDS)
-    for turn in range(pairs):
-        for blocks in (bare, moored) if turn % 2 else (moored, bare):
-            blocks.run(generator)
+def _in_turn(number: int) -> tuple[str, ...]:
+    """Each server comes first, second and last as often as the others."""
+    first = number % len(_SERVERS)
+    return _SERVERS[first:] + _SERVERS[:first]
 
 
-def _report(label: str, measured: Rounds, result: Result) -> None:
-    ratio, added = Spread.of(measured.ratio), Spread.of(measured.added_cpu_ms)
-    result.rows.append(
-        (
-            label,
-            Spread.of(measured.bare_per_second).text(0),
-            ratio.text(3),
-            ratio.noise(3),
-            Spread.of(measured.bare_cpu_ms).text(3),
-            added.text(3),
-            added.noise(3),
-        )
-    )
+def _take_turns(blocks: dict[str, Blocks], generator: Generator, turns: int) -> None:
+    for one in blocks.values():
+        generator.run(one.requests, seconds=_WARM_UP_SECONDS)
+    for turn in range(turns):
+        for name in _in_turn(turn):
+            blocks[name].run(generator)
 
 
-def _figures(label: str, measured: Rounds) -> list[Figure]:
-    ratio, added = Spread.of(measured.ratio), Spread.of(measured.added_cpu_ms)
+def _report(label: str, compared: Comparisons, result: Result) -> None:
+    for title, name, digits, sign in (
+        ("calls/s", "per_second", 0, ""),
+        ("p50 ms", "p50_ms", 2, ""),
+        ("p99 ms", "p99_ms", 2, ""),
+        ("CPU ms/call", "cpu_ms", 3, "+"),
+    ):
+        cells: list[str] = []
+        for comparison in compared.values():
+            quantity: Quantity = getattr(comparison, name)
+            spread = Spread.of(quantity.compared)
+            of_ratio = 3 if sign else 2
+            cells += [
+                Spread.of(quantity.bare).text(digits),
+                f"{spread.median:{sign}.{of_ratio}f}",
+                spread.noise(of_ratio),
+            ]
+        result.rows.append((label, title, *cells))
+        label = ""
+
+
+def _figures(label: str, compared: Comparisons) -> list[Figure]:
+    bare, tuned = compared[_BARE], compared[_TUNED]
     return [
-        Figure(f"{label}: calls/s, ratio to bare", ratio, "", "floor", _FLOOR, digits=3),
-        Figure(f"{label}: added CPU per call", added, "ms", "ceiling", _CEILING_MS, digits=3),
+        Figure(f"{label}: calls/s, ratio to bare", _of(bare.per_second), "", "floor", _FLOOR_AS_IT_COMES, digits=3),
+        Figure(f"{label}: p99, ratio to bare", _of(bare.p99_ms), "", "ceiling", _CEILING_P99, digits=3),
+        Figure(f"{label}: calls/s, ratio to tuned bare", _of(tuned.per_second), "", "floor", _FLOOR_TUNED, digits=3),
+        Figure(
+            f"{label}: added CPU per call, to tuned bare", _of(tuned.cpu_ms), "ms", "ceiling", _CEILING_MS, digits=3
+        ),
     ]
+
+
+def _of(quantity: Quantity) -> Spread:
+    return Spread.of(quantity.compared)

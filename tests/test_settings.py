@@ -88,6 +88,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("connect_seconds", 61, "less than or equal to 60"),
     ("peer_age_seconds", 0, "greater than 0"),
     ("peer_age_seconds", math.inf, "less than or equal to 600"),
+    ("gc", "", "'server' or 'python'"),
+    ("gc", "off", "'server' or 'python'"),
 ]
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mooring.core.model import Counters, NodeInfo, NodeState, SessionRecord
     from mooring.errors import MooringError, SettingsError, StoreUnavailable
+    from mooring.hosting.collector import tune_gc
     from mooring.node.membership.sessions import ClosedSession
     from mooring.node.middleware import Mooring
     from mooring.settings import Settings
@@ -30,6 +31,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "StoreUnavailable",
+    "tune_gc",
 ]
 
 _HOMES = {
@@ -45,6 +47,7 @@ _HOMES = {
     "Settings": "mooring.settings",
     "SettingsError": "mooring.errors",
     "StoreUnavailable": "mooring.errors",
+    "tune_gc": "mooring.hosting.collector",
 }
 """Where each name is defined."""
 

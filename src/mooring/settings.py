@@ -12,7 +12,7 @@ import socket
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
@@ -177,6 +177,12 @@ class Settings(BaseSettings):
     )
     peer_age_seconds: float = Field(
         30.0, gt=0, le=600, description="How old a signed peer request may be; the nodes' clocks must agree this well."
+    )
+
+    gc: Literal["server", "python"] = Field(
+        "server",
+        description="Python's garbage collector in `mooring serve`, once the app has started: set for a server, which "
+        "means fewer and shorter pauses and some MiB more, or as Python sets it.",
     )
 
     @model_validator(mode="after")

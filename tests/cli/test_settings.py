@@ -104,3 +104,4 @@ def test_what_a_setting_takes_is_said_with_its_bounds() -> None:
     assert takes["heartbeat_seconds"] == "seconds, more than 0, at most 60"
     assert takes["redis_url"] == "URL"
     assert takes["mcp_path"] == "path"
+    assert takes["gc"] == "server or python"

@@ -85,6 +85,8 @@ def _takes(name: str, field: FieldInfo, kinds: set[Any]) -> str:
         kind = "seconds" if name.endswith("_seconds") else "number"
     elif bool in kinds:
         kind = "true or false"
+    elif typing.get_origin(field.annotation) is typing.Literal:
+        kind = " or ".join(typing.get_args(field.annotation))
     else:
         kind = {"url": "URL", "path": "path"}.get(name.rpartition("_")[2], "text")
     bounds = [

@@ -52,7 +52,13 @@ def serve(
         settings = Settings.load(**{**given, "advertise_url": listener.url_for_peers(settings.redis_url)})
     os.environ["MOORING_NODE_NAME"] = settings.node_name  # so that the app can say where it runs
     node = _wrap(target, settings)
-    run_server(node, listener, on_ready=lambda: _announce(settings, listener, given), stop_seconds=stop_seconds)
+    run_server(
+        node,
+        listener,
+        on_ready=lambda: _announce(settings, listener, given),
+        stop_seconds=stop_seconds,
+        tunes_gc=settings.gc == "server",
+    )
 
 
 def _wrap(target: str, settings: Settings) -> Any:

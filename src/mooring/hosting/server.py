@@ -10,13 +10,14 @@ import logging
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
 import uvicorn
 
 from mooring.asgi import App, Message, Receive, Scope, Send
 from mooring.errors import MooringError, TargetError
+from mooring.hosting.collector import tune_gc
 from mooring.hosting.importing import where
 from mooring.hosting.listener import BACKLOG, Listener
 from mooring.processes.signals import stop_signals
@@ -29,12 +30,15 @@ KEEP_ALIVE_SECONDS: Final = 75
 _CHATTER: Final = logging.getLogger("uvicorn.error")
 
 
-def run_server(app: App, listener: Listener, *, on_ready: Callable[[], None], stop_seconds: int) -> None:
+def run_server(
+    app: App, listener: Listener, *, on_ready: Callable[[], None], stop_seconds: int, tunes_gc: bool = False
+) -> None:
     """Serve `app` until SIGTERM or Ctrl-C.
 
     Args:
         on_ready: called once the app has started and is served.
         stop_seconds: how long running requests may go on after the signal.
+        tunes_gc: whether the garbage collector is set for a server from when the app has started until its end.
 
     Raises:
         MooringError: what the app's own start-up raised.
@@ -54,9 +58,22 @@ def run_server(app: App, listener: Listener, *, on_ready: Callable[[], None], st
     )
     _CHATTER.disabled = True  # until the app has started: a failure is raised, not logged
     try:
-        _Server(config, watched, on_ready).run(sockets=[listener.socket])
+        with ExitStack() as at_end:
+            if tunes_gc:
+                on_ready = _with_tuned_gc(on_ready, at_end)
+            _Server(config, watched, on_ready).run(sockets=[listener.socket])
     finally:
         _CHATTER.disabled = False
+
+
+def _with_tuned_gc(on_ready: Callable[[], None], at_end: ExitStack) -> Callable[[], None]:
+    """Before the node says that it is ready, so that no session is among what is frozen."""
+
+    def tune_and_go_on() -> None:
+        at_end.callback(tune_gc())
+        on_ready()
+
+    return tune_and_go_on
 
 
 class _Watched:
