@@ -10,7 +10,7 @@ from mooring import Mooring, Settings
 from mooring.asgi import Message, Receive, Scope, Send
 from mooring.core.model import NodeState
 from mooring.store import MemoryStore
-from tests.cluster_in_process import running_node
+from tests.cluster_in_process import SECRET, running_node
 from tests.node.apps import ScriptedApp, answer
 from tests.node.rpc import RawClient
 
@@ -84,3 +84,21 @@ async def test_without_a_lifespan_the_node_joins_with_the_first_request(path: st
     assert statuses == [400 if path == "/mcp" else 200]
     assert [lease.node.state for lease in (await store.snapshot()).leases.values()] == [NodeState.READY]
     await mooring._node.stop()
+
+
+async def test_a_node_does_not_start_without_its_redis() -> None:
+    mooring = Mooring(
+        ScriptedApp(), Settings.load(redis_url="unix:///nowhere", secret=SECRET, advertise_url="http://a")
+    )
+    asked = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+    said: list[Message] = []
+
+    async def receive() -> Message:
+        return next(asked)
+
+    async def send(message: Message) -> None:
+        said.append(message)
+
+    await mooring({"type": "lifespan"}, receive, send)
+    assert said[0]["type"] == "lifespan.startup.failed"
+    assert said[0]["message"].startswith("Redis at unix:///nowhere does not answer")
