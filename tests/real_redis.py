@@ -20,6 +20,8 @@ from tests.waiting import until
 
 Flavour = Literal["valkey", "redis"]
 FLAVOURS: tuple[Flavour, ...] = get_args(Flavour)
+SERVERS = [pytest.param(flavour, marks=pytest.mark.real) for flavour in FLAVOURS]
+"""Each of them, as parameters of a test."""
 
 
 def program(flavour: Flavour) -> str:

@@ -87,17 +87,3 @@ def test_the_errors_that_callers_can_meet_are_public_and_no_others() -> None:
     }
     assert ours & set(PUBLIC) == {"MooringError", "SettingsError", "StoreUnavailable"}
     assert all(issubclass(getattr(errors, name), mooring.MooringError) for name in ours)
-
-
-def test_the_tree_in_the_docstring_is_the_tree_of_the_errors() -> None:
-    errors = importlib.import_module("mooring.errors")
-    drawn = [line for line in (errors.__doc__ or "").splitlines() if "\u2500\u2500" in line]
-    parents: dict[str, str] = {}
-    above = {0: "MooringError"}
-    for line in drawn:
-        depth = line.index("\u2500\u2500") // 4
-        name = line.partition("\u2500\u2500 ")[2].split()[0]
-        parents[name] = above[depth - 1]
-        above[depth] = name
-    ours = {name: value for name, value in vars(errors).items() if inspect.isclass(value) and name != "MooringError"}
-    assert parents == {name: value.__bases__[0].__name__ for name, value in ours.items()}

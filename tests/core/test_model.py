@@ -3,9 +3,11 @@ from __future__ import annotations
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mooring.core import model
-from mooring.core.model import NODE_MOVES, TAKES_NEW_SESSIONS, NodeState, move
+from mooring.core.model import CHANGES_PER_LIFE, NODE_MOVES, TAKES_NEW_SESSIONS, NodeState, life_of, move
 from mooring.errors import IllegalMove
 
 EVERY_PAIR = [(current, following) for current in NodeState for following in NodeState]
@@ -49,3 +51,16 @@ def test_draining_is_never_undone() -> None:
 
 def test_only_a_node_that_is_up_and_stays_takes_new_sessions() -> None:
     assert {NodeState.READY, NodeState.DEGRADED} == TAKES_NEW_SESSIONS
+
+
+@given(st.integers(1, 2**33), st.integers(1, CHANGES_PER_LIFE - 1))
+def test_a_store_that_was_filled_at_another_second_is_told_by_any_version_of_its_shards(
+    second: int, changes: int
+) -> None:
+    version = second * CHANGES_PER_LIFE + changes
+    assert life_of(version) == second
+    assert life_of(version + CHANGES_PER_LIFE) != life_of(version)
+
+
+def test_a_store_without_shards_has_a_life_of_its_own() -> None:
+    assert life_of(0) == 0

@@ -10,7 +10,7 @@ from mooring import Mooring, Settings
 from mooring.asgi import Message, Receive, Scope, Send
 from mooring.core.model import NodeState
 from mooring.store import MemoryStore
-from tests.cluster_in_process import running_node
+from tests.cluster_in_process import SECRET, running_node
 from tests.node.apps import ScriptedApp, answer
 from tests.node.rpc import RawClient
 
@@ -84,3 +84,71 @@ async def test_without_a_lifespan_the_node_joins_with_the_first_request(path: st
     assert statuses == [400 if path == "/mcp" else 200]
     assert [lease.node.state for lease in (await store.snapshot()).leases.values()] == [NodeState.READY]
     await mooring._node.stop()
+
+
+async def test_a_node_does_not_start_without_its_redis() -> None:
+    mooring = Mooring(
+        ScriptedApp(), Settings.load(redis_url="unix:///nowhere", secret=SECRET, advertise_url="http://a")
+    )
+    asked = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+    said: list[Message] = []
+
+    async def receive() -> Message:
+        return next(asked)
+
+    async def send(message: Message) -> None:
+        said.append(message)
+
+    await mooring({"type": "lifespan"}, receive, send)
+    assert said[0]["type"] == "lifespan.startup.failed"
+    assert said[0]["message"].startswith("Redis at unix:///nowhere does not answer")
+
+
+async def test_whatever_a_server_says_before_the_shutdown_the_node_stays() -> None:
+    """More kinds of messages may come; a node that left for one of them would lose its sessions."""
+    store = MemoryStore()
+    asked = iter(["lifespan.startup", "lifespan.of-tomorrow", "lifespan.shutdown"])
+    states: list[list[NodeState]] = []
+    said: list[str] = []
+
+    async def receive() -> Message:
+        states.append([lease.node.state for lease in (await store.snapshot()).leases.values()])
+        return {"type": next(asked)}
+
+    async def send(message: Message) -> None:
+        said.append(message["type"])
+
+    await Mooring(ignores, Settings.load(), store=store)({"type": "lifespan"}, receive, send)
+    assert states == [[], [NodeState.READY], [NodeState.READY]]
+    assert said == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert [lease.node.state for lease in (await store.snapshot()).leases.values()] == [NodeState.GONE]
+
+
+async def test_the_node_joins_after_the_app_has_started_and_leaves_before_it_stops() -> None:
+    store = MemoryStore()
+    asked = iter(["lifespan.startup", "lifespan.shutdown"])
+    seen: list[tuple[str, list[NodeState]]] = []
+
+    async def states() -> list[NodeState]:
+        return [lease.node.state for lease in (await store.snapshot()).leases.values()]
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        for _ in range(2):
+            kind = (await receive())["type"]
+            seen.append((kind, await states()))
+            await send({"type": f"{kind}.complete"})
+            seen.append((f"{kind}.complete", await states()))
+
+    async def receive() -> Message:
+        return {"type": next(asked)}
+
+    async def send(message: Message) -> None:
+        pass
+
+    await Mooring(app, Settings.load(), store=store)({"type": "lifespan"}, receive, send)
+    assert seen == [
+        ("lifespan.startup", []),
+        ("lifespan.startup.complete", [NodeState.READY]),
+        ("lifespan.shutdown", [NodeState.GONE]),
+        ("lifespan.shutdown.complete", [NodeState.GONE]),
+    ]

@@ -9,10 +9,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from mooring import Mooring, Settings
-from mooring.asgi import Message
 from mooring.store import RedisStore
-from tests.cluster_in_process import SECRET, RunningNode, running_node, running_nodes
+from tests.cluster_in_process import RunningNode, running_node, running_nodes
 from tests.node.apps import ScriptedApp
 from tests.node.rpc import RawClient
 from tests.real_redis import RealRedis, real_redis
@@ -165,21 +163,3 @@ async def test_a_session_closed_while_redis_is_away_is_off_the_record_when_it_is
 
 async def _only(redis: RealRedis, session: str) -> bool:
     return [key for key in await redis.keys() if ":session:" in key] == [f"mcp:session:{{{session}}}"]
-
-
-async def test_a_node_does_not_start_without_its_redis() -> None:
-    mooring = Mooring(
-        ScriptedApp(), Settings.load(redis_url="unix:///nowhere", secret=SECRET, advertise_url="http://a")
-    )
-    asked = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
-    said: list[Message] = []
-
-    async def receive() -> Message:
-        return next(asked)
-
-    async def send(message: Message) -> None:
-        said.append(message)
-
-    await mooring({"type": "lifespan"}, receive, send)
-    assert said[0]["type"] == "lifespan.startup.failed"
-    assert said[0]["message"].startswith("Redis at unix:///nowhere does not answer")

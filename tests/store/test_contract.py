@@ -4,43 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from mooring.core.model import Counters, NodeInfo, NodeState, SessionRecord, ShardOwner, life_of
-from mooring.errors import StoreUnavailable
+from mooring.core.model import NodeState, ShardOwner, life_of
 from mooring.store import MemoryStore, RedisStore, Store
-from tests.real_redis import real_redis
+from tests.real_redis import SERVERS, real_redis
+from tests.store.examples import NODE, OTHER, RECORD
 from tests.waiting import until
-
-NODE = NodeInfo(
-    id="node-1-abcde",
-    name="node-1",
-    url="http://127.0.0.1:9001",
-    pid=42,
-    state=NodeState.READY,
-    sessions=3,
-    capacity=100,
-    version="0.1.0",
-    secret_id="0123abcd",
-    started=1_700_000_000.5,
-    counters=Counters(served=7, forwarded_in=1, forwarded_out=2, refused={"forged": 4}),
-)
-OTHER = replace(NODE, id="node-2-abcde", name="node-2", url="http://127.0.0.1:9002")
-RECORD = SessionRecord(
-    id="abcde.AAAAAAAAAAAAAAAAAAAAAA.BBBBBBBBBBB",
-    node_id=NODE.id,
-    created=1_700_000_000.25,
-    last_seen=1_700_000_001.5,
-    principal='["iss","sub","client"]',
-    protocol="2025-11-25",
-    client="Naïve client 1.0",
-    initialize=b'{"method":"initialize"}',
-)
-
-
-SERVERS = [pytest.param(kind, marks=pytest.mark.real) for kind in ("valkey", "redis")]
 
 
 @pytest.fixture(params=["memory", *SERVERS])
@@ -191,74 +162,3 @@ async def test_many_records_are_written_and_listed(store: Store) -> None:
     records = [replace(RECORD, id=f"abcde.{n:022d}.BBBBBBBBBBB") for n in range(501)]
     await store.save_sessions(records, ttl_seconds=60)
     assert {record.id async for record in store.sessions()} == {record.id for record in records}
-
-
-async def test_a_record_ends_with_its_time_to_live() -> None:
-    now = 1_000.0
-    store = MemoryStore(now=lambda: now)
-    await store.save_session(RECORD, ttl_seconds=60)
-    now += 61
-    assert await store.load_session(RECORD.id) is None
-
-
-@pytest.mark.parametrize("flavour", SERVERS)
-async def test_a_record_in_redis_has_the_time_to_live_that_was_asked_for(flavour: str) -> None:
-    async with real_redis("valkey" if flavour == "valkey" else "redis") as server:
-        store = RedisStore(server.url, "team:mcp", timeout_seconds=2)
-        await store.save_session(RECORD, ttl_seconds=60)
-        async with server.client() as client:
-            key = f"team:mcp:session:{{{RECORD.id}}}"
-            assert await server.keys() == [key]
-            assert 0 < await client.ttl(key) <= 60
-            await store.touch_sessions({RECORD.id: 2.0}, ttl_seconds=600)
-            assert 60 < await client.ttl(key) <= 600
-        await store.aclose()
-
-
-@pytest.mark.real
-async def test_entries_that_do_not_read_are_left_out() -> None:
-    async with real_redis() as server:
-        store = RedisStore(server.url, "mcp", timeout_seconds=2)
-        await store.register(NODE, 5)
-        await store.claim("abcde", ShardOwner(NODE.id, 1), 0)
-        async with server.client() as client:
-            await client.hset("mcp:{cluster}:nodes", "junk", "not a lease")
-            await client.hset("mcp:{cluster}:nodes", "half", '1 2 {"id": 1}')
-            await client.hset("mcp:{cluster}:shards", mapping={"BAD": "1 x", "fghij": "nothing"})
-            await client.hset("mcp:session:{junk}", "created", "never")
-        snapshot = await store.snapshot()
-        assert set(snapshot.leases) == {NODE.id}
-        assert set(snapshot.shards or {}) == {"abcde"}
-        assert [record async for record in store.sessions()] == []
-        await store.aclose()
-
-
-@pytest.mark.parametrize("url", ["redis://user:hunter2@127.0.0.1:1/0", "redis://127.0.0.1:1/0?password=hunter2"])
-async def test_a_redis_that_is_away_is_told_in_one_line_without_the_password(url: str) -> None:
-    store = RedisStore(url, "mcp", timeout_seconds=0.5)
-    with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1:1") as told:
-        await store.snapshot()
-    assert "hunter2" not in str(told.value)
-    await store.aclose()
-
-
-@pytest.mark.real
-async def test_a_redis_that_hangs_is_away_after_its_time(tmp_path: Path) -> None:
-    async with real_redis() as server:
-        store = RedisStore(server.url, "mcp", timeout_seconds=0.2)
-        await store.register(NODE, 5)
-        server.freeze()
-        try:
-            with pytest.raises(StoreUnavailable):
-                await store.snapshot()
-        finally:
-            server.thaw()
-        await until(lambda: _has(store), what="Redis to be back")
-        await store.aclose()
-
-
-async def _has(store: Store) -> bool:
-    try:
-        return NODE.id in (await store.snapshot()).leases
-    except StoreUnavailable:
-        return False

@@ -374,6 +374,20 @@ async def test_who_does_not_come_back_is_dead_when_the_grace_is_over(cluster: Cl
     assert not first.sees(second)
 
 
+async def test_for_a_leases_time_after_a_loss_what_is_missing_may_exist(cluster: Cluster) -> None:
+    node = await cluster.join()
+    await cluster.beat()
+    assert not node.keeper.is_in_grace
+    cluster.empty()
+    await cluster.beat()
+    begun = cluster.clock.now
+    assert node.keeper.is_in_grace
+    cluster.clock.now = begun + LEASE_SECONDS - 0.001
+    assert node.keeper.is_in_grace
+    cluster.clock.now = begun + LEASE_SECONDS
+    assert not node.keeper.is_in_grace
+
+
 async def test_a_store_that_forgets_at_once_counts_as_away(cluster: Cluster) -> None:
     member = await cluster.join()
     await member.open("one")

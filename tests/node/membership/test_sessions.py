@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mooring.core.model import SessionRecord
 from mooring.errors import StoreUnavailable
 from mooring.node.membership import inner_ids
+from mooring.node.membership import sessions as membership_sessions
 from mooring.node.membership.sessions import ClosedSession, LocalSession, LocalSessions
 from mooring.store import MemoryStore
 from tests.fakes import Clock, FlakyStore
@@ -179,6 +180,34 @@ async def test_who_closes_second_sees_the_record_gone_all_the_same(world: World)
     await asyncio.gather(*tasks)
     assert seen == [set()]
     assert [closed.id for closed in world.closed] == ["one"]
+
+
+async def test_a_session_that_is_closed_soon_is_closed_once_all_is_settled(world: World) -> None:
+    await world.open("one", "two")
+    world.sessions.close_soon("one")
+    world.sessions.close_soon("never")
+    assert world.sessions.find("one") is not None
+    await world.sessions.settle()
+    assert set(await world.records()) == {"two"}
+    assert [closed.id for closed in world.closed] == ["one"]
+    await world.sessions.settle()
+
+
+async def test_settling_does_not_wait_for_ever(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Handlers are the author's code, and a node that stops has to stop."""
+    monkeypatch.setattr(membership_sessions, "_SETTLE_SECONDS", 0.01)
+    forever = asyncio.Event()
+
+    async def hangs(_: ClosedSession) -> None:
+        await forever.wait()
+
+    world.sessions.add_close_handler(hangs)
+    await world.open("one")
+    world.sessions.close_soon("one")
+    await asyncio.wait_for(world.sessions.settle(), 5)
+    assert await world.records() == {}
+    forever.set()
+    await world.sessions.settle()
 
 
 async def test_a_session_ends_by_itself_where_nothing_else_is_said(world: World) -> None:

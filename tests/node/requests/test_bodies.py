@@ -76,6 +76,7 @@ async def test_a_body_passes_as_it_comes(body: bytes, places: list[int]) -> None
 @given(bodies, cuts)
 @example(b"x" * LIMIT, [])
 @example(b"x" * (LIMIT + 1), [])
+@example(b"x" * (LIMIT + 9), [LIMIT + 3, LIMIT + 6])
 async def test_a_body_is_remembered_up_to_the_limit(body: bytes, places: list[int]) -> None:
     remembered = RememberedBody(Client(messages(in_pieces(body, places))).receive, LIMIT)
     assert await read(remembered.receive) == (body, True)

@@ -153,3 +153,8 @@ async def test_a_new_session_that_a_peer_sends_opens_here(peer: Peer) -> None:
     )
     assert reply.status == 200
     assert await peer.node.mooring.has_session(reply.session_id)
+
+
+@pytest.mark.parametrize("claim", ["", "x", "1;a;b;1;n;;none;00", "1;" + ";" * 8, "é", "1" * 9000])
+async def test_a_peer_request_that_no_peer_signed_is_403(peer: Peer, claim: str) -> None:
+    assert_refused(peer, await peer.raw.call(peer.node.url, peer.session, headers={"mooring-peer": claim}))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,24 +14,8 @@ from mooring.core.ids import SessionIds
 from mooring.store import MemoryStore
 from tests.cluster_in_process import SECRET, RunningNode, running_node
 from tests.node.apps import ScriptedApp, answer
-from tests.node.rpc import INITIALIZE, RawClient
+from tests.node.rpc import RawClient
 from tests.waiting import until
-
-
-@pytest.fixture
-def app() -> ScriptedApp:
-    return ScriptedApp()
-
-
-@pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore()
-
-
-@pytest.fixture
-async def node(app: ScriptedApp, store: MemoryStore) -> AsyncIterator[RunningNode]:
-    async with running_node(app, store) as running:
-        yield running
 
 
 def user(subject: str, client: str = "client") -> Any:
@@ -57,27 +39,6 @@ async def test_the_client_sees_the_public_id_and_the_app_its_own(
     assert reply.session_id == session
     assert app.asked[-1][1] == "inner-1"
     assert b"inner" not in reply.body
-
-
-async def test_the_record_is_written_before_the_answer_leaves(
-    node: RunningNode, store: MemoryStore, raw: RawClient
-) -> None:
-    session = await raw.open(node.url)
-    record = await store.load_session(session)
-    assert record is not None
-    assert record.node_id == node.id
-    assert record.client == "raw 1.0"
-    assert record.protocol == "2025-11-25"
-    assert json.loads(record.initialize) == INITIALIZE
-
-
-async def test_no_inner_id_leaves_on_an_error_answer(node: RunningNode, store: MemoryStore, raw: RawClient) -> None:
-    for method, body in [("POST", b"not json"), ("POST", {"method": "tools/list"}), ("GET", None), ("DELETE", None)]:
-        reply = await raw.send(method, f"{node.url}/mcp", body=body)
-        assert reply.status == 400
-        assert "mcp-session-id" not in reply.headers
-        assert b"inner-" not in reply.body
-    assert [record async for record in store.sessions()] == []
 
 
 async def test_an_error_on_a_session_names_the_public_id(node: RunningNode, app: ScriptedApp, raw: RawClient) -> None:
@@ -192,23 +153,6 @@ async def test_a_close_that_raises_removes_the_record(
     assert await store.load_session(session) is None
 
 
-async def test_other_paths_pass_untouched(node: RunningNode, app: ScriptedApp, raw: RawClient) -> None:
-    for path in ("/", "/mcpfoo", "/api/mcp"):
-        await raw.send("POST", f"{node.url}{path}", session="anything at all", body=b"x")
-        scope = app.scopes[-1]
-        assert scope["path"] == path
-        assert (b"mcp-session-id", b"anything at all") in scope["headers"]
-    assert node.mooring._node.tally.served == 0
-
-
-async def test_a_modern_request_is_served_where_it_lands(node: RunningNode, app: ScriptedApp, raw: RawClient) -> None:
-    session = "zzzzz.AAAAAAAAAAAAAAAAAAAAAA.AAAAAAAAAAA"
-    reply = await raw.call(node.url, session, headers={"mcp-protocol-version": "2026-07-28"})
-    assert reply.status == 404
-    assert reply.json == {"error": "inner says no"}
-    assert app.asked[-1][1] == session
-
-
 async def test_another_principal_is_answered_as_if_there_were_no_session(
     node: RunningNode, app: ScriptedApp, raw: RawClient
 ) -> None:
@@ -250,28 +194,6 @@ async def test_a_401_stays_a_401(node: RunningNode, app: ScriptedApp, raw: RawCl
     app.user = None
     app.on_session = unauthorized
     assert (await raw.call(node.url, session)).status == 401
-
-
-async def test_health_and_readiness(node: RunningNode, raw: RawClient) -> None:
-    assert (await raw.send("GET", f"{node.url}/healthz")).status == 200
-    ready = await raw.send("GET", f"{node.url}/readyz")
-    assert (ready.status, ready.body) == (200, b"ready\n")
-    assert (await raw.send("HEAD", f"{node.url}/readyz")).body == b""
-
-
-async def test_a_full_node_says_so_and_serves_on(app: ScriptedApp, store: MemoryStore, raw: RawClient) -> None:
-    async with running_node(app, store, capacity=1) as node:
-        session = await raw.open(node.url)
-        ready = await raw.send("GET", f"{node.url}/readyz")
-        assert (ready.status, ready.body) == (503, b"full: 1 sessions, capacity 1\n")
-        assert (await raw.call(node.url, session)).status == 200
-        await raw.open(node.url)
-
-
-async def test_sessions_are_spread_over_the_nodes_shards(node: RunningNode, raw: RawClient) -> None:
-    ids = SessionIds(SECRET)
-    shards = [ids.shard_of(await raw.open(node.url)) for _ in range(8)]
-    assert sorted(shards) == sorted(node.mooring._node.membership.shards)  # type: ignore[type-var]
 
 
 async def test_a_renewed_record_says_when_the_session_was_last_seen(

@@ -178,3 +178,29 @@ def test_a_user_without_a_display_name_is_known_by_identity() -> None:
 def test_a_user_without_any_name_is_not_another_one_with_each_request() -> None:
     first, second = AnonymousUser(), AnonymousUser()
     assert of(first) == of(second)
+
+
+class NamelessUser(IdentifiedUser):
+    """Has a name to show, and nothing that tells two people of one name apart."""
+
+    @property
+    def identity(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def display_name(self) -> str:
+        return self._identity
+
+
+def test_a_user_who_implements_no_identity_is_known_by_display_name() -> None:
+    assert json.loads(of(NamelessUser("ada"))) == [None, "ada", None]
+
+
+def test_a_user_who_implements_neither_is_authenticated_and_nobody_in_particular() -> None:
+    class Unsaid(NamelessUser):
+        @property
+        def display_name(self) -> str:
+            raise NotImplementedError
+
+    assert json.loads(of(Unsaid("ada"))) == [None, None, None]
+    assert of(Unsaid("ada")) != NOBODY

@@ -1,0 +1,94 @@
+"""What a client reads in place of the app's answer: a refusal that says what to do, and never more than is known."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mooring.asgi import Message
+from mooring.core.routing import Reason
+from mooring.node.requests.answers import refuse, status_of
+
+GONE = {Reason.FORGED, Reason.UNKNOWN, Reason.EXPIRED, Reason.OWNER_LOST, Reason.MISROUTED, Reason.PRINCIPAL}
+METHODS = ("GET", "POST", "DELETE", "PUT")
+
+reasons = pytest.mark.parametrize("reason", list(Reason))
+
+
+async def refusal(reason: Reason, **options: Any) -> tuple[int, dict[bytes, bytes], bytes]:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await refuse(send, reason, **options)
+    start, end = sent
+    assert end["more_body"] is False
+    return start["status"], dict(start["headers"]), end["body"]
+
+
+@reasons
+async def test_every_reason_has_a_status_of_its_kind(reason: Reason) -> None:
+    """404 makes a client open a new session, so it is said where the session is gone, and nowhere else; 5xx kills."""
+    status, _, _ = await refusal(reason)
+    assert status == status_of(reason)
+    assert (status == 404) is (reason in GONE)
+    assert status < 500
+
+
+@reasons
+async def test_every_refusal_is_an_error_of_json_rpc_with_its_reason(reason: Reason) -> None:
+    status, headers, body = await refusal(reason)
+    told = json.loads(body)
+    assert headers[b"content-type"] == b"application/json"
+    assert headers[b"cache-control"] == b"no-store"
+    assert int(headers[b"content-length"]) == len(body)
+    assert (told["jsonrpc"], told["id"]) == ("2.0", None)
+    assert told["error"]["code"] == (-32603 if status == 200 else -32600)
+    assert told["error"]["data"] == {"reason": "unknown" if reason is Reason.PRINCIPAL else str(reason)}
+
+
+@reasons
+async def test_every_refusal_tells_client_and_operator_what_to_do(reason: Reason) -> None:
+    _, _, body = await refusal(reason)
+    message = json.loads(body)["error"]["message"]
+    assert len(message) > 20
+    if reason in GONE:
+        assert "Send initialize" in message
+    if reason is not Reason.DUPLICATE_HEADER:
+        assert "Operator:" in message
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_anothers_session_looks_exactly_as_one_that_never_was(method: str) -> None:
+    assert await refusal(Reason.PRINCIPAL, method=method) == await refusal(Reason.UNKNOWN, method=method)
+
+
+@given(
+    st.sampled_from(list(Reason)),
+    st.none() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False),
+)
+async def test_the_answer_is_to_the_request_that_was_sent(reason: Reason, request_id: Any) -> None:
+    _, _, body = await refusal(reason, request_id=request_id)
+    assert json.loads(body)["id"] == request_id
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_what_may_work_soon_is_a_stream_that_comes_again_or_an_error_of_one_request(method: str) -> None:
+    status, headers, body = await refusal(Reason.UNREACHABLE, method=method, request_id=7)
+    assert status == 200
+    if method == "GET":
+        assert headers[b"content-type"] == b"text/event-stream"
+        assert body == b"retry: 3000\n\n"
+    else:
+        assert json.loads(body)["id"] == 7
+
+
+@reasons
+async def test_no_other_refusal_of_a_get_is_a_stream(reason: Reason) -> None:
+    _, headers, _ = await refusal(reason, method="GET")
+    assert (headers[b"content-type"] == b"text/event-stream") is (reason is Reason.UNREACHABLE)

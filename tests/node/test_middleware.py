@@ -1,0 +1,178 @@
+"""Which requests are Mooring's, and what the author of a server can ask it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import string
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from mooring import ClosedSession, Mooring, SettingsError, StoreUnavailable
+from mooring.asgi import Receive, Scope, Send
+from mooring.core.ids import SessionIds
+from mooring.core.model import NodeState
+from mooring.store import MemoryStore
+from tests.cluster_in_process import SECRET, RunningNode
+from tests.fakes import FlakyStore, store_that_is_away
+from tests.node.apps import ScriptedApp, answer
+from tests.node.clusters import Cluster
+from tests.node.direct import Request, a_mooring, initialize, joined
+from tests.node.rpc import RawClient
+
+FORGED = "zzzzz.AAAAAAAAAAAAAAAAAAAAAA.AAAAAAAAAAA"
+
+
+# Which requests are touched.
+
+
+async def test_other_paths_pass_untouched(node: RunningNode, app: ScriptedApp, raw: RawClient) -> None:
+    for path in ("/", "/mcpfoo", "/api/mcp"):
+        await raw.send("POST", f"{node.url}{path}", session="anything at all", body=b"x")
+        scope = app.scopes[-1]
+        assert scope["path"] == path
+        assert (b"mcp-session-id", b"anything at all") in scope["headers"]
+    assert node.mooring._node.tally.served == 0
+
+
+@pytest.fixture(scope="module")
+def never_started() -> Mooring:
+    """Around an app that answers everything; with a status page, and a store that would not let it start."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await answer(send, 299, b"the app's")
+
+    return a_mooring(app, store_that_is_away(), status_token="a-token-for-tests,nowhere-else", mcp_path="/a/mcp")
+
+
+@given(st.text("/amcp" + string.ascii_lowercase, max_size=8), st.sampled_from(["GET", "HEAD", "POST", "PUT"]))
+@example("a/mcp", "POST")
+@example("a/mcp/", "GET")
+@example("a/mcp/below", "PUT")
+@example("a/mcpx", "POST")
+@example("healthz", "GET")
+@example("healthz", "POST")
+@example("readyz", "HEAD")
+@example("readyz", "PUT")
+@example("mooring/status", "GET")
+async def test_a_request_is_the_apps_or_moorings_by_its_path(never_started: Mooring, below: str, method: str) -> None:
+    path = f"/{below}"
+    is_ours = path == "/a/mcp" or path.startswith("/a/mcp/") or path == "/mooring/status"
+    is_health = path in ("/healthz", "/readyz") and method in ("GET", "HEAD")
+    request = await Request(method, path).to(never_started)
+    assert (request.status != 299) is (is_ours or is_health)
+
+
+async def test_a_websocket_is_the_apps_also_on_the_mcp_path() -> None:
+    scopes: list[Scope] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scopes.append(scope)
+
+    request = Request(path="/mcp", session="anything")
+    request.scope["type"] = "websocket"
+    await request.to(a_mooring(app, store_that_is_away()))
+    assert scopes == [request.scope]
+
+
+# Joining with the first request, where no lifespan does.
+
+
+async def test_many_first_requests_join_once() -> None:
+    store = FlakyStore(MemoryStore())
+    mooring = a_mooring(ScriptedApp(), store)
+    requests = await asyncio.gather(*(initialize().to(mooring) for _ in range(5)))
+    assert [request.status for request in requests] == [200] * 5
+    assert store.calls.count("register") == 1
+    await mooring._node.stop()
+
+
+@pytest.mark.parametrize("path", ["/mcp", "/readyz"])
+async def test_a_node_that_cannot_start_says_so_and_tries_again_with_the_next_request(
+    path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = store_that_is_away()
+    mooring = a_mooring(ScriptedApp(), store)
+    refused = await Request("GET", path).to(mooring)
+    assert (refused.status, refused.headers[b"content-type"]) == (503, b"text/plain; charset=utf-8")
+    assert b"log" in refused.body
+    assert b"away, as the test wants it" not in refused.body
+    assert "away, as the test wants it" in caplog.text
+    assert (await Request("GET", "/healthz").to(mooring)).status == 200
+    store.away = False
+    assert (await Request("GET", path).to(mooring)).status in (200, 400)
+    assert mooring._node.membership.state is NodeState.READY
+    await mooring._node.stop()
+
+
+# What the author of a server can ask.
+
+
+def test_settings_are_by_default_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOORING_NODE_NAME", "from-the-environment")
+    assert Mooring(ScriptedApp()).node_id.rpartition("-")[0] == "from-the-environment"
+    monkeypatch.setenv("MOORING_NODE_NAME", "Not A Name")
+    with pytest.raises(SettingsError):
+        Mooring(ScriptedApp())
+
+
+async def test_the_registry_is_the_clusters(cluster: Cluster, raw: RawClient) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+    for node in cluster.nodes:
+        registry = node.mooring.registry
+        assert {status.info.id for status in await registry.nodes()} == {one.id for one in cluster.nodes}
+        assert [record.id for record in await registry.sessions()] == [session]
+
+
+async def test_what_to_do_at_a_sessions_end_can_be_said_with_a_decorator_and_more_than_once() -> None:
+    told: list[tuple[str, ClosedSession]] = []
+    app = ScriptedApp()
+    async with joined(app) as mooring:
+
+        @mooring.on_close
+        def first(session: ClosedSession) -> None:
+            told.append(("first", session))
+
+        @mooring.on_close
+        async def second(session: ClosedSession) -> None:
+            told.append(("second", session))
+
+        assert callable(first)
+        assert asyncio.iscoroutinefunction(second)
+        ended = (await initialize().to(mooring)).session_id
+        await initialize().to(mooring)
+        await Request("DELETE", session=ended).to(mooring)
+    closed = ClosedSession(ended, "deleted", "")
+    assert told == [("first", closed), ("second", closed)]
+
+
+async def test_a_session_is_had_by_the_node_that_it_lives_on_and_misrouted_at_any_other(
+    cluster: Cluster, raw: RawClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+    assert [await node.mooring.has_session(session) for node in cluster.nodes] == [True, False, False]
+    said = [record.getMessage() for record in caplog.records if record.name == "mooring.sessions"]
+    assert len(said) == 2
+    assert all(cluster.nodes[0].id in text and session not in text for text in said)
+
+
+@pytest.mark.parametrize("session_id", [SessionIds(SECRET).mint("zzzzz", b"0" * 16), FORGED, "", "x" * 10_000, "ü"])
+async def test_a_session_that_nobody_knows_is_had_by_nobody(session_id: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="mooring.sessions")
+    async with joined(ScriptedApp()) as mooring:
+        assert not await mooring.has_session(session_id)
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "mooring.sessions"]
+    assert not session_id or session_id not in said
+
+
+async def test_the_store_is_asked_only_for_a_session_that_may_exist_and_is_not_here() -> None:
+    store = FlakyStore(MemoryStore())
+    async with joined(ScriptedApp(), store) as mooring:
+        session = (await initialize().to(mooring)).session_id
+        store.away = True
+        assert await mooring.has_session(session)
+        assert not await mooring.has_session(FORGED)
+        with pytest.raises(StoreUnavailable):
+            await mooring.has_session(SessionIds(SECRET).mint("zzzzz", b"0" * 16))

@@ -1,0 +1,112 @@
+"""What is read from a scope and written to a client, for any headers and any path."""
+
+from __future__ import annotations
+
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mooring.asgi import HeaderList, Message, Scope, has_body, header, replaced, respond, target_of, without
+
+NAME = b"mcp-session-id"
+OTHER = b"accept"
+
+cased = st.lists(st.booleans(), min_size=len(NAME), max_size=len(NAME)).map(
+    lambda upper: bytes(byte - 32 * (up and 97 <= byte <= 122) for byte, up in zip(NAME, upper, strict=True))
+)
+names = st.sampled_from([NAME, OTHER, b"Accept", b"x-mcp-session-id", b"mcp-session-id-2"]) | cased
+headers_of_apps = st.lists(st.tuples(names, st.binary(max_size=5)), max_size=6)
+"""Apps write their names in any case."""
+
+
+def values_of(headers: HeaderList, name: bytes) -> list[bytes]:
+    return [value for given, value in headers if given.lower() == name]
+
+
+# Headers.
+
+
+@given(headers_of_apps)
+def test_a_header_is_the_first_of_its_name_in_whatever_case(headers: HeaderList) -> None:
+    assert header(headers, NAME) == next(iter(values_of(headers, NAME)), None)
+
+
+@given(headers_of_apps, st.binary(max_size=5))
+def test_replacing_changes_the_values_of_that_name_and_nothing_else(headers: HeaderList, value: bytes) -> None:
+    changed = replaced(headers, NAME, value)
+    assert [name for name, _ in changed] == [name for name, _ in headers]
+    assert set(values_of(changed, NAME)) <= {value}
+    assert without(changed, NAME) == without(headers, NAME)
+
+
+@given(headers_of_apps)
+def test_what_is_left_out_is_gone_and_the_rest_stays_in_order(headers: HeaderList) -> None:
+    rest = without(headers, NAME)
+    assert values_of(rest, NAME) == []
+    assert rest == [pair for pair in headers if pair[0].lower() != NAME]
+    assert without(headers) == headers
+    assert without(headers, NAME, OTHER) == without(rest, OTHER)
+
+
+@pytest.mark.parametrize(
+    ("headers", "brings_one"),
+    [
+        ([], False),
+        ([(b"content-length", b"0")], False),
+        ([(b"content-length", b"000")], False),
+        ([(b"content-length", b"10")], True),
+        ([(b"content-length", b"1")], True),
+        ([(b"transfer-encoding", b"chunked")], True),
+        ([(b"transfer-encoding", b"chunked"), (b"content-length", b"0")], True),
+        ([(b"content-type", b"application/json")], False),
+    ],
+)
+def test_a_request_brings_a_body_where_its_headers_say_so(headers: HeaderList, brings_one: bool) -> None:
+    assert has_body(headers) is brings_one
+
+
+# Paths.
+
+
+@given(st.text("/%?#+ " + string.ascii_letters, min_size=1), st.none() | st.binary(max_size=20))
+def test_a_target_is_what_the_client_sent(raw_path: str, query: bytes | None) -> None:
+    scope: Scope = {"path": "/decoded", "raw_path": raw_path.encode(), "query_string": query}
+    assert target_of(scope) == raw_path.encode() + (b"?" + query if query else b"")
+
+
+@pytest.mark.parametrize("scope", [{"path": "/mcp/ü"}, {"path": "/mcp/ü", "raw_path": None, "query_string": b""}])
+def test_a_server_that_keeps_no_raw_path_gives_the_decoded_one(scope: Scope) -> None:
+    assert target_of(scope) == "/mcp/ü".encode()
+
+
+# Answers.
+
+
+async def answered(body: bytes, **options: object) -> tuple[int, HeaderList, bytes]:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await respond(send, 404, body, **options)  # type: ignore[arg-type]
+    start, end = sent
+    assert (start["type"], end["type"], end["more_body"]) == ("http.response.start", "http.response.body", False)
+    return start["status"], start["headers"], end["body"]
+
+
+@given(st.binary(max_size=100), st.sampled_from(["GET", "HEAD", "POST"]))
+async def test_an_answer_is_whole_and_kept_by_nobody(body: bytes, method: str) -> None:
+    status, headers, sent = await answered(body, method=method)
+    assert status == 404
+    assert values_of(headers, b"content-length") == [str(len(body)).encode()]
+    assert values_of(headers, b"cache-control") == [b"no-store"]
+    assert values_of(headers, b"content-type") == ([b"text/plain; charset=utf-8"] if body else [])
+    assert sent == (b"" if method == "HEAD" else body)
+
+
+async def test_an_answer_may_have_headers_of_its_own() -> None:
+    _, headers, _ = await answered(b"{}", content_type=b"application/json", extra=[(b"allow", b"GET")])
+    assert (b"allow", b"GET") in headers
+    assert values_of(headers, b"content-type") == [b"application/json"]

@@ -1,0 +1,105 @@
+"""A file that is put in place as a whole: readers see the old one or the new one, also where writing it fails."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from mooring.files import replace_file
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "routes.yml"
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("before", [None, "", "a text that was longer than the new one"])
+def test_the_text_is_there_and_nothing_else(path: Path, before: str | None) -> None:
+    if before is not None:
+        path.write_text(before)
+    replace_file(path, "naïve: ✓\n")
+    assert path.read_bytes() == "naïve: ✓\n".encode()
+    assert names_in(path.parent) == ["routes.yml"]
+
+
+def test_who_reads_meanwhile_never_sees_half(path: Path) -> None:
+    texts = {letter * 100_000 for letter in "ab"}
+    path.write_text(min(texts))
+    seen: set[str] = set()
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            seen.add(path.read_text())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for text in sorted(texts) * 50:
+            replace_file(path, text)
+    finally:
+        done.set()
+        reader.join()
+    assert seen <= texts
+
+
+def test_who_has_it_open_reads_the_old_one_to_its_end(path: Path) -> None:
+    path.write_text("old")
+    with path.open() as reader:
+        replace_file(path, "new")
+        assert reader.read() == "old"
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_a_private_file_is_its_owners_alone_whatever_it_was(path: Path, private: bool) -> None:
+    path.write_text("old")
+    path.chmod(0o644)
+    before = os.umask(0o022)
+    try:
+        replace_file(path, "secret", private=private)
+    finally:
+        os.umask(before)
+    assert mode_of(path) == (0o600 if private else 0o644)
+
+
+def test_what_is_left_of_a_process_that_was_killed_here_is_no_hindrance(path: Path) -> None:
+    left = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    left.write_text("half of a te")
+    left.chmod(0o644)
+    replace_file(path, "whole", private=True)
+    assert (path.read_text(), mode_of(path)) == ("whole", 0o600)
+    assert names_in(path.parent) == ["routes.yml"]
+
+
+def test_a_file_that_cannot_be_put_in_place_leaves_everything_as_it_was(path: Path) -> None:
+    path.mkdir()
+    (path / "kept").write_text("kept")
+    with pytest.raises(OSError, match=path.name):
+        replace_file(path, "new")
+    assert names_in(path.parent) == ["routes.yml"]
+    assert names_in(path) == ["kept"]
+
+
+def test_a_text_that_cannot_be_written_leaves_the_old_one(path: Path) -> None:
+    path.write_text("old")
+    with pytest.raises(UnicodeEncodeError):
+        replace_file(path, "half, then \ud800")
+    assert path.read_text() == "old"
+    assert names_in(path.parent) == ["routes.yml"]
+
+
+def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        replace_file(tmp_path / "none" / "routes.yml", "new")
