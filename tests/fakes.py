@@ -70,8 +70,17 @@ class FlakyStore:
     async def leave(self, node: NodeInfo) -> None:
         await self._through("leave", self.inner.leave(node))
 
+    async def bury(self, node_id: str) -> bool:
+        return await self._through("bury", self.inner.bury(node_id))
+
     async def claim(self, shard: str, claimed: ShardOwner, expected_epoch: int) -> ShardOwner:
         return await self._through("claim", self.inner.claim(shard, claimed, expected_epoch))
+
+    async def adopt(self, shard: str, node_id: str, expected_epoch: int) -> ShardOwner:
+        return await self._through("adopt", self.inner.adopt(shard, node_id, expected_epoch))
+
+    async def give(self, shard: str, giver: ShardOwner, receiver_id: str) -> ShardOwner:
+        return await self._through("give", self.inner.give(shard, giver, receiver_id))
 
     async def snapshot(self) -> Snapshot:
         return await self._through("snapshot", self.inner.snapshot())

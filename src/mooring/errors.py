@@ -4,6 +4,7 @@
     ├── SettingsError        a setting is wrong: names it, its value, and what would be right
     ├── TargetError          the TARGET of `serve` or `up` cannot be imported, or is no MCP server
     ├── StoreUnavailable     Redis does not answer, or refuses
+    ├── DeclaredDead         this node's end is on record: it holds nothing any more, and its id is used up
     ├── PeerError            a request could not be passed on to its owner
     │   ├── PeerGone         nobody is there: connection refused, or another node answered
     │   └── PeerSilent       the peer is there and does not take the request in time
@@ -44,6 +45,10 @@ class TargetError(MooringError):
 
 class StoreUnavailable(MooringError):
     """Redis does not answer, or refuses what was asked."""
+
+
+class DeclaredDead(MooringError):
+    """This node's end is on record: it left, or its parent process saw it end. It cannot come back by this id."""
 
 
 class PeerError(MooringError):

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from mooring.core.model import NodeState, ShardOwner, life_of
+from mooring.core.model import NO_OWNER, NodeInfo, NodeState, ShardOwner, life_of
+from mooring.errors import DeclaredDead
 from mooring.store import MemoryStore, RedisStore, Store
 from tests.real_redis import SERVERS, real_redis
 from tests.store.examples import NODE, OTHER, RECORD
@@ -91,6 +92,20 @@ async def test_a_claim_needs_the_epoch_that_the_shard_stands_at(store: Store) ->
     assert await store.claim("abcde", ShardOwner(NODE.id, 2), 1) == ShardOwner(OTHER.id, 2)
 
 
+async def test_a_claim_takes_nothing_from_who_holds_the_same_epoch_or_a_later_one(store: Store) -> None:
+    await store.register(NODE, 5)
+    await store.claim("abcde", ShardOwner(NODE.id, 3), 0)
+    for epoch in (1, 2, 3):
+        assert await store.claim("abcde", ShardOwner(OTHER.id, epoch), 3) == ShardOwner(NODE.id, 3)
+    assert (await store.snapshot()).shards == {"abcde": ShardOwner(NODE.id, 3)}
+
+
+async def test_a_shard_that_is_not_there_is_claimed_as_fresh_or_not_at_all(store: Store) -> None:
+    assert await store.claim("abcde", ShardOwner(NODE.id, 4), 3) == NO_OWNER
+    assert (await store.snapshot()).shards == {}
+    assert await store.claim("abcde", ShardOwner(NODE.id, 4), 0) == ShardOwner(NODE.id, 4)
+
+
 async def test_claiming_an_own_shard_keeps_the_higher_epoch(store: Store) -> None:
     await store.claim("abcde", ShardOwner(NODE.id, 5), 0)
     version = (await store.snapshot()).version
@@ -122,6 +137,220 @@ async def test_a_node_that_leaves_stays_known_as_gone(store: Store) -> None:
     snapshot = await store.snapshot()
     assert snapshot.leases[NODE.id].node.state is NodeState.GONE
     assert snapshot.leases[NODE.id].until_ms == 0
+
+
+# Adopting.
+
+
+async def _over(store: Store, node: NodeInfo) -> None:
+    """This node's lease is over."""
+    await store.register(node, lease_seconds=0.001)
+    await until(lambda: _expired(store, node.id), what="the lease to end")
+
+
+async def test_a_shard_whose_owners_lease_is_over_is_adopted_at_the_next_epoch(store: Store) -> None:
+    await _over(store, NODE)
+    await store.register(OTHER, 5)
+    await store.claim("abcde", ShardOwner(NODE.id, 3), 0)
+    version = (await store.snapshot()).version
+    assert await store.adopt("abcde", OTHER.id, 3) == ShardOwner(OTHER.id, 4)
+    snapshot = await store.snapshot()
+    assert snapshot.shards == {"abcde": ShardOwner(OTHER.id, 4)}
+    assert snapshot.version == version + 1
+
+
+@pytest.mark.parametrize("end", ["leave", "bury"])
+async def test_a_shard_of_a_node_that_left_or_was_buried_is_adopted_at_once(store: Store, end: str) -> None:
+    await store.register(NODE, 60)
+    await store.register(OTHER, 5)
+    await store.claim("abcde", ShardOwner(NODE.id, 1), 0)
+    await (store.leave(NODE) if end == "leave" else store.bury(NODE.id))
+    assert await store.adopt("abcde", OTHER.id, 1) == ShardOwner(OTHER.id, 2)
+
+
+async def test_a_node_that_says_it_is_gone_is_dead_though_its_lease_is_not_over(store: Store) -> None:
+    await store.register(replace(NODE, state=NodeState.GONE), 60)
+    await store.register(OTHER, 5)
+    await store.claim("abcde", ShardOwner(NODE.id, 1), 0)
+    assert await store.adopt("abcde", OTHER.id, 1) == ShardOwner(OTHER.id, 2)
+
+
+async def test_a_living_owners_shard_never_moves(store: Store) -> None:
+    await store.register(NODE, 60)
+    await store.register(OTHER, 5)
+    await store.claim("abcde", ShardOwner(NODE.id, 1), 0)
+    version = (await store.snapshot()).version
+    assert await store.adopt("abcde", OTHER.id, 1) == ShardOwner(NODE.id, 1)
+    assert (await store.snapshot()).version == version
+
+
+async def test_the_first_who_adopts_has_it(store: Store) -> None:
+    third = replace(OTHER, id="node-3-abcde")
+    await _over(store, NODE)
+    await store.register(OTHER, 5)
+    await store.register(third, 5)
+    await store.claim("abcde", ShardOwner(NODE.id, 1), 0)
+    assert await store.adopt("abcde", OTHER.id, 1) == ShardOwner(OTHER.id, 2)
+    assert await store.adopt("abcde", third.id, 1) == ShardOwner(OTHER.id, 2)
+    assert await store.adopt("abcde", third.id, 2) == ShardOwner(OTHER.id, 2)
+
+
+async def test_a_shard_is_adopted_only_at_the_epoch_that_is_expected(store: Store) -> None:
+    await _over(store, NODE)
+    await store.register(OTHER, 5)
+    await store.claim("abcde", ShardOwner(NODE.id, 3), 0)
+    for expected in (0, 2, 4):
+        assert await store.adopt("abcde", OTHER.id, expected) == ShardOwner(NODE.id, 3)
+
+
+async def test_a_shard_that_nobody_owns_is_not_adopted(store: Store) -> None:
+    await store.register(OTHER, 5)
+    assert await store.adopt("abcde", OTHER.id, 0) == NO_OWNER
+    assert (await store.snapshot()).shards == {}
+
+
+async def test_a_node_adopts_nothing_from_itself(store: Store) -> None:
+    await store.register(NODE, 5)
+    await store.claim("abcde", ShardOwner(NODE.id, 1), 0)
+    assert await store.adopt("abcde", NODE.id, 1) == ShardOwner(NODE.id, 1)
+
+
+async def test_a_lease_that_stands_for_a_lost_node_proves_nothing_of_it(store: Store) -> None:
+    """It was not renewed by that node: so it can neither adopt, nor be given anything, nor be renewed."""
+    third = replace(NODE, id="node-3-abcde")
+    await store.register(OTHER, 60)
+    await _over(store, third)
+    await store.claim("abcde", ShardOwner(NODE.id, 1), 0)
+    await store.claim("fghij", ShardOwner(third.id, 1), 0)
+    await store.claim("klmno", ShardOwner(OTHER.id, 1), 0)
+    await store.adopt("abcde", OTHER.id, 1)
+    assert await store.adopt("fghij", NODE.id, 1) == ShardOwner(third.id, 1)
+    assert await store.give("klmno", ShardOwner(OTHER.id, 1), NODE.id) == ShardOwner(OTHER.id, 1)
+    assert await store.give("abcde", ShardOwner(NODE.id, 1), OTHER.id) == ShardOwner(NODE.id, 1)
+    for renewed_ms in range((now_ms := (await store.snapshot()).now_ms) - 50, now_ms + 1):
+        assert await store.heartbeat(NODE, 5, renewed_ms, known_version=-1) is None
+
+
+@pytest.mark.parametrize("adopter", ["absent", "over", "buried"])
+async def test_a_node_that_is_not_alive_adopts_nothing(store: Store, adopter: str) -> None:
+    await _over(store, NODE)
+    if adopter != "absent":
+        await _over(store, OTHER)
+    if adopter == "buried":
+        await store.bury(OTHER.id)
+    await store.claim("abcde", ShardOwner(NODE.id, 1), 0)
+    assert await store.adopt("abcde", OTHER.id, 1) == ShardOwner(NODE.id, 1)
+
+
+async def test_an_owner_without_an_entry_has_a_lease_s_time_to_come_back(store: Store) -> None:
+    await store.register(OTHER, lease_seconds=0.5)
+    await store.claim("abcde", ShardOwner(NODE.id, 1), 0)
+    assert await store.adopt("abcde", OTHER.id, 1) == ShardOwner(NODE.id, 1)
+    await store.register(OTHER, 60)
+    assert await store.adopt("abcde", OTHER.id, 1) == ShardOwner(NODE.id, 1)
+
+    async def adopted() -> bool:
+        return await store.adopt("abcde", OTHER.id, 1) == ShardOwner(OTHER.id, 2)
+
+    await until(adopted, what="the lease of the owner that does not come back to end", seconds=2)
+
+
+async def test_an_owner_without_an_entry_that_comes_back_keeps_its_shard(store: Store) -> None:
+    await store.register(OTHER, lease_seconds=0.05)
+    await store.claim("abcde", ShardOwner(NODE.id, 1), 0)
+    await store.adopt("abcde", OTHER.id, 1)
+    await until(lambda: _expired(store, OTHER.id), what="the lease to end")
+    assert await store.heartbeat(NODE, 5, renewed_ms=0, known_version=-1) is None
+    await store.register(NODE, 5)
+    await store.register(OTHER, 5)
+    assert await store.adopt("abcde", OTHER.id, 1) == ShardOwner(NODE.id, 1)
+    assert (await store.snapshot()).leases[NODE.id].node == NODE
+
+
+# Giving.
+
+
+async def test_a_shard_is_given_to_a_living_peer_at_the_next_epoch(store: Store) -> None:
+    await store.register(NODE, 5)
+    await store.register(OTHER, 5)
+    await store.claim("abcde", ShardOwner(NODE.id, 3), 0)
+    version = (await store.snapshot()).version
+    assert await store.give("abcde", ShardOwner(NODE.id, 3), OTHER.id) == ShardOwner(OTHER.id, 4)
+    assert (await store.snapshot()).version == version + 1
+    assert await store.give("abcde", ShardOwner(NODE.id, 3), OTHER.id) == ShardOwner(OTHER.id, 4)
+
+
+async def test_only_who_holds_a_shard_at_that_very_epoch_gives_it(store: Store) -> None:
+    await store.register(NODE, 5)
+    await store.register(OTHER, 5)
+    await store.claim("abcde", ShardOwner(NODE.id, 3), 0)
+    for giver in (ShardOwner(NODE.id, 2), ShardOwner(NODE.id, 4), ShardOwner(OTHER.id, 3)):
+        assert await store.give("abcde", giver, OTHER.id) == ShardOwner(NODE.id, 3)
+    assert await store.give("abcde", ShardOwner(NODE.id, 3), NODE.id) == ShardOwner(NODE.id, 3)
+    assert await store.give("fghij", ShardOwner(NODE.id, 3), OTHER.id) == NO_OWNER
+
+
+@pytest.mark.parametrize("receiver", ["absent", "over", "buried", "gone"])
+async def test_nothing_is_given_to_a_node_that_is_not_alive(store: Store, receiver: str) -> None:
+    await store.register(NODE, 5)
+    await store.claim("abcde", ShardOwner(NODE.id, 3), 0)
+    if receiver == "gone":
+        await store.register(replace(OTHER, state=NodeState.GONE), 5)
+    elif receiver != "absent":
+        await _over(store, OTHER)
+    if receiver == "buried":
+        await store.bury(OTHER.id)
+    assert await store.give("abcde", ShardOwner(NODE.id, 3), OTHER.id) == ShardOwner(NODE.id, 3)
+
+
+async def test_a_giver_whose_lease_is_over_gives_nothing(store: Store) -> None:
+    """Somebody may be about to adopt it."""
+    await _over(store, NODE)
+    await store.register(OTHER, 5)
+    await store.claim("abcde", ShardOwner(NODE.id, 3), 0)
+    assert await store.give("abcde", ShardOwner(NODE.id, 3), OTHER.id) == ShardOwner(NODE.id, 3)
+
+
+# Burying.
+
+
+async def test_a_buried_node_is_gone_at_once_and_says_what_it_said(store: Store) -> None:
+    await store.register(NODE, 60)
+    assert await store.bury(NODE.id) is True
+    lease = (await store.snapshot()).leases[NODE.id]
+    assert lease.node == replace(NODE, state=NodeState.GONE)
+    assert lease.until_ms == 0
+    assert await store.bury(NODE.id) is True
+    assert (await store.snapshot()).leases[NODE.id] == lease
+
+
+async def test_a_node_that_is_not_there_cannot_be_buried(store: Store) -> None:
+    assert await store.bury(NODE.id) is False
+    assert (await store.snapshot()).leases == {}
+
+
+@pytest.mark.parametrize("end", ["leave", "bury"])
+async def test_a_node_whose_end_is_on_record_does_not_come_back(store: Store, end: str) -> None:
+    """Whatever it had sent before it died arrives late."""
+    renewed_ms = await store.register(NODE, 5)
+    await (store.leave(NODE) if end == "leave" else store.bury(NODE.id))
+    over = await store.snapshot()
+    for known_ms in (renewed_ms, over.leases[NODE.id].renewed_ms):
+        assert await store.heartbeat(NODE, 5, known_ms, known_version=-1) is None
+    with pytest.raises(DeclaredDead, match=NODE.id):
+        await store.register(NODE, 5)
+    assert (await store.snapshot()).leases == over.leases
+
+
+async def test_a_node_that_is_started_again_is_another_one(store: Store) -> None:
+    await store.register(NODE, 5)
+    await store.bury(NODE.id)
+    again = replace(NODE, id="node-1-fghij")
+    await store.register(again, 5)
+    assert (await store.snapshot()).leases[again.id].node == again
+
+
+# Pruning, and records.
 
 
 async def test_pruning_forgets_the_dead_and_their_shards_only(store: Store) -> None:

@@ -31,7 +31,7 @@ import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from mooring.core.model import NodeState, ShardOwner, Snapshot, life_of, move
+from mooring.core.model import TAKES_NEW_SESSIONS, NodeState, ShardOwner, Snapshot, life_of, move
 from mooring.core.ownership import ClusterView, advance
 
 _UNKNOWN_VERSION = -1
@@ -171,6 +171,16 @@ class Membership:
             return False
         self.go(NodeState.DEGRADED)
         return True
+
+    def declared_dead(self) -> list[str]:
+        """The node's end is on record, wrongly; answers the shards that it held: they may be another node's by now.
+
+        It goes on for what arrives for others, holds nothing and takes nothing new.
+        """
+        if self.state in TAKES_NEW_SESSIONS:
+            self.go(NodeState.DRAINING)
+        lost, self._shards = list(self._shards), {}
+        return lost
 
     def forgotten(self) -> None:
         """The store does not know this node, or not as it was at its last renewal: it was emptied, or went back."""

@@ -7,9 +7,12 @@ A node's states, and who may follow whom:
     ready      serves, and takes new sessions                degraded, draining, gone
     degraded   as ready, but Redis does not answer           ready, draining, gone
     draining   serves what it has, takes nothing new         gone
-    gone       said goodbye; its sessions went with it       -
+    gone       said goodbye, or was seen to end              -
+    unknown    says something that does not read here        gone
 
-`gone` is written at a node's own goodbye. A node that died without one has a lease that is over.
+`gone` is written at a node's own goodbye, or by its parent process that saw it end. A node that died without either has
+a lease that is over. `unknown` is never written: it is what a reader makes of a node whose entry cannot be read, such as
+one of a newer version. Such a node lives as long as its lease, and takes no new sessions from here.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ class NodeState(enum.StrEnum):
     DEGRADED = "degraded"
     DRAINING = "draining"
     GONE = "gone"
+    UNKNOWN = "unknown"
 
 
 NODE_MOVES: Final[Mapping[NodeState, frozenset[NodeState]]] = {
@@ -38,6 +42,7 @@ NODE_MOVES: Final[Mapping[NodeState, frozenset[NodeState]]] = {
     NodeState.DEGRADED: frozenset({NodeState.READY, NodeState.DRAINING, NodeState.GONE}),
     NodeState.DRAINING: frozenset({NodeState.GONE}),
     NodeState.GONE: frozenset(),
+    NodeState.UNKNOWN: frozenset({NodeState.GONE}),
 }
 
 
@@ -91,12 +96,29 @@ class NodeInfo:
     counters: Counters = field(default_factory=Counters)
 
 
+def unknown_node(node_id: str) -> NodeInfo:
+    """A node of which nothing is known but its id: it has no URL, so nothing can be passed on to it."""
+    return NodeInfo(
+        id=node_id,
+        name=node_id.rpartition("-")[0] or node_id,
+        url="",
+        pid=0,
+        state=NodeState.UNKNOWN,
+        sessions=0,
+        capacity=1,
+        version="",
+        secret_id="",
+        started=0.0,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
     """A node's claim to be alive.
 
     Attributes:
-        until_ms: when it ends, in milliseconds since the epoch by the store's clock; 0 once the node said goodbye.
+        until_ms: when it ends, in milliseconds since the epoch by the store's clock; 0 once the node said goodbye, or
+            was seen to end. That is final: the id is used up.
         renewed_ms: when it was last renewed, by the same clock.
     """
 
@@ -112,6 +134,9 @@ class ShardOwner:
     node_id: str
     epoch: int
 
+
+NO_OWNER: Final = ShardOwner("", 0)
+"""What the store answers of a shard that has none."""
 
 CHANGES_PER_LIFE: Final = 1_000_000
 """After more changes than that, a store is taken for another one; all that follows is a grace."""

@@ -2,6 +2,15 @@
 
 `tests/store/test_contract.py` holds every adapter to it. All methods raise `StoreUnavailable` when the
 store does not answer in time; none of them waits for it to come back.
+
+A shard changes hands in two ways only, and each asks the store's own clock in the same step:
+
+    what          from whom                                                  to whom
+    ------------  ---------------------------------------------------------  ----------------------------
+    `adopt`       an owner that is dead                                      a node whose lease is alive
+    `give`        an owner whose lease is alive, which gives it up itself    a node whose lease is alive
+
+`claim` moves nothing: it is for a shard that nobody has, and for a node that writes its own shards anew.
 """
 
 from __future__ import annotations
@@ -16,7 +25,13 @@ class Store(Protocol):
     """Leases, shard owners and session records."""
 
     async def register(self, node: NodeInfo, lease_seconds: float) -> int:
-        """Write the node with a fresh lease, whether or not the store knew it; returns `Lease.renewed_ms`."""
+        """Write the node with a fresh lease, whether or not the store knew it; returns `Lease.renewed_ms`.
+
+        Raises:
+            DeclaredDead: this very id left or was buried. Its shards may be another node's by now, and a registration
+                that was still on its way when the process died must not bring it back. A process that lives all the
+                same has to give up everything it holds. A node that is started again has another id.
+        """
 
     async def heartbeat(
         self, node: NodeInfo, lease_seconds: float, renewed_ms: int, known_version: int
@@ -29,16 +44,40 @@ class Store(Protocol):
 
         Returns:
             None where the store does not know this node, or knows an older renewal than the last one: it was
-            emptied, or went back to an old copy. Nothing is written then.
+            emptied, or went back to an old copy. None too where the node's end is on record. Nothing is written then.
         """
 
     async def leave(self, node: NodeInfo) -> None:
         """End the node's lease now. Its entry stays, as `gone`, so that nobody has to guess what became of it."""
 
+    async def bury(self, node_id: str) -> bool:
+        """The word of a parent process that saw this node end: its lease is over now, and the node is `gone`.
+
+        Returns whether there is such a node; it may have been buried before. One whose entry has no lease that reads
+        is left alone, as if it were not there.
+        """
+
     async def claim(self, shard: str, claimed: ShardOwner, expected_epoch: int) -> ShardOwner:
         """Make `claimed` the owner if the shard stands at `expected_epoch` (0: no owner); return the owner after that.
 
-        A shard that `claimed.node_id` owns already keeps its owner and takes the higher epoch.
+        For a fresh shard, and for a shard that the claimant was given at this very epoch and that the store has lost,
+        or has from before. So another node's shard changes its owner only where it stands at a lower epoch than the one
+        that is claimed. A shard that `claimed.node_id` owns already keeps its owner and takes the higher epoch.
+        """
+
+    async def adopt(self, shard: str, node_id: str, expected_epoch: int) -> ShardOwner:
+        """Take over a dead node's shard at the next epoch; returns the owner then, `NO_OWNER` where it has none.
+
+        Only where the shard stands at `expected_epoch`, the lease of `node_id` is alive, and the owner is dead: its
+        lease is over, or it is `gone`. An owner without an entry is not dead: the store may have been emptied in
+        part. It is given a lease as long as the adopter's own, from now on, so that the shard can be adopted if
+        its owner does not come back by then.
+        """
+
+    async def give(self, shard: str, giver: ShardOwner, receiver_id: str) -> ShardOwner:
+        """Hand a shard to a peer at the next epoch; returns the owner then, `NO_OWNER` where it has none.
+
+        Only where `giver` holds it at exactly that epoch, and the leases of both are alive and neither is `gone`.
         """
 
     async def snapshot(self) -> Snapshot:

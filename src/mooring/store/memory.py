@@ -5,8 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import TypeGuard
 
-from mooring.core.model import CHANGES_PER_LIFE, Lease, NodeInfo, NodeState, SessionRecord, ShardOwner, Snapshot
+from mooring.core.model import (
+    CHANGES_PER_LIFE,
+    NO_OWNER,
+    Lease,
+    NodeInfo,
+    NodeState,
+    SessionRecord,
+    ShardOwner,
+    Snapshot,
+    unknown_node,
+)
+from mooring.errors import DeclaredDead
 
 
 class MemoryStore:
@@ -24,6 +36,8 @@ class MemoryStore:
         self._sessions: dict[str, tuple[SessionRecord, float]] = {}
 
     async def register(self, node: NodeInfo, lease_seconds: float) -> int:
+        if _is_final(self._leases.get(node.id)):
+            raise DeclaredDead(f"node {node.id} left or was seen to end: it cannot come back by this id")
         now_ms = self._now_ms()
         self._leases[node.id] = Lease(node, now_ms + round(lease_seconds * 1000), now_ms)
         return now_ms
@@ -32,7 +46,7 @@ class MemoryStore:
         self, node: NodeInfo, lease_seconds: float, renewed_ms: int, known_version: int
     ) -> Snapshot | None:
         lease = self._leases.get(node.id)
-        if lease is None or lease.renewed_ms != renewed_ms:
+        if lease is None or _is_final(lease) or _is_placeholder(lease) or lease.renewed_ms != renewed_ms:
             return None
         await self.register(node, lease_seconds)
         snapshot = await self.snapshot()
@@ -41,16 +55,40 @@ class MemoryStore:
     async def leave(self, node: NodeInfo) -> None:
         self._leases[node.id] = Lease(replace(node, state=NodeState.GONE), 0, self._now_ms())
 
+    async def bury(self, node_id: str) -> bool:
+        lease = self._leases.get(node_id)
+        if lease is None:
+            return False
+        if not _is_final(lease):
+            self._leases[node_id] = Lease(replace(lease.node, state=NodeState.GONE), 0, self._now_ms())
+        return True
+
     async def claim(self, shard: str, claimed: ShardOwner, expected_epoch: int) -> ShardOwner:
-        current = self._shards.get(shard, ShardOwner("", 0))
-        if current.node_id == claimed.node_id:
-            if claimed.epoch <= current.epoch:
-                return current
-        elif current.epoch != expected_epoch:
+        current = self._shards.get(shard, NO_OWNER)
+        if current.epoch >= claimed.epoch or (current.node_id != claimed.node_id and current.epoch != expected_epoch):
             return current
-        self._shards[shard] = claimed
-        self._count_change()
-        return claimed
+        return self._own(shard, claimed)
+
+    async def adopt(self, shard: str, node_id: str, expected_epoch: int) -> ShardOwner:
+        owner = self._shards.get(shard, NO_OWNER)
+        adopter = self._leases.get(node_id)
+        if owner.epoch != expected_epoch or owner.node_id in ("", node_id) or not self._is_proven(adopter):
+            return owner
+        if owner.node_id not in self._leases:
+            now_ms = self._now_ms()
+            until_ms = now_ms + adopter.until_ms - adopter.renewed_ms
+            self._leases[owner.node_id] = Lease(unknown_node(owner.node_id), until_ms, now_ms)
+        if self._is_alive(self._leases[owner.node_id]):
+            return owner
+        return self._own(shard, ShardOwner(node_id, owner.epoch + 1))
+
+    async def give(self, shard: str, giver: ShardOwner, receiver_id: str) -> ShardOwner:
+        owner = self._shards.get(shard, NO_OWNER)
+        if owner != giver or receiver_id == giver.node_id:
+            return owner
+        if all(self._is_proven(self._leases.get(node_id)) for node_id in (giver.node_id, receiver_id)):
+            return self._own(shard, ShardOwner(receiver_id, owner.epoch + 1))
+        return owner
 
     async def snapshot(self) -> Snapshot:
         return Snapshot(self._now_ms(), self._version, dict(self._leases), dict(self._shards))
@@ -109,8 +147,30 @@ class MemoryStore:
     async def aclose(self) -> None:
         pass
 
+    def _is_alive(self, lease: Lease) -> bool:
+        return lease.until_ms > self._now_ms() and lease.node.state is not NodeState.GONE
+
+    def _is_proven(self, lease: Lease | None) -> TypeGuard[Lease]:
+        """Whether a node renewed its lease itself, and it is alive."""
+        return lease is not None and self._is_alive(lease) and not _is_placeholder(lease)
+
+    def _own(self, shard: str, owner: ShardOwner) -> ShardOwner:
+        self._shards[shard] = owner
+        self._count_change()
+        return owner
+
     def _count_change(self) -> None:
         self._version = (self._version or int(self._now()) * CHANGES_PER_LIFE) + 1
 
     def _now_ms(self) -> int:
         return int(self._now() * 1000)
+
+
+def _is_final(lease: Lease | None) -> bool:
+    """Whether the node said goodbye or was seen to end."""
+    return lease is not None and lease.until_ms == 0
+
+
+def _is_placeholder(lease: Lease) -> bool:
+    """Whether it stands for a node whose entry was lost (see `adopt`)."""
+    return lease.node.state is NodeState.UNKNOWN

@@ -19,8 +19,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from mooring.core.masking import masked
-from mooring.core.model import Lease, NodeInfo, NodeState, SessionRecord, ShardOwner, Snapshot
-from mooring.errors import SettingsError, StoreUnavailable
+from mooring.core.model import NO_OWNER, Lease, NodeInfo, NodeState, SessionRecord, ShardOwner, Snapshot
+from mooring.errors import DeclaredDead, SettingsError, StoreUnavailable
 from mooring.store import codec
 from mooring.store.keys import VERSION_FIELD, Keys
 
@@ -55,7 +55,10 @@ class RedisStore:
 
     async def register(self, node: NodeInfo, lease_seconds: float) -> int:
         lease_ms = round(lease_seconds * 1000)
-        return int(await self._run("register", [self._keys.nodes], [node.id, lease_ms, codec.encode_node(node)]))
+        renewed = await self._run("register", [self._keys.nodes], [node.id, lease_ms, codec.encode_node(node)])
+        if not renewed:
+            raise DeclaredDead(f"node {node.id} left or was seen to end: it cannot come back by this id")
+        return int(renewed)
 
     async def heartbeat(
         self, node: NodeInfo, lease_seconds: float, renewed_ms: int, known_version: int
@@ -71,13 +74,24 @@ class RedisStore:
 
     async def leave(self, node: NodeInfo) -> None:
         gone = codec.encode_node(replace(node, state=NodeState.GONE))
-        await self._run("register", [self._keys.nodes], [node.id, 0, gone])
+        await self._run("leave", [self._keys.nodes], [node.id, gone])
+
+    async def bury(self, node_id: str) -> bool:
+        return bool(await self._run("bury", [self._keys.nodes], [node_id]))
 
     async def claim(self, shard: str, claimed: ShardOwner, expected_epoch: int) -> ShardOwner:
-        answer: bytes = await self._run(
-            "claim", [self._keys.shards], [shard, claimed.node_id, claimed.epoch, expected_epoch]
-        )
-        return codec.decode_owner(shard, answer.decode()) or claimed
+        return await self._move("claim", [self._keys.shards], shard, claimed.node_id, claimed.epoch, expected_epoch)
+
+    async def adopt(self, shard: str, node_id: str, expected_epoch: int) -> ShardOwner:
+        return await self._move("adopt", [self._keys.nodes, self._keys.shards], shard, node_id, expected_epoch)
+
+    async def give(self, shard: str, giver: ShardOwner, receiver_id: str) -> ShardOwner:
+        keys = [self._keys.nodes, self._keys.shards]
+        return await self._move("give", keys, shard, giver.node_id, giver.epoch, receiver_id)
+
+    async def _move(self, script: str, keys: list[str], shard: str, *args: Any) -> ShardOwner:
+        answer: bytes = await self._run(script, keys, [shard, *args])
+        return (codec.decode_owner(shard, answer.decode()) if answer else None) or NO_OWNER
 
     async def snapshot(self) -> Snapshot:
         return _snapshot(await self._run("snapshot", [self._keys.nodes, self._keys.shards], []), knows_shards=False)
@@ -151,11 +165,23 @@ class RedisStore:
         return answered
 
 
-_SCRIPTS: Final = ("register", "heartbeat", "claim", "snapshot", "prune", "touch")
+_SCRIPTS: Final = (
+    "register",
+    "heartbeat",
+    "leave",
+    "bury",
+    "claim",
+    "adopt",
+    "give",
+    "snapshot",
+    "prune",
+    "touch",
+)
 
 
 def _lua(name: str) -> str:
-    return (files("mooring.store") / "lua" / f"{name}.lua").read_text(encoding="utf-8")
+    folder = files("mooring.store") / "lua"
+    return "".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("shared", name))
 
 
 def _batches(items: Iterable[_T]) -> Iterator[list[_T]]:

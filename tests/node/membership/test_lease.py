@@ -540,6 +540,24 @@ async def test_a_handler_that_takes_its_time_does_not_hold_up_the_heartbeat(clus
     await asyncio.wait_for(cluster.beat(), 0.1)
 
 
+async def test_a_node_that_was_buried_and_lives_ends_its_sessions_and_takes_nothing_new(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = await cluster.join("node-1"), await cluster.join("node-2")
+    await first.open("lost")
+    await cluster.memory.bury(first.id)
+    await cluster.beat()
+    await cluster.beat()
+    await first.sessions.settle()
+    assert [(closed.id, closed.reason) for closed in first.closed] == [("lost", "fenced")]
+    assert (first.state, first.shards) == ("draining", {})
+    assert caplog.text.count("it cannot come back by this id") == 1
+    assert not second.sees(first)
+    assert second.state == "ready"
+    await first.keeper.leave()
+    assert (await cluster.memory.snapshot()).leases[first.id].node.state is NodeState.GONE
+
+
 # A lease that lapsed.
 
 

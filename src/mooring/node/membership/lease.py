@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from mooring.core.membership import Membership
 from mooring.core.model import NodeInfo, NodeState, ShardOwner
-from mooring.errors import StoreUnavailable
+from mooring.errors import DeclaredDead, StoreUnavailable
 from mooring.node.membership.sessions import LocalSessions
 from mooring.settings import Settings
 from mooring.store.base import Store
@@ -109,6 +109,12 @@ class LeaseKeeper:
             except StoreUnavailable as error:
                 if self.membership.missed(str(error), self._now()):
                     logger.warning("degraded, sessions go on: %s", error)
+            except DeclaredDead as error:
+                lost = self.membership.declared_dead()
+                if lost:
+                    logger.error("%s: its sessions here end; start it again", error)
+                for shard in lost:
+                    self._sessions.fence(shard)
 
     async def regain(self) -> None:
         """Ask the store before the next request is served, once for all requests that wait."""

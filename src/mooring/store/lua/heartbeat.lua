@@ -6,14 +6,14 @@
 -- ARGV[3]  what the node says of itself, JSON
 -- ARGV[4]  when the caller last renewed, milliseconds
 -- ARGV[5]  the version of the shards that the caller knows
--- Returns {} where this node is not known, or not as it was at its last renewal (the store was emptied or went back),
+-- Returns {} where this node is not known, or not as it was at its last renewal (the store was emptied or went back), or
+--         its end is on record,
 --         else {now in ms, version, nodes, shards}; shards are empty where the caller knows that version.
-local known = redis.call('HGET', KEYS[1], ARGV[1])
-if not known or string.match(known, '^%d+ (%d+) ') ~= ARGV[4] then return {} end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f %.0f %s', now + tonumber(ARGV[2]), now, ARGV[3]))
-local version = redis.call('HGET', KEYS[2], '#version') or '0'
+local ends, renewed, said = read_lease(redis.call('HGET', KEYS[1], ARGV[1]))
+if not ends or ends == 0 or said == PLACEHOLDER or renewed ~= tonumber(ARGV[4]) then return {} end
+local now = now_ms()
+redis.call('HSET', KEYS[1], ARGV[1], lease_text(now + tonumber(ARGV[2]), now, ARGV[3]))
+local version = version_of(KEYS[2])
 local shards = {}
 if version ~= ARGV[5] then shards = redis.call('HGETALL', KEYS[2]) end
 return {string.format('%.0f', now), version, redis.call('HGETALL', KEYS[1]), shards}
