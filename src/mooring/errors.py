@@ -6,9 +6,10 @@
     ├── StoreUnavailable     Redis does not answer, or refuses
     ├── DeclaredDead         this node's end is on record: it holds nothing any more, and its id is used up
     ├── PeerError            a request could not be passed on to its owner
-    │   ├── PeerGone         nobody is there: connection refused, or another node answered
-    │   └── PeerSilent       the peer is there and does not take the request in time
+    │   ├── PeerSilent       no answer that is surely the peer's: refused, reset, a stranger; it may live all the same
+    │   └── PeerMoved        the peer does not own the shard, and says who does
     ├── SignatureError       a peer request (or its reply) that no node of this cluster has signed
+    │   └── RequestSeen      one that was signed, and came before
     ├── IllegalMove          a state was asked to change in a way that its table does not know
     └── ClusterError         a node or the local cluster cannot start or go on
 
@@ -55,16 +56,40 @@ class PeerError(MooringError):
     """A request could not be passed on to its owner."""
 
 
-class PeerGone(PeerError):
-    """Nobody is there: the connection was refused, or a node other than the one asked for answered."""
-
-
 class PeerSilent(PeerError):
-    """The peer did not take the request in time, though its lease may be alive."""
+    """No answer came that is surely the peer's. That says nothing of whether the peer lives: its lease does.
+
+    Args:
+        may_have_run: the request may have reached the peer, so it is not sent again but under the same nonce, by which
+            the peer knows it.
+        is_final: it has reached the peer once before; to send it again would tell nothing.
+    """
+
+    def __init__(self, text: str, *, may_have_run: bool, is_final: bool = False) -> None:
+        self.may_have_run = may_have_run
+        self.is_final = is_final
+        super().__init__(text)
+
+
+class PeerMoved(PeerError):
+    """The peer does not own the shard. Nothing was carried out.
+
+    Args:
+        owner_id: whose it is, and at which epoch, as far as the peer knows; "" where it does not.
+    """
+
+    def __init__(self, text: str, owner_id: str = "", epoch: int = 0) -> None:
+        self.owner_id = owner_id
+        self.epoch = epoch
+        super().__init__(text)
 
 
 class SignatureError(MooringError):
     """No node of this cluster has signed this for us, or not lately, or it was used before."""
+
+
+class RequestSeen(SignatureError):
+    """This very request came before, and was accepted then."""
 
 
 class IllegalMove(MooringError):

@@ -175,6 +175,13 @@ class Settings(BaseSettings):
     connect_seconds: float = Field(
         1.0, gt=0, le=60, description="How long a peer may take to accept a forwarded request's connection."
     )
+    hold_seconds: float = Field(
+        10.0,
+        ge=0,
+        le=300,
+        description="How long a request is held while the node that owns its session does not answer though its lease "
+        "lives, before it is answered unreachable.",
+    )
     peer_age_seconds: float = Field(
         30.0, gt=0, le=600, description="How old a signed peer request may be; the nodes' clocks must agree this well."
     )

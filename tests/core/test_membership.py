@@ -134,13 +134,12 @@ class Cluster(RuleBasedStateMachine):
         if self.nodes[node_id].claimed(shard, owner):
             self.taken[shard, owner.epoch] = node_id
 
-    @rule(node_id=st.sampled_from(NODE_IDS), other=st.sampled_from(NODE_IDS))
-    def suspect(self, node_id: str, other: str) -> None:
-        if other == node_id:
-            return
-        self.nodes[node_id].looked(self.store.snapshot(self.now), self.now)
-        self.nodes[node_id].suspect(other)
-        assert not self.nodes[node_id].view.is_alive(other)
+    @rule(node_id=st.sampled_from(NODE_IDS), shard=st.sampled_from(SHARDS))
+    def hear_from_a_peer(self, node_id: str, shard: str) -> None:
+        """A peer says who owns a shard, perhaps long after that changed."""
+        epochs = sorted(epoch for name, epoch in self.taken if name == shard)
+        for epoch in epochs:
+            self.nodes[node_id].learned(shard, ShardOwner(self.taken[shard, epoch], epoch))
 
     # What happens to them.
 

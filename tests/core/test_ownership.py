@@ -3,7 +3,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from hypothesis import assume, given, settings
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mooring.core.model import Lease, NodeInfo, NodeState, ShardOwner, Snapshot
@@ -46,7 +47,6 @@ def test_what_the_clock_of_the_store_shows_does_not_matter(
     later_view = replace(
         view,
         nodes={node_id: replace(node, until_ms=node.until_ms + ahead_ms) for node_id, node in view.nodes.items()},
-        suspects={node_id: until_ms + ahead_ms for node_id, until_ms in view.suspects.items()},
     )
     later_snapshot = replace(
         snapshot,
@@ -196,59 +196,32 @@ def test_who_has_not_come_back_when_the_grace_is_over_is_dead() -> None:
     assert after.shards == {"aaaaa": ShardOwner(ME, 1)}
 
 
-# Suspicion.
+# What others know.
 
 
 @PROPERTY
 @given(views, node_ids)
-def test_a_suspect_is_dead_now_and_nobody_else_is(view: ClusterView, node_id: str) -> None:
-    after = view.suspect(node_id)
+def test_a_view_without_a_node_is_the_same_for_everyone_else(view: ClusterView, node_id: str) -> None:
+    after = view.without(node_id)
     assert not after.is_alive(node_id)
     for other in set(NODE_IDS) - {node_id}:
         assert after.is_alive(other) == view.is_alive(other)
     assert after.shards == view.shards
-    assert after.nodes == view.nodes
 
 
-@PROPERTY
-@given(views, node_ids, snapshots, st.booleans())
-def test_a_suspicion_ends_with_a_renewal_after_it_and_with_nothing_else(
-    view: ClusterView, node_id: str, snapshot: Snapshot, in_grace: bool
-) -> None:
-    assume(node_id in view.nodes)
-    after = advance(view.suspect(node_id), snapshot, in_grace=in_grace)
-    node = after.nodes.get(node_id)
-    if node is None:
-        assert not after.is_alive(node_id)
-    elif node.until_ms > view.nodes[node_id].until_ms:
-        assert node_id not in after.suspects
-        assert after.is_alive(node_id) == node.alive
-    else:
-        assert node_id in after.suspects
-        assert not after.is_alive(node_id)
+def test_who_saw_a_process_end_knows_more_than_its_lease() -> None:
+    view = a_view(a_node(ME), a_node(PEER))
+    assert not view.without(PEER).is_alive(PEER)
+    assert view.without(PEER).is_alive(ME)
+    assert view.without("stranger-aaaaa") is view
 
 
-@PROPERTY
-@given(views, snapshots, st.booleans())
-def test_suspicion_is_never_invented_and_never_outlives_its_node(
-    view: ClusterView, snapshot: Snapshot, in_grace: bool
-) -> None:
-    after = advance(view, snapshot, in_grace=in_grace)
-    assert after.suspects.items() <= view.suspects.items()
-    assert set(after.suspects) <= set(after.nodes)
-
-
-def test_a_suspect_that_renews_its_lease_is_alive_again() -> None:
-    view = a_view(a_node(ME), a_node(PEER)).suspect(PEER)
-    same = advance(view, a_snapshot(8_000, a_node(ME), a_node(PEER), until_ms=10_000), in_grace=False)
-    assert not same.is_alive(PEER)
-    renewed = advance(same, a_snapshot(8_100, a_node(ME), a_node(PEER), until_ms=10_001), in_grace=False)
-    assert renewed.is_alive(PEER)
-
-
-def test_nobody_is_suspected_who_is_not_known() -> None:
-    view = a_view(a_node(ME))
-    assert view.suspect("stranger-aaaaa") is view
+@pytest.mark.parametrize(("epoch", "believed"), [(1, False), (2, False), (3, True)])
+def test_what_a_peer_says_of_a_shard_counts_where_it_is_newer(epoch: int, believed: bool) -> None:
+    view = ClusterView(shards={SHARDS[0]: ShardOwner(ME, 2)})
+    learned = view.learned(SHARDS[0], ShardOwner(PEER, epoch))
+    assert learned.owner_of(SHARDS[0]) == (ShardOwner(PEER, epoch) if believed else ShardOwner(ME, 2))
+    assert learned.learned(SHARDS[1], ShardOwner(PEER, 1)).owner_of(SHARDS[1]) == ShardOwner(PEER, 1)
 
 
 # What the view answers.
@@ -256,8 +229,8 @@ def test_nobody_is_suspected_who_is_not_known() -> None:
 
 @PROPERTY
 @given(views)
-def test_the_alive_are_those_whose_lease_is_and_whom_nobody_suspects(view: ClusterView) -> None:
-    alive = {node_id for node_id, node in view.nodes.items() if node.alive and node_id not in view.suspects}
+def test_the_alive_are_those_whose_lease_is(view: ClusterView) -> None:
+    alive = {node_id for node_id, node in view.nodes.items() if node.alive}
     assert {node.id for node in view.alive()} == alive
     assert {node_id for node_id in NODE_IDS if view.is_alive(node_id)} == alive
     named = [(node.name, node.started) for node in view.alive()]
@@ -284,7 +257,8 @@ def test_new_sessions_go_to_nodes_that_are_up_and_have_room(view: ClusterView) -
 @PROPERTY
 @given(views, snapshots, st.booleans())
 def test_a_view_is_never_changed_in_place(view: ClusterView, snapshot: Snapshot, in_grace: bool) -> None:
-    before = ClusterView(view.version, dict(view.nodes), dict(view.shards), dict(view.suspects))
+    before = ClusterView(view.version, dict(view.nodes), dict(view.shards))
     advance(view, snapshot, in_grace=in_grace)
-    view.suspect(PEER)
+    view.without(PEER)
+    view.learned(SHARDS[0], ShardOwner(PEER, 99))
     assert view == before

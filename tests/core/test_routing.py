@@ -15,9 +15,11 @@ from mooring.core.routing import (
     CONSULT,
     OPEN,
     SERVE,
+    Adopt,
     Consult,
     Decision,
     Forward,
+    Moved,
     Open,
     Reason,
     Refuse,
@@ -85,7 +87,7 @@ TABLE: dict[tuple[str, str], list[tuple[RequestFacts, Situation]]] = {
         (ANYTHING, Situation(ME, PEER_DEAD, takes_new=False)),
         (ANYTHING, Situation(ME, a_view(a_node(PEER, NodeState.DRAINING)), takes_new=False)),
         (ANYTHING, Situation(ME, a_view(a_node(PEER, sessions=5, capacity=5)), takes_new=False)),
-        (ANYTHING, Situation(ME, a_view(a_node(PEER)).suspect(PEER), takes_new=False)),
+        (ANYTHING, Situation(ME, a_view(a_node(PEER)).without(PEER), takes_new=False)),
     ],
     ("session is here", "-"): [
         (LEGACY, replace(AT_HOME, session_here=True)),
@@ -104,6 +106,7 @@ TABLE: dict[tuple[str, str], list[tuple[RequestFacts, Situation]]] = {
     ("forwarded already", "shard is not ours"): [
         (replace(LEGACY, forwarded=True), replace(AT_HOME, shard=THEIRS)),
         (replace(LEGACY, forwarded=True), Situation(ME, PEER_DEAD, shard=THEIRS)),
+        (replace(LEGACY, forwarded=True), replace(AT_HOME, shard=NOBODYS)),
     ],
     ("shard is another live node's", "-"): [
         (LEGACY, replace(AT_HOME, shard=THEIRS)),
@@ -112,12 +115,13 @@ TABLE: dict[tuple[str, str], list[tuple[RequestFacts, Situation]]] = {
     ],
     ("shard's owner is dead", "-"): [
         (LEGACY, Situation(ME, PEER_DEAD, shard=THEIRS)),
-        (LEGACY, Situation(ME, BOTH.suspect(PEER), shard=THEIRS)),
+        (LEGACY, Situation(ME, BOTH.without(PEER), shard=THEIRS)),
         (LEGACY, Situation(ME, a_view(a_node(ME), owners={THEIRS: PEER}), shard=THEIRS)),
     ],
-    ("shard is not known", "-"): [
-        (LEGACY, replace(AT_HOME, shard=NOBODYS)),
-        (replace(LEGACY, forwarded=True), replace(AT_HOME, shard=NOBODYS)),
+    ("shard is not known", "-"): [(LEGACY, replace(AT_HOME, shard=NOBODYS))],
+    ("the last two", "the store is away, or may lack it"): [
+        (LEGACY, Situation(ME, PEER_DEAD, shard=THEIRS, store_is_partial=True)),
+        (LEGACY, replace(AT_HOME, shard=NOBODYS, store_is_partial=True)),
     ],
 }
 
@@ -147,6 +151,10 @@ def in_words(decision: Decision) -> str:
             return "forward"
         case Consult():
             return "consult"
+        case Adopt():
+            return "adopt"
+        case Moved():
+            return "moved"
         case Refuse(reason=reason):
             return f"refuse `{reason}`"
 
@@ -169,10 +177,22 @@ def test_each_row_of_the_documented_table(row: tuple[str, str], case: tuple[Requ
     assert re.match(rf"{re.escape(whole_way(*case))}(?![\w,])", documented)
 
 
-def test_an_unknown_shard_is_unreachable_while_the_store_is_away() -> None:
-    assert documented_table()["shard is not known", "-"].endswith("where the store may lack it: `unreachable`")
-    here = replace(AT_HOME, shard=NOBODYS, consulted=True, store_is_partial=True)
+@pytest.mark.parametrize("shard", [THEIRS, NOBODYS])
+def test_nothing_is_gone_and_nobody_dead_while_the_store_may_lack_it(shard: str) -> None:
+    here = Situation(ME, PEER_DEAD, shard=shard, consulted=True, store_is_partial=True)
     assert decide(LEGACY, here) == Refuse(Reason.UNREACHABLE)
+
+
+def test_a_dead_owners_shard_is_adopted_at_its_epoch() -> None:
+    here = Situation(ME, PEER_DEAD, shard=THEIRS, consulted=True)
+    assert decide(LEGACY, here) == Adopt(THEIRS, PEER_DEAD.shards[THEIRS])
+
+
+def test_a_peer_is_told_whose_the_shard_is() -> None:
+    forwarded = replace(LEGACY, forwarded=True)
+    known = replace(AT_HOME, shard=THEIRS, consulted=True)
+    assert decide(forwarded, known) == Moved(known.view.shards[THEIRS])
+    assert decide(forwarded, replace(known, shard=NOBODYS)) == Moved(None)
 
 
 def test_a_session_is_forwarded_to_its_owner_and_a_new_one_to_the_emptiest_peer() -> None:
@@ -220,7 +240,7 @@ def test_what_the_store_says_meanwhile_counts() -> None:
 @PROPERTY
 @given(facts, situations)
 def test_every_request_gets_a_decision(request: RequestFacts, here: Situation) -> None:
-    assert isinstance(decide(request, here), Serve | Open | Consult | Forward | Refuse)
+    assert isinstance(decide(request, here), Serve | Open | Consult | Forward | Adopt | Moved | Refuse)
 
 
 @PROPERTY
@@ -237,20 +257,15 @@ def test_the_store_is_asked_once(request: RequestFacts, here: Situation) -> None
 
 @PROPERTY
 @given(facts, situations)
-def test_the_store_is_asked_only_before_it_is_said_that_something_is_gone(
+def test_the_store_is_asked_only_before_something_is_gone_dead_or_elsewhere(
     request: RequestFacts, here: Situation
 ) -> None:
     if decide(request, replace(here, consulted=False)) != CONSULT:
         return
     decision = decide(request, replace(here, consulted=True))
-    assert isinstance(decision, Refuse)
-    assert decision.reason in {
-        Reason.UNKNOWN,
-        Reason.EXPIRED,
-        Reason.OWNER_LOST,
-        Reason.MISROUTED,
-        Reason.UNREACHABLE,
-    }
+    assert isinstance(decision, Adopt | Moved | Refuse)
+    if isinstance(decision, Refuse):
+        assert decision.reason in {Reason.UNKNOWN, Reason.EXPIRED, Reason.UNREACHABLE}
 
 
 @PROPERTY

@@ -77,5 +77,4 @@ views = st.builds(
     st.sampled_from(range(6)),
     _some_of(_NODE_VIEWS),
     shard_owners,
-    _some_of(dict.fromkeys(NODE_IDS, range(1, 21))),
 )

@@ -39,8 +39,8 @@ def test_has_the_living_nodes_with_their_shards_by_name() -> None:
 
 
 def test_leaves_out_a_node_that_was_found_dead() -> None:
-    suspecting = view([node("node-1", "aaaaa")]).suspect("node-1-aaaaa")
-    assert topology_of(suspecting, SETTINGS).backends == ()
+    bereft = view([node("node-1", "aaaaa")]).without("node-1-aaaaa")
+    assert topology_of(bereft, SETTINGS).backends == ()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ others are compared with the store's own time alone (`mooring.core.ownership`).
     -------------------------------  ------------------------------------------------------------------------
     the store does not answer        the last view stands
     it answers again, or went back   grace for a lease's time: what is missing is not taken for dead or unknown
-    a peer was found dead            dead, until its lease is seen to be renewed after that
+    a peer names a newer owner       that one owns the shard, until the store says otherwise
 
 `Membership` is a node's own side of it, and has an observer. It is told what the store answered, and tells what to do:
 
@@ -41,7 +41,7 @@ class Observer:
     """The cluster as one process sees it.
 
     Attributes:
-        view: replaced by each look that was answered, and by each suspicion.
+        view: replaced by each look that was answered, and by what peers say.
 
     Args:
         grace_seconds: how long the store may take to have everything again: a lease's time.
@@ -73,9 +73,9 @@ class Observer:
         self._is_away = False
         self.view = advance(self.view, snapshot, in_grace=self.is_in_grace(now))
 
-    def suspect(self, node_id: str) -> None:
-        """A node was found dead before its lease ended."""
-        self.view = self.view.suspect(node_id)
+    def learned(self, shard: str, owner: ShardOwner) -> None:
+        """A peer says who owns a shard."""
+        self.view = self.view.learned(shard, owner)
 
 
 def _store_has_lost(before: int, now: int) -> bool:
@@ -208,12 +208,10 @@ class Membership:
         # Only a renewal proves that the store has not gone back since: until then its versions may mean other shards.
         self._wants_all_shards = True
 
-    def suspect(self, node_id: str) -> None:
-        """A peer refused a connection, or another process answered in its place: it is dead now.
-
-        Only a lease that is renewed after the last look clears the suspicion; so look first.
-        """
-        self._observer.suspect(node_id)
+    def learned(self, shard: str, owner: ShardOwner) -> None:
+        """A peer says who owns a shard. Of our own shards we believe the store alone."""
+        if shard not in self._shards:
+            self._observer.learned(shard, owner)
 
     def outranks(self, shard: str, owner: ShardOwner) -> bool:
         """Whether a shard of ours has an owner in the store that held it before us: an old copy came back."""

@@ -13,7 +13,7 @@ The view is built from the store's snapshots under two rules:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mooring.core.model import TAKES_NEW_SESSIONS, Lease, NodeInfo, NodeState, ShardOwner, Snapshot
 
@@ -33,17 +33,16 @@ class NodeView:
 
 @dataclass(frozen=True, slots=True)
 class ClusterView:
-    """All nodes and shards as seen here. `suspects` are nodes found dead before their lease ended."""
+    """All nodes and shards as seen here."""
 
     version: int = -1
     nodes: Mapping[str, NodeView] = field(default_factory=dict)
     shards: Mapping[str, ShardOwner] = field(default_factory=dict)
-    suspects: Mapping[str, int] = field(default_factory=dict)
 
     def is_alive(self, node_id: str) -> bool:
-        """Whether the node's lease is alive and nobody found the node dead since it was last renewed."""
+        """Whether the node's lease is alive. Whether anybody reaches the node is no part of it."""
         node = self.nodes.get(node_id)
-        return node is not None and node.alive and node_id not in self.suspects
+        return node is not None and node.alive
 
     def owner_of(self, shard: str) -> ShardOwner | None:
         return self.shards.get(shard)
@@ -57,12 +56,19 @@ class ClusterView:
         """The shards that a node owns, in order."""
         return sorted(shard for shard, owner in self.shards.items() if owner.node_id == node_id)
 
-    def suspect(self, node_id: str) -> ClusterView:
-        """The view after a node refused a connection, or another one answered in its place: dead now."""
+    def without(self, node_id: str) -> ClusterView:
+        """The view of someone who saw this node's process end, and so knows more than its lease does."""
         node = self.nodes.get(node_id)
         if node is None:
             return self
-        return ClusterView(self.version, self.nodes, self.shards, {**self.suspects, node_id: node.until_ms})
+        return replace(self, nodes={**self.nodes, node_id: replace(node, alive=False)})
+
+    def learned(self, shard: str, owner: ShardOwner) -> ClusterView:
+        """The view with what a peer says of a shard, where that is newer than what we know."""
+        known = self.shards.get(shard)
+        if known is not None and known.epoch >= owner.epoch:
+            return self
+        return replace(self, shards={**self.shards, shard: owner})
 
 
 def advance(view: ClusterView, snapshot: Snapshot, *, in_grace: bool) -> ClusterView:
@@ -72,12 +78,7 @@ def advance(view: ClusterView, snapshot: Snapshot, *, in_grace: bool) -> Cluster
     if in_grace:
         nodes = {**{node_id: node for node_id, node in view.nodes.items() if node.alive}, **nodes}
         shards = _keep_higher_epochs(view.shards, shards)
-    suspects = {
-        node_id: until_ms
-        for node_id, until_ms in view.suspects.items()
-        if node_id in nodes and nodes[node_id].until_ms <= until_ms
-    }
-    return ClusterView(snapshot.version, nodes, shards, suspects)
+    return ClusterView(snapshot.version, nodes, shards)
 
 
 def _judge(lease: Lease, now_ms: int, view: ClusterView, in_grace: bool) -> NodeView:

@@ -10,14 +10,14 @@
     session is here                    -                                      serve: nothing is read from the store
     session id does not verify         -                                      refuse 404 `forged`
     shard is ours, session is not here                                        consult, refuse 404 `expired`
-    forwarded already                  shard is not ours                      consult, refuse 404 `misrouted`
+    forwarded already                  shard is not ours                      consult, moved
     shard is another live node's       -                                      forward
-    shard's owner is dead              -                                      consult, refuse 404 `owner_lost`
-    shard is not known                 -                                      consult, refuse 404 `unknown`;
-                                                                              where the store may lack it: `unreachable`
+    shard's owner is dead              -                                      consult, adopt; then as "ours"
+    shard is not known                 -                                      consult, refuse 404 `unknown`
+    the last two                       the store is away, or may lack it      consult, refuse 200 `unreachable`
 
-To consult is to ask the store for the current view, and to decide again. That happens at most once for a request, and
-only where the answer would be that something is gone.
+To consult is to ask the store for the current view, and to decide again, before anything is said to be gone. An owner
+is dead when its lease is over by the store's time, or it said goodbye; a connection that fails says nothing of that.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import enum
 from dataclasses import dataclass
 from typing import Final
 
-from mooring.core.model import NodeInfo
+from mooring.core.model import NodeInfo, ShardOwner
 from mooring.core.ownership import ClusterView
 from mooring.core.request import RequestFacts
 
@@ -68,13 +68,28 @@ class Forward:
 
 
 @dataclass(frozen=True, slots=True)
+class Adopt:
+    """Take the shard over from an owner that is dead, and decide again."""
+
+    shard: str
+    owner: ShardOwner
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Tell the peer that passed it on that the shard is not ours, and whose it is, if that is known."""
+
+    owner: ShardOwner | None
+
+
+@dataclass(frozen=True, slots=True)
 class Refuse:
     """Answer that it cannot be served."""
 
     reason: Reason
 
 
-Decision = Serve | Open | Consult | Forward | Refuse
+Decision = Serve | Open | Consult | Forward | Adopt | Moved | Refuse
 
 SERVE: Final = Serve()
 OPEN: Final = Open()
@@ -144,8 +159,10 @@ def _follow(shard: str, facts: RequestFacts, here: Situation) -> Decision:
             return Forward(node.info)
     if not here.consulted:
         return CONSULT
-    if owner is None:
-        return Refuse(Reason.UNREACHABLE if here.store_is_partial else Reason.UNKNOWN)
-    if owner.node_id == here.node_id:
+    if owner is not None and owner.node_id == here.node_id:
         return Refuse(Reason.EXPIRED)
-    return Refuse(Reason.MISROUTED if facts.forwarded else Reason.OWNER_LOST)
+    if facts.forwarded:
+        return Moved(owner)
+    if here.store_is_partial:
+        return Refuse(Reason.UNREACHABLE)
+    return Refuse(Reason.UNKNOWN) if owner is None else Adopt(shard, owner)

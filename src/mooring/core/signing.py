@@ -17,13 +17,20 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from mooring.errors import SignatureError
+from mooring.core.model import ShardOwner
+from mooring.errors import RequestSeen, SignatureError
 
 BODY_MAC_BYTES: Final = 32
 SIGNED_BODY: Final = "signed"
 NO_BODY: Final = "none"
 ACCEPTED: Final = "accepted"
+"""The answer is the app's, or what the owner says in its place."""
 REFUSED: Final = "refused"
+"""The signature or its age is wrong; nothing was carried out."""
+SEEN: Final = "seen"
+"""The same request came before and was accepted then; nobody can say what became of it."""
+MOVED: Final = "moved"
+"""The shard is not this node's; nothing was carried out. The owner and its epoch follow, as far as they are known."""
 
 _VERSION = "1"
 _FORM = re.compile(
@@ -31,6 +38,9 @@ _FORM = re.compile(
     r"(?P<nonce>[A-Za-z0-9_-]{22});(?P<principal>[A-Za-z0-9_-]{0,2048});(?P<body>signed|none);"
     r"(?P<mac>[0-9a-f]{64})",
     re.ASCII,
+)
+_REPLY = re.compile(
+    r"[a-z0-9-]{1,80};(?P<verdict>accepted|refused|seen|moved(:\d{1,16}:[a-z0-9-]{1,80})?);[0-9a-f]{64}", re.ASCII
 )
 
 
@@ -117,16 +127,29 @@ def sign_reply(key: bytes, nonce: str, node_id: str, verdict: str, status: int) 
 
 
 def verify_reply(key: bytes, text: str, nonce: str, node_id: str, status: int) -> str:
-    """The verdict (`accepted` or `refused`) in `Mooring-Reply`, if `node_id` gave this very answer.
+    """The verdict in `Mooring-Reply`, if `node_id` gave this very answer.
 
     Raises:
         SignatureError: it did not.
     """
     said = text.encode(errors="surrogatepass")  # foreign bytes reach us as surrogates
-    for verdict in (ACCEPTED, REFUSED):
-        if hmac.compare_digest(said, sign_reply(key, nonce, node_id, verdict, status).encode()):
-            return verdict
+    match = _REPLY.fullmatch(text)
+    verdict = match["verdict"] if match else ACCEPTED
+    if match and hmac.compare_digest(said, sign_reply(key, nonce, node_id, verdict, status).encode()):
+        return verdict
     raise SignatureError(f"the answer is not from node {node_id}")
+
+
+def moved_to(owner: ShardOwner | None) -> str:
+    """The verdict that the shard is another node's, as far as is known."""
+    return MOVED if owner is None else f"{MOVED}:{owner.epoch}:{owner.node_id}"
+
+
+def owner_in(verdict: str) -> ShardOwner | None:
+    """The owner that a `moved` names; None where it names none."""
+    _, _, named = verdict.partition(":")
+    epoch, _, node_id = named.partition(":")
+    return ShardOwner(node_id, int(epoch)) if node_id else None
 
 
 def _reply_mac(key: bytes, nonce: str, node_id: str, verdict: str, status: int) -> str:
@@ -156,6 +179,6 @@ class NonceWindow:
         while self._order and now_ms - self._order[0][0] > 2 * self._max_age_ms:
             self._used.discard(self._order.popleft()[1])
         if claim.nonce in self._used:
-            raise SignatureError("used before")
+            raise RequestSeen("used before")
         self._used.add(claim.nonce)
         self._order.append((now_ms, claim.nonce))

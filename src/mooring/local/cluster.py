@@ -190,7 +190,7 @@ class LocalCluster:
         async for view in views:
             for node_id, node in view.nodes.items():
                 if (node.info.name, node.info.pid) in self._children.dead:
-                    view = view.suspect(node_id)
+                    view = view.without(node_id)
             yield topology_of(view, self._settings)
 
 

@@ -625,7 +625,7 @@ async def test_the_time_that_an_answer_took_is_no_part_of_the_lease(cluster: Clu
     assert member.keeper.has_lapsed
 
 
-# Looking, and suspecting.
+# Looking.
 
 
 async def test_looking_brings_the_view_up_to_this_moment(cluster: Cluster) -> None:
@@ -665,27 +665,11 @@ async def test_looking_at_a_store_that_was_emptied_is_no_evidence(cluster: Clust
     assert first.keeper.membership.view.shards == first.owned | second.owned
 
 
-async def test_a_suspect_is_dead_until_it_renews_its_lease(cluster: Cluster) -> None:
-    first, second = await cluster.join("node-1"), await cluster.join("node-2")
-    await first.keeper.suspect(second.id)
-    assert not first.sees(second)
-    await first.keeper.look()
-    await first.keeper.beat()
-    assert not first.sees(second)
-    cluster.clock.now += HEARTBEAT_SECONDS
-    await second.keeper.beat()
-    await first.keeper.beat()
-    assert first.sees(second)
-
-
-async def test_a_lease_renewed_before_the_suspicion_does_not_clear_it(cluster: Cluster) -> None:
-    first, second = await cluster.join("node-1"), await cluster.join("node-2")
-    await cluster.beat()
-    cluster.clock.now += HEARTBEAT_SECONDS
-    await second.keeper.beat()
-    await first.keeper.suspect(second.id)
-    await first.keeper.beat()
-    assert not first.sees(second)
+async def test_one_look_serves_however_many_want_one(cluster: Cluster) -> None:
+    member = await cluster.join()
+    member.store.calls.clear()
+    assert await asyncio.gather(*(member.keeper.look() for _ in range(100))) == [True] * 100
+    assert member.store.calls.count("snapshot") <= 2
 
 
 # Whatever happens.

@@ -1,20 +1,23 @@
 """Passing a request on to the node that owns it: streamed both ways, signed, at most one hop.
 
 The client's Host stays (apps check it), hop-by-hop headers go, no header is doubled, and connections are pooled. What
-goes wrong before the answer starts is raised as an exception, so that the caller can still answer:
+can go wrong before the answer starts is told by an exception, so that the caller can still answer. None of it says that
+the peer is dead:
 
-    connection refused, or a stranger answers    PeerGone    the node is dead
-    its lease ends while we wait                 PeerGone    the node is dead
-    no connection in time, connection broken,
-    our signature refused                        PeerSilent  nobody knows whether the request was carried out
+    seen                                          told as                    was the request carried out?
+    no connection: refused, no route, in no time  PeerSilent                 no
+    the peer refuses our signature                PeerSilent                 no
+    the connection broke; the answer is not       PeerSilent, may_have_run   nobody knows
+    signed, or not by the peer
+    the peer's lease ended while we waited        PeerSilent, may_have_run   nobody knows
+    the peer has had this very request before     PeerSilent, is_final       nobody knows
+    the peer does not own the shard               PeerMoved                  no
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Final
@@ -24,19 +27,22 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from mooring.asgi import HeaderList, Receive, Scope, Send, has_body, header, target_of
-from mooring.core.model import NodeInfo
+from mooring.core.model import NodeInfo, ShardOwner
 from mooring.core.request import INTERNAL_HEADERS
 from mooring.core.signing import (
+    ACCEPTED,
     BODY_MAC_BYTES,
     NO_BODY,
     REFUSED,
+    SEEN,
     SIGNED_BODY,
     BodyMac,
     PeerClaim,
+    owner_in,
     sign_request,
     verify_reply,
 )
-from mooring.errors import PeerGone, PeerSilent, SignatureError
+from mooring.errors import PeerMoved, PeerSilent, SignatureError
 
 logger = logging.getLogger("mooring.forwarding")
 
@@ -61,8 +67,6 @@ _NOT_ON_ANSWERS: Final = _HOP_BY_HOP | INTERNAL_HEADERS | {b"date", b"server"}
 
 _IDLE_SECONDS: Final = 4.0
 """Shorter than the 5 s after which uvicorn by default closes an idle connection: else a request meets the close."""
-
-_GONE_ERRNOS: Final = frozenset({errno.ECONNREFUSED, errno.ENOENT})
 
 
 class Forwarder:
@@ -98,14 +102,23 @@ class Forwarder:
             self._client = None
 
     async def forward(
-        self, peer: NodeInfo, session_id: str | None, principal: str, scope: Scope, receive: Receive, send: Send
+        self,
+        peer: NodeInfo,
+        nonce: str,
+        session_id: str | None,
+        principal: str,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
     ) -> None:
         """Pass the request to `peer` and its answer back, until it ends or the client leaves.
 
+        Args:
+            nonce: of this request; the same again where it may have reached this peer before.
+
         Raises:
-            PeerGone, PeerSilent: nothing was sent to the client yet.
+            PeerSilent, PeerMoved: nothing was sent to the client yet.
         """
-        nonce = secrets.token_urlsafe(16)
         answer = await self._ask(peer, nonce, session_id, principal, scope, receive)
         try:
             self._verify(answer, peer, nonce)
@@ -149,7 +162,7 @@ class Forwarder:
                 if done:
                     return asking.result()
                 if not self._is_alive(peer.id):
-                    raise PeerGone(f"node {peer.id} died before it answered")
+                    raise PeerSilent(f"node {peer.id} died before it answered", may_have_run=True)
         finally:
             asking.cancel()
 
@@ -158,9 +171,14 @@ class Forwarder:
         try:
             verdict = verify_reply(self._key, said, nonce, peer.id, answer.status)
         except SignatureError as error:
-            raise PeerGone(f"at {peer.url}: {error}") from error
+            raise PeerSilent(f"at {peer.url} (HTTP {answer.status}): {error}", may_have_run=True) from error
         if verdict == REFUSED:
-            raise PeerSilent(f"node {peer.id} refuses our signature: do the clocks agree?")
+            raise PeerSilent(f"node {peer.id} refuses our signature: do the clocks agree?", may_have_run=False)
+        if verdict == SEEN:
+            raise PeerSilent(f"node {peer.id} has had this request before", may_have_run=True, is_final=True)
+        if verdict != ACCEPTED:
+            owner = owner_in(verdict) or ShardOwner("", 0)
+            raise PeerMoved(f"node {peer.id} does not own the shard", owner.node_id, owner.epoch)
 
     async def _pass_back(self, answer: aiohttp.ClientResponse, receive: Receive, send: Send) -> None:
         raw = [(name.lower(), value) for name, value in answer.raw_headers]
@@ -193,13 +211,16 @@ async def _translated(request: aiohttp.client._RequestContextManager, peer: Node
     """The answer, with aiohttp's errors in our words."""
     try:
         return await request
-    except aiohttp.ClientConnectorError as error:
-        if error.os_error.errno in _GONE_ERRNOS:
-            raise PeerGone(f"node {peer.id} refuses connections at {peer.url}") from error
-        raise PeerSilent(f"node {peer.id} cannot be reached at {peer.url}: {error.os_error}") from error
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        raise PeerSilent(
+            f"node {peer.id} cannot be reached at {peer.url}: {_said(error)}", may_have_run=False
+        ) from error
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        said = str(error) or type(error).__name__
-        raise PeerSilent(f"node {peer.id} at {peer.url} did not answer: {said}") from error
+        raise PeerSilent(f"node {peer.id} at {peer.url} did not answer: {_said(error)}", may_have_run=True) from error
+
+
+def _said(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 async def _signed(receive: Receive, mac: BodyMac) -> AsyncIterator[bytes]:

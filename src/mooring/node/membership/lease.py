@@ -14,6 +14,7 @@ from mooring.core.membership import Membership
 from mooring.core.model import NodeInfo, NodeState, ShardOwner
 from mooring.errors import DeclaredDead, StoreUnavailable
 from mooring.node.membership.sessions import LocalSessions
+from mooring.node.membership.shared import Shared
 from mooring.settings import Settings
 from mooring.store.base import Store
 
@@ -27,6 +28,8 @@ class LeaseKeeper:
 
     Attributes:
         membership: what is known and decided; only the methods here change it.
+        look: brings the view up to this moment, once for however many requests want that; returns whether the store
+            could be asked.
 
     Args:
         describe: what the node says of itself now.
@@ -52,6 +55,7 @@ class LeaseKeeper:
         self._describe = describe
         self._now = now
         self._sleep = sleep
+        self.look = Shared(self._look)
         # One beat at a time: the store compares each renewal with the one before.
         self._beating = asyncio.Lock()
         # Requests that found the lease lapsed wait here for one of them to ask.
@@ -122,8 +126,8 @@ class LeaseKeeper:
             if self.has_lapsed:
                 await self.beat()
 
-    async def look(self) -> bool:
-        """Bring the view up to date; returns whether the store answered."""
+    async def _look(self) -> bool:
+        """Bring the view up to this moment; returns whether the store could be asked."""
         try:
             snapshot = await self._store.snapshot()
         except StoreUnavailable:
@@ -131,14 +135,19 @@ class LeaseKeeper:
         self.membership.looked(snapshot, self._now())
         return True
 
-    async def suspect(self, node_id: str) -> None:
-        """A peer refused a connection, or another process answered in its place: it is dead now.
+    async def adopt(self, shard: str, owner: ShardOwner) -> bool:
+        """Take a shard over from an owner that is dead; returns whether it is ours now.
 
-        The view is brought up to date first, so that only a lease renewed after it clears the suspicion.
+        Raises:
+            StoreUnavailable: nobody can say whether the owner is dead.
         """
-        await self.look()
-        logger.warning("node %s is no longer there", node_id)
-        self.membership.suspect(node_id)
+        now_owned_by = await self._store.adopt(shard, self._node_id, owner.epoch)
+        adopted = self.membership.claimed(shard, now_owned_by)
+        if adopted:
+            logger.warning("adopted shard %s of node %s, which is dead", shard, owner.node_id)
+        else:
+            self.membership.learned(shard, now_owned_by)
+        return adopted
 
     async def _renew(self) -> None:
         """One heartbeat; where the store was away or lost something of ours, everything is written again."""

@@ -22,7 +22,6 @@ class RememberedBody:
         self._limit_bytes = limit_bytes
         self._pieces = bytearray()
         self._too_large = False
-        self._replayed = False
         self.is_whole = False
 
     @property
@@ -47,13 +46,18 @@ class RememberedBody:
             if (await self.receive())["type"] == "http.disconnect":
                 return
 
-    async def again(self) -> Message:
-        """The body from its beginning, for a second reader; then whatever comes."""
-        if self._replayed or not (self._pieces or self.is_whole):
-            self._replayed = True
+    def from_start(self) -> Receive:
+        """For one more reader: the body from its beginning, as far as it is remembered, then whatever comes."""
+        has_begun = False
+
+        async def receive() -> Message:
+            nonlocal has_begun
+            is_first, has_begun = not has_begun, True
+            if is_first and (self._pieces or self.is_whole):
+                return {"type": "http.request", "body": bytes(self._pieces), "more_body": not self.is_whole}
             return await self.receive()
-        self._replayed = True
-        return {"type": "http.request", "body": bytes(self._pieces), "more_body": not self.is_whole}
+
+        return receive
 
     def message(self) -> jsonrpc.Message:
         """The JSON-RPC message in the body; empty where the body is not whole, too large, or no such message."""

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import logging
 
-from mooring.asgi import HeaderList, Message, Receive, Scope, Send, has_body, target_of, without
+from mooring.asgi import HeaderList, Message, Receive, Scope, Send, has_body, respond, target_of, without
+from mooring.core.model import ShardOwner
 from mooring.core.request import PEER_HEADER, REPLY_HEADER, RequestFacts
 from mooring.core.routing import Reason
 from mooring.core.signing import (
     ACCEPTED,
     BODY_MAC_BYTES,
     REFUSED,
+    SEEN,
     SIGNED_BODY,
     BodyMac,
     NonceWindow,
     PeerClaim,
+    moved_to,
     sign_reply,
     verify_request,
 )
-from mooring.errors import SignatureError
+from mooring.errors import RequestSeen, SignatureError
 from mooring.node.requests.answers import refuse
 from mooring.node.requests.bodies import SignedBody
 
@@ -38,15 +41,20 @@ class PeerRequest:
         self._node_id = node_id
         self._key = key
         self._send = send
+        # Known once the signature was found right; until then no answer of ours can be bound to the request.
         self._nonce = ""
+        # What our answer says of the request: see `mooring.core.signing`.
         self._verdict = REFUSED
         self._body: SignedBody | None = None
+        # Whether an answer has begun; and whether it is our refusal of a forged body, so that the app's is dropped.
+        self._has_begun = False
         self._withheld = False
 
     def verify(self, facts: RequestFacts, nonces: NonceWindow, now_ms: int) -> PeerClaim:
         """What the peer claims, if it is true, recent and not used before.
 
         Raises:
+            RequestSeen: it was used before; the caller has to say so.
             SignatureError: why not; the caller has to refuse the request.
         """
         target = target_of(self.scope)
@@ -56,7 +64,11 @@ class PeerRequest:
         self._nonce = claim.nonce
         if claim.body != SIGNED_BODY and has_body(self.scope["headers"]):
             raise SignatureError("a body that its sender did not announce")
-        nonces.accept(claim, now_ms)
+        try:
+            nonces.accept(claim, now_ms)
+        except RequestSeen:
+            self._verdict = SEEN
+            raise
         self._verdict = ACCEPTED
         if claim.body == SIGNED_BODY:
             self._body = SignedBody(self.receive, BodyMac(self._key, claim.nonce))
@@ -67,12 +79,23 @@ class PeerRequest:
     async def send(self, message: Message) -> None:
         """Send the answer, signed; or a refusal in its place where the body turned out to be forged."""
         if message["type"] == "http.response.start":
+            self._has_begun = True
             await self.finish()
             if not self._withheld:
                 reply = sign_reply(self._key, self._nonce, self._node_id, self._verdict, message["status"])
                 message = {**message, "headers": [*message.get("headers", []), (REPLY_HEADER, reply.encode())]}
         if not self._withheld:
             await self._send(message)
+
+    async def send_moved(self, owner: ShardOwner | None) -> None:
+        """Say that the shard is another node's. Nothing was carried out."""
+        self._verdict = moved_to(owner)
+        await refuse(self.send, Reason.MISROUTED)
+
+    async def send_failure(self) -> None:
+        """What the server answers for an app that raised, but signed: else the peer takes it for a stranger's."""
+        if not self._has_begun:
+            await respond(self.send, 500, b"Internal Server Error")
 
     async def finish(self) -> None:
         """Refuse a request whose body was found forged, whether the app answers what it saw of it or not."""
