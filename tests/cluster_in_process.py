@@ -50,7 +50,14 @@ async def running_node(app: App, store: Store, name: str = "node-1", **settings:
     listener.bind(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     chosen = Settings.load(
-        **{"node_name": name, "advertise_url": url, "secret": SECRET, "heartbeat_seconds": 0.1, "lease_seconds": 1.0}
+        **{
+            "node_name": name,
+            "advertise_url": url,
+            "secret": SECRET,
+            "heartbeat_seconds": 0.1,
+            "lease_seconds": 1.0,
+            "hold_seconds": 2.0,
+        }
         | settings
     )
     mooring = Mooring(app, chosen, store=store)

@@ -156,7 +156,7 @@ async def test_a_killed_nodes_sessions_are_lost_and_all_others_go_on(cluster: Cl
 
     await until(restarted, what="the node to be restarted", seconds=30)
     for session in lost:
-        assert (await raw.call(cluster.base, session)).reason == "owner_lost"
+        assert (await raw.call(cluster.base, session)).reason == "expired"
     buried = [node["state"] for node in cluster.status()["nodes"] if node["id"] == victim["id"]]
     assert buried == ["dead"]
 

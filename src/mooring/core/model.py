@@ -7,12 +7,12 @@ A node's states, and who may follow whom:
     ready      serves, and takes new sessions                degraded, draining, gone
     degraded   as ready, but Redis does not answer           ready, draining, gone
     draining   serves what it has, takes nothing new         gone
-    gone       said goodbye, or was seen to end              -
+    gone       said goodbye                                  -
     unknown    says something that does not read here        gone
 
-`gone` is written at a node's own goodbye, or by its parent process that saw it end. A node that died without either has
-a lease that is over. `unknown` is never written: it is what a reader makes of a node whose entry cannot be read, such as
-one of a newer version. Such a node lives as long as its lease, and takes no new sessions from here.
+`gone` is written at a node's own goodbye. A node that died without one has a lease that is over: by itself, or at once
+where its parent process saw it end. `unknown` is never written: it is what a reader makes of an entry that it cannot
+read, such as a newer version's. Such a node lives as long as its lease, and takes no new sessions from here.
 """
 
 from __future__ import annotations

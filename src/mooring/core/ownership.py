@@ -82,9 +82,9 @@ def advance(view: ClusterView, snapshot: Snapshot, *, in_grace: bool) -> Cluster
 
 
 def _judge(lease: Lease, now_ms: int, view: ClusterView, in_grace: bool) -> NodeView:
-    said_goodbye = lease.node.state is NodeState.GONE
-    alive = not said_goodbye and lease.until_ms > now_ms
-    if in_grace and not alive and not said_goodbye:
+    end_is_known = lease.node.state is NodeState.GONE or lease.until_ms == 0
+    alive = not end_is_known and lease.until_ms > now_ms
+    if in_grace and not alive and not end_is_known:
         before = view.nodes.get(lease.node.id)
         alive = before is not None and before.alive
     return NodeView(lease.node, alive, lease.until_ms)

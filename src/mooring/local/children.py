@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from mooring.local.commands import REDIS, TRAEFIK
@@ -29,11 +30,13 @@ class Children:
     """The supervisors, in the order of their start.
 
     Attributes:
-        dead: (name, process id) of each child that ended by itself.
+        dead: (name, process id) of each child that ended by itself; whoever has told the registry takes it out. A
+            process id may come by again: what starts is not dead.
     """
 
     def __init__(self, leash: Leash, output: Output) -> None:
         self.dead: set[tuple[str, int]] = set()
+        self._news = asyncio.Event()
         self._leash = leash
         self._output = output
         self._supervisors: list[Supervisor] = []
@@ -51,11 +54,23 @@ class Children:
             self._leash,
             show=lambda line: self._output.line(name, line),
             say=lambda text: self._output.say(name, text),
-            gone=lambda pid: self.dead.add((name, pid)),
+            begun=lambda pid: self.dead.discard((name, pid)),
+            gone=lambda pid: self._has_ended(name, pid),
         )
         self._supervisors.append(supervisor)
         await supervisor.start()
         return supervisor
+
+    def _has_ended(self, name: str, pid: int) -> None:
+        self.dead.add((name, pid))
+        self._news.set()
+
+    async def until_one_ends(self, seconds: float) -> None:
+        """Wait until a child ends by itself, at most for so long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+        self._news.clear()
 
     async def unless_one_ends(self, waiting: Coroutine[Any, Any, _T]) -> _T:
         """The result of `waiting`, while everything is brought up.

@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Final
 from urllib.parse import quote
 
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from mooring.core.model import NodeInfo
 from mooring.core.ownership import ClusterView
-from mooring.errors import ClusterError, SettingsError, TargetError
+from mooring.errors import ClusterError, SettingsError, StoreUnavailable, TargetError
 from mooring.ingress.follow import DynamicFile, follow
 from mooring.ingress.topology import Topology, topology_of
 from mooring.ingress.traefik import COOKIE, dump, static_configuration
@@ -185,12 +186,21 @@ class LocalCluster:
         )
 
     async def _topologies(self) -> AsyncIterator[Topology]:
-        """As the registry sees it, without those that we have seen end: their leases run a few seconds longer."""
-        views = watch(self._store, every_seconds=LOOK_SECONDS, grace_seconds=self._settings.lease_seconds)
+        """As the registry sees it, without those that we have seen end; and the registry is told of these."""
+        views = watch(
+            self._store,
+            every_seconds=LOOK_SECONDS,
+            grace_seconds=self._settings.lease_seconds,
+            sleep=self._children.until_one_ends,
+        )
         async for view in views:
-            for node_id, node in view.nodes.items():
-                if (node.info.name, node.info.pid) in self._children.dead:
-                    view = view.without(node_id)
+            for info in view.alive():
+                child = (info.name, info.pid)
+                if child in self._children.dead:
+                    view = view.without(info.id)
+                    with suppress(StoreUnavailable):  # it is told at the next look
+                        await self._store.bury(info.id)
+                        self._children.dead.discard(child)
             yield topology_of(view, self._settings)
 
 

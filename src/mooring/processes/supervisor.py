@@ -36,6 +36,7 @@ class Supervisor:
     Args:
         show: called with each line of the command's output.
         say: called with what the supervisor itself has to say.
+        begun: called with the process id of each child that was started.
         gone: called with the process id of each child that ended by itself.
         sleep, now: for tests.
     """
@@ -47,6 +48,7 @@ class Supervisor:
         *,
         show: Callable[[str], None],
         say: Callable[[str], None],
+        begun: Callable[[int], None] = lambda _: None,
         gone: Callable[[int], None] = lambda _: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         now: Callable[[], float] = time.monotonic,
@@ -55,6 +57,7 @@ class Supervisor:
         self._leash = leash
         self._show = show
         self._say = say
+        self._begun = begun
         self._gone = gone
         self._sleep = sleep
         self._now = now
@@ -81,6 +84,7 @@ class Supervisor:
         """
         self._started = self._now()
         self._child = await Child.start(self.command, self._leash, self._show)
+        self._begun(self._child.pid)
 
     async def first_end(self) -> NoReturn:
         """Wait for the end of the first child: while not all is up, it is not started again.

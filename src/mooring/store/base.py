@@ -51,7 +51,7 @@ class Store(Protocol):
         """End the node's lease now. Its entry stays, as `gone`, so that nobody has to guess what became of it."""
 
     async def bury(self, node_id: str) -> bool:
-        """The word of a parent process that saw this node end: its lease is over now, and the node is `gone`.
+        """The word of a parent process that saw this node end: its lease is over now, for good.
 
         Returns whether there is such a node; it may have been buried before. One whose entry has no lease that reads
         is left alone, as if it were not there.

@@ -60,7 +60,7 @@ class MemoryStore:
         if lease is None:
             return False
         if not _is_final(lease):
-            self._leases[node_id] = Lease(replace(lease.node, state=NodeState.GONE), 0, self._now_ms())
+            self._leases[node_id] = Lease(lease.node, 0, self._now_ms())
         return True
 
     async def claim(self, shard: str, claimed: ShardOwner, expected_epoch: int) -> ShardOwner:

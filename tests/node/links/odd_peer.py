@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 
@@ -11,7 +12,7 @@ from mooring.asgi import HeaderList, Message, Scope
 from mooring.core.ids import derive_key
 from mooring.core.model import NodeInfo
 from mooring.core.signing import ACCEPTED, sign_reply, verify_request
-from mooring.errors import PeerError
+from mooring.errors import PeerSilent
 from mooring.node.links.http import Forwarder
 from tests.cluster_in_process import SECRET
 from tests.core.views import a_node
@@ -103,13 +104,13 @@ class Caller:
         self.sent.append(message)
 
     async def through(self, forwarder: Forwarder, peer: NodeInfo, *, session: str | None = None) -> None:
-        await forwarder.forward(peer, session, "", self.scope, self.receive, self.send)
+        await forwarder.forward(peer, secrets.token_urlsafe(16), session, "", self.scope, self.receive, self.send)
 
-    async def failing(self, forwarder: Forwarder, peer: NodeInfo) -> PeerError:
-        """The error that the forwarder raises; nothing was sent to the client then."""
+    async def failing(self, forwarder: Forwarder, peer: NodeInfo) -> PeerSilent:
+        """The silence that the forwarder tells of; nothing was sent to the client then."""
         try:
             await self.through(forwarder, peer)
-        except PeerError as error:
+        except PeerSilent as error:
             assert self.sent == []
             return error
         raise AssertionError("it did not fail")

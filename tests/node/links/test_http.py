@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mooring.asgi import HeaderList, Message, Scope, Send
-from mooring.core.signing import BODY_MAC_BYTES, REFUSED, BodyMac
-from mooring.errors import PeerGone, PeerSilent
+from mooring.core.model import ShardOwner
+from mooring.core.signing import BODY_MAC_BYTES, REFUSED, SEEN, BodyMac, moved_to
+from mooring.errors import PeerMoved
 from mooring.node.links.http import Forwarder
 from tests.node.apps import answer
 from tests.node.clusters import Cluster
@@ -216,11 +217,11 @@ def in_pieces(*pieces: bytes, is_whole: bool = True) -> list[Message]:
     ]
 
 
-async def test_nobody_at_the_address_is_a_dead_node(forwarder: Forwarder) -> None:
+async def test_nobody_at_the_address_was_sent_nothing(forwarder: Forwarder) -> None:
     async with odd_peer() as peer:
         pass
     error = await Caller().failing(forwarder, peer.info)
-    assert isinstance(error, PeerGone)
+    assert not error.may_have_run
     assert PEER.id in str(error)
     assert peer.info.url in str(error)
 
@@ -233,7 +234,7 @@ async def test_whoever_else_answers_there_is_not_the_node(
         writer.write(head.signed(**stranger) + b"content-length: 6\r\n\r\nstolen")
 
     peer.answer = answer_as_stranger
-    assert isinstance(await Caller().failing(forwarder, peer.info), PeerGone)
+    assert (await Caller().failing(forwarder, peer.info)).may_have_run
 
 
 async def test_an_answer_without_a_signature_is_not_the_nodes(forwarder: Forwarder, peer: OddPeer) -> None:
@@ -241,7 +242,7 @@ async def test_an_answer_without_a_signature_is_not_the_nodes(forwarder: Forward
         writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
 
     peer.answer = answer_as_a_web_server
-    assert isinstance(await Caller().failing(forwarder, peer.info), PeerGone)
+    assert (await Caller().failing(forwarder, peer.info)).may_have_run
 
 
 async def test_an_old_answer_is_not_taken_for_this_one(forwarder: Forwarder, peer: OddPeer) -> None:
@@ -250,7 +251,7 @@ async def test_an_old_answer_is_not_taken_for_this_one(forwarder: Forwarder, pee
 
     peer.answer = answer_as_before
     await Caller().through(forwarder, peer.info)
-    assert isinstance(await Caller().failing(forwarder, peer.info), PeerGone)
+    assert (await Caller().failing(forwarder, peer.info)).may_have_run
 
 
 async def test_a_peer_that_refuses_our_signature_is_there_all_the_same(forwarder: Forwarder, peer: OddPeer) -> None:
@@ -259,8 +260,33 @@ async def test_a_peer_that_refuses_our_signature_is_there_all_the_same(forwarder
 
     peer.answer = refuse
     error = await Caller().failing(forwarder, peer.info)
-    assert isinstance(error, PeerSilent)
+    assert not error.may_have_run
     assert "clocks" in str(error)
+
+
+async def test_a_peer_that_has_had_the_request_before_ends_all_asking(forwarder: Forwarder, peer: OddPeer) -> None:
+    async def say_seen(head: Head, _: Any, writer: asyncio.StreamWriter) -> None:
+        writer.write(head.signed(403, SEEN) + b"content-length: 0\r\n\r\n")
+
+    peer.answer = say_seen
+    error = await Caller().failing(forwarder, peer.info)
+    assert error.may_have_run
+    assert error.is_final
+
+
+@pytest.mark.parametrize("owner", [None, ShardOwner("node-3-aaaaa", 7)])
+async def test_a_peer_that_does_not_own_the_shard_says_who_does(
+    forwarder: Forwarder, peer: OddPeer, owner: ShardOwner | None
+) -> None:
+    async def say_moved(head: Head, _: Any, writer: asyncio.StreamWriter) -> None:
+        writer.write(head.signed(404, moved_to(owner)) + b"content-length: 0\r\n\r\n")
+
+    peer.answer = say_moved
+    caller = Caller()
+    with pytest.raises(PeerMoved) as told:
+        await caller.through(forwarder, peer.info)
+    assert (told.value.owner_id, told.value.epoch) == (("", 0) if owner is None else (owner.node_id, owner.epoch))
+    assert caller.sent == []
 
 
 async def test_a_node_whose_clock_is_wrong_is_told_so_by_its_peers(cluster: Cluster) -> None:
@@ -268,7 +294,7 @@ async def test_a_node_whose_clock_is_wrong_is_told_so_by_its_peers(cluster: Clus
     ahead = a_forwarder(node_id=other.id, is_alive=lambda _: True, now=lambda: time.time() + 3600)
     error = await Caller().failing(ahead, node.mooring._node.describe())
     await ahead.aclose()
-    assert isinstance(error, PeerSilent)
+    assert not error.may_have_run
     assert cluster.apps[0].asked == []
 
 
@@ -281,7 +307,7 @@ async def test_a_connection_that_breaks_leaves_it_open_what_was_done(
 
     peer.answer = break_off
     error = await Caller().failing(forwarder, peer.info)
-    assert isinstance(error, PeerSilent)
+    assert error.may_have_run
     assert PEER.id in str(error)
 
 
@@ -299,13 +325,13 @@ async def test_a_peer_that_accepts_no_connection_in_time_is_silent_and_not_dead(
         await hurried.aclose()
         for one in crowd:
             one.close()
-    assert isinstance(error, PeerSilent)
+    assert not error.may_have_run
 
 
 async def test_an_address_that_leads_nowhere_is_no_evidence_of_death(forwarder: Forwarder) -> None:
     """TCP knows no multicast: the system refuses without asking anyone."""
     error = await Caller().failing(forwarder, a_peer("http://224.0.0.1:9"))
-    assert isinstance(error, PeerSilent)
+    assert not error.may_have_run
     assert "http://224.0.0.1:9" in str(error)
 
 
@@ -336,7 +362,7 @@ async def test_a_peer_that_takes_its_time_is_waited_for_while_its_lease_lives(pe
     assert (caller.sent[0]["status"], caller.sent[1]["body"]) == (200, b"{}")
 
 
-async def test_a_peer_whose_lease_ends_meanwhile_is_dead(peer: OddPeer) -> None:
+async def test_a_peer_whose_lease_ends_meanwhile_is_waited_for_no_longer(peer: OddPeer) -> None:
     left = asyncio.Event()
 
     async def never_answer(_: Head, reader: asyncio.StreamReader, __: Any) -> None:
@@ -346,7 +372,7 @@ async def test_a_peer_whose_lease_ends_meanwhile_is_dead(peer: OddPeer) -> None:
     peer.answer = never_answer
     lives = iter([True, True, False])
     forwarder = a_forwarder(is_alive=lambda _: next(lives))
-    assert isinstance(await Caller().failing(forwarder, peer.info), PeerGone)
+    assert (await Caller().failing(forwarder, peer.info)).may_have_run
     await asyncio.wait_for(left.wait(), 5)
     await forwarder.aclose()
 
@@ -385,7 +411,7 @@ async def test_a_client_that_leaves_before_its_request_was_whole_leaves_the_peer
     peer.answer = read
     caller = Caller("POST", [(b"content-length", b"10")], in_pieces(b"01234", is_whole=False))
     caller.stays = False
-    assert isinstance(await caller.failing(forwarder, peer.info), PeerSilent)
+    assert (await caller.failing(forwarder, peer.info)).may_have_run
 
     async def was_read() -> bool:
         return bool(got)

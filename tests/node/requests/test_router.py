@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from mooring.asgi import Message, Scope, Send
 from mooring.core.ids import SessionIds
+from mooring.core.model import NodeInfo, ShardOwner
 from mooring.errors import PeerSilent
 from tests.cluster_in_process import SECRET, RunningNode, running_nodes
+from tests.fakes import FlakyStore, store_that_is_away
 from tests.node.apps import ScriptedApp
 from tests.node.clusters import Cluster
 from tests.node.rpc import INITIALIZE, RawClient
@@ -45,14 +50,21 @@ async def test_a_modern_request_is_served_where_it_lands(node: RunningNode, app:
     assert app.asked[-1][1] == session
 
 
-async def test_a_dead_owner_is_noticed_at_once_and_its_records_go(cluster: Cluster, raw: RawClient) -> None:
+async def test_an_owner_that_refuses_connections_is_dead_when_its_lease_is_over_and_not_before(
+    cluster: Cluster, raw: RawClient
+) -> None:
     session = await raw.open(cluster.nodes[0].url)
+    shard, before = session.partition(".")[0], (await cluster.store.snapshot()).shards or {}
     await cluster.nodes[0].vanish()
+    lease = (await cluster.store.snapshot()).leases[cluster.nodes[0].id]
     reply = await raw.call(cluster.nodes[1].url, session)
+    snapshot = await cluster.store.snapshot()
     assert (reply.status, reply.reason) == (404, "owner_lost")
+    assert snapshot.now_ms >= lease.until_ms
+    assert (snapshot.shards or {})[shard] == ShardOwner(cluster.nodes[1].id, before[shard].epoch + 1)
     assert await cluster.store.load_session(session) is None
     again = await raw.call(cluster.nodes[2].url, session)
-    assert (again.status, again.reason) == (404, "owner_lost")
+    assert (again.status, again.reason) == (404, "expired")
     anew = await raw.open(cluster.nodes[1].url)
     assert (await raw.call(cluster.nodes[2].url, anew)).status == 200
 
@@ -63,7 +75,7 @@ async def test_delete_of_a_dead_nodes_session_removes_the_record_once(cluster: C
     url = f"{cluster.nodes[1].url}/mcp"
     assert (await raw.send("DELETE", url, session=session)).status == 200
     assert await cluster.store.load_session(session) is None
-    assert (await raw.send("DELETE", url, session=session)).reason == "owner_lost"
+    assert (await raw.send("DELETE", url, session=session)).reason == "expired"
 
 
 async def test_a_node_that_said_goodbye_is_dead_to_its_peers(cluster: Cluster, raw: RawClient) -> None:
@@ -79,15 +91,17 @@ async def test_a_node_that_said_goodbye_is_dead_to_its_peers(cluster: Cluster, r
     await until(lost, what="the goodbye to be seen")
 
 
-async def test_a_stranger_at_the_owners_address_is_not_the_owner(cluster: Cluster, raw: RawClient) -> None:
+async def test_a_stranger_at_the_owners_address_is_no_evidence_of_its_death(cluster: Cluster, raw: RawClient) -> None:
     session = await raw.open(cluster.nodes[0].url)
     owner, stranger = cluster.nodes[0].mooring._node, cluster.nodes[2].mooring._node
     owner._url = stranger._url
     await owner.keeper.beat()
     await cluster.nodes[1].mooring._node.keeper.beat()
     reply = await raw.call(cluster.nodes[1].url, session)
-    assert (reply.status, reply.reason) == (404, "owner_lost")
-    assert stranger.tally.refused["signature"] == 1
+    assert (reply.status, reply.reason) == (200, "unreachable")
+    assert stranger.tally.refused["signature"] >= 1
+    assert await cluster.store.load_session(session) is not None
+    assert (await raw.call(cluster.nodes[0].url, session)).status == 200
 
 
 async def test_an_owner_that_does_not_answer_costs_neither_client_nor_session(
@@ -99,7 +113,7 @@ async def test_an_owner_that_does_not_answer_costs_neither_client_nor_session(
     await peer.keeper.beat()
 
     async def refuse_though_alive(*_: Any) -> None:
-        raise PeerSilent("no connection in time")
+        raise PeerSilent("no connection in time", may_have_run=False)
 
     monkeypatch.setattr(peer.forwarder, "forward", refuse_though_alive)
     reply = await raw.call(cluster.nodes[1].url, session, body={"jsonrpc": "2.0", "id": 41, "method": "ping"})
@@ -113,6 +127,120 @@ async def test_an_owner_that_does_not_answer_costs_neither_client_nor_session(
     await owner.keeper.beat()
     await peer.keeper.beat()
     assert (await raw.call(cluster.nodes[1].url, session)).status == 200
+
+
+Forward = Callable[..., Awaitable[None]]
+
+
+def interfere(node: RunningNode, monkeypatch: pytest.MonkeyPatch, around: Callable[[Forward, Any], Any]) -> list[str]:
+    """Let `around` have every forward of this node; returns the nonces under which requests went out."""
+    nonces: list[str] = []
+    forward = node.mooring._node.forwarder.forward
+
+    async def watched(peer: NodeInfo, nonce: str, *request: Any) -> None:
+        nonces.append(nonce)
+        await around(forward, (peer, nonce, *request))
+
+    monkeypatch.setattr(node.mooring._node.forwarder, "forward", watched)
+    return nonces
+
+
+async def test_a_request_is_held_until_its_owner_answers(
+    cluster: Cluster, raw: RawClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+    silences = iter([True, True, False])
+
+    async def silent_at_first(forward: Forward, request: Any) -> None:
+        if next(silences):
+            raise PeerSilent("connection refused", may_have_run=False)
+        await forward(*request)
+
+    nonces = interfere(cluster.nodes[1], monkeypatch, silent_at_first)
+    asked = len(cluster.apps[0].asked)
+    assert (await raw.call(cluster.nodes[1].url, session)).json == {"served": asked + 1}
+    assert len(cluster.apps[0].asked) == asked + 1
+    assert len(set(nonces)) == 3
+
+
+async def test_a_request_whose_answer_was_lost_is_never_carried_out_twice(
+    cluster: Cluster, raw: RawClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+
+    async def lose_the_answer(forward: Forward, request: Any) -> None:
+        async def drop(_: Message) -> None:
+            pass
+
+        await forward(*request[:-1], drop)
+        raise PeerSilent("connection reset", may_have_run=True)
+
+    nonces = interfere(cluster.nodes[1], monkeypatch, lose_the_answer)
+    asked = len(cluster.apps[0].asked)
+    reply = await raw.call(cluster.nodes[1].url, session, body={"jsonrpc": "2.0", "id": 5, "method": "tools/call"})
+    assert (reply.status, reply.reason, reply.json["id"]) == (200, "unreachable", 5)
+    assert len(cluster.apps[0].asked) == asked + 1
+    assert len(nonces) == 2
+    assert len(set(nonces)) == 1
+    assert await cluster.store.load_session(session) is not None
+
+
+async def test_a_request_that_never_arrived_though_nobody_can_say_so_is_carried_out_once(
+    cluster: Cluster, raw: RawClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+    resets = iter([True, False])
+
+    async def reset_at_first(forward: Forward, request: Any) -> None:
+        if next(resets):
+            raise PeerSilent("connection reset", may_have_run=True)
+        await forward(*request)
+
+    interfere(cluster.nodes[1], monkeypatch, reset_at_first)
+    asked = len(cluster.apps[0].asked)
+    assert (await raw.call(cluster.nodes[1].url, session)).json == {"served": asked + 1}
+
+
+async def test_a_node_that_is_not_the_owner_says_who_is(cluster: Cluster, raw: RawClient) -> None:
+    """The first node's view is of before the shard moved, and its store is away: the peer's word is enough."""
+    session = await raw.open(cluster.nodes[0].url)
+    shard = session.partition(".")[0]
+    for node in cluster.nodes:
+        await node.mooring._node.keeper.beat()
+    asking, wrong = cluster.nodes[1].mooring._node, cluster.nodes[2].mooring._node
+    owner = asking.membership.view.shards[shard]
+    outdated = ShardOwner(wrong.id, 0)
+    object.__setattr__(asking.membership.view, "shards", {**asking.membership.view.shards, shard: outdated})
+    asking.keeper._store = store_that_is_away()
+    assert (await raw.call(cluster.nodes[1].url, session)).status == 200
+    assert asking.membership.view.shards[shard] == owner
+    assert wrong.tally.refused["misrouted"] == 1
+
+
+async def test_an_app_that_raises_is_no_stranger(cluster: Cluster, raw: RawClient) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+
+    async def fail(scope: Scope, body: bytes, send: Send) -> None:
+        raise ZeroDivisionError
+
+    cluster.apps[0].on_session = fail
+    at_home = await raw.call(cluster.nodes[0].url, session)
+    forwarded = await raw.call(cluster.nodes[1].url, session)
+    assert (forwarded.status, forwarded.body) == (at_home.status, at_home.body) == (500, b"Internal Server Error")
+    cluster.apps[0].on_session = None
+    assert (await raw.call(cluster.nodes[1].url, session)).status == 200
+
+
+async def test_however_many_ask_for_an_unknown_session_the_store_is_asked_once_or_twice(
+    cluster: Cluster, raw: RawClient
+) -> None:
+    node = cluster.nodes[0]
+    counting = FlakyStore(cluster.store)
+    node.mooring._node.keeper._store = counting
+    unknown = SessionIds(SECRET).mint("zzzzz", b"0" * 16)
+    replies = await asyncio.gather(*(raw.call(node.url, unknown) for _ in range(50)))
+    assert {reply.reason for reply in replies} == {"unknown"}
+    assert counting.calls.count("snapshot") < 20
 
 
 async def test_a_full_node_passes_new_sessions_on_with_their_body(raw: RawClient) -> None:
@@ -146,7 +274,7 @@ async def test_a_new_session_opens_here_when_the_peer_with_room_is_silent(
     waiting = list(apps)
 
     async def silent(*_: Any) -> None:
-        raise PeerSilent("no connection in time")
+        raise PeerSilent("no connection in time", may_have_run=False)
 
     async with running_nodes(lambda: waiting.pop(0), 2, capacity=1) as nodes:
         await raw.open(nodes[0].url)
@@ -203,4 +331,6 @@ async def test_what_is_logged_was_verified(cluster: Cluster, raw: RawClient, cap
     said = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("mooring"))
     assert "evil" not in said
     assert session not in said
-    assert f"{session[:10]}... of {cluster.nodes[0].id}: owner_lost" in said
+    assert f"{session[:10]}... of {cluster.nodes[1].id}: owner_lost" in said
+    warned = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len([line for line in warned if f"node {cluster.nodes[0].id} cannot be reached" in line]) == 1

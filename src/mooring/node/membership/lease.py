@@ -149,6 +149,16 @@ class LeaseKeeper:
             self.membership.learned(shard, now_owned_by)
         return adopted
 
+    async def hold(self, shard: str) -> bool:
+        """Make sure that a shard is ours, where nobody owns it; returns whether it is.
+
+        Raises:
+            StoreUnavailable: nobody can say whose it is.
+        """
+        if shard not in self.membership.shards:
+            self.membership.claimed(shard, await self._claim(shard, epoch=1, expected_epoch=0))
+        return shard in self.membership.shards
+
     async def _renew(self) -> None:
         """One heartbeat; where the store was away or lost something of ours, everything is written again."""
         asked = self._now()

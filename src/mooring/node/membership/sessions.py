@@ -152,6 +152,10 @@ class LocalSessions:
         if self._errands:
             await asyncio.wait(self._errands, timeout=_SETTLE_SECONDS)
 
+    def has_ended(self, session_id: str) -> bool:
+        """Whether the session is known to have ended, though its record may still be there."""
+        return session_id in self._undeleted or session_id in self._closing
+
     async def forget(self, session_id: str) -> bool:
         """Remove a record, of any node, now or when the store is back; returns whether there was one."""
         try:

@@ -57,11 +57,13 @@ class _Attempt:
         sent_to: the node that it may have reached. It goes out again to that one alone, under the same nonce, by which
             the node knows it: so it is never carried out twice.
         is_over: that node has had it before, and nobody knows what became of it.
+        is_first: nothing was tried before.
     """
 
     nonce: str
     sent_to: str | None = None
     is_over: bool = False
+    is_first: bool = False
 
     def may_go_to(self, peer: NodeInfo) -> bool:
         return self.sent_to in (None, peer.id)
@@ -163,7 +165,7 @@ class Router:
         """
         give_up = time.monotonic() + self._node.settings.hold_seconds
         pause = _FIRST_PAUSE_SECONDS
-        attempt = _Attempt(_fresh_nonce())
+        attempt = _Attempt(_fresh_nonce(), is_first=True)
         now: Decision = decision
         while isinstance(now, Forward | Adopt):
             if isinstance(now, Adopt):
@@ -193,7 +195,7 @@ class Router:
     ) -> _Attempt:
         """Forward once; returns the same attempt where it was answered, else the one to make next."""
         try:
-            await self._forward(peer, attempt.nonce, facts, scope, body, send)
+            await self._forward(peer, attempt, facts, scope, body, send)
         except PeerMoved as error:
             self._learn(facts, error)
             return _Attempt(_fresh_nonce())
@@ -204,15 +206,22 @@ class Router:
         return attempt
 
     async def _forward(
-        self, peer: NodeInfo, nonce: str, facts: RequestFacts, scope: Scope, body: RememberedBody, send: Send
+        self,
+        peer: NodeInfo,
+        attempt: _Attempt,
+        facts: RequestFacts,
+        scope: Scope,
+        body: RememberedBody,
+        send: Send,
     ) -> None:
         self._node.tally.forwarded_out += 1
         try:
             await self._node.forwarder.forward(
-                peer, nonce, facts.session_id, principal_of(scope), scope, body.from_start(), send
+                peer, attempt.nonce, facts.session_id, principal_of(scope), scope, body.from_start(), send
             )
         except PeerError as error:
-            logger.warning("%s", error)
+            # A request that is held asks again and again: the first time says it.
+            logger.log(logging.WARNING if attempt.is_first else logging.DEBUG, "%s", error)
             raise
 
     def _learn(self, facts: RequestFacts, moved: PeerMoved) -> None:
@@ -245,8 +254,8 @@ class Router:
             record = await self._node.store.load_session(session_id)
             if record is None:
                 return reason, False
-            await self._node.keeper.hold(record)
-            if not await self._node.sessions.forget(session_id):
+            shard = self._node.ids.shard_of(session_id) or ""
+            if not await self._node.keeper.hold(shard) or not await self._node.sessions.forget(session_id):
                 return Reason.UNREACHABLE, False
         except StoreUnavailable:
             return Reason.UNREACHABLE, False

@@ -5,9 +5,5 @@
 local ends, _, said = read_lease(redis.call('HGET', KEYS[1], ARGV[1]))
 if not ends then return 0 end
 if ends == 0 then return 1 end
--- Replaced in the text: decoded and encoded again, numbers would lose digits. A quote in a string is escaped, so this
--- is no part of one.
-said = string.gsub(said, '"state":%s*"[^"]*"', '"state":"gone"', 1)
-if not is_gone(said) then said = '{"state":"gone"}' end
 redis.call('HSET', KEYS[1], ARGV[1], lease_text(0, now_ms(), said))
 return 1
