@@ -195,10 +195,15 @@ async def test_an_unknown_session_is_not_said_to_be_gone_while_the_store_may_lac
     reply = await raw.call(node.url, lost, body={"jsonrpc": "2.0", "id": 3, "method": "ping"})
     assert (reply.status, reply.reason, reply.json["id"]) == (200, "unreachable", 3)
 
-    async def is_unknown() -> bool:
-        return (await raw.call(node.url, lost)).reason == "unknown"
+    async def has_everything_again() -> bool:
+        return len((await cluster.store.snapshot()).shards or {}) == 24
 
-    await until(is_unknown, what="the store to have everything again")
+    await until(has_everything_again, what="the store to have everything again")
+    assert (await raw.call(node.url, lost)).reason == "unreachable"
+    keeper = node.mooring._node.keeper
+    keeper._now = lambda: time.monotonic() + node.mooring.settings.lease_seconds
+    assert not keeper.is_in_grace
+    assert (await raw.call(node.url, lost)).reason == "unknown"
 
 
 async def test_what_is_logged_was_verified(cluster: Cluster, raw: RawClient, caplog: pytest.LogCaptureFixture) -> None:
