@@ -14,9 +14,43 @@ import uvicorn
 from mooring import Mooring, Settings
 from mooring.asgi import App
 from mooring.store import MemoryStore, Store
-from tests.waiting import until
 
 SECRET = "a secret for tests, nowhere else"
+_START_SECONDS = 15.0
+
+
+class PromptServer(uvicorn.Server):
+    """Tells when it has started, and stops when it is told to: uvicorn itself looks ten times in a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.is_up = asyncio.Event()
+        self._told_to_stop = asyncio.Event()
+
+    def stop(self) -> None:
+        self.should_exit = True
+        self._told_to_stop.set()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.is_up.set()
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        await self._told_to_stop.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn does it, without its pause where nobody is connected any more."""
+        for listener in self.servers:
+            listener.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        for _ in range(3):  # a transport tells of its end with the loop's next turns
+            await asyncio.sleep(0)
+        if self.server_state.connections or self.server_state.tasks:
+            await super().shutdown(sockets)
+        else:
+            await self.lifespan.shutdown()
 
 
 @dataclass
@@ -25,7 +59,7 @@ class RunningNode:
 
     mooring: Mooring
     url: str
-    server: uvicorn.Server
+    server: PromptServer
     serving: asyncio.Task[None]
 
     @property
@@ -62,23 +96,25 @@ async def running_node(app: App, store: Store, name: str = "node-1", **settings:
     )
     mooring = Mooring(app, chosen, store=store)
     config = uvicorn.Config(mooring, log_level="warning", timeout_keep_alive=75, timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
+    server = PromptServer(config)
     vars(server)["capture_signals"] = contextlib.nullcontext
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        await until(lambda: _is_up(server, serving), what=f"{name} to start")
+        await _start(server, serving)
         yield RunningNode(mooring, url, server, serving)
     finally:
-        server.should_exit = True
+        server.stop()
         await asyncio.wait({serving}, timeout=10)
         listener.close()
 
 
-async def _is_up(server: uvicorn.Server, serving: asyncio.Task[None]) -> bool:
+async def _start(server: PromptServer, serving: asyncio.Task[None]) -> None:
+    is_up = asyncio.ensure_future(server.is_up.wait())
+    await asyncio.wait({is_up, serving}, timeout=_START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    is_up.cancel()
     if serving.done():
         serving.result()
-        raise AssertionError("the server stopped while it started")
-    return server.started
+    assert server.started, "the server stopped while it started, or took too long"
 
 
 @contextlib.asynccontextmanager
@@ -100,4 +136,4 @@ async def running_nodes(
             yield nodes
         finally:
             for node in nodes:
-                node.server.should_exit = True
+                node.server.stop()

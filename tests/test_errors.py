@@ -36,7 +36,7 @@ def test_who_catches_the_root_catches_all_and_nothing_else(kind: type[Exception]
 
 
 def test_what_a_peer_can_do_to_us_is_caught_as_one() -> None:
-    assert {kind.__name__ for kind in PeerError.__subclasses__()} == {"PeerGone", "PeerSilent"}
+    assert {kind.__name__ for kind in PeerError.__subclasses__()} == {"PeerMoved", "PeerSilent"}
 
 
 @given(st.sampled_from(["lease_seconds", "redis_url"]), st.text() | st.integers() | st.none(), st.just("what is right"))

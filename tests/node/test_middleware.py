@@ -82,6 +82,7 @@ async def test_a_websocket_is_the_apps_also_on_the_mcp_path() -> None:
 
 async def test_many_first_requests_join_once() -> None:
     store = FlakyStore(MemoryStore())
+    store.before["register"] = lambda: asyncio.sleep(0)
     mooring = a_mooring(ScriptedApp(), store)
     requests = await asyncio.gather(*(initialize().to(mooring) for _ in range(5)))
     assert [request.status for request in requests] == [200] * 5

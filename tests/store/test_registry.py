@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +12,7 @@ from mooring.core.model import Counters, Lease, NodeInfo, NodeState, SessionReco
 from mooring.core.ownership import ClusterView
 from mooring.errors import StoreUnavailable
 from mooring.store import MemoryStore, Store
-from mooring.store.registry import Registry, watch
+from mooring.store.registry import Registry, counters_as_json, node_as_json, watch
 from tests.fakes import Clock, store_that_is_away
 
 EVERY_SECONDS = 2.0
@@ -114,6 +115,38 @@ async def test_every_question_says_that_the_store_is_away() -> None:
     for question in (registry.nodes(), registry.sessions(), registry.session("a")):
         with pytest.raises(StoreUnavailable):
             await question
+
+
+# What programs read.
+
+
+@pytest.mark.parametrize("state", [*map(str, NodeState), "dead"])
+def test_a_node_for_programs_is_plain_json_and_alive_until_it_is_over(state: str) -> None:
+    told = node_as_json(a_node(), state, ["aaaaa"])
+    assert json.loads(json.dumps(told)) == told
+    assert told["alive"] is (state not in ("dead", "gone"))
+    assert told == {
+        "id": "node-1-aaaaa",
+        "name": "node-1",
+        "pid": 1,
+        "url": "http://node-1:8000",
+        "version": "0.1.0",
+        "state": state,
+        "alive": told["alive"],
+        "sessions": 0,
+        "capacity": 100,
+        "shards": ["aaaaa"],
+        "served": 7,
+        "forwarded_in": 0,
+        "forwarded_out": 0,
+        "refused": {"forged": 2},
+    }
+
+
+def test_what_programs_read_is_theirs_to_change() -> None:
+    counters = Counters(refused={"forged": 2})
+    counters_as_json(counters)["refused"]["forged"] += 1
+    assert counters.refused == {"forged": 2}
 
 
 # watch

@@ -114,7 +114,7 @@ async def test_a_node_that_died_and_one_that_said_goodbye_are_told_from_the_livi
     async with running_node(ScriptedApp(), store, "node-1", status_token=TOKEN) as node:
         async with running_node(ScriptedApp(), store, "node-2") as stopped:
             pass
-        async with running_node(ScriptedApp(), store, "node-3") as killed:
+        async with running_node(ScriptedApp(), store, "node-3", lease_seconds=0.2) as killed:
             await killed.vanish()
 
             async def is_dead() -> bool:

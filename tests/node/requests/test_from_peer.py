@@ -10,11 +10,14 @@ from dataclasses import replace
 
 import pytest
 
+from mooring import Mooring
+from mooring.asgi import Receive, Scope, Send
 from mooring.core.ids import SessionIds, derive_key
 from mooring.core.signing import NO_BODY, SIGNED_BODY, BodyMac, PeerClaim, sign_request, verify_reply
 from mooring.store import MemoryStore
 from tests.cluster_in_process import SECRET, RunningNode, running_node
-from tests.node.apps import ScriptedApp
+from tests.node.apps import ScriptedApp, answer
+from tests.node.direct import Request, initialize, joined
 from tests.node.rpc import INITIALIZE, RawClient, Reply
 
 KEY = derive_key(SECRET, "peer request")
@@ -158,3 +161,73 @@ async def test_a_new_session_that_a_peer_sends_opens_here(peer: Peer) -> None:
 @pytest.mark.parametrize("claim", ["", "x", "1;a;b;1;n;;none;00", "1;" + ";" * 8, "é", "1" * 9000])
 async def test_a_peer_request_that_no_peer_signed_is_403(peer: Peer, claim: str) -> None:
     assert_refused(peer, await peer.raw.call(peer.node.url, peer.session, headers={"mooring-peer": claim}))
+
+
+def from_peer(
+    mooring: Mooring, *pieces: bytes, method: str = "POST", session: str | None = None, body: str = SIGNED_BODY
+) -> Request:
+    """A request as a peer passes it on, with its MAC behind the last piece, as the server gives it."""
+    claim = PeerClaim("node-9-abcde", mooring.node_id, int(time.time() * 1000), secrets.token_urlsafe(16), "", body)
+    headers = [(b"mooring-peer", sign_request(KEY, claim, method, b"/mcp", session).encode())]
+    if body == SIGNED_BODY:
+        mac = BodyMac(KEY, claim.nonce)
+        for piece in pieces:
+            mac.update(piece)
+        pieces = (*pieces, mac.digest())
+        headers.append((b"content-length", b"%d" % len(b"".join(pieces))))
+    return Request(method, session=session, headers=headers, pieces=pieces or (b"",))
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_one_without_a_body_is_served_without_one(method: str) -> None:
+    app = ScriptedApp()
+    async with joined(app) as mooring:
+        session = (await initialize().to(mooring)).session_id
+        request = await from_peer(mooring, method=method, session=session, body=NO_BODY).to(mooring)
+        assert request.status == 200
+        assert app.asked[-1] == (method, "inner-1", b"")
+        assert b"mooring-peer" not in dict(app.scopes[-1]["headers"])
+        assert request.headers[b"mooring-reply"].startswith(f"{mooring.node_id};accepted;".encode())
+
+
+@pytest.mark.parametrize("pieces", [[b"{}"], [b"", b"{", b"}"], [b"x" * 100, b"y"]])
+async def test_the_app_gets_the_clients_body_and_its_length(pieces: list[bytes]) -> None:
+    app = ScriptedApp()
+    async with joined(app) as mooring:
+        session = (await initialize().to(mooring)).session_id
+        await from_peer(mooring, *pieces, session=session).to(mooring)
+    whole = b"".join(pieces)
+    assert app.asked[-1][2] == whole
+    assert dict(app.scopes[-1]["headers"])[b"content-length"] == b"%d" % len(whole)
+
+
+async def test_only_the_start_of_an_answer_is_signed_and_the_rest_passes_as_it_is() -> None:
+    async def streaming(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 202})
+        for piece in (b"1", b"2", b""):
+            await send({"type": "http.response.body", "body": piece, "more_body": bool(piece)})
+
+    async with joined(streaming) as mooring:
+        request = await from_peer(mooring, b"{}").to(mooring)
+    assert (request.status, list(request.headers)) == (202, [b"mooring-reply"])
+    assert request.sent[1:] == [
+        {"type": "http.response.body", "body": piece, "more_body": bool(piece)} for piece in (b"1", b"2", b"")
+    ]
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_forged_body_is_refused_once_whether_the_app_answers_what_it_saw_or_not(answers: bool) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        assert (await receive())["type"] == "http.disconnect"
+        if answers:
+            await answer(send, 200, b"carried out")
+
+    async with joined(app) as mooring:
+        request = from_peer(mooring, b"{}")
+        request._pieces[0]["body"] = b"[]"
+        await request.to(mooring)
+    assert (request.status, request.reason) == (403, "signature")
+    assert len(request.sent) == 2
+    assert request.headers.get(b"mooring-reply") is None

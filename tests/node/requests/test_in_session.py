@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from mooring import ClosedSession
-from mooring.asgi import Scope, Send
+from mooring.asgi import Receive, Scope, Send
 from mooring.core.ids import SessionIds
 from mooring.store import MemoryStore
 from tests.cluster_in_process import SECRET, RunningNode, running_node
 from tests.node.apps import ScriptedApp, answer
+from tests.node.direct import Request, initialize, joined
 from tests.node.rpc import RawClient
+from tests.node.sdk_apps import sdk_app
 from tests.waiting import until
 
 
@@ -209,3 +211,108 @@ async def test_a_renewed_record_says_when_the_session_was_last_seen(
             return record is not None and opened is not None and record.last_seen > opened.last_seen
 
         await until(renewed, what="the record to be renewed")
+
+
+async def test_an_app_that_took_our_id_reads_and_writes_it_itself(raw: RawClient) -> None:
+    """And a 404 of its own says nothing of the session: its end is heard where it happens."""
+    inner = sdk_app()
+    ids: list[bytes] = []
+    is_gone = False
+
+    async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            ids.extend(value for name, value in scope["headers"] if name == b"mcp-session-id")
+        if is_gone:
+            await answer(send, 404, b"{}", "said by the app")
+        else:
+            await inner(scope, receive, send)
+
+    async with running_node(watched, MemoryStore()) as node:
+        session = await raw.open(node.url)
+        assert (await raw.call(node.url, session)).session_id == session
+        assert ids == [session.encode()]
+        is_gone = True
+        reply = await raw.call(node.url, session)
+        assert (reply.status, reply.session_id) == (404, "said by the app")
+        assert await node.mooring.has_session(session)
+
+
+async def test_a_call_that_crashes_in_the_app_leaves_its_session(app: ScriptedApp) -> None:
+    async def crash(scope: Scope, body: bytes, send: Send) -> None:
+        raise RuntimeError("the app's own bug")
+
+    async with joined(app) as mooring:
+        session = (await initialize().to(mooring)).session_id
+        app.on_session = crash
+        with pytest.raises(RuntimeError, match="the app's own bug"):
+            await Request(session=session).to(mooring)
+        app.on_session = None
+        assert (await Request(session=session).to(mooring)).status == 200
+
+
+async def test_anothers_delete_that_crashes_in_the_app_ends_nothing(app: ScriptedApp, store: MemoryStore) -> None:
+    async def crash(scope: Scope, body: bytes, send: Send) -> None:
+        raise RuntimeError("the app's own bug")
+
+    app.user = by_header
+    async with joined(app, store) as mooring:
+        session = (await initialize(headers=[(b"authorization", b"alice")]).to(mooring)).session_id
+        app.on_session = crash
+        with pytest.raises(RuntimeError, match="the app's own bug"):
+            await Request("DELETE", session=session).to(mooring)
+        assert await store.load_session(session) is not None
+        app.on_session = None
+        owners = Request(session=session, headers=[(b"authorization", b"alice")])
+        assert (await owners.to(mooring)).status == 200
+
+
+async def test_an_app_that_reads_its_request_in_pieces_gets_them_all(app: ScriptedApp) -> None:
+    async with joined(app) as mooring:
+        session = (await initialize().to(mooring)).session_id
+        await Request(session=session, pieces=[b"a", b"b", b"c"]).to(mooring)
+    assert app.asked[-1] == ("POST", "inner-1", b"abc")
+
+
+@pytest.mark.parametrize("status", [200, 202, 302, 404])
+async def test_an_app_that_answers_before_it_reads_tells_another_principal_nothing(
+    app: ScriptedApp, status: int
+) -> None:
+    """Who asks is known only when the answer starts: by then something may be done, but nothing is told."""
+    streaming = False
+
+    async def answering_at_once(scope: Scope, receive: Receive, send: Send) -> None:
+        if not streaming:
+            await app(scope, receive, send)
+            return
+        scope["user"] = by_header(scope)
+        headers = [(b"x-secret", b"alice's")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"alice's", "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    app.user = by_header
+    async with joined(answering_at_once) as mooring:
+        session = (await initialize(headers=[(b"authorization", b"alice")]).to(mooring)).session_id
+        streaming = True
+        stolen = await Request(session=session, headers=[(b"authorization", b"mallory")]).to(mooring)
+        retired = SessionIds(SECRET).mint("zzzzz", b"0" * 16)
+        unknown = await Request(session=retired).to(mooring)
+        assert stolen.sent == unknown.sent
+        assert stolen.reason == "unknown"
+        assert mooring._node.tally.refused["principal"] == 1
+        own = await Request(session=session, headers=[(b"authorization", b"alice")]).to(mooring)
+        assert (own.status, own.body) == (status, b"alice's")
+
+
+@pytest.mark.parametrize("status", [401, 403, 500])
+async def test_what_the_app_refuses_another_principal_itself_is_passed_on(app: ScriptedApp, status: int) -> None:
+    async def refuse(scope: Scope, body: bytes, send: Send) -> None:
+        await answer(send, status, b"{}")
+
+    app.user = by_header
+    async with joined(app) as mooring:
+        session = (await initialize(headers=[(b"authorization", b"alice")]).to(mooring)).session_id
+        app.on_session = refuse
+        request = await Request("DELETE", session=session).to(mooring)
+        assert request.status == status
+        assert await mooring.has_session(session)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,10 +17,13 @@ from mooring.asgi import Message, Scope, Send
 from mooring.core.ids import SessionIds
 from mooring.core.model import NodeInfo, ShardOwner
 from mooring.errors import PeerSilent
+from mooring.store import MemoryStore
 from tests.cluster_in_process import SECRET, RunningNode, running_nodes
-from tests.fakes import FlakyStore, store_that_is_away
+from tests.fakes import Clock, FlakyStore, store_that_is_away
 from tests.node.apps import ScriptedApp
 from tests.node.clusters import Cluster
+from tests.node.direct import Request, initialize, joined
+from tests.node.links.odd_peer import odd_peer
 from tests.node.rpc import INITIALIZE, RawClient
 from tests.waiting import until
 
@@ -315,10 +321,15 @@ async def test_an_unknown_session_is_not_said_to_be_gone_while_the_store_may_lac
     reply = await raw.call(node.url, lost, body={"jsonrpc": "2.0", "id": 3, "method": "ping"})
     assert (reply.status, reply.reason, reply.json["id"]) == (200, "unreachable", 3)
 
-    async def is_unknown() -> bool:
-        return (await raw.call(node.url, lost)).reason == "unknown"
+    async def has_everything_again() -> bool:
+        return len((await cluster.store.snapshot()).shards or {}) == 24
 
-    await until(is_unknown, what="the store to have everything again")
+    await until(has_everything_again, what="the store to have everything again")
+    assert (await raw.call(node.url, lost)).reason == "unreachable"
+    keeper = node.mooring._node.keeper
+    keeper._now = lambda: time.monotonic() + node.mooring.settings.lease_seconds
+    assert not keeper.is_in_grace
+    assert (await raw.call(node.url, lost)).reason == "unknown"
 
 
 async def test_what_is_logged_was_verified(cluster: Cluster, raw: RawClient, caplog: pytest.LogCaptureFixture) -> None:
@@ -334,3 +345,35 @@ async def test_what_is_logged_was_verified(cluster: Cluster, raw: RawClient, cap
     assert f"{session[:10]}... of {cluster.nodes[1].id}: owner_lost" in said
     warned = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len([line for line in warned if f"node {cluster.nodes[0].id} cannot be reached" in line]) == 1
+
+
+async def test_a_node_that_was_paused_asks_the_store_before_it_serves_what_it_may_have_lost(
+    app: ScriptedApp, store: MemoryStore
+) -> None:
+    async with odd_peer() as new_owner, joined(app, store) as mooring:
+        node = mooring._node
+        kept, lost = [(await initialize().to(mooring)).session_id for _ in range(2)]
+        shard = node.ids.shard_of(lost)
+        assert shard is not None
+        assert shard != node.ids.shard_of(kept)
+        await store.register(replace(new_owner.info, secret_id=node.describe().secret_id), 600)
+        await store.claim(shard, ShardOwner(new_owner.info.id, 2), expected_epoch=1)
+        served = len(app.asked)
+        node.keeper._now = Clock(time.monotonic() + 1000)
+        assert (await Request(session=lost).to(mooring)).body == b"{}"
+        assert len(app.asked) == served
+        assert len(new_owner.heads) == 1
+        assert not node.keeper.has_lapsed
+        assert (await Request(session=kept).to(mooring)).status == 200
+
+
+async def test_who_the_first_node_knows_to_ask_counts_on_the_owner_too(cluster: Cluster, raw: RawClient) -> None:
+    """An app that authenticates nobody, behind something that does, on one node only."""
+    session = await raw.open(cluster.nodes[0].url)
+    stranger = Request(session=session, pieces=[b"{}"], headers=[(b"content-length", b"2")])
+    stranger.scope["user"] = SimpleNamespace(is_authenticated=True, identity="mallory")
+    await stranger.to(cluster.nodes[1].mooring)
+    assert (stranger.status, stranger.reason) == (404, "unknown")
+    assert cluster.tally(0).refused["principal"] == 1
+    assert len(cluster.apps[0].asked) == 1
+    assert (await raw.call(cluster.nodes[1].url, session)).status == 200

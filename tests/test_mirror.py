@@ -1,0 +1,85 @@
+"""Each module of the inner parts has a test file of its own, where its path says; and no test file outlives its module.
+
+It says nothing of how much a file tests: `make coverage` shows which branches are taken.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src/mooring"
+TESTS = ROOT / "tests"
+
+FOLDERS = ("core", "store", "node")
+LEAVES = ("asgi.py", "errors.py", "files.py", "settings.py")
+
+EXCEPTIONS = {
+    "src/mooring/store/base.py": "a Protocol alone, to which tests/store/test_contract.py holds every store",
+    "tests/store/test_contract.py": "one contract for every store",
+    "tests/store/test_ownership.py": "what every store promises of owners, in any order of what may happen",
+    "tests/store/test_open_store.py": "the door of the package, which is in its __init__.py",
+    "tests/node/test_outage.py": "whole nodes and a real Redis that fails",
+    "tests/node/test_sdk_apps.py": "whole nodes around the apps of real SDKs",
+}
+"""A module without a test file of its own, or a test file that is about no single module, and why."""
+
+
+def modules() -> set[Path]:
+    """Of the inner parts, less the doors of packages, in which there is little to go wrong."""
+    found = {SOURCE / leaf for leaf in LEAVES}
+    for folder in FOLDERS:
+        found |= {path for path in (SOURCE / folder).rglob("*.py") if path.name != "__init__.py"}
+    return found
+
+
+def files_of_tests() -> set[Path]:
+    return {path for folder in FOLDERS for path in (TESTS / folder).rglob("test_*.py")}
+
+
+def mirrored(module: Path) -> Path:
+    """Where a module's test file belongs: `node/pages/health.py` -> `tests/node/pages/test_health.py`."""
+    inside = module.relative_to(SOURCE)
+    return TESTS / inside.parent / f"test_{inside.name}"
+
+
+def shown(paths: set[Path]) -> list[str]:
+    return sorted(str(path.relative_to(ROOT)) for path in paths)
+
+
+def excepted() -> set[Path]:
+    return {ROOT / path for path in EXCEPTIONS}
+
+
+def test_every_module_has_its_test_file() -> None:
+    lacking = {module for module in modules() - excepted() if not mirrored(module).is_file()}
+    assert shown(lacking) == []
+
+
+def test_every_test_file_has_its_module() -> None:
+    strays = files_of_tests() - excepted() - {mirrored(module) for module in modules()}
+    assert shown(strays) == []
+
+
+def test_no_test_file_is_empty() -> None:
+    empty = {path for path in files_of_tests() | {mirrored(SOURCE / leaf) for leaf in LEAVES} if not has_tests(path)}
+    assert shown(empty) == []
+
+
+def has_tests(path: Path) -> bool:
+    """Hypothesis' state machines are found by their class."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    names = [node.name for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
+    return any(name.lower().startswith("test") for name in names)
+
+
+@pytest.mark.parametrize("path", EXCEPTIONS)
+def test_an_exception_is_one_still(path: str) -> None:
+    assert (ROOT / path).is_file()
+    if path.startswith("src/"):
+        assert not mirrored(ROOT / path).exists()
+    else:
+        assert ROOT / path not in {mirrored(module) for module in modules()}
