@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -51,6 +52,7 @@ records = st.builds(
     protocol=texts,
     client=texts,
     initialize=st.binary(max_size=40),
+    epoch=counts,
 )
 
 A_NODE = NodeInfo(
@@ -66,7 +68,7 @@ A_NODE = NodeInfo(
     started=1.5,
     counters=Counters(1, 2, 3, {"forged": 4}),
 )
-A_RECORD = SessionRecord(SESSION_ID, "node-1-aaaaa", 1.5, 2.5, "p", "2025-11-25", "c", b"{}")
+A_RECORD = SessionRecord(SESSION_ID, "node-1-aaaaa", 1.5, 2.5, "p", "2025-11-25", "c", b"{}", 7)
 
 
 def lease_text(node: NodeInfo, until_ms: int = 6_000, renewed_ms: int = 1_000, **changed: Any) -> str:
@@ -276,6 +278,18 @@ def test_a_session_that_does_not_read_is_left_out_and_logged(
         entry[name] = value
     assert decode_session(SESSION_ID, entry) is None
     assert [(record.name, record.levelno) for record in caplog.records] == [("mooring.store", logging.WARNING)]
+
+
+def test_a_record_that_was_removed_is_none_and_no_reason_to_complain(caplog: pytest.LogCaptureFixture) -> None:
+    assert decode_session(SESSION_ID, {b"epoch": b"3", b"removed": b"1"}) is None
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("epoch", [b"", b"-1", b"many", b"\xff", b"9" * 40, "\u0661".encode()])
+def test_an_epoch_that_does_not_read_is_none(epoch: bytes) -> None:
+    """Anyone may write over such a record."""
+    entry = as_redis_returns_it(encode_session(A_RECORD)) | {b"epoch": epoch}
+    assert decode_session(SESSION_ID, entry) == replace(A_RECORD, epoch=0)
 
 
 def test_a_log_line_does_not_show_a_whole_session_id(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -20,7 +21,10 @@ from mooring.core.model import Lease, NodeInfo, SessionRecord, ShardOwner
 logger = logging.getLogger("mooring.store")
 
 _NODES: Final = TypeAdapter(NodeInfo)
-_LONGEST_EPOCH: Final = 16
+_EPOCH: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
+
+REMOVED_FIELD: Final = b"removed"
+"""The field that says that a record was removed; see delete.lua."""
 
 
 def encode_node(node: NodeInfo) -> str:
@@ -50,7 +54,7 @@ def encode_owner(owner: ShardOwner) -> str:
 def decode_owner(shard: str, text: str) -> ShardOwner | None:
     """An owner from `<epoch> <node id>`, or None where it does not read."""
     epoch, _, node_id = text.partition(" ")
-    if is_shard(shard) and epoch.isdecimal() and len(epoch) <= _LONGEST_EPOCH and node_id:
+    if is_shard(shard) and _EPOCH.fullmatch(epoch) and node_id:
         return ShardOwner(node_id, int(epoch))
     logger.warning("shard entry %r does not read: left out", shard[:80])
     return None
@@ -65,12 +69,13 @@ def encode_session(record: SessionRecord) -> dict[str, Any]:
         "protocol": record.protocol,
         "client": record.client,
         "initialize": record.initialize,
+        "epoch": record.epoch,
     }
 
 
 def decode_session(session_id: str, entry: Mapping[bytes, bytes]) -> SessionRecord | None:
-    """A record from the fields of its hash, or None where there is none or it does not read."""
-    if not entry:
+    """A record from the fields of its hash, or None where there is none, it was removed, or it does not read."""
+    if not entry or REMOVED_FIELD in entry:
         return None
 
     def text(name: bytes) -> str:
@@ -86,10 +91,17 @@ def decode_session(session_id: str, entry: Mapping[bytes, bytes]) -> SessionReco
             protocol=text(b"protocol"),
             client=text(b"client"),
             initialize=entry.get(b"initialize", b""),
+            epoch=_epoch(entry.get(b"epoch", b"")),
         )
     except (KeyError, ValueError) as error:
         logger.warning("session record %s does not read (%s): left out", brief(session_id), error)
         return None
+
+
+def _epoch(text: bytes) -> int:
+    """As shared.lua has it: what does not read is 0, which anyone may write over."""
+    shown = text.decode(errors="replace")
+    return int(shown) if _EPOCH.fullmatch(shown) else 0
 
 
 def _brief(error: ValueError) -> str:
