@@ -12,6 +12,7 @@
     shard is ours, session is not here                                        consult, refuse 404 `expired`
     forwarded already                  shard is not ours                      consult, refuse 404 `misrouted`
     shard is another live node's       -                                      forward
+    shard is another live node's       its entry does not read: no URL        consult, refuse 200 `unreachable`
     shard's owner is dead              -                                      consult, refuse 404 `owner_lost`
     shard is not known                 -                                      consult, refuse 404 `unknown`;
                                                                               where the store may lack it: `unreachable`
@@ -140,7 +141,7 @@ def _follow(shard: str, facts: RequestFacts, here: Situation) -> Decision:
     owner = here.view.owner_of(shard)
     if owner is not None and owner.node_id != here.node_id and not facts.forwarded:
         node = here.view.nodes.get(owner.node_id)
-        if node is not None and here.view.is_alive(owner.node_id):
+        if node is not None and node.info.url and here.view.is_alive(owner.node_id):
             return Forward(node.info)
     if not here.consulted:
         return CONSULT
@@ -148,4 +149,6 @@ def _follow(shard: str, facts: RequestFacts, here: Situation) -> Decision:
         return Refuse(Reason.UNREACHABLE if here.store_is_partial else Reason.UNKNOWN)
     if owner.node_id == here.node_id:
         return Refuse(Reason.EXPIRED)
-    return Refuse(Reason.MISROUTED if facts.forwarded else Reason.OWNER_LOST)
+    if facts.forwarded:
+        return Refuse(Reason.MISROUTED)
+    return Refuse(Reason.UNREACHABLE if here.view.is_alive(owner.node_id) else Reason.OWNER_LOST)
