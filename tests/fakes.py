@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
-from mooring.core.model import NodeInfo, SessionRecord, ShardOwner, Snapshot
+from mooring.core.model import NodeInfo, SessionRecord, ShardOwner, Snapshot, Touch, Written
 from mooring.errors import StoreUnavailable
 from mooring.store import MemoryStore, Store
 
@@ -88,22 +88,23 @@ class FlakyStore:
     async def prune(self, older_than_seconds: float) -> int:
         return await self._through("prune", self.inner.prune(older_than_seconds))
 
-    async def save_session(self, record: SessionRecord, ttl_seconds: int) -> None:
-        await self._through("save_session", self.inner.save_session(record, ttl_seconds))
+    async def save_session(self, record: SessionRecord, ttl_seconds: int) -> Written:
+        return await self._through("save_session", self.inner.save_session(record, ttl_seconds))
 
-    async def save_sessions(self, records: Iterable[SessionRecord], ttl_seconds: int) -> None:
+    async def save_sessions(self, records: Iterable[SessionRecord], ttl_seconds: int) -> Mapping[str, Written]:
         batch = list(records)
-        if batch:
-            await self._through("save_sessions", self.inner.save_sessions(batch, ttl_seconds))
+        if not batch:
+            return {}
+        return await self._through("save_sessions", self.inner.save_sessions(batch, ttl_seconds))
 
-    async def touch_sessions(self, last_seen: Mapping[str, float], ttl_seconds: int) -> list[str]:
-        return await self._through("touch_sessions", self.inner.touch_sessions(last_seen, ttl_seconds))
+    async def touch_sessions(self, touches: Iterable[Touch], ttl_seconds: int) -> Mapping[str, Written]:
+        return await self._through("touch_sessions", self.inner.touch_sessions(touches, ttl_seconds))
 
     async def load_session(self, session_id: str) -> SessionRecord | None:
         return await self._through("load_session", self.inner.load_session(session_id))
 
-    async def delete_session(self, session_id: str) -> bool:
-        return await self._through("delete_session", self.inner.delete_session(session_id))
+    async def delete_session(self, session_id: str, epoch: int) -> Written:
+        return await self._through("delete_session", self.inner.delete_session(session_id, epoch))
 
     async def sessions(self) -> AsyncIterator[SessionRecord]:
         if self.away:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mooring.core import routing
-from mooring.core.model import TAKES_NEW_SESSIONS, NodeInfo, NodeState
+from mooring.core.model import TAKES_NEW_SESSIONS, NodeInfo, NodeState, unknown_node
 from mooring.core.ownership import ClusterView
 from mooring.core.request import RequestFacts
 from mooring.core.routing import (
@@ -85,6 +85,7 @@ TABLE: dict[tuple[str, str], list[tuple[RequestFacts, Situation]]] = {
     ("no session id", "takes none; nor does any peer"): [
         (ANYTHING, Situation(ME, ALONE, takes_new=False)),
         (ANYTHING, Situation(ME, PEER_DEAD, takes_new=False)),
+        (ANYTHING, Situation(ME, a_view(unknown_node(PEER)), takes_new=False)),
         (ANYTHING, Situation(ME, a_view(a_node(PEER, NodeState.DRAINING)), takes_new=False)),
         (ANYTHING, Situation(ME, a_view(a_node(PEER, sessions=5, capacity=5)), takes_new=False)),
         (ANYTHING, Situation(ME, a_view(a_node(PEER)).without(PEER), takes_new=False)),
@@ -113,7 +114,11 @@ TABLE: dict[tuple[str, str], list[tuple[RequestFacts, Situation]]] = {
         (LEGACY, replace(AT_HOME, shard=THEIRS, takes_new=False)),
         (LEGACY, Situation(ME, a_view(a_node(PEER, NodeState.DRAINING), owners={THEIRS: PEER}), shard=THEIRS)),
     ],
+    ("shard is another live node's", "its entry cannot be read: no URL"): [
+        (LEGACY, Situation(ME, a_view(unknown_node(PEER), owners={THEIRS: PEER}), shard=THEIRS)),
+    ],
     ("shard's owner is dead", "-"): [
+        (LEGACY, Situation(ME, a_view(unknown_node(PEER), owners={THEIRS: PEER}, dead=(PEER,)), shard=THEIRS)),
         (LEGACY, Situation(ME, PEER_DEAD, shard=THEIRS)),
         (LEGACY, Situation(ME, BOTH.without(PEER), shard=THEIRS)),
         (LEGACY, Situation(ME, a_view(a_node(ME), owners={THEIRS: PEER}), shard=THEIRS)),

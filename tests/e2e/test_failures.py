@@ -77,7 +77,7 @@ def child(cluster: Cluster, *names: str) -> psutil.Process:
 async def records(cluster: Cluster) -> set[str]:
     redis = Redis.from_url((await run_file(cluster))["redis_url"], decode_responses=True)
     try:
-        return {key async for key in redis.scan_iter("mcp:session:*")}
+        return {key async for key in redis.scan_iter("mcp:session:*") if not await redis.hexists(key, "removed")}
     finally:
         await redis.aclose()
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from mooring.core.model import NodeInfo, NodeState, ShardOwner
+from mooring.core.model import NodeInfo, NodeState, ShardOwner, unknown_node
 from mooring.core.ownership import ClusterView, NodeView
 from mooring.ingress.topology import Backend, topology_of
 from mooring.settings import Settings
@@ -41,6 +41,12 @@ def test_has_the_living_nodes_with_their_shards_by_name() -> None:
 def test_leaves_out_a_node_that_was_found_dead() -> None:
     bereft = view([node("node-1", "aaaaa")]).without("node-1-aaaaa")
     assert topology_of(bereft, SETTINGS).backends == ()
+
+
+def test_leaves_out_nodes_whose_entries_do_not_read_and_complains_of_none(caplog: pytest.LogCaptureFixture) -> None:
+    infos = [unknown_node("node-1-aaaaa"), node("node-2", "bbbbb"), unknown_node("node-3-ccccc")]
+    assert [backend.name for backend in backends(infos)] == ["node-2"]
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize(

@@ -162,4 +162,6 @@ async def test_a_session_closed_while_redis_is_away_is_off_the_record_when_it_is
 
 
 async def _only(redis: RealRedis, session: str) -> bool:
-    return [key for key in await redis.keys() if ":session:" in key] == [f"mcp:session:{{{session}}}"]
+    async with redis.client() as client:
+        keys = [key for key in await redis.keys() if ":session:" in key]
+        return [key for key in keys if not await client.hexists(key, "removed")] == [f"mcp:session:{{{session}}}"]

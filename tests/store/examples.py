@@ -29,4 +29,7 @@ RECORD = SessionRecord(
     protocol="2025-11-25",
     client="Naïve client 1.0",
     initialize=b'{"method":"initialize"}',
+    epoch=3,
 )
+ABSENT = "zzzzz.AAAAAAAAAAAAAAAAAAAAAA.BBBBBBBBBBB"
+"""The id of a session without a record."""

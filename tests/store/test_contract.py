@@ -7,11 +7,22 @@ from dataclasses import replace
 
 import pytest
 
-from mooring.core.model import NO_OWNER, NodeInfo, NodeState, ShardOwner, life_of
+from mooring.core.model import (
+    NO_OWNER,
+    NodeInfo,
+    NodeState,
+    SessionRecord,
+    ShardOwner,
+    Touch,
+    Written,
+    life_of,
+    unknown_node,
+)
 from mooring.errors import DeclaredDead
 from mooring.store import MemoryStore, RedisStore, Store
+from mooring.store.base import REMOVED_SECONDS
 from tests.real_redis import SERVERS, real_redis
-from tests.store.examples import NODE, OTHER, RECORD
+from tests.store.examples import ABSENT, NODE, OTHER, RECORD
 from tests.waiting import until
 
 
@@ -246,6 +257,9 @@ async def test_an_owner_without_an_entry_has_a_lease_s_time_to_come_back(store: 
     await store.register(OTHER, lease_seconds=0.5)
     await store.claim("abcde", ShardOwner(NODE.id, 1), 0)
     assert await store.adopt("abcde", OTHER.id, 1) == ShardOwner(NODE.id, 1)
+    lease = (await store.snapshot()).leases[NODE.id]
+    assert lease.node == unknown_node(NODE.id)
+    assert lease.until_ms - lease.renewed_ms == 500
     await store.register(OTHER, 60)
     assert await store.adopt("abcde", OTHER.id, 1) == ShardOwner(NODE.id, 1)
 
@@ -373,17 +387,112 @@ async def test_a_session_record_is_read_as_it_was_written(store: Store) -> None:
 
 async def test_a_deleted_record_is_gone_and_deleting_says_whether_it_was_there(store: Store) -> None:
     await store.save_session(RECORD, ttl_seconds=60)
-    assert await store.delete_session(RECORD.id) is True
-    assert await store.delete_session(RECORD.id) is False
+    assert await store.delete_session(RECORD.id, RECORD.epoch) is Written.DONE
+    assert await store.delete_session(RECORD.id, RECORD.epoch) is Written.MISSING
     assert await store.load_session(RECORD.id) is None
+    assert [record async for record in store.sessions()] == []
 
 
 async def test_touching_renews_what_is_there_and_names_what_is_missing(store: Store) -> None:
     await store.save_session(RECORD, ttl_seconds=60)
-    absent = "zzzzz.AAAAAAAAAAAAAAAAAAAAAA.BBBBBBBBBBB"
-    assert await store.touch_sessions({RECORD.id: 1_700_000_099.5, absent: 1.0}, ttl_seconds=60) == [absent]
+    touches = [Touch(RECORD.id, RECORD.epoch, 1_700_000_099.5), Touch(ABSENT, 1, 1.0)]
+    assert await store.touch_sessions(touches, ttl_seconds=60) == {ABSENT: Written.MISSING}
     assert await store.load_session(RECORD.id) == replace(RECORD, last_seen=1_700_000_099.5)
-    assert await store.load_session(absent) is None
+    assert await store.load_session(ABSENT) is None
+
+
+# Epochs of records.
+
+
+async def test_a_record_of_a_later_epoch_is_not_written_over(store: Store) -> None:
+    await store.save_session(RECORD, ttl_seconds=60)
+    older, other = replace(RECORD, epoch=RECORD.epoch - 1, client="older"), replace(RECORD, id=ABSENT, epoch=1)
+    assert await store.save_session(older, ttl_seconds=60) is Written.REFUSED
+    assert await store.save_sessions([older, other], ttl_seconds=60) == {RECORD.id: Written.REFUSED}
+    assert await store.load_session(RECORD.id) == RECORD
+    assert await store.load_session(ABSENT) == other
+
+
+@pytest.mark.parametrize("later", [0, 1])
+async def test_a_record_of_the_same_epoch_or_an_older_one_is_written_over(store: Store, later: int) -> None:
+    await store.save_session(RECORD, ttl_seconds=60)
+    newer = replace(RECORD, epoch=RECORD.epoch + later, client="newer", node_id=OTHER.id)
+    assert await store.save_session(newer, ttl_seconds=60) is Written.DONE
+    assert await store.load_session(RECORD.id) == newer
+
+
+async def test_the_first_touch_of_a_new_owner_fences_the_one_before(store: Store) -> None:
+    await store.save_session(RECORD, ttl_seconds=60)
+    assert await store.touch_sessions([Touch(RECORD.id, RECORD.epoch + 1, 2.0)], ttl_seconds=60) == {}
+    raised = replace(RECORD, epoch=RECORD.epoch + 1, last_seen=2.0)
+    assert await store.load_session(RECORD.id) == raised
+    late = Touch(RECORD.id, RECORD.epoch, 3.0)
+    assert await store.touch_sessions([late], ttl_seconds=60) == {RECORD.id: Written.REFUSED}
+    assert await store.save_session(RECORD, ttl_seconds=60) is Written.REFUSED
+    assert await store.delete_session(RECORD.id, RECORD.epoch) is Written.REFUSED
+    assert await store.load_session(RECORD.id) == raised
+
+
+@pytest.mark.parametrize("was_there", [True, False], ids=["on record", "lost"])
+@pytest.mark.parametrize("older", [0, 1])
+async def test_a_removed_record_does_not_come_back(store: Store, was_there: bool, older: int) -> None:
+    """Not from a node that was paused, and not where the store had lost it when it was removed."""
+    if was_there:
+        await store.save_session(RECORD, ttl_seconds=60)
+    await store.delete_session(RECORD.id, RECORD.epoch)
+    writer = replace(RECORD, epoch=RECORD.epoch - older)
+    assert await store.save_session(writer, ttl_seconds=60) is Written.REFUSED
+    assert await store.touch_sessions([Touch(RECORD.id, writer.epoch, 2.0)], 60) == {RECORD.id: Written.REFUSED}
+    assert await store.load_session(RECORD.id) is None
+    assert [record async for record in store.sessions()] == []
+
+
+async def test_what_an_owner_of_old_removed_is_written_by_the_owner_that_holds_it(store: Store) -> None:
+    await store.delete_session(RECORD.id, RECORD.epoch - 1)
+    assert await store.touch_sessions([Touch(RECORD.id, RECORD.epoch, 2.0)], 60) == {RECORD.id: Written.MISSING}
+    assert await store.save_session(RECORD, ttl_seconds=60) is Written.DONE
+    assert await store.load_session(RECORD.id) == RECORD
+    assert await store.delete_session(RECORD.id, RECORD.epoch) is Written.DONE
+    assert await store.save_session(RECORD, ttl_seconds=60) is Written.REFUSED
+
+
+async def test_removing_twice_remembers_the_later_epoch(store: Store) -> None:
+    assert await store.delete_session(RECORD.id, RECORD.epoch) is Written.MISSING
+    assert await store.delete_session(RECORD.id, RECORD.epoch - 1) is Written.MISSING
+    assert await store.save_session(RECORD, ttl_seconds=60) is Written.REFUSED
+
+
+async def test_that_a_record_was_removed_is_forgotten_after_a_while() -> None:
+    now = 1_000.0
+    store = MemoryStore(now=lambda: now)
+    await store.delete_session(RECORD.id, RECORD.epoch)
+    now += REMOVED_SECONDS + 1
+    assert await store.save_session(RECORD, ttl_seconds=60) is Written.DONE
+    assert store._removed == {}
+
+
+@pytest.mark.parametrize("flavour", SERVERS)
+async def test_records_in_redis_that_are_old_removed_or_junk(flavour: str) -> None:
+    async with real_redis("valkey" if flavour == "valkey" else "redis") as server, server.client() as client:
+        store = RedisStore(server.url, "mcp", timeout_seconds=2)
+        key = f"mcp:session:{{{RECORD.id}}}"
+        await client.hset(key, mapping={"node": NODE.id, "created": "1.5", "last_seen": "2.5"})
+        found = await store.load_session(RECORD.id)
+        assert found == SessionRecord(RECORD.id, NODE.id, 1.5, 2.5)
+        assert await store.save_session(replace(RECORD, epoch=0), ttl_seconds=60) is Written.DONE
+        await store.delete_session(RECORD.id, 0)
+        assert await client.hgetall(key) == {"epoch": "0", "removed": "1"}
+        assert 0 < await client.ttl(key) <= REMOVED_SECONDS
+        for junk in ({"epoch": "many", "client": "x"}, {"epoch": "-7"}, {"epoch": "9" * 40, "created": "1"}):
+            await client.delete(key)
+            await client.hset(key, mapping=junk)
+            await store.touch_sessions([Touch(RECORD.id, 1, 2.0)], 60)
+            assert await store.save_session(RECORD, ttl_seconds=60) is Written.DONE
+            assert await store.load_session(RECORD.id) == RECORD
+        await client.set(key, "a text, where a hash should be")
+        assert await store.touch_sessions([Touch(RECORD.id, 1, 2.0)], 60) == {RECORD.id: Written.MISSING}
+        assert await store.save_session(RECORD, ttl_seconds=60) is Written.DONE
+        await store.aclose()
 
 
 async def test_many_records_are_written_and_listed(store: Store) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from mooring.core.model import ShardOwner
+from mooring.core.model import ShardOwner, Touch, Written
 from mooring.store import MemoryStore
 from tests.fakes import Clock
 from tests.store.examples import NODE, OTHER, RECORD
@@ -26,7 +26,8 @@ async def test_a_touch_begins_the_time_to_live_anew_unless_it_is_over(is_touched
     store = MemoryStore(clock)
     await store.save_session(RECORD, ttl_seconds=60)
     clock.now += 59.9 if is_touched else 60
-    assert await store.touch_sessions({RECORD.id: 5.0}, ttl_seconds=60) == ([] if is_touched else [RECORD.id])
+    touched = await store.touch_sessions([Touch(RECORD.id, RECORD.epoch, 5.0)], ttl_seconds=60)
+    assert touched == ({} if is_touched else {RECORD.id: Written.MISSING})
     clock.now += 59.9
     assert await store.load_session(RECORD.id) == (replace(RECORD, last_seen=5.0) if is_touched else None)
 
@@ -39,8 +40,8 @@ async def test_a_record_that_ended_is_listed_and_deleted_as_if_it_had_never_been
     await store.save_session(other, ttl_seconds=600)
     clock.now += 60
     assert [record.id async for record in store.sessions()] == [other.id]
-    assert await store.delete_session(RECORD.id) is False
-    assert await store.delete_session(other.id) is True
+    assert await store.delete_session(RECORD.id, RECORD.epoch) is Written.MISSING
+    assert await store.delete_session(other.id, other.epoch) is Written.DONE
 
 
 async def test_records_that_come_and_go_while_they_are_listed_are_no_error() -> None:
@@ -50,7 +51,7 @@ async def test_records_that_come_and_go_while_they_are_listed_are_no_error() -> 
     seen = []
     async for record in store.sessions():
         seen.append(record.id)
-        await store.delete_session("1")
+        await store.delete_session("1", RECORD.epoch)
         await store.save_session(replace(RECORD, id="new"), ttl_seconds=60)
     assert seen == ["0", "2"]
 

@@ -177,6 +177,8 @@ class SessionRecord:
         protocol: the negotiated protocol revision, "" where the answer did not say.
         client: name and version, as the client says: foreign text.
         initialize: the client's `initialize` message, as it came.
+        epoch: of the session's shard, as its writer held it. Who holds a lower one may not write the record any more.
+            0 in records of versions that did not keep it.
     """
 
     id: str
@@ -187,3 +189,26 @@ class SessionRecord:
     protocol: str = ""
     client: str = ""
     initialize: bytes = b""
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """A session was seen, on the node that holds its shard at `epoch`."""
+
+    session_id: str
+    epoch: int
+    last_seen: float
+
+
+class Written(enum.Enum):
+    """What became of a write to a session's record.
+
+    A record, and the mark that a removed one leaves for a while, is of an epoch. Whoever writes with a lower one is
+    refused: the shard has had another owner since. What was removed stays removed for a writer of the same epoch, too.
+    """
+
+    DONE = 1
+    MISSING = 0
+    """There was no record to renew or remove."""
+    REFUSED = -1

@@ -12,6 +12,7 @@
     shard is ours, session is not here                                        consult, refuse 404 `expired`
     forwarded already                  shard is not ours                      consult, moved
     shard is another live node's       -                                      forward
+    shard is another live node's       its entry cannot be read: no URL       consult, refuse 200 `unreachable`
     shard's owner is dead              -                                      consult, adopt; then as "ours"
     shard is not known                 -                                      consult, refuse 404 `unknown`
     the last two                       the store is away, or may lack it      consult, refuse 200 `unreachable`
@@ -155,7 +156,7 @@ def _follow(shard: str, facts: RequestFacts, here: Situation) -> Decision:
     owner = here.view.owner_of(shard)
     if owner is not None and owner.node_id != here.node_id and not facts.forwarded:
         node = here.view.nodes.get(owner.node_id)
-        if node is not None and here.view.is_alive(owner.node_id):
+        if node is not None and node.info.url and here.view.is_alive(owner.node_id):
             return Forward(node.info)
     if not here.consulted:
         return CONSULT
@@ -163,6 +164,6 @@ def _follow(shard: str, facts: RequestFacts, here: Situation) -> Decision:
         return Refuse(Reason.EXPIRED)
     if facts.forwarded:
         return Moved(owner)
-    if here.store_is_partial:
+    if here.store_is_partial or (owner is not None and here.view.is_alive(owner.node_id)):
         return Refuse(Reason.UNREACHABLE)
     return Refuse(Reason.UNKNOWN) if owner is None else Adopt(shard, owner)

@@ -114,7 +114,8 @@ def topology_of(view: ClusterView, paths: Paths) -> Topology:
       `<name>_<end of their id>`.
     - A node whose own details cannot be routed to is left out: it must not stop the rest from being followed.
     """
-    infos = _youngest_by_url(view.alive())
+    # One without a URL is a node whose entry cannot be read: nothing can be sent there.
+    infos = _youngest_by_url([info for info in view.alive() if info.url])
     named: dict[str, Backend] = {}
     for info in sorted(infos, key=lambda info: (info.state in TAKES_NEW_SESSIONS, info.started, info.id), reverse=True):
         name = info.name if info.name not in named else f"{info.name}_{info.id.removeprefix(f'{info.name}-')}"

@@ -129,7 +129,9 @@ class Node:
             self.sessions.close_soon(session_id)
 
     def _check_secrets(self) -> None:
-        others = {info.name for info in self.membership.view.alive() if info.secret_id != self._secret_id}
+        alive = self.membership.view.alive()
+        # A node whose entry does not read has none.
+        others = {info.name for info in alive if info.secret_id not in ("", self._secret_id)}
         if others:
             raise SettingsError(
                 "secret", "(hidden)", f"not the one that {', '.join(sorted(others))} has; a cluster has one secret"

@@ -11,14 +11,20 @@ A shard changes hands in two ways only, and each asks the store's own clock in t
     `give`        an owner whose lease is alive, which gives it up itself    a node whose lease is alive
 
 `claim` moves nothing: it is for a shard that nobody has, and for a node that writes its own shards anew.
+
+Each write to a session's record names the epoch that the writer holds the session's shard at, and is compared with
+the record's in the same step: see `Written`.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
-from mooring.core.model import NodeInfo, SessionRecord, ShardOwner, Snapshot
+from mooring.core.model import NodeInfo, SessionRecord, ShardOwner, Snapshot, Touch, Written
+
+REMOVED_SECONDS: Final = 600
+"""How long a removed record leaves a mark, so that a node that was paused does not bring it back."""
 
 
 class Store(Protocol):
@@ -86,23 +92,33 @@ class Store(Protocol):
     async def prune(self, older_than_seconds: float) -> int:
         """Forget nodes whose lease ended that long ago, and retire their shards; returns how many nodes."""
 
-    async def save_session(self, record: SessionRecord, ttl_seconds: int) -> None:
-        """Write the record, whole, whether or not it was there."""
+    async def save_session(self, record: SessionRecord, ttl_seconds: int) -> Written:
+        """Write the record, whole, whether or not it was there; not where it is of a later epoch, or was removed.
 
-    async def touch_sessions(self, last_seen: Mapping[str, float], ttl_seconds: int) -> list[str]:
-        """Renew the records of these sessions in one batch; returns the ids that the store has no record of."""
+        A fresh opening is never refused: its id is random, so no record and no mark of a removed one is there.
+        """
+
+    async def save_sessions(self, records: Iterable[SessionRecord], ttl_seconds: int) -> Mapping[str, Written]:
+        """Write many records in few round trips; answers those that were not written, by session id."""
+
+    async def touch_sessions(self, touches: Iterable[Touch], ttl_seconds: int) -> Mapping[str, Written]:
+        """Renew records in few round trips; answers those that were not renewed, by session id.
+
+        A record of a lower epoch takes the writer's: from then on the owner before is refused.
+        """
 
     async def load_session(self, session_id: str) -> SessionRecord | None:
         """The record, or None."""
 
-    async def delete_session(self, session_id: str) -> bool:
-        """Remove the record and all that belongs to it; returns whether there was one."""
+    async def delete_session(self, session_id: str, epoch: int) -> Written:
+        """Remove the record and all that hangs on it.
+
+        The mark that keeps it from coming back is left also where there was no record: the store may have lost it, and
+        somebody may be about to write it anew.
+        """
 
     def sessions(self) -> AsyncIterator[SessionRecord]:
         """All records, in no order; one that comes or goes during the call may be missing."""
-
-    async def save_sessions(self, records: Iterable[SessionRecord], ttl_seconds: int) -> None:
-        """Write many records in few round trips."""
 
     async def aclose(self) -> None:
         """Close the connections."""

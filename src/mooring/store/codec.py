@@ -1,26 +1,49 @@
 """How the store's nouns are written as text, and read back.
 
-What is read may come from another version of Mooring or from a person with redis-cli: an entry that cannot be
-read is left out and logged, never passed on half understood.
+What is read may come from another version of Mooring or from a person with redis-cli. What cannot be read is never
+passed on half understood, and is told of once for each entry, not with each heartbeat:
+
+    what cannot be read        what is made of it
+    -------------------------  -----------------------------------------------------------------------------
+    what a node says           a node in state `unknown`, with the parts that can be read; its lease still counts
+    a node's lease             left out
+    a shard's owner            left out
+    a session's record         left out
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Annotated, Any, Final, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from mooring.core.ids import brief, is_shard
-from mooring.core.model import Lease, NodeInfo, SessionRecord, ShardOwner
+from mooring.core.model import Lease, NodeInfo, NodeState, SessionRecord, ShardOwner, unknown_node
 
 logger = logging.getLogger("mooring.store")
 
 _NODES: Final = TypeAdapter(NodeInfo)
-_LONGEST_EPOCH: Final = 16
+_NODE_PARTS: Final[Mapping[str, TypeAdapter[Any]]] = {
+    name: TypeAdapter(kind)
+    for name, kind in (
+        get_type_hints(NodeInfo) | {"sessions": Annotated[int, Field(ge=0)], "capacity": Annotated[int, Field(ge=1)]}
+    ).items()
+}
+_OBJECT: Final = TypeAdapter(dict[str, Any])
+_EPOCH: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
+_LEASE: Final = re.compile(r"([0-9]{1,16}) ([0-9]{1,16}) (.*)", re.ASCII | re.DOTALL)
+
+PLACEHOLDER: Final = "{}"
+"""What adopt.lua writes for a node whose entry was lost, to give it a lease."""
+REMOVED_FIELD: Final = b"removed"
+"""The field that says that a record was removed; see delete.lua."""
 
 
 def encode_node(node: NodeInfo) -> str:
@@ -32,15 +55,40 @@ def decode_lease(node_id: str, text: str) -> Lease | None:
 
     What a newer version adds to a node is ignored.
     """
-    try:
-        until_ms, renewed_ms, node = text.split(" ", 2)
-        info = _NODES.validate_json(node, strict=True)
-        if info.sessions < 0 or info.capacity < 1:
-            raise ValueError("a count is too low")
-        return Lease(replace(info, id=node_id), int(until_ms), int(renewed_ms))
-    except ValueError as error:
-        logger.warning("node entry %r cannot be read (%s): left out", node_id[:80], _brief(error))
+    parts = _LEASE.fullmatch(text)
+    if parts is None:
+        _complain("node", node_id[:80], "not a lease: left out")
         return None
+    until_ms, renewed_ms, said = parts.groups()
+    return Lease(_decode_node(node_id, said), int(until_ms), int(renewed_ms))
+
+
+def _decode_node(node_id: str, said: str) -> NodeInfo:
+    if said == PLACEHOLDER:
+        return unknown_node(node_id)
+    try:
+        info = _NODES.validate_json(said, strict=True)
+    except ValidationError:
+        return _decode_in_part(node_id, said)
+    if info.sessions < 0 or info.capacity < 1:
+        return _decode_in_part(node_id, said)
+    return replace(info, id=node_id)
+
+
+def _decode_in_part(node_id: str, said: str) -> NodeInfo:
+    """Those parts of a node that read, in state `unknown`. A goodbye is believed whatever else there is."""
+    try:
+        parts = _OBJECT.validate_json(said, strict=True)
+    except ValidationError:
+        parts = {}
+    read: dict[str, Any] = {}
+    for name, kind in _NODE_PARTS.items():
+        with contextlib.suppress(KeyError, ValidationError):
+            read[name] = kind.validate_json(json.dumps(parts[name]), strict=True)
+    unread = ", ".join(name for name in _NODE_PARTS if name not in read)
+    _complain("node", node_id[:80], f"{unread}: taken for a node that takes no new sessions")
+    state = NodeState.GONE if read.get("state") is NodeState.GONE else NodeState.UNKNOWN
+    return replace(unknown_node(node_id), **read | {"id": node_id, "state": state})
 
 
 def encode_owner(owner: ShardOwner) -> str:
@@ -50,9 +98,9 @@ def encode_owner(owner: ShardOwner) -> str:
 def decode_owner(shard: str, text: str) -> ShardOwner | None:
     """An owner from `<epoch> <node id>`, or None where it cannot be read."""
     epoch, _, node_id = text.partition(" ")
-    if is_shard(shard) and epoch.isdecimal() and len(epoch) <= _LONGEST_EPOCH and node_id:
+    if is_shard(shard) and _EPOCH.fullmatch(epoch) and node_id:
         return ShardOwner(node_id, int(epoch))
-    logger.warning("shard entry %r cannot be read: left out", shard[:80])
+    _complain("shard", shard[:80], "not an owner: left out")
     return None
 
 
@@ -65,12 +113,13 @@ def encode_session(record: SessionRecord) -> dict[str, Any]:
         "protocol": record.protocol,
         "client": record.client,
         "initialize": record.initialize,
+        "epoch": record.epoch,
     }
 
 
 def decode_session(session_id: str, entry: Mapping[bytes, bytes]) -> SessionRecord | None:
-    """A record from the fields of its hash, or None where there is none or it cannot be read."""
-    if not entry:
+    """A record from the fields of its hash, or None where there is none, it was removed, or it cannot be read."""
+    if not entry or REMOVED_FIELD in entry:
         return None
 
     def text(name: bytes) -> str:
@@ -86,15 +135,20 @@ def decode_session(session_id: str, entry: Mapping[bytes, bytes]) -> SessionReco
             protocol=text(b"protocol"),
             client=text(b"client"),
             initialize=entry.get(b"initialize", b""),
+            epoch=_epoch(entry.get(b"epoch", b"")),
         )
     except (KeyError, ValueError) as error:
-        logger.warning("session record %s cannot be read (%s): left out", brief(session_id), error)
+        _complain("session", brief(session_id), f"{type(error).__name__}: left out")
         return None
 
 
-def _brief(error: ValueError) -> str:
-    """One line, without what was read."""
-    if not isinstance(error, ValidationError):
-        return "not a lease"
-    first = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+def _epoch(text: bytes) -> int:
+    """As shared.lua has it: what does not read is 0, which anyone may write over."""
+    shown = text.decode(errors="replace")
+    return int(shown) if _EPOCH.fullmatch(shown) else 0
+
+
+@functools.lru_cache(maxsize=1000)
+def _complain(kind: str, name: str, why: str) -> None:
+    """Once for each entry and reason, as long as there are not too many to remember."""
+    logger.warning("the entry of %s %r cannot be read (%s)", kind, name, why)

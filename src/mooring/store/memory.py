@@ -16,9 +16,12 @@ from mooring.core.model import (
     SessionRecord,
     ShardOwner,
     Snapshot,
+    Touch,
+    Written,
     unknown_node,
 )
 from mooring.errors import DeclaredDead
+from mooring.store.base import REMOVED_SECONDS
 
 
 class MemoryStore:
@@ -34,6 +37,8 @@ class MemoryStore:
         self._leases: dict[str, Lease] = {}
         self._shards: dict[str, ShardOwner] = {}
         self._sessions: dict[str, tuple[SessionRecord, float]] = {}
+        # The epoch that each record was removed at, and until when that is remembered; the oldest first.
+        self._removed: dict[str, tuple[int, float]] = {}
 
     async def register(self, node: NodeInfo, lease_seconds: float) -> int:
         if _is_final(self._leases.get(node.id)):
@@ -109,22 +114,27 @@ class MemoryStore:
             self._count_change()
         return len(forgotten)
 
-    async def save_session(self, record: SessionRecord, ttl_seconds: int) -> None:
+    async def save_session(self, record: SessionRecord, ttl_seconds: int) -> Written:
+        current = await self.load_session(record.id)
+        if record.epoch <= self._removed_at(record.id) or (current is not None and record.epoch < current.epoch):
+            return Written.REFUSED
+        self._removed.pop(record.id, None)
         self._sessions[record.id] = (record, self._now() + ttl_seconds)
+        return Written.DONE
 
-    async def save_sessions(self, records: Iterable[SessionRecord], ttl_seconds: int) -> None:
-        for record in records:
-            await self.save_session(record, ttl_seconds)
+    async def save_sessions(self, records: Iterable[SessionRecord], ttl_seconds: int) -> Mapping[str, Written]:
+        written = {record.id: await self.save_session(record, ttl_seconds) for record in records}
+        return _not_done(written)
 
-    async def touch_sessions(self, last_seen: Mapping[str, float], ttl_seconds: int) -> list[str]:
-        missing = []
-        for session_id, seen in last_seen.items():
-            record = await self.load_session(session_id)
-            if record is None:
-                missing.append(session_id)
-            else:
-                await self.save_session(replace(record, last_seen=seen), ttl_seconds)
-        return missing
+    async def touch_sessions(self, touches: Iterable[Touch], ttl_seconds: int) -> Mapping[str, Written]:
+        return _not_done({touch.session_id: await self._touch(touch, ttl_seconds) for touch in touches})
+
+    async def _touch(self, touch: Touch, ttl_seconds: int) -> Written:
+        record = await self.load_session(touch.session_id)
+        if record is None:
+            is_removed = touch.epoch <= self._removed_at(touch.session_id)
+            return Written.REFUSED if is_removed else Written.MISSING
+        return await self.save_session(replace(record, epoch=touch.epoch, last_seen=touch.last_seen), ttl_seconds)
 
     async def load_session(self, session_id: str) -> SessionRecord | None:
         record, until = self._sessions.get(session_id, (None, 0.0))
@@ -133,10 +143,14 @@ class MemoryStore:
             return None
         return record
 
-    async def delete_session(self, session_id: str) -> bool:
-        was_there = await self.load_session(session_id) is not None
-        self._sessions.pop(session_id, None)
-        return was_there
+    async def delete_session(self, session_id: str, epoch: int) -> Written:
+        record = await self.load_session(session_id)
+        if record is not None and epoch < record.epoch:
+            return Written.REFUSED
+        if epoch > self._removed_at(session_id):
+            self._removed.pop(session_id, None)
+            self._removed[session_id] = (epoch, self._now() + REMOVED_SECONDS)
+        return Written.MISSING if self._sessions.pop(session_id, None) is None else Written.DONE
 
     async def sessions(self) -> AsyncIterator[SessionRecord]:
         for session_id in list(self._sessions):
@@ -146,6 +160,12 @@ class MemoryStore:
 
     async def aclose(self) -> None:
         pass
+
+    def _removed_at(self, session_id: str) -> int:
+        """The epoch that the record was removed at; -1 where it was not, or long ago."""
+        while self._removed and next(iter(self._removed.values()))[1] <= self._now():
+            del self._removed[next(iter(self._removed))]
+        return self._removed.get(session_id, (-1, 0.0))[0]
 
     def _is_alive(self, lease: Lease) -> bool:
         return lease.until_ms > self._now_ms() and lease.node.state is not NodeState.GONE
@@ -174,3 +194,7 @@ def _is_final(lease: Lease | None) -> bool:
 def _is_placeholder(lease: Lease) -> bool:
     """Whether it stands for a node whose entry was lost (see `adopt`)."""
     return lease.node.state is NodeState.UNKNOWN
+
+
+def _not_done(written: Mapping[str, Written]) -> Mapping[str, Written]:
+    return {session_id: what for session_id, what in written.items() if what is not Written.DONE}

@@ -19,9 +19,10 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from mooring.core.masking import masked
-from mooring.core.model import NO_OWNER, Lease, NodeInfo, NodeState, SessionRecord, ShardOwner, Snapshot
+from mooring.core.model import NO_OWNER, Lease, NodeInfo, NodeState, SessionRecord, ShardOwner, Snapshot, Touch, Written
 from mooring.errors import DeclaredDead, SettingsError, StoreUnavailable
 from mooring.store import codec
+from mooring.store.base import REMOVED_SECONDS
 from mooring.store.keys import VERSION_FIELD, Keys
 
 _T = TypeVar("_T")
@@ -100,36 +101,33 @@ class RedisStore:
         keys = [self._keys.nodes, self._keys.shards]
         return int(await self._run("prune", keys, [round(older_than_seconds * 1000)]))
 
-    async def save_session(self, record: SessionRecord, ttl_seconds: int) -> None:
-        await self.save_sessions([record], ttl_seconds)
+    async def save_session(self, record: SessionRecord, ttl_seconds: int) -> Written:
+        return (await self.save_sessions([record], ttl_seconds)).get(record.id, Written.DONE)
 
-    async def save_sessions(self, records: Iterable[SessionRecord], ttl_seconds: int) -> None:
-        for batch in _batches(records):
-            pipeline = self._redis.pipeline(transaction=True)
-            for record in batch:
-                key = self._keys.session(record.id)
-                pipeline.hset(key, mapping=codec.encode_session(record))
-                pipeline.expire(key, ttl_seconds)
-            await self._ask(pipeline.execute())
+    async def save_sessions(self, records: Iterable[SessionRecord], ttl_seconds: int) -> Mapping[str, Written]:
+        return await self._write("save", ((r.id, [r.epoch, ttl_seconds, *_fields(r)]) for r in records))
 
-    async def touch_sessions(self, last_seen: Mapping[str, float], ttl_seconds: int) -> list[str]:
-        missing: list[str] = []
-        for batch in _batches(last_seen.items()):
+    async def touch_sessions(self, touches: Iterable[Touch], ttl_seconds: int) -> Mapping[str, Written]:
+        return await self._write("touch", ((t.session_id, [t.epoch, t.last_seen, ttl_seconds]) for t in touches))
+
+    async def _write(self, script: str, writes: Iterable[tuple[str, list[Any]]]) -> Mapping[str, Written]:
+        """Run the script once for each session; answers what was not done."""
+        not_done: dict[str, Written] = {}
+        for batch in _batches(writes):
             pipeline = self._redis.pipeline(transaction=False)
-            for session_id, seen in batch:
-                await self._scripts["touch"](
-                    keys=[self._keys.session(session_id)], args=[seen, ttl_seconds], client=pipeline
-                )
-            answers = await self._ask(pipeline.execute())
-            missing += [session_id for (session_id, _), renewed in zip(batch, answers, strict=True) if not renewed]
-        return missing
+            for session_id, args in batch:
+                await self._scripts[script](keys=[self._keys.session(session_id)], args=args, client=pipeline)
+            for (session_id, _), answer in zip(batch, await self._ask(pipeline.execute()), strict=True):
+                if Written(answer) is not Written.DONE:
+                    not_done[session_id] = Written(answer)
+        return not_done
 
     async def load_session(self, session_id: str) -> SessionRecord | None:
         entry = await self._ask(self._redis.hgetall(self._keys.session(session_id)))
         return codec.decode_session(session_id, entry)
 
-    async def delete_session(self, session_id: str) -> bool:
-        return bool(await self._ask(self._redis.delete(self._keys.session(session_id))))
+    async def delete_session(self, session_id: str, epoch: int) -> Written:
+        return Written(await self._run("delete", [self._keys.session(session_id)], [epoch, REMOVED_SECONDS]))
 
     async def sessions(self) -> AsyncIterator[SessionRecord]:
         cursor = 0
@@ -175,13 +173,19 @@ _SCRIPTS: Final = (
     "give",
     "snapshot",
     "prune",
+    "save",
     "touch",
+    "delete",
 )
 
 
 def _lua(name: str) -> str:
     folder = files("mooring.store") / "lua"
     return "".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("shared", name))
+
+
+def _fields(record: SessionRecord) -> list[Any]:
+    return [part for field in codec.encode_session(record).items() for part in field]
 
 
 def _batches(items: Iterable[_T]) -> Iterator[list[_T]]:

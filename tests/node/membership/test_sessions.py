@@ -31,7 +31,8 @@ class World:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.store = FlakyStore(MemoryStore(self.clock))
+        self.memory = MemoryStore(self.clock)
+        self.store = FlakyStore(self.memory)
         self.sessions = LocalSessions(self.store, NODE, TTL_SECONDS, TOUCH_SECONDS, self.clock)
         self.closed: list[ClosedSession] = []
         self.sessions.add_close_handler(self.closed.append)
@@ -58,6 +59,11 @@ class World:
         session = self.sessions.find(name)
         assert session is not None
         session.last_seen = self.clock.now
+
+    def lose(self, *names: str) -> None:
+        """The store lost these records: nobody removed them."""
+        for name in names:
+            del self.memory._sessions[name]
 
     async def records(self) -> dict[str, SessionRecord]:
         return {record.id: record async for record in self.store.inner.sessions()}
@@ -264,16 +270,16 @@ async def test_the_app_is_not_asked_any_more_how_a_closed_session_ends(world: Wo
 
 async def test_forgetting_says_whether_there_was_a_record(world: World) -> None:
     await world.open("one")
-    assert await world.sessions.forget("one") is True
-    assert await world.sessions.forget("one") is False
+    assert await world.sessions.forget("one", 9) is True
+    assert await world.sessions.forget("one", 9) is False
     world.store.away = True
-    assert await world.sessions.forget("two") is False
+    assert await world.sessions.forget("two", 9) is False
 
 
 async def test_a_record_of_another_node_is_forgotten_once_the_store_is_back(world: World) -> None:
     await world.store.inner.save_session(world.a_session("theirs").record("node-2-aaaaa"), TTL_SECONDS)
     world.store.away = True
-    await world.sessions.forget("theirs")
+    await world.sessions.forget("theirs", 9)
     world.store.away = False
     await world.sessions.flush()
     assert await world.records() == {}
@@ -402,7 +408,7 @@ async def test_a_touch_keeps_a_record_alive(world: World) -> None:
 
 async def test_a_touch_finds_that_the_record_is_missing_and_writes_it(world: World) -> None:
     await world.open("one")
-    await world.store.inner.delete_session("one")
+    world.lose("one")
     world.clock.now += TOUCH_SECONDS
     world.see("one")
     await world.sessions.flush()
@@ -436,10 +442,69 @@ async def test_a_session_that_is_closed_while_it_is_touched_stays_off_the_record
 
 async def test_all_records_are_written_anew_on_demand(world: World) -> None:
     await world.open("one", "two")
-    for name in ("one", "two"):
-        await world.store.inner.delete_session(name)
+    world.lose("one", "two")
     await world.sessions.save_all()
     assert set(await world.records()) == {"one", "two"}
+
+
+# A record of a later epoch.
+
+
+async def test_a_record_carries_the_epoch_that_its_shard_was_held_at(world: World) -> None:
+    await world.sessions.open(world.a_session("one", epoch=3))
+    assert (await world.records())["one"].epoch == 3
+
+
+async def test_what_another_owner_wrote_stays_and_is_told_of_once_for_each_shard(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, shard in (("one", SHARD), ("two", SHARD), ("three", OTHER_SHARD)):
+        await world.sessions.open(world.a_session(name, shard, epoch=1))
+        theirs = replace(world.a_session(name).record("node-2-aaaaa"), epoch=2)
+        await world.memory.save_session(theirs, TTL_SECONDS)
+    for _ in range(3):
+        world.clock.now += TOUCH_SECONDS
+        for name in ("one", "two", "three"):
+            world.see(name)
+        await world.sessions.flush()
+        await world.sessions.save_all()
+    assert {(record.node_id, record.epoch) for record in (await world.records()).values()} == {("node-2-aaaaa", 2)}
+    assert len(world.sessions) == 3
+    told = [record.getMessage() for record in caplog.records if record.name == "mooring.sessions"]
+    assert len(told) == 2
+    assert all(f"shard {shard} has another owner" in told[n] for n, shard in enumerate((SHARD, OTHER_SHARD)))
+
+
+async def test_closing_removes_no_record_of_a_later_epoch(world: World) -> None:
+    await world.sessions.open(world.a_session("one", epoch=1))
+    await world.memory.save_session(replace(world.a_session("one").record("node-2-aaaaa"), epoch=2), TTL_SECONDS)
+    await world.sessions.close("one")
+    assert (await world.records())["one"].epoch == 2
+    assert [closed.id for closed in world.closed] == ["one"]
+
+
+async def test_a_closed_session_does_not_come_back_when_its_owner_of_old_writes_everything_anew(world: World) -> None:
+    paused = LocalSessions(world.store, "node-2-aaaaa", TTL_SECONDS, TOUCH_SECONDS, world.clock)
+    await paused.open(world.a_session("one", epoch=1))
+    await world.sessions.open(world.a_session("one", epoch=2))
+    await world.sessions.close("one")
+    await paused.save_all()
+    assert await world.records() == {}
+
+
+async def test_a_session_that_is_closed_while_it_is_touched_is_nothing_to_tell_of(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.open("one")
+    world.clock.now += TOUCH_SECONDS
+    world.see("one")
+
+    async def close() -> None:
+        await world.sessions.close("one")
+
+    world.store.before["touch_sessions"] = close
+    await world.sessions.flush()
+    assert [record for record in caplog.records if record.levelname == "WARNING"] == []
 
 
 # Whatever happens.
@@ -460,16 +525,19 @@ async def test_whenever_the_store_is_away_it_has_everything_in_the_end(story: li
     world = World()
     opened: Counter[str] = Counter()
     fenced: set[str] = set()
+    # Each opening has an id of its own, as each that a node mints has.
+    ids = {name: name for name in ("one", "two", "three")}
     for step, what in story:
-        if step == "open" and world.sessions.find(what) is None and what not in fenced:
-            opened[f"{what}-{opened.total()}"] += 1
-            await world.open(what, shard=OTHER_SHARD if what == "three" else SHARD)
+        if step == "open" and world.sessions.find(ids[what]) is None and what not in fenced:
+            ids[what] = f"{what}-{opened.total()}"
+            opened[ids[what]] += 1
+            await world.open(ids[what], shard=OTHER_SHARD if what == "three" else SHARD)
         elif step == "close":
-            await world.sessions.close(what)
-        elif step == "see" and world.sessions.find(what) is not None:
-            world.see(what)
+            await world.sessions.close(ids[what])
+        elif step == "see" and world.sessions.find(ids[what]) is not None:
+            world.see(ids[what])
         elif step == "fence":
-            fenced |= {name for name in ("one", "two", "three") if _is_on(world, name, what)}
+            fenced |= {name for name, session_id in ids.items() if _is_on(world, session_id, what)}
             world.sessions.fence(what)
             await world.sessions.settle()
         elif step in ("away", "back"):
@@ -482,9 +550,9 @@ async def test_whenever_the_store_is_away_it_has_everything_in_the_end(story: li
             await _try(world.sessions.flush() if step == "flush" else world.sessions.save_all())
     world.store.away, world.store.takes = False, None
     await world.sessions.flush()
-    live = {name: session for name in ("one", "two", "three") if (session := world.sessions.find(name))}
+    live = {session_id: session for session_id in ids.values() if (session := world.sessions.find(session_id))}
     records = await world.records()
-    assert set(live) <= set(records) <= set(live) | fenced
+    assert set(live) <= set(records) <= set(live) | {ids[name] for name in fenced}
     for name, session in live.items():
         assert session.last_seen - records[name].last_seen < TOUCH_SECONDS
         assert records[name] == replace(session.record(NODE), last_seen=records[name].last_seen)

@@ -11,6 +11,7 @@ import pytest
 from mooring import ClosedSession
 from mooring.asgi import Receive, Scope, Send
 from mooring.core.ids import SessionIds
+from mooring.core.model import Written
 from mooring.store import MemoryStore
 from tests.cluster_in_process import SECRET, RunningNode, running_node
 from tests.node.apps import ScriptedApp, answer
@@ -99,9 +100,9 @@ async def test_a_stream_that_ends_with_its_deleted_session_does_not_change_the_r
     app: ScriptedApp, raw: RawClient
 ) -> None:
     class SlowStore(MemoryStore):
-        async def delete_session(self, session_id: str) -> bool:
+        async def delete_session(self, session_id: str, epoch: int) -> Written:
             await stream_ended.wait()
-            return await super().delete_session(session_id)
+            return await super().delete_session(session_id, epoch)
 
     closed: list[ClosedSession] = []
     streaming, delete_came, stream_ended = asyncio.Event(), asyncio.Event(), asyncio.Event()

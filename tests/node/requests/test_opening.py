@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mooring import Mooring
 from mooring.asgi import HeaderList, Receive, Scope, Send
 from mooring.core.ids import SessionIds
+from mooring.core.model import Written
 from mooring.node.membership import inner_ids
 from mooring.store import MemoryStore
 from tests.cluster_in_process import SECRET, RunningNode, running_node
@@ -117,9 +118,9 @@ class NoticingStore(MemoryStore):
         self._app = app
         self.sent_before: list[int] = []
 
-    async def save_session(self, record: Any, ttl_seconds: int) -> None:
+    async def save_session(self, record: Any, ttl_seconds: int) -> Written:
         self.sent_before.append(len(self._app.request.sent))
-        await super().save_session(record, ttl_seconds)
+        return await super().save_session(record, ttl_seconds)
 
 
 @PROPERTY

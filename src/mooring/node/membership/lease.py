@@ -149,15 +149,18 @@ class LeaseKeeper:
             self.membership.learned(shard, now_owned_by)
         return adopted
 
-    async def hold(self, shard: str) -> bool:
-        """Make sure that a shard is ours, where nobody owns it; returns whether it is.
+    async def hold(self, shard: str, last_epoch: int) -> int:
+        """Make sure that a shard is ours, where nobody owns it; returns the epoch at which it is, 0 where it is not.
+
+        Args:
+            last_epoch: the highest that the shard is known to have had.
 
         Raises:
             StoreUnavailable: nobody can say whose it is.
         """
         if shard not in self.membership.shards:
-            self.membership.claimed(shard, await self._claim(shard, epoch=1, expected_epoch=0))
-        return shard in self.membership.shards
+            self.membership.claimed(shard, await self._claim(shard, last_epoch + 1, expected_epoch=0))
+        return self.membership.shards.get(shard, 0)
 
     async def _renew(self) -> None:
         """One heartbeat; where the store was away or lost something of ours, everything is written again."""

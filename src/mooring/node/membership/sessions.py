@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from mooring.core.ids import brief
-from mooring.core.model import SessionRecord
+from mooring.core.model import SessionRecord, Touch, Written
 from mooring.errors import StoreUnavailable
 from mooring.node.membership import inner_ids
 from mooring.store.base import Store
@@ -46,6 +46,8 @@ class LocalSession:
 
     Attributes:
         inner_id: the app's own name for it, which never leaves the node.
+        epoch: that this node held its shard at when it was opened here: what is written for it is refused once another
+            node holds a later one.
         ends_as: the reason to give if it ends now.
     """
 
@@ -59,6 +61,7 @@ class LocalSession:
     protocol: str
     client: str
     initialize: bytes
+    epoch: int = 0
     ends_as: str = "ended"
 
     @property
@@ -76,6 +79,7 @@ class LocalSession:
             self.protocol,
             self.client,
             self.initialize,
+            self.epoch,
         )
 
 
@@ -100,8 +104,10 @@ class LocalSessions:
         self._sessions: dict[str, LocalSession] = {}
         # Opened while the store was away: their records are due with the next flush.
         self._unsaved: set[str] = set()
-        # Records, of any node, that could not be removed when that was due.
-        self._undeleted: set[str] = set()
+        # Records that could not be removed when that was due, with the epoch to do it at, as `forget` has it.
+        self._undeleted: dict[str, int] = {}
+        # Shards for which a write was refused, and which were not fenced since: each is told of once.
+        self._refused_shards: set[str] = set()
         # Set once the record is gone: another call that closes the same session waits for that.
         self._closing: dict[str, asyncio.Event] = {}
         # Tasks that nobody waits for, held here so that they are not collected; `settle` waits for them.
@@ -120,12 +126,14 @@ class LocalSessions:
     async def open(self, session: LocalSession) -> None:
         """The session lives here from now on; its record is written before this returns, unless the store is away."""
         self._sessions[session.id] = session
-        self._undeleted.discard(session.id)  # a removal that is still due was meant for an earlier one of this name
+        self._undeleted.pop(session.id, None)  # a removal that is still due was meant for an earlier one of this name
         try:
-            await self._store.save_session(session.record(self._node_id), self._ttl_seconds)
+            written = await self._store.save_session(session.record(self._node_id), self._ttl_seconds)
         except StoreUnavailable as error:
             self._unsaved.add(session.id)
             logger.warning("session %s is not on record until the store is back: %s", brief(session.id), error)
+        else:
+            self._note_refusals({session.id: written})
         logger.debug("session %s opened by %s", brief(session.id), session.client)
 
     async def close(self, session_id: str) -> None:
@@ -137,7 +145,7 @@ class LocalSessions:
             return
         gone = self._closing[session_id] = asyncio.Event()
         try:
-            await self.forget(session_id)
+            await self.forget(session_id, session.epoch)
         finally:
             del self._closing[session_id]
             gone.set()
@@ -156,19 +164,27 @@ class LocalSessions:
         """Whether the session is known to have ended, though its record may still be there."""
         return session_id in self._undeleted or session_id in self._closing
 
-    async def forget(self, session_id: str) -> bool:
-        """Remove a record, of any node, now or when the store is back; returns whether there was one."""
+    async def forget(self, session_id: str, epoch: int) -> bool:
+        """Remove a record now, or when the store is back; returns whether there was one.
+
+        Args:
+            epoch: at which its shard is held here.
+        """
         try:
-            return await self._store.delete_session(session_id)
+            return await self._remove(session_id, epoch)
         except StoreUnavailable:
-            self._undeleted.add(session_id)
+            self._undeleted[session_id] = epoch
             return False
+
+    async def _remove(self, session_id: str, epoch: int) -> bool:
+        return await self._store.delete_session(session_id, epoch) is Written.DONE
 
     def fence(self, shard: str) -> None:
         """Drop the sessions of a shard that has another owner now. Their records are the new owner's.
 
         The handlers are told soon: the heartbeat, which calls this, waits for none of them.
         """
+        self._refused_shards.discard(shard)
         lost = [session for session in self._sessions.values() if session.shard == shard]
         for session in lost:
             self._drop(session.id)
@@ -183,9 +199,9 @@ class LocalSessions:
         Raises:
             StoreUnavailable: what was not told is kept for the next time.
         """
-        for session_id in list(self._undeleted):
-            await self._store.delete_session(session_id)
-            self._undeleted.discard(session_id)
+        for session_id, epoch in list(self._undeleted.items()):
+            await self._remove(session_id, epoch)
+            self._undeleted.pop(session_id, None)
         unsaved = [self._sessions[session_id] for session_id in self._unsaved if session_id in self._sessions]
         await self._save(unsaved)
         self._unsaved.difference_update(session.id for session in unsaved)
@@ -203,15 +219,32 @@ class LocalSessions:
         }
         if not due:
             return
-        missing = await self._store.touch_sessions(
-            {session.id: session.last_seen for session in due.values()}, self._ttl_seconds
-        )
+        touches = [Touch(session.id, session.epoch, session.last_seen) for session in due.values()]
+        untouched = await self._store.touch_sessions(touches, self._ttl_seconds)
+        self._note_refusals(untouched)
+        missing = [session_id for session_id, what in untouched.items() if what is Written.MISSING]
         await self._save([due[session_id] for session_id in missing if session_id in self._sessions])
         for session in due.values():
             session.touched = session.last_seen
 
     async def _save(self, sessions: list[LocalSession]) -> None:
-        await self._store.save_sessions([session.record(self._node_id) for session in sessions], self._ttl_seconds)
+        records = [session.record(self._node_id) for session in sessions]
+        self._note_refusals(await self._store.save_sessions(records, self._ttl_seconds))
+
+    def _note_refusals(self, written: Mapping[str, Written]) -> None:
+        """Tell once of each shard that is another node's by now, as it seems: the heartbeat finds out, and fences.
+
+        A session that was closed here meanwhile says nothing.
+        """
+        for session_id, what in written.items():
+            session = self._sessions.get(session_id)
+            if what is Written.REFUSED and session is not None and session.shard not in self._refused_shards:
+                self._refused_shards.add(session.shard)
+                logger.warning(
+                    "the record of session %s was not written: it was removed, or shard %s has another owner",
+                    brief(session_id),
+                    session.shard,
+                )
 
     def _drop(self, session_id: str) -> LocalSession | None:
         inner_ids.forget(session_id)

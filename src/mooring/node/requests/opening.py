@@ -88,6 +88,7 @@ class OpeningRequest:
             protocol=self._result.protocol,
             client=_client_of(initialize),
             initialize=self._body.raw(),
+            epoch=self._node.membership.shards.get(self._shard, 0),
         )
         if session.is_mapped:
             inner_ids.forget(session.id)

@@ -13,7 +13,7 @@ from typing import Final
 from mooring.asgi import App, Message, Receive, Scope, Send, header, respond, without
 from mooring.core import jsonrpc
 from mooring.core.ids import brief
-from mooring.core.model import NodeInfo, ShardOwner
+from mooring.core.model import NodeInfo, ShardOwner, Written
 from mooring.core.request import SESSION_HEADER, RequestFacts, read_facts
 from mooring.core.routing import (
     OPEN,
@@ -254,8 +254,8 @@ class Router:
             record = await self._node.store.load_session(session_id)
             if record is None:
                 return reason, False
-            shard = self._node.ids.shard_of(session_id) or ""
-            if not await self._node.keeper.hold(shard) or not await self._node.sessions.forget(session_id):
+            epoch = await self._node.keeper.hold(self._node.ids.shard_of(session_id) or "", record.epoch)
+            if not epoch or await self._node.store.delete_session(session_id, epoch) is Written.REFUSED:
                 return Reason.UNREACHABLE, False
         except StoreUnavailable:
             return Reason.UNREACHABLE, False

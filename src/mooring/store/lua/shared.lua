@@ -68,3 +68,16 @@ local function own(shards, shard, epoch, owner)
   return text
 end
 
+-- A session's record: 'record', 'removed' or 'none', and its epoch. A key of another kind is no record.
+local function read_record(key)
+  local fields = redis.pcall('HMGET', key, 'epoch', 'removed', 'created')
+  if fields.err then return 'none', 0 end
+  local epoch = string.match(fields[1] or '', '^%d+$')
+  if not epoch or #epoch > 16 then epoch = '0' end
+  if fields[2] then return 'removed', tonumber(epoch) end
+  return fields[3] and 'record' or 'none', tonumber(epoch)
+end
+
+-- What became of a write: `mooring.core.model.Written`.
+local DONE, MISSING, REFUSED = 1, 0, -1
+

@@ -1,0 +1,13 @@
+-- Remove a session's record, and leave a mark that it was removed.
+-- KEYS[1]  the session
+-- ARGV[1]  epoch of the writer
+-- ARGV[2]  how long the mark stays, seconds
+-- Returns 1; 0 where there was no record; -1 where it is of a later epoch.
+local what, epoch = read_record(KEYS[1])
+local mine = tonumber(ARGV[1])
+if what == 'record' and mine < epoch then return REFUSED end
+if what == 'removed' and mine <= epoch then return MISSING end
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'removed', '1')
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+return what == 'record' and DONE or MISSING

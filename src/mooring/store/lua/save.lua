@@ -1,0 +1,13 @@
+-- Write a session's record, whether or not it was there.
+-- KEYS[1]  the session
+-- ARGV[1]  epoch of the writer
+-- ARGV[2]  time to live, seconds
+-- ARGV[3]… fields and values of the record
+-- Returns 1; -1 where the record is of a later epoch, or was removed at this one.
+local what, epoch = read_record(KEYS[1])
+local mine = tonumber(ARGV[1])
+if what == 'removed' and mine <= epoch or what == 'record' and mine < epoch then return REFUSED end
+if what ~= 'record' then redis.call('DEL', KEYS[1]) end
+redis.call('HSET', KEYS[1], unpack(ARGV, 3))
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+return DONE
