@@ -5,10 +5,12 @@ from __future__ import annotations
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mooring.asgi import HeaderList, Message, Scope, has_body, header, replaced, respond, target_of, without
+
+PROPERTY = settings(deadline=None, max_examples=100)
 
 NAME = b"mcp-session-id"
 OTHER = b"accept"
@@ -28,11 +30,13 @@ def values_of(headers: HeaderList, name: bytes) -> list[bytes]:
 # Headers.
 
 
+@PROPERTY
 @given(headers_of_apps)
 def test_a_header_is_the_first_of_its_name_in_whatever_case(headers: HeaderList) -> None:
     assert header(headers, NAME) == next(iter(values_of(headers, NAME)), None)
 
 
+@PROPERTY
 @given(headers_of_apps, st.binary(max_size=5))
 def test_replacing_changes_the_values_of_that_name_and_nothing_else(headers: HeaderList, value: bytes) -> None:
     changed = replaced(headers, NAME, value)
@@ -41,6 +45,7 @@ def test_replacing_changes_the_values_of_that_name_and_nothing_else(headers: Hea
     assert without(changed, NAME) == without(headers, NAME)
 
 
+@PROPERTY
 @given(headers_of_apps)
 def test_what_is_left_out_is_gone_and_the_rest_stays_in_order(headers: HeaderList) -> None:
     rest = without(headers, NAME)
@@ -70,6 +75,7 @@ def test_a_request_brings_a_body_where_its_headers_say_so(headers: HeaderList, b
 # Paths.
 
 
+@PROPERTY
 @given(st.text("/%?#+ " + string.ascii_letters, min_size=1), st.none() | st.binary(max_size=20))
 def test_a_target_is_what_the_client_sent(raw_path: str, query: bytes | None) -> None:
     scope: Scope = {"path": "/decoded", "raw_path": raw_path.encode(), "query_string": query}
@@ -96,6 +102,7 @@ async def answered(body: bytes, **options: object) -> tuple[int, HeaderList, byt
     return start["status"], start["headers"], end["body"]
 
 
+@PROPERTY
 @given(st.binary(max_size=100), st.sampled_from(["GET", "HEAD", "POST"]))
 async def test_an_answer_is_whole_and_kept_by_nobody(body: bytes, method: str) -> None:
     status, headers, sent = await answered(body, method=method)

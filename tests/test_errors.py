@@ -6,11 +6,13 @@ import importlib
 import inspect
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mooring import errors
 from mooring.errors import MooringError, PeerError, SettingsError
+
+PROPERTY = settings(deadline=None, max_examples=100)
 
 ERRORS = [value for value in vars(errors).values() if inspect.isclass(value)]
 
@@ -39,6 +41,7 @@ def test_what_a_peer_can_do_to_us_is_caught_as_one() -> None:
     assert {kind.__name__ for kind in PeerError.__subclasses__()} == {"PeerMoved", "PeerSilent"}
 
 
+@PROPERTY
 @given(st.sampled_from(["lease_seconds", "redis_url"]), st.text() | st.integers() | st.none(), st.just("what is right"))
 def test_a_wrong_setting_is_named_with_its_value_in_one_line(name: str, value: object, expected: str) -> None:
     error = SettingsError(name, value, expected)

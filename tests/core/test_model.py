@@ -3,12 +3,14 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mooring.core import model
 from mooring.core.model import CHANGES_PER_LIFE, NODE_MOVES, TAKES_NEW_SESSIONS, NodeState, life_of, move
 from mooring.errors import IllegalMove
+
+PROPERTY = settings(deadline=None, max_examples=100)
 
 EVERY_PAIR = [(current, following) for current in NodeState for following in NodeState]
 LEGAL = [(current, following) for current, following in EVERY_PAIR if following in NODE_MOVES[current]]
@@ -53,6 +55,7 @@ def test_only_a_node_that_is_up_and_stays_takes_new_sessions() -> None:
     assert {NodeState.READY, NodeState.DEGRADED} == TAKES_NEW_SESSIONS
 
 
+@PROPERTY
 @given(st.integers(1, 2**33), st.integers(1, CHANGES_PER_LIFE - 1))
 def test_a_store_that_was_filled_at_another_second_is_told_by_any_version_of_its_shards(
     second: int, changes: int

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mooring.core.model import Counters
 from mooring.core.routing import Reason
 from mooring.node.counters import Tally
+
+PROPERTY = settings(deadline=None, max_examples=100)
 
 requests = st.lists(st.sampled_from(["served", "forwarded_in", "forwarded_out", *Reason]), max_size=30)
 
@@ -21,6 +23,7 @@ def count(tally: Tally, request: str) -> None:
         setattr(tally, request, getattr(tally, request) + 1)
 
 
+@PROPERTY
 @given(requests)
 def test_each_request_is_counted_where_it_went(done: list[str]) -> None:
     tally = Tally()
@@ -32,6 +35,7 @@ def test_each_request_is_counted_where_it_went(done: list[str]) -> None:
     assert counters.refused == {str(reason): done.count(reason) for reason in Reason if reason in done}
 
 
+@PROPERTY
 @given(requests, requests)
 def test_what_was_told_does_not_change_any_more(before: list[str], after: list[str]) -> None:
     tally = Tally()

@@ -7,7 +7,7 @@ import logging
 import string
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mooring import ClosedSession, Mooring, SettingsError, StoreUnavailable
@@ -21,6 +21,8 @@ from tests.node.apps import ScriptedApp, answer
 from tests.node.clusters import Cluster
 from tests.node.direct import Request, a_mooring, initialize, joined
 from tests.node.rpc import RawClient
+
+PROPERTY = settings(deadline=None, max_examples=100)
 
 FORGED = "zzzzz.AAAAAAAAAAAAAAAAAAAAAA.AAAAAAAAAAA"
 
@@ -47,6 +49,7 @@ def never_started() -> Mooring:
     return a_mooring(app, store_that_is_away(), status_token="a-token-for-tests,nowhere-else", mcp_path="/a/mcp")
 
 
+@PROPERTY
 @given(st.text("/amcp" + string.ascii_lowercase, max_size=8), st.sampled_from(["GET", "HEAD", "POST", "PUT"]))
 @example("a/mcp", "POST")
 @example("a/mcp/", "GET")

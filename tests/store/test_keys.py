@@ -5,11 +5,13 @@ from __future__ import annotations
 import fnmatch
 import string
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mooring.core.ids import is_shard
 from mooring.store.keys import VERSION_FIELD, Keys
+
+PROPERTY = settings(deadline=None, max_examples=100)
 
 PREFIXES = st.from_regex(r"[A-Za-z0-9_.-]{1,8}(:[A-Za-z0-9_.-]{1,8}){0,2}", fullmatch=True)
 """What the setting `key_prefix` takes."""
@@ -23,12 +25,14 @@ def hash_tag(key: str) -> str:
     return tag if opened and closed and tag else key
 
 
+@PROPERTY
 @given(PREFIXES, SESSION_IDS)
 def test_a_records_key_says_which_session_it_is_of(prefix: str, session_id: str) -> None:
     keys = Keys(prefix)
     assert keys.session_id(keys.session(session_id)) == session_id
 
 
+@PROPERTY
 @given(PREFIXES, PREFIXES, SESSION_IDS, SESSION_IDS)
 def test_no_two_things_share_a_key(prefix: str, other_prefix: str, session_id: str, other_id: str) -> None:
     keys, others = Keys(prefix), Keys(other_prefix)
@@ -40,17 +44,20 @@ def test_no_two_things_share_a_key(prefix: str, other_prefix: str, session_id: s
         assert not set(named) & {others.nodes, others.shards, others.session(session_id), others.session(other_id)}
 
 
+@PROPERTY
 @given(PREFIXES)
 def test_what_one_script_touches_lies_together(prefix: str) -> None:
     assert hash_tag(Keys(prefix).nodes) == hash_tag(Keys(prefix).shards) == "cluster"
 
 
+@PROPERTY
 @given(PREFIXES, SESSION_IDS)
 def test_a_session_lies_together_with_what_will_hang_on_it_and_apart_from_others(prefix: str, session_id: str) -> None:
     key = Keys(prefix).session(session_id)
     assert hash_tag(key) == hash_tag(f"{key}:log") == session_id
 
 
+@PROPERTY
 @given(PREFIXES, SESSION_IDS)
 def test_listing_finds_the_records_and_none_of_what_hangs_on_them(prefix: str, session_id: str) -> None:
     keys = Keys(prefix)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.exceptions import ResponseError
 
@@ -22,6 +22,8 @@ from mooring.store.redis import _batches, _snapshot
 from tests.real_redis import SERVERS, Flavour, real_redis
 from tests.store.examples import NODE, OTHER, RECORD
 from tests.waiting import until
+
+PROPERTY = settings(deadline=None, max_examples=100)
 
 
 @pytest.mark.parametrize("flavour", SERVERS)
@@ -235,6 +237,7 @@ async def test_a_cancel_of_before_is_not_taken_for_one_of_now() -> None:
     await store.aclose()
 
 
+@PROPERTY
 @given(st.dictionaries(st.sampled_from([NODE.id, OTHER.id, "junk", "\xff"]), st.booleans()), st.booleans())
 def test_a_hash_reads_the_same_as_a_list_and_as_a_map(nodes: dict[str, bool], knows_shards: bool) -> None:
     """RESP2 has no maps; a client that speaks RESP3 may give one."""
@@ -256,6 +259,7 @@ def test_a_hash_reads_the_same_as_a_list_and_as_a_map(nodes: dict[str, bool], kn
     assert as_list.shards == (None if knows_shards else {"abcde": ShardOwner("node-1-abcde", 3)})
 
 
+@PROPERTY
 @given(st.lists(st.integers(), max_size=1001))
 def test_batches_are_all_there_in_order_and_none_is_too_large(items: list[int]) -> None:
     batches = list(_batches(iter(items)))

@@ -420,7 +420,9 @@ async def test_a_client_that_leaves_before_its_request_was_whole_leaves_the_peer
     assert len(got[0]) < 10 + BODY_MAC_BYTES
 
 
-async def test_a_client_that_left_is_waited_for_by_nobody(forwarder: Forwarder, peer: OddPeer) -> None:
+async def test_a_client_that_left_is_waited_for_by_nobody(
+    forwarder: Forwarder, peer: OddPeer, caplog: pytest.LogCaptureFixture
+) -> None:
     left = asyncio.Event()
 
     async def stream_for_ever(head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -434,6 +436,7 @@ async def test_a_client_that_left_is_waited_for_by_nobody(forwarder: Forwarder, 
     await caller.through(forwarder, peer.info)
     await asyncio.wait_for(left.wait(), 5)
     assert all(message.get("more_body", True) for message in caller.sent)
+    assert caplog.messages == []
 
 
 # A header's bytes. Names are tokens (RFC 9110, section 5.6.2); values have no white space around them.

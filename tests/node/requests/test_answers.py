@@ -6,12 +6,14 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mooring.asgi import Message
 from mooring.core.routing import Reason
 from mooring.node.requests.answers import refuse, status_of
+
+PROPERTY = settings(deadline=None, max_examples=100)
 
 GONE = {Reason.FORGED, Reason.UNKNOWN, Reason.EXPIRED, Reason.OWNER_LOST, Reason.MISROUTED, Reason.PRINCIPAL}
 METHODS = ("GET", "POST", "DELETE", "PUT")
@@ -68,6 +70,7 @@ async def test_anothers_session_looks_exactly_as_one_that_never_was(method: str)
     assert await refusal(Reason.PRINCIPAL, method=method) == await refusal(Reason.UNKNOWN, method=method)
 
 
+@PROPERTY
 @given(
     st.sampled_from(list(Reason)),
     st.none() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False),
