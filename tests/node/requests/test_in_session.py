@@ -201,12 +201,16 @@ async def test_other_paths_pass_untouched(node: RunningNode, app: ScriptedApp, r
     assert node.mooring._node.tally.served == 0
 
 
-async def test_a_modern_request_is_served_where_it_lands(node: RunningNode, app: ScriptedApp, raw: RawClient) -> None:
-    session = "zzzzz.AAAAAAAAAAAAAAAAAAAAAA.AAAAAAAAAAA"
-    reply = await raw.call(node.url, session, headers={"mcp-protocol-version": "2026-07-28"})
-    assert reply.status == 404
-    assert reply.json == {"error": "inner says no"}
-    assert app.asked[-1][1] == session
+async def test_a_modern_request_is_served_where_it_lands_and_its_session_id_is_nobodys_business(
+    node: RunningNode, app: ScriptedApp, raw: RawClient
+) -> None:
+    modern = {"mcp-protocol-version": "2026-07-28"}
+    for session in ("zzzzz.AAAAAAAAAAAAAAAAAAAAAA.AAAAAAAAAAA", await raw.open(node.url), "inner-1"):
+        for method in ("POST", "GET", "DELETE"):
+            reply = await raw.send(method, f"{node.url}/mcp", session=session, body=b"{}", headers=modern)
+            assert (reply.status, reply.json) == (400, {"error": "initialize first"})
+            assert app.asked[-1][:2] == (method, None)
+    assert app.sessions == {"inner-1"}
 
 
 async def test_another_principal_is_answered_as_if_there_were_no_session(
@@ -248,7 +252,7 @@ async def test_a_401_stays_a_401(node: RunningNode, app: ScriptedApp, raw: RawCl
         await answer(send, 401, b"{}")
 
     app.user = None
-    app.on_session = unauthorized
+    app.gate = unauthorized
     assert (await raw.call(node.url, session)).status == 401
 
 

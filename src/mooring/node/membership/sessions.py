@@ -46,6 +46,8 @@ class LocalSession:
 
     Attributes:
         inner_id: the app's own name for it, which never leaves the node.
+        principal: who it belongs to; "" for nobody, until somebody takes it over.
+        is_guarded: the app asks before it serves a request of it (`inner_ids`).
         ends_as: the reason to give if it ends now.
     """
 
@@ -59,6 +61,7 @@ class LocalSession:
     protocol: str
     client: str
     initialize: bytes
+    is_guarded: bool = False
     ends_as: str = "ended"
 
     @property
@@ -121,12 +124,13 @@ class LocalSessions:
         """The session lives here from now on; its record is written before this returns, unless the store is away."""
         self._sessions[session.id] = session
         self._undeleted.discard(session.id)  # a removal that is still due was meant for an earlier one of this name
-        try:
-            await self._store.save_session(session.record(self._node_id), self._ttl_seconds)
-        except StoreUnavailable as error:
-            self._unsaved.add(session.id)
-            logger.warning("session %s is not on record until the store is back: %s", brief(session.id), error)
+        await self._put_on_record(session)
         logger.debug("session %s opened by %s", brief(session.id), session.client)
+
+    async def take_over(self, session: LocalSession, principal: str) -> None:
+        """The session is this principal's at once; its record says so when this returns, unless the store is away."""
+        session.principal = principal
+        await self._put_on_record(session)
 
     async def close(self, session_id: str) -> None:
         """The session ended: its record goes, then the handlers are told, once. Whoever calls sees the record gone."""
@@ -190,6 +194,13 @@ class LocalSessions:
     async def save_all(self) -> None:
         """Write every record anew, after the store may have lost some."""
         await self._save(list(self._sessions.values()))
+
+    async def _put_on_record(self, session: LocalSession) -> None:
+        try:
+            await self._store.save_session(session.record(self._node_id), self._ttl_seconds)
+        except StoreUnavailable as error:
+            self._unsaved.add(session.id)
+            logger.warning("session %s is not on record until the store is back: %s", brief(session.id), error)
 
     async def _touch(self) -> None:
         due = {
