@@ -24,6 +24,8 @@ BOB: Final = {"authorization": f"Bearer {BOB_TOKEN}", "mcp-protocol-version": LE
 STRANGER: Final = {"authorization": "Bearer of-nobody", "mcp-protocol-version": LEGACY}
 NOBODY: Final = {"mcp-protocol-version": LEGACY}
 
+RUNNING: Final = 77
+
 _INITIALIZE: Final[dict[str, Any]] = {
     **INITIALIZE,
     "params": {**INITIALIZE["params"], "capabilities": {"elicitation": {"form": {}}}},  # type: ignore[dict-item]
@@ -66,6 +68,27 @@ class People:
     async def count(self, session: str, who: dict[str, str], base: str | None = None) -> Reply:
         return await self.raw.call(base or self.bases[0], session, body=call_of("count"), headers=who)
 
+    async def tell(self, session: str, name: str, who: dict[str, str], base: str | None = None) -> list[Reply]:
+        """Answers whatever question the server may have asked."""
+        bodies = [answer_to(question, name) for question in _POSSIBLE_QUESTIONS]
+        return [await self.raw.call(base or self.bases[0], session, body=body, headers=who) for body in bodies]
+
+    @asynccontextmanager
+    async def running(self, session: str, tool: str, who: dict[str, str]) -> AsyncIterator[asyncio.Task[Reply]]:
+        """A call that goes on, by the id `RUNNING`."""
+        before = await self.ledger()
+        body = call_of(tool, RUNNING)
+        calling = asyncio.create_task(self.raw.call(self.bases[0], session, body=body, headers=who))
+
+        async def runs() -> bool:
+            return len(await self.ledger()) > len(before)
+
+        await until(runs, what=f"{tool} to run")
+        try:
+            yield calling
+        finally:
+            calling.cancel()
+
     async def try_everything(self, who: dict[str, str], refused: int | None) -> None:
         """`who` tries on sessions of Alice's; `refused` is the status that every attempt gets, if there is one."""
         for base in self.bases:
@@ -91,19 +114,19 @@ class _Attempts:
 
     async def notification(self) -> None:
         """Alice's call runs; who else says that it is cancelled?"""
-        async with self._in_vain("lingers") as session, self._running(session, "linger"):
-            self._check(await self._raw.call(self._base, session, body=cancellation_of(77), headers=self._who))
+        async with self._in_vain("lingers") as session, self._people.running(session, "linger", ALICE):
+            body = cancellation_of(RUNNING)
+            self._check(await self._raw.call(self._base, session, body=body, headers=self._who))
+            await self._people.count(session, ALICE)  # what was sent before has been dealt with by then
 
     async def answer(self) -> None:
         """Alice is asked for her name; who else answers?"""
-        async with self._in_vain("asks") as session, self._running(session, "ask") as asked:
-            for question in _POSSIBLE_QUESTIONS:
-                body = answer_to(question, "Mallory")
-                self._check(await self._raw.call(self._base, session, body=body, headers=self._who))
+        async with self._in_vain("asks") as session, self._people.running(session, "ask", ALICE) as asked:
+            for reply in await self._people.tell(session, "Mallory", self._who, self._base):
+                self._check(reply)
             await self._people.count(session, ALICE)
             assert "was told Mallory" not in await self._people.ledger()
-            for question in _POSSIBLE_QUESTIONS:
-                await self._raw.call(self._base, session, body=answer_to(question, "Alice"), headers=ALICE)
+            await self._people.tell(session, "Alice", ALICE)
             assert (await asked).status == 200
             assert (await self._people.ledger())[-1] == "was told Alice"
 
@@ -133,23 +156,6 @@ class _Attempts:
             assert reply.json["result"]["content"][0]["text"] == str(counted + number)
         url = f"{self._people.bases[-1]}/mcp"
         assert (await self._raw.send("DELETE", url, session=session, headers=ALICE)).status == 200
-
-    @asynccontextmanager
-    async def _running(self, session: str, tool: str) -> AsyncIterator[asyncio.Task[Reply]]:
-        before = await self._people.ledger()
-        calling = asyncio.create_task(
-            self._raw.call(self._people.bases[0], session, body=call_of(tool, 77), headers=ALICE)
-        )
-
-        async def runs() -> bool:
-            return len(await self._people.ledger()) > len(before)
-
-        await until(runs, what=f"{tool} to run")
-        try:
-            yield calling
-            await self._people.count(session, ALICE)  # what was sent before has been dealt with by then
-        finally:
-            calling.cancel()
 
     def _check(self, reply: Reply) -> None:
         if self._refused is not None:
