@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mooring.core.model import Counters, NodeInfo, NodeState, SessionRecord
     from mooring.errors import MooringError, SettingsError, StoreUnavailable
+    from mooring.log_filter import ShortSessionIds
     from mooring.node.membership.sessions import ClosedSession
     from mooring.node.middleware import Mooring
     from mooring.settings import Settings
@@ -29,6 +30,7 @@ __all__ = [
     "SessionRecord",
     "Settings",
     "SettingsError",
+    "ShortSessionIds",
     "StoreUnavailable",
 ]
 
@@ -44,6 +46,7 @@ _HOMES = {
     "SessionRecord": "mooring.core.model",
     "Settings": "mooring.settings",
     "SettingsError": "mooring.errors",
+    "ShortSessionIds": "mooring.log_filter",
     "StoreUnavailable": "mooring.errors",
 }
 """Where each name is defined."""
