@@ -78,7 +78,10 @@ class RunningNode:
 
 
 @contextlib.asynccontextmanager
-async def running_node(app: App, store: Store, name: str = "node-1", **settings: Any) -> AsyncIterator[RunningNode]:
+async def running_node(
+    app: App, store: Store, name: str = "node-1", *, around: Callable[[App], App] | None = None, **settings: Any
+) -> AsyncIterator[RunningNode]:
+    """A node; `around` puts something of the author's around Mooring."""
     # asyncio switches Nagle's algorithm off only on sockets that say they are TCP.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
@@ -95,7 +98,9 @@ async def running_node(app: App, store: Store, name: str = "node-1", **settings:
         | settings
     )
     mooring = Mooring(app, chosen, store=store)
-    config = uvicorn.Config(mooring, log_level="warning", timeout_keep_alive=75, timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        around(mooring) if around else mooring, log_level="warning", timeout_keep_alive=75, timeout_graceful_shutdown=1
+    )
     server = PromptServer(config)
     vars(server)["capture_signals"] = contextlib.nullcontext
     serving = asyncio.create_task(server.serve(sockets=[listener]))

@@ -24,6 +24,7 @@ PUBLIC = [
     "SessionRecord",
     "Settings",
     "SettingsError",
+    "ShortSessionIds",
     "StoreUnavailable",
     "tune_gc",
 ]

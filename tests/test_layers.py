@@ -92,4 +92,4 @@ def test_the_public_names_come_from_the_floors_that_may_be_seen() -> None:
 
     assert set(_HOMES) == set(__all__)
     floors = {home.split(".")[1] for home in _HOMES.values()}
-    assert floors <= {"core", "errors", "hosting", "node", "settings", "store"}
+    assert floors <= {"core", "errors", "hosting", "log_filter", "node", "settings", "store"}

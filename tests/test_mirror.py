@@ -22,6 +22,10 @@ EXCEPTIONS = {
     "tests/store/test_contract.py": "one contract for every store",
     "tests/store/test_ownership.py": "what every store promises of owners, in any order of what may happen",
     "tests/store/test_open_store.py": "the door of the package, which is in its __init__.py",
+    "src/mooring/node/requests/admission.py": "who may act, tried with real authentication in test_principals_*.py",
+    "tests/node/requests/test_principals_sdks.py": "the wrong person's side, with the SDKs' own authentication",
+    "tests/node/requests/test_principals_shapes.py": "the same with apps of other shapes",
+    "tests/node/requests/test_principals_takeover.py": "sessions that nobody signed in for, and who gets them",
     "tests/node/test_outage.py": "whole nodes and a real Redis that fails",
     "tests/node/test_sdk_apps.py": "whole nodes around the apps of real SDKs",
 }

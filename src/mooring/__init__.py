@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mooring.core.model import Counters, NodeInfo, NodeState, SessionRecord
     from mooring.errors import MooringError, SettingsError, StoreUnavailable
     from mooring.hosting.collector import tune_gc
+    from mooring.log_filter import ShortSessionIds
     from mooring.node.membership.sessions import ClosedSession
     from mooring.node.middleware import Mooring
     from mooring.settings import Settings
@@ -30,6 +31,7 @@ __all__ = [
     "SessionRecord",
     "Settings",
     "SettingsError",
+    "ShortSessionIds",
     "StoreUnavailable",
     "tune_gc",
 ]
@@ -46,6 +48,7 @@ _HOMES = {
     "SessionRecord": "mooring.core.model",
     "Settings": "mooring.settings",
     "SettingsError": "mooring.errors",
+    "ShortSessionIds": "mooring.log_filter",
     "StoreUnavailable": "mooring.errors",
     "tune_gc": "mooring.hosting.collector",
 }

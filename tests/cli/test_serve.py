@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from mooring.core.ids import brief
 from tests.bare import ROOT, python_for, serve
 from tests.cli.command import mooring
 from tests.cli.served_node import COUNTER, served_node
@@ -27,6 +28,23 @@ INITIALIZE: dict[str, Any] = {
     "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}},
 }
 ACCEPT = {"Accept": "application/json, text/event-stream"}
+TELLING = """
+import logging
+
+from mcp.server.{module} import Context, {name}
+
+server = {name}("telling")
+
+
+@server.tool()
+def tell(ctx: Context) -> str:
+    session_id = ctx.request_context.request.headers["mcp-session-id"]
+    try:
+        raise ValueError("no " + session_id)
+    except ValueError:
+        logging.getLogger("author").exception("told of %s", session_id)
+    return "told"
+"""
 
 
 @pytest.fixture
@@ -187,3 +205,26 @@ async def test_a_server_of_the_older_sdk_in_its_own_environment(tmp_path: Path) 
         code, logged = await node.stop(signal.SIGTERM)
     assert code == 0
     assert all(" mooring." in line for line in logged.splitlines()), logged
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("kind", ["v1", "v2"])
+async def test_no_log_line_names_a_session_whole(kind: str, tmp_path: Path) -> None:
+    """The SDK's own lines do, when a session begins and when it ends; and whatever the author's code logs."""
+    module, name = ("fastmcp", "FastMCP") if kind == "v1" else ("mcpserver", "MCPServer")
+    (tmp_path / "telling.py").write_text(TELLING.format(module=module, name=name))
+    target = f"{tmp_path}/telling.py:server"
+    async with served_node("--debug", target=target, python=python_for(kind)) as node, aiohttp.ClientSession() as http:
+        async with http.post(node.url, json=INITIALIZE, headers=ACCEPT) as answer:
+            session_id = answer.headers["Mcp-Session-Id"]
+        session = {"Mcp-Session-Id": session_id, **ACCEPT}
+        call = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "tell", "arguments": {}}}
+        async with http.post(node.url, json=call, headers=session) as answer:
+            assert answer.status == 200
+            await answer.read()
+        async with http.delete(node.url, headers=session) as answer:
+            assert answer.status == 200
+        _, logged = await node.stop(signal.SIGTERM)
+    for words in ("new transport with session ID: ", "Terminating session: ", "author: told of ", "ValueError: no "):
+        assert words + brief(session_id) in logged, words
+    assert session_id not in logged

@@ -17,6 +17,7 @@ from mooring.core.ids import (
     has_session_form,
     is_shard,
     shard_from_entropy,
+    with_brief_ids,
 )
 
 PROPERTY = settings(deadline=None, max_examples=100)
@@ -202,3 +203,21 @@ def test_a_log_line_shows_the_shard_and_not_what_opens_the_session(session_id: s
     assert shown.startswith(session_id[:SHARD_LENGTH])
     assert session_id not in shown
     assert len(shown.rstrip(".")) <= SHARD_LENGTH + 5
+
+
+@PROPERTY
+@given(st.lists(minted, max_size=3), st.lists(st.text(max_size=5), min_size=4, max_size=4))
+@example([SESSION_ID], ["", "", "", ""])
+@example([SESSION_ID, SESSION_ID], ["mcp:session:{", "}' '{", "", ""])
+def test_no_session_id_in_a_text_stays_whole(ids: list[str], between: list[str]) -> None:
+    text = between[0] + "".join(one + other for one, other in zip(ids, between[1:], strict=False))
+    short = with_brief_ids(text)
+    for session_id in ids:
+        assert session_id not in short
+        assert session_id[-11:] not in short
+        assert session_id[SHARD_LENGTH + 5 : -12] not in short
+
+
+def test_a_text_without_session_ids_is_left_as_it_is() -> None:
+    for text in ("", "mcp.server.streamable_http_manager", SESSION_ID[:-1], "a.b.c", brief(SESSION_ID)):
+        assert with_brief_ids(text) == text

@@ -22,6 +22,8 @@ class ScriptedApp:
     Attributes:
         asked: method, session id and body of each request on the MCP path.
         user: put into the scope, as authentication middleware does, when it is not None.
+        unread: answers every request before it is read.
+        gate: answers every request, session or not, as authentication does that turns somebody away.
         on_session: answers requests that carry a session id; by default 200 and `{"served": n}`.
     """
 
@@ -30,6 +32,8 @@ class ScriptedApp:
         self.scopes: list[Scope] = []
         self.sessions: set[str] = set()
         self.user: Callable[[Scope], Any] | None = None
+        self.unread: Answer | None = None
+        self.gate: Answer | None = None
         self.on_session: Answer | None = None
         self.disconnected = 0
 
@@ -41,6 +45,9 @@ class ScriptedApp:
         if self.user is not None:
             scope["user"] = self.user(scope)
         session_id = next((value.decode() for name, value in scope["headers"] if name == b"mcp-session-id"), None)
+        if self.unread is not None:
+            await self.unread(scope, b"", send)
+            return
         body = await self._read(receive)
         if body is None:
             self.disconnected += 1
@@ -48,6 +55,8 @@ class ScriptedApp:
         self.asked.append((scope["method"], session_id, body))
         if not scope["path"].startswith("/mcp"):
             await answer(send, 200, b'{"other": true}')
+        elif self.gate is not None:
+            await self.gate(scope, body, send)
         elif session_id is None:
             await self._open(body, send)
         elif session_id not in self.sessions:

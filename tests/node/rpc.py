@@ -60,16 +60,15 @@ class RawClient:
         body: Any = None,
         headers: dict[str, str] | list[tuple[str, str]] | None = None,
     ) -> Reply:
-        given: CIMultiDict[str] = CIMultiDict(HEADERS)
-        if session is not None:
-            given["mcp-session-id"] = session
-        if isinstance(headers, dict):
-            given.update(headers)
-        else:
-            given.extend(headers or [])
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        given = _headers(session, headers)
         async with self._http.request(method, url, data=data, headers=given, allow_redirects=False) as answer:
             return Reply(answer.status, answer.headers, await answer.read())
+
+    async def begin(self, method: str, url: str, *, session: str, headers: dict[str, str]) -> int:
+        """The status of an answer that may be a stream, which is left at once."""
+        async with self._http.request(method, url, headers=_headers(session, headers)) as answer:
+            return answer.status
 
     async def open(self, base: str, **options: Any) -> str:
         """The id of a new session, opened at `base`."""
@@ -80,3 +79,14 @@ class RawClient:
     async def call(self, base: str, session: str, **options: Any) -> Reply:
         body = options.pop("body", {"jsonrpc": "2.0", "id": 7, "method": "ping"})
         return await self.send("POST", f"{base}/mcp", session=session, body=body, **options)
+
+
+def _headers(session: str | None, more: dict[str, str] | list[tuple[str, str]] | None) -> CIMultiDict[str]:
+    given: CIMultiDict[str] = CIMultiDict(HEADERS)
+    if session is not None:
+        given["mcp-session-id"] = session
+    if isinstance(more, dict):
+        given.update(more)
+    else:
+        given.extend(more or [])
+    return given

@@ -1,7 +1,8 @@
 """Logging, which only the command line configures.
 
 On a terminal: short coloured records. Elsewhere, as in a container: one line for each record, with time (UTC), level,
-logger and message; the control characters in a message are escaped, so that foreign text cannot forge a line.
+logger and message; the control characters in a message are escaped, so that foreign text cannot forge a line. Either
+way no session id is whole.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import logging
 import sys
 import time
 from typing import Final, Literal
+
+from mooring.log_filter import ShortSessionIds
 
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -40,7 +43,9 @@ class OneLine(logging.Formatter):
 def configure_logging(level: Level = "info", *, debug: bool = False) -> None:
     """Send all records to standard error, from `level` up; `debug` shows those of the chatty loggers too."""
     root = logging.getLogger()
-    root.handlers[:] = [_terminal_handler() if sys.stderr.isatty() else _plain_handler()]
+    handler = _terminal_handler() if sys.stderr.isatty() else _plain_handler()
+    handler.addFilter(ShortSessionIds())
+    root.handlers[:] = [handler]
     root.setLevel(logging.DEBUG if debug else level.upper())
     for name in () if debug else _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -42,6 +42,11 @@ def brief(session_id: str) -> str:
     return f"{session_id[: SHARD_LENGTH + 5]}..."
 
 
+def with_brief_ids(text: str) -> str:
+    """The text with each session id in it as `brief` has it, wherever it stands."""
+    return _SESSION_ID.sub(lambda found: brief(found[0]), text)
+
+
 def has_session_form(text: str) -> bool:
     """Whether `text` has the form of a session id, minted here or not."""
     return _SESSION_ID.fullmatch(text) is not None

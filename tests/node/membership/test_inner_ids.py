@@ -1,4 +1,4 @@
-"""Each generation of the MCP SDK held to the two names that `mooring.node.membership.inner_ids` replaces in it.
+"""Each generation of the MCP SDK held to the three names that `mooring.node.membership.inner_ids` replaces in it.
 
 The checks are run twice: here for the SDK of this environment and for FastMCP, and by this file as a script, with the
 interpreter of the environment that has the SDK's first generation and no test runner.
@@ -315,6 +315,57 @@ async def check_only_the_session_that_ended_is_told_of(kind: str) -> None:
         inner_ids.forget(OTHER)
 
 
+async def check_the_guard_is_asked_before_anything_is_done(kind: str) -> None:
+    """A request that it does not let in is not carried out, whatever its method, and the guard's answer leaves."""
+    asked: list[tuple[str, bytes]] = []
+
+    async def turn_away(scope: Any, send: Any) -> bool:
+        asked.append((scope["method"], dict(scope["headers"])[b"mcp-session-id"]))
+        await send({"type": "http.response.start", "status": 418, "headers": []})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return False
+
+    ended: list[str] = []
+    async with running(kind) as app:
+        inner_ids.on_end(PUBLIC, ended.append)
+        with inner_ids.minting(PUBLIC):
+            await app.open()
+        inner_ids.guard(PUBLIC, turn_away)
+        for method, message in (("POST", LIST_TOOLS), ("GET", None), ("DELETE", None)):
+            status, _ = await app.ask(method, message, PUBLIC)
+            assert status == 418
+        assert asked == [(method, PUBLIC.encode()) for method in ("POST", "GET", "DELETE")]
+        assert ended == []
+        inner_ids.forget(PUBLIC)
+        assert await app.is_open(PUBLIC)
+        assert len(asked) == 3
+
+
+async def check_the_guard_of_a_session_is_asked_from_its_first_request_on(kind: str) -> None:
+    asked: list[str] = []
+
+    def let_in(name: str) -> Callable[[Any, Any], Awaitable[bool]]:
+        async def ask(scope: Any, send: Any) -> bool:
+            asked.append(name)
+            return True
+
+        return ask
+
+    async with running(kind) as app:
+        inner_ids.guard(PUBLIC, let_in("first"))
+        inner_ids.guard(OTHER, let_in("another session's"))
+        with inner_ids.minting(PUBLIC):
+            await app.open()
+        assert asked == ["first"]
+        inner_ids.guard(PUBLIC, let_in("second"))
+        assert await app.is_open(PUBLIC)
+        assert asked == ["first", "second"]
+        await app.open()
+        assert asked == ["first", "second"]
+    inner_ids.forget(PUBLIC)
+    inner_ids.forget(OTHER)
+
+
 async def check_the_names_are_replaced_once(kind: str) -> None:
     async with running(kind) as app:
         for _ in range(3):
@@ -323,7 +374,8 @@ async def check_the_names_are_replaced_once(kind: str) -> None:
         with inner_ids.minting(PUBLIC):
             assert await app.open() == PUBLIC
     manager = importlib.import_module(MANAGER)
-    for replaced in (manager.uuid4, manager.StreamableHTTPServerTransport.terminate):
+    transport = manager.StreamableHTTPServerTransport
+    for replaced in (manager.uuid4, transport.handle_request, transport.terminate):
         assert hasattr(replaced, "__wrapped__")
         assert not hasattr(replaced.__wrapped__, "__wrapped__")
 
@@ -382,6 +434,29 @@ def test_an_sdk_of_an_unknown_shape_is_left_alone_and_said_to_be_unknown(
     warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert [record.name for record in warnings] == ["mooring.sessions"]
     assert "they are mapped instead" in warnings[0].getMessage()
+
+
+async def test_an_sdk_that_serves_sessions_in_an_unknown_way_mints_and_tells_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Transport:
+        mcp_session_id = PUBLIC
+
+        async def terminate(self) -> None: ...
+
+    module = ModuleType(MANAGER)
+    module.__dict__.update(StreamableHTTPServerTransport=Transport, uuid4=uuid.uuid4)
+    monkeypatch.setitem(sys.modules, MANAGER, module)
+    ended: list[str] = []
+    inner_ids.on_end(PUBLIC, ended.append)
+    for _ in range(3):
+        with inner_ids.minting(PUBLIC):
+            assert module.__dict__["uuid4"]().hex == PUBLIC
+    await Transport().terminate()
+    assert ended == [PUBLIC]
+    said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(said) == 1
+    assert "who asks is checked as for any other app" in said[0]
 
 
 async def test_a_transport_that_is_terminated_again_and_again_is_told_of_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,11 +9,13 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
+from starlette.authentication import SimpleUser
 
 from mooring import Mooring
 from mooring.asgi import Receive, Scope, Send
 from mooring.core.ids import SessionIds, derive_key
 from mooring.core.signing import NO_BODY, SIGNED_BODY, BodyMac, PeerClaim, sign_request, verify_reply
+from mooring.node.requests.principal import principal_of
 from mooring.store import MemoryStore
 from tests.cluster_in_process import SECRET, RunningNode, running_node
 from tests.node.apps import ScriptedApp, answer
@@ -128,10 +130,19 @@ async def test_a_body_shorter_than_its_signature(peer: Peer) -> None:
     assert peer.app.asked == []
 
 
-async def test_another_principal_that_the_peer_vouches_for_is_unknown(peer: Peer) -> None:
-    reply = await peer.send(replace(peer.claim(), principal='["issuer", "mallory", "client"]'))
-    assert (reply.status, reply.reason) == (404, "unknown")
-    assert peer.app.asked == []
+async def test_who_the_peer_says_has_sent_it_decides_nothing(peer: Peer) -> None:
+    """Its app authenticates, and so does ours, which is where the session lives."""
+    peer.app.user = lambda scope: SimpleUser("alice")
+    peer.session = await peer.raw.open(peer.node.url)
+    as_alice = replace(peer.claim(), principal=principal_of({"user": SimpleUser("alice")}))
+    as_mallory = replace(peer.claim(), principal=principal_of({"user": SimpleUser("mallory")}))
+    assert (await peer.send(as_mallory)).status == 200
+    for user in (SimpleUser("mallory"), None):
+        peer.app.user = lambda scope, user=user: user
+        peer.app.asked.clear()
+        reply = await peer.send(replace(as_alice, nonce=peer.claim().nonce))
+        assert (reply.status, reply.reason) == (404, "unknown")
+        assert all(session is None for _, session, _ in peer.app.asked)
 
 
 async def test_a_forwarded_request_is_never_forwarded_again(peer: Peer, raw: RawClient) -> None:

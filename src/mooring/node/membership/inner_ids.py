@@ -1,13 +1,19 @@
-"""Making the app's session manager use our public session id as its own.
+"""Making the app's session manager use our public session id as its own, and ask us before it serves a session.
 
 FastMCP keys its state by the session id that the MCP SDK minted, and authors are told to key theirs by the header:
-so the inner id should **be** the public id. All three generations (SDK v1, SDK v2, FastMCP on either) mint it with
-`uuid4().hex` in one module, and end a session in `StreamableHTTPServerTransport.terminate`, whatever the cause: DELETE,
-idle expiry, a crash. Both names are replaced there by ones that ask a context variable and tell us of the end.
+so the inner id should **be** the public id. All three generations (SDK v1, SDK v2, FastMCP on either) do three things
+in one place each, and what they call there is replaced:
+
+    uuid4().hex in the session manager's module    mints the id: it asks a context variable
+    StreamableHTTPServerTransport.handle_request   serves one request of a session: it asks that session's guard.
+                                                   Authentication has run by then, and nothing was carried out
+    StreamableHTTPServerTransport.terminate        ends a session, whatever the cause (DELETE, idle expiry, a crash):
+                                                   it tells us
 
 The SDK is never imported: a process that has not loaded it has no sessions of it. These names are not promised by
-the SDK, so `tests/node/test_inner_ids.py` holds each generation to them; an app whose ids cannot be set, or a
-future release that mints differently, gets a mapped id instead, and sessions work all the same.
+the SDK, so `tests/node/membership/test_inner_ids.py` holds each generation to them. An app whose ids cannot be set, or
+a future release that mints differently, gets a mapped id instead, and sessions work all the same; one that serves
+differently is checked as any other app is (`mooring.node.requests.in_session`).
 """
 
 from __future__ import annotations
@@ -21,14 +27,21 @@ from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any, Final
 
+from mooring.asgi import Receive, Scope, Send
+
 logger = logging.getLogger("mooring.sessions")
 
 _MANAGER_MODULE: Final = "mcp.server.streamable_http_manager"
 _TRANSPORT: Final = "StreamableHTTPServerTransport"
 
+Guard = Callable[[Scope, Send], Awaitable[bool]]
+"""Whether this request may be served. Where it answers False it has answered the request, too."""
+
 _next_id: ContextVar[list[str] | None] = ContextVar("mooring_next_session_id", default=None)
 """At most one id, taken out by whatever mints first: the session's own tasks inherit this context."""
 _when_ended: dict[str, Callable[[str], None]] = {}
+_guards: dict[str, Guard] = {}
+"""By session id, from `guard` to `forget`."""
 
 
 @contextmanager
@@ -47,9 +60,19 @@ def on_end(session_id: str, tell: Callable[[str], None]) -> None:
     _when_ended[session_id] = tell
 
 
+def guard(session_id: str, ask: Guard) -> None:
+    """Ask before the SDK serves a request of this session, whichever path it came by; in place of who was asked so far.
+
+    It is for the caller to find out whether the SDK asks at all: one of an unknown shape does not, nor does another
+    app.
+    """
+    _guards[session_id] = ask
+
+
 def forget(session_id: str) -> None:
-    """Stop watching for the end of this session."""
+    """Stop asking before requests of this session, and watching for its end."""
     _when_ended.pop(session_id, None)
+    _guards.pop(session_id, None)
 
 
 def _install() -> None:
@@ -57,12 +80,18 @@ def _install() -> None:
     if module is None or getattr(module, "_mooring_installed", False):
         return
     module._mooring_installed = True  # type: ignore[attr-defined]
-    transport = getattr(module, _TRANSPORT, None)
+    transport: Any = getattr(module, _TRANSPORT, None)
     if not hasattr(module, "uuid4") or not hasattr(transport, "terminate"):
         logger.warning("this release of the MCP SDK mints session ids in an unknown way: they are mapped instead")
         return
     module.uuid4 = _minter(module.uuid4)  # type: ignore[attr-defined]
-    transport.terminate = _telling(transport.terminate)  # type: ignore[union-attr]
+    transport.terminate = _telling(transport.terminate)
+    if not hasattr(transport, "handle_request"):
+        logger.warning(
+            "this release of the MCP SDK serves sessions in an unknown way: who asks is checked as for any other app"
+        )
+        return
+    transport.handle_request = _asking(transport.handle_request)
 
 
 def _minter(uuid4: Callable[[], Any]) -> Callable[[], Any]:
@@ -72,6 +101,18 @@ def _minter(uuid4: Callable[[], Any]) -> Callable[[], Any]:
         return SimpleNamespace(hex=next_id.pop()) if next_id else uuid4()
 
     return mint
+
+
+def _asking(
+    handle_request: Callable[[Any, Scope, Receive, Send], Awaitable[None]],
+) -> Callable[[Any, Scope, Receive, Send], Awaitable[None]]:
+    @functools.wraps(handle_request)
+    async def ask_and_handle(transport: Any, scope: Scope, receive: Receive, send: Send) -> None:
+        ask = _guards.get(transport.mcp_session_id)
+        if ask is None or await ask(scope, send):
+            await handle_request(transport, scope, receive, send)
+
+    return ask_and_handle
 
 
 def _telling(terminate: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:

@@ -48,6 +48,8 @@ class LocalSession:
         inner_id: the app's own name for it, which never leaves the node.
         epoch: that this node held its shard at when it was opened here: what is written for it is refused once another
             node holds a later one.
+        principal: who it belongs to; "" for nobody, until somebody takes it over.
+        is_guarded: the app asks before it serves a request of it (`inner_ids`).
         ends_as: the reason to give if it ends now.
     """
 
@@ -62,6 +64,7 @@ class LocalSession:
     client: str
     initialize: bytes
     epoch: int = 0
+    is_guarded: bool = False
     ends_as: str = "ended"
 
     @property
@@ -127,14 +130,13 @@ class LocalSessions:
         """The session lives here from now on; its record is written before this returns, unless the store is away."""
         self._sessions[session.id] = session
         self._undeleted.pop(session.id, None)  # a removal that is still due was meant for an earlier one of this name
-        try:
-            written = await self._store.save_session(session.record(self._node_id), self._ttl_seconds)
-        except StoreUnavailable as error:
-            self._unsaved.add(session.id)
-            logger.warning("session %s is not on record until the store is back: %s", brief(session.id), error)
-        else:
-            self._note_refusals({session.id: written})
+        await self._put_on_record(session)
         logger.debug("session %s opened by %s", brief(session.id), session.client)
+
+    async def take_over(self, session: LocalSession, principal: str) -> None:
+        """The session is this principal's at once; its record says so when this returns, unless the store is away."""
+        session.principal = principal
+        await self._put_on_record(session)
 
     async def close(self, session_id: str) -> None:
         """End the session: remove its record, then tell the handlers, once. On return the record is gone."""
@@ -210,6 +212,15 @@ class LocalSessions:
     async def save_all(self) -> None:
         """Write every record again, after the store may have lost some."""
         await self._save(list(self._sessions.values()))
+
+    async def _put_on_record(self, session: LocalSession) -> None:
+        try:
+            written = await self._store.save_session(session.record(self._node_id), self._ttl_seconds)
+        except StoreUnavailable as error:
+            self._unsaved.add(session.id)
+            logger.warning("session %s is not on record until the store is back: %s", brief(session.id), error)
+        else:
+            self._note_refusals({session.id: written})
 
     async def _touch(self) -> None:
         due = {

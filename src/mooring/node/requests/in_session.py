@@ -2,93 +2,143 @@
 
 The public session id is the only one that a client ever sees: where the app has its own name for the session, the
 header is rewritten both ways.
+
+Whether it may use the session (`mooring.node.requests.admission`) is decided once its user is known, and before the
+app carries anything out:
+
+    the app               is asked                              and if it may not
+    --------------------  ------------------------------------  ------------------------------------------------------
+    an SDK's, as we know  when the SDK begins to serve          the SDK does not begin
+    it (`is_guarded`)     the session
+    any other             when it names the user in the scope,  it does not see the session id, which is not in the
+                          and when it reads the body            headers until the right user is named, and gets no body
+
+So another app that reads the body first and authenticates then sees the body of whoever sends one, but of no session.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import Final
 
-from mooring.asgi import App, Message, Receive, Scope, Send, replaced
-from mooring.core.ids import brief
+from mooring.asgi import App, HeaderList, Message, Receive, Scope, Send, replaced, without
 from mooring.core.request import SESSION_HEADER, RequestFacts
 from mooring.core.routing import Reason
 from mooring.node.membership.sessions import LocalSession
 from mooring.node.node import Node
+from mooring.node.requests.admission import REQUEST, admit, note_refusal
 from mooring.node.requests.answers import refuse
-from mooring.node.requests.principal import NOBODY, principal_of
-
-logger = logging.getLogger("mooring.sessions")
+from mooring.node.requests.principal import NOBODY, WatchedScope, principal_of
 
 _DISCONNECT: Final[Message] = {"type": "http.disconnect"}
 
+_MISS_A_SESSION: Final = frozenset({400, 404, 422})
+"""What an app answers to a request without the session id that it needs."""
+_SAY_NOTHING_OF_A_SESSION: Final = frozenset({401, 403, 407, 408, 413, 421, 429})
+"""What an app may answer to anybody, as it may any 5xx. A client that is told to sign in has to hear it."""
+
 
 class SessionRequest:
-    """One request on a session that lives here.
-
-    A request from a principal other than the one who opened the session is answered as if the session did not exist.
-    The principal shows once the app has authenticated: before it reads the body, so that nothing is carried out, or, at
-    the latest, before its answer leaves, so that nothing is revealed.
-    """
+    """One request on a session that lives here."""
 
     def __init__(
         self, node: Node, session: LocalSession, facts: RequestFacts, scope: Scope, receive: Receive, send: Send
     ) -> None:
         self._node = node
         self._session = session
-        self._facts = facts
+        self._is_delete = facts.method == "DELETE"
+        # The SDK asks before it serves this one. Below the endpoint's path the app may have something else.
+        self._is_guarded = session.is_guarded and scope["path"].rstrip("/") == node.settings.mcp_path
+        # The app gets the session id with its user, and not before.
+        self._is_withheld = not self._is_guarded and session.principal != NOBODY
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._refused = False
-        self._checked = False
+        # Set by the first `receive`, by the guard, and by whoever refuses.
+        self._has_read = False
+        self._is_let_in = False
+        self._is_turned_away = False
+        # Whether it was found to be its session's principal's.
+        self._is_used = False
 
     async def serve(self, app: App) -> None:
-        session = self._session
-        session.last_seen = time.time()
-        if self._facts.method == "DELETE":
-            session.ends_as = "deleted"
-        if session.is_mapped:
-            self._scope = {
-                **self._scope,
-                "headers": replaced(self._scope["headers"], SESSION_HEADER, session.inner_id.encode()),
-            }
+        self._scope = self._shown()
+        self._scope[REQUEST] = self
         try:
             await app(self._scope, self.receive, self.send)
         except Exception:
-            if self._facts.method == "DELETE" and not self._is_anothers():
-                await self._node.sessions.close(session.id)
+            if self._is_turned_away:  # the app misses what it did not get; the client has its answer
+                return
+            if self._is_delete and self._is_its_principals():
+                self._note_use()
+                await self._node.sessions.close(self._session.id)
             raise
         finally:
-            if self._facts.method == "DELETE":
-                session.ends_as = "ended"
+            del self._scope[REQUEST]  # each holds the other
+            if self._is_delete and self._is_used:
+                self._session.ends_as = "ended"
 
     async def receive(self) -> Message:
-        if not self._checked:
-            self._checked = True
-            principal = principal_of(self._scope)
-            if principal not in (NOBODY, self._session.principal):
-                await self._refuse()
-        return _DISCONNECT if self._refused else await self._receive()
+        if not self._has_read:
+            self._has_read = True
+            if not self._is_guarded and (self._is_named() or not self._is_withheld):
+                await self._check()
+        return _DISCONNECT if self._is_turned_away else await self._receive()
 
     async def send(self, message: Message) -> None:
-        if self._refused:
-            return
-        if message["type"] == "http.response.start":
+        if message["type"] == "http.response.start" and not self._is_turned_away:
             message = await self._start(message)
-            if self._refused:
-                return
-        await self._send(message)
+        if not self._is_turned_away:
+            await self._send(message)
+
+    def let_in(self) -> None:
+        self._is_let_in = True
+        self._note_use()
+
+    async def turn_away(self) -> None:
+        self._is_turned_away = True
+        note_refusal(self._node, self._session)
+        await refuse(self._send, Reason.PRINCIPAL)
+
+    def _shown(self) -> Scope:
+        """The scope as the app gets it."""
+        headers: HeaderList = self._scope["headers"]
+        if self._session.is_mapped:
+            headers = replaced(headers, SESSION_HEADER, self._session.inner_id.encode())
+        if self._is_withheld:
+            scope = WatchedScope({**self._scope, "headers": list(headers)}, self._show_or_hide)
+            self._show_or_hide(scope)
+            return scope
+        return {**self._scope, "headers": headers} if self._session.is_mapped else self._scope
+
+    def _show_or_hide(self, scope: Scope) -> None:
+        """The session id is in the headers while the user is the right one, for whoever reads them from now on."""
+        headers = without(scope["headers"], SESSION_HEADER)
+        if principal_of(scope) == self._session.principal:
+            headers.append((SESSION_HEADER, self._session.inner_id.encode()))
+            self._note_use()
+        if isinstance(scope["headers"], list):
+            scope["headers"][:] = headers  # in place: frameworks keep the list
+        else:
+            scope["headers"] = headers
+
+    async def _check(self) -> None:
+        """Whether what is in the scope by now is enough to use the session."""
+        if await admit(self._node, self._session, principal_of(self._scope)):
+            self._note_use()
+        else:
+            await self.turn_away()
 
     async def _start(self, message: Message) -> Message:
         status: int = message["status"]
-        is_anothers = self._is_anothers()
-        if is_anothers and (status < 400 or status == 404):
-            await self._refuse()
+        if not self._is_its_principals():
+            await self._check_late(status)
+        if self._is_turned_away:
             return message
-        if not is_anothers and self._ends_session(status):
-            await self._node.sessions.close(self._session.id)
+        if self._is_its_principals():
+            self._note_use()
+            if self._ends_session(status):
+                await self._node.sessions.close(self._session.id)
         if self._session.is_mapped:
             message = {
                 **message,
@@ -96,9 +146,36 @@ class SessionRequest:
             }
         return message
 
-    def _is_anothers(self) -> bool:
-        """Whether the app has found that this request comes from another principal, or from nobody."""
-        return principal_of(self._scope) != self._session.principal
+    async def _check_late(self, status: int) -> None:
+        """The answer begins, and nobody has found the request to be the principal's.
+
+        It may be the principal's all the same, cut off by something that comes before the authentication: a failure
+        is passed on unless it is about the session.
+        """
+        if status == 404 or (self._is_withheld and self._is_about_session(status)):
+            await self.turn_away()
+        elif status < 400 and not (self._is_guarded and self._session.principal == NOBODY):
+            await self._check()
+
+    def _is_about_session(self, status: int) -> bool:
+        """Whether an app that was not shown the session id may have answered this for want of it."""
+        if status >= 500 or status in _SAY_NOTHING_OF_A_SESSION:
+            return False
+        return status in _MISS_A_SESSION or self._is_named()
+
+    def _is_named(self) -> bool:
+        """Whether authentication has run, as far as can be seen: it may have found nobody."""
+        return self._scope.get("user") is not None
+
+    def _is_its_principals(self) -> bool:
+        """Whether the app has found this request to be of the session's principal."""
+        return self._is_let_in or principal_of(self._scope) == self._session.principal
+
+    def _note_use(self) -> None:
+        self._is_used = True
+        self._session.last_seen = time.time()
+        if self._is_delete:
+            self._session.ends_as = "deleted"
 
     def _ends_session(self, status: int) -> bool:
         """Whether this answer says that the app no longer has the session.
@@ -106,12 +183,6 @@ class SessionRequest:
         A DELETE ends it even if the app failed to (5xx), but not where it may not (401, 403, 405). A 404 on another
         request ends it where we cannot see the app's sessions end by themselves.
         """
-        if self._facts.method == "DELETE":
+        if self._is_delete:
             return status < 400 or status == 404 or status >= 500
         return status == 404 and self._session.is_mapped and self._scope["path"] == self._node.settings.mcp_path
-
-    async def _refuse(self) -> None:
-        self._refused = True
-        self._node.tally.refused[Reason.PRINCIPAL] += 1
-        logger.warning("session %s belongs to another principal: answered as unknown", brief(self._session.id))
-        await refuse(self._send, Reason.PRINCIPAL)

@@ -16,6 +16,7 @@ from mooring.core.sse import SseParser
 from mooring.node.membership import inner_ids
 from mooring.node.membership.sessions import LocalSession
 from mooring.node.node import Node
+from mooring.node.requests.admission import guard_of
 from mooring.node.requests.bodies import RememberedBody
 from mooring.node.requests.principal import principal_of
 
@@ -38,11 +39,14 @@ class OpeningRequest:
         self._send = send
         self._public_id, self._shard = node.mint()
         self._inner_id = ""
+        # Who the SDK found to ask, where it is one that asks us before it serves.
+        self._principal: str | None = None
         self._result = _ResultReader()
         self._held: list[Message] = []
 
     async def serve(self, app: App) -> None:
         inner_ids.on_end(self._public_id, self._node.session_ended)
+        inner_ids.guard(self._public_id, self._note_principal)
         try:
             with inner_ids.minting(self._public_id):
                 await app(self._scope, self._body.receive, self.send)
@@ -51,6 +55,10 @@ class OpeningRequest:
                 await self._open()
             if self._node.sessions.find(self._public_id) is None:
                 inner_ids.forget(self._public_id)
+
+    async def _note_principal(self, scope: Scope, send: Send) -> bool:
+        self._principal = principal_of(scope)
+        return True
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -84,14 +92,17 @@ class OpeningRequest:
             created=now,
             last_seen=now,
             touched=now,
-            principal=principal_of(self._scope),
+            principal=principal_of(self._scope) if self._principal is None else self._principal,
             protocol=self._result.protocol,
             client=_client_of(initialize),
             initialize=self._body.raw(),
             epoch=self._node.membership.shards.get(self._shard, 0),
+            is_guarded=self._principal is not None,
         )
         if session.is_mapped:
             inner_ids.forget(session.id)
+        else:
+            inner_ids.guard(session.id, guard_of(self._node, session))
         await self._node.sessions.open(session)
         held, self._held = self._held, []
         for message in held:

@@ -1,18 +1,20 @@
 """Who sent a request, where the app (or something around Mooring) authenticates.
 
-A session belongs to the principal that opened it: issuer, subject and client, and never a hash of the token, which
-is refreshed. Authentication middleware puts its user into the ASGI scope, which all layers share; so it is there
-once the app reads the body or starts its answer.
+A session belongs to a principal: issuer, subject and client, and never a hash of the token, which is refreshed.
+Authentication middleware puts its user into the ASGI scope, which all layers share.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self
 
 from mooring.asgi import Scope
 
 NOBODY = ""
+
+_USER = "user"
 
 
 def principal_of(scope: Scope) -> str:
@@ -21,7 +23,7 @@ def principal_of(scope: Scope) -> str:
     Understands the MCP SDKs' user (an `access_token` with `claims`, `subject`, `client_id`) and any user with
     Starlette's `is_authenticated` and `display_name`.
     """
-    user = scope.get("user")
+    user = scope.get(_USER)
     if user is None:
         return NOBODY
     token = getattr(user, "access_token", None)
@@ -43,3 +45,33 @@ def _said(user: Any, name: str) -> Any:
 
 def _join(issuer: Any, subject: Any, client: Any) -> str:
     return json.dumps([None if part is None else str(part) for part in (issuer, subject, client)])
+
+
+class WatchedScope(dict[str, Any]):
+    """A scope that tells when its user is named, or named again.
+
+    Args:
+        tell: called with the scope; what it changes in there is seen by whoever comes after the authentication.
+    """
+
+    def __init__(self, scope: Scope, tell: Callable[[Scope], None]) -> None:
+        super().__init__(scope)
+        self._tell = tell
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key, value)
+        if key == _USER:
+            self._tell(self)
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def update(self, *others: Any, **more: Any) -> None:
+        for key, value in dict(*others, **more).items():
+            self[key] = value
+
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override, misc]
+        self.update(other)
+        return self

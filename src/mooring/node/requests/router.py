@@ -37,7 +37,7 @@ from mooring.node.requests.bodies import RememberedBody
 from mooring.node.requests.from_peer import PeerRequest
 from mooring.node.requests.in_session import SessionRequest
 from mooring.node.requests.opening import OpeningRequest
-from mooring.node.requests.principal import NOBODY, principal_of
+from mooring.node.requests.principal import NOBODY
 
 logger = logging.getLogger("mooring.routing")
 
@@ -79,13 +79,13 @@ class Router:
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         facts = read_facts(scope["method"], scope["headers"])
         if facts.peer is None:
-            await self._handle(facts, NOBODY, scope, receive, send)
+            await self._handle(facts, scope, receive, send)
         else:
             await self._handle_from_peer(facts, PeerRequest(self._node.id, self._node.peer_key, scope, receive, send))
 
     async def _handle_from_peer(self, facts: RequestFacts, request: PeerRequest) -> None:
         try:
-            claim = request.verify(facts, self._node.nonces, int(time.time() * 1000))
+            request.verify(facts, self._node.nonces, int(time.time() * 1000))
         except SignatureError as error:
             logger.warning("refused a peer request: %s", error)
             self._node.tally.refused[Reason.SIGNATURE] += 1
@@ -94,7 +94,7 @@ class Router:
         self._node.tally.forwarded_in += 1
         forwarded = replace(facts, peer=None, forwarded=True)
         try:
-            moved = await self._handle(forwarded, claim.principal, request.scope, request.receive, request.send)
+            moved = await self._handle(forwarded, request.scope, request.receive, request.send)
         except Exception:
             await request.send_failure()
             raise
@@ -103,9 +103,7 @@ class Router:
             await request.send_moved(moved.owner)
         await request.finish()
 
-    async def _handle(
-        self, facts: RequestFacts, principal: str, scope: Scope, receive: Receive, send: Send
-    ) -> Moved | None:
+    async def _handle(self, facts: RequestFacts, scope: Scope, receive: Receive, send: Send) -> Moved | None:
         """Do what is decided; returns the one decision that a peer has to be told in its own way."""
         if self._node.keeper.has_lapsed:
             await self._node.keeper.regain()
@@ -122,9 +120,7 @@ class Router:
             case Serve():
                 self._node.tally.served += 1
                 if session is None or facts.modern:
-                    await self._app(scope, receive, _naming_no_session(send))
-                elif principal not in (NOBODY, session.principal):
-                    await self._refuse(Reason.PRINCIPAL, facts, receive, send)
+                    await self._app(_of_no_session(scope), receive, _naming_no_session(send))
                 else:
                     await SessionRequest(self._node, session, facts, scope, receive, send).serve(self._app)
             case Open():
@@ -216,8 +212,9 @@ class Router:
     ) -> None:
         self._node.tally.forwarded_out += 1
         try:
+            # Nobody is named: the owner's app finds out who asks, and what is known here may be somebody else's name.
             await self._node.forwarder.forward(
-                peer, attempt.nonce, facts.session_id, principal_of(scope), scope, body.from_start(), send
+                peer, attempt.nonce, facts.session_id, NOBODY, scope, body.from_start(), send
             )
         except PeerError as error:
             # A request that is held asks again and again: the first time says it.
@@ -275,6 +272,13 @@ async def _read_id(receive: Receive) -> jsonrpc.RequestId | None:
     body = RememberedBody(receive, _REMEMBERED_BYTES)
     await body.read_rest()
     return jsonrpc.id_of(body.message())
+
+
+def _of_no_session(scope: Scope) -> Scope:
+    """The scope without a session id: the modern era has no sessions, so nobody checked whose this is."""
+    if header(scope["headers"], SESSION_HEADER) is None:
+        return scope
+    return {**scope, "headers": without(scope["headers"], SESSION_HEADER)}
 
 
 def _naming_no_session(send: Send) -> Send:

@@ -1,0 +1,76 @@
+"""Who may use a session: whoever opened it, or the first who signed in to one that was opened by nobody.
+
+    the session is  the request is of  it may
+    --------------  -----------------  ---------------------------------------------------------------
+    somebody's      the same           yes
+    somebody's      another, or nobody no: nothing is carried out, and on the wire there is no session
+    nobody's        nobody             yes
+    nobody's        somebody           yes, and the session is theirs from then on
+
+The last row is for apps that let anybody in and ask for a token when a tool needs one.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final, Protocol
+
+from mooring.asgi import Scope, Send
+from mooring.core.ids import brief
+from mooring.core.routing import Reason
+from mooring.node.membership.inner_ids import Guard
+from mooring.node.membership.sessions import LocalSession
+from mooring.node.node import Node
+from mooring.node.requests.answers import refuse
+from mooring.node.requests.principal import NOBODY, principal_of
+
+logger = logging.getLogger("mooring.sessions")
+
+REQUEST: Final = "mooring.request"
+"""In the scope: the request, as Mooring passed it to the app. Whoever copies the scope copies it too."""
+
+
+class Asking(Protocol):
+    """A request that waits for its session's guard to decide."""
+
+    def let_in(self) -> None:
+        """It may use the session."""
+
+    async def turn_away(self) -> None:
+        """It may not: answer it, and let nothing else out."""
+
+
+async def admit(node: Node, session: LocalSession, principal: str) -> bool:
+    """Whether `principal` may use the session; if it is nobody's, it is theirs when this returns.
+
+    Of two who want the same session at once one gets it: it is theirs before anything is waited for.
+    """
+    if session.principal == NOBODY and principal != NOBODY:
+        logger.info("session %s was nobody's, and belongs to whoever signed in from now on", brief(session.id))
+        await node.sessions.take_over(session, principal)
+    return session.principal == principal
+
+
+def guard_of(node: Node, session: LocalSession) -> Guard:
+    """Asked by the SDK before it serves a request of this session: the app has authenticated, in its own way."""
+
+    async def ask(scope: Scope, send: Send) -> bool:
+        asking: Asking | None = scope.get(REQUEST)
+        if await admit(node, session, principal_of(scope)):
+            if asking is not None:
+                asking.let_in()
+            return True
+        if asking is None:  # it came by a path that is not ours
+            note_refusal(node, session)
+        else:
+            await asking.turn_away()
+        await refuse(send, Reason.PRINCIPAL)
+        return False
+
+    return ask
+
+
+def note_refusal(node: Node, session: LocalSession) -> None:
+    """Count and log that the session was asked for by another than its principal."""
+    node.tally.refused[Reason.PRINCIPAL] += 1
+    logger.warning("session %s belongs to another principal: answered as unknown", brief(session.id))

@@ -1,0 +1,194 @@
+"""A session that nobody signed in to belongs to the first who does, once and for good."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from starlette.authentication import SimpleUser
+
+from mooring import ClosedSession
+from mooring.asgi import Scope, Send
+from mooring.node.requests.principal import principal_of
+from mooring.store import MemoryStore
+from tests.cluster_in_process import running_node, running_nodes
+from tests.fakes import FlakyStore
+from tests.node.apps import ScriptedApp, answer
+from tests.node.rpc import RawClient, Reply
+from tests.node.wrongs import ALICE, BOB, NOBODY, People, call_of
+from tests.servers.people import Sdk, authenticated, make_app
+
+PRINCIPAL_OF_ALICE = principal_of({"user": SimpleUser("alice")})
+
+second_generation = pytest.mark.parametrize("sdk", ["v2", "fastmcp"])
+
+
+async def a_moment() -> None:
+    await asyncio.sleep(0.05)
+
+
+async def principal_on_record(store: MemoryStore, session: str) -> str:
+    record = await store.load_session(session)
+    assert record is not None
+    return record.principal
+
+
+@second_generation
+async def test_it_is_theirs_from_then_on(sdk: Sdk, raw: RawClient) -> None:
+    store = MemoryStore()
+    closed: list[ClosedSession] = []
+    async with running_nodes(lambda: make_app(sdk, "starlette"), 2, store) as nodes:
+        nodes[0].mooring.on_close(closed.append)
+        people = People(raw, [node.url for node in nodes])
+        session = await people.open(NOBODY)
+        for node in nodes:
+            assert (await people.count(session, NOBODY, node.url)).status == 200
+        assert await principal_on_record(store, session) == ""
+        assert (await people.count(session, ALICE, nodes[1].url)).status == 200
+        assert await principal_on_record(store, session) == PRINCIPAL_OF_ALICE
+        done = await people.ledger()
+        for who in (NOBODY, BOB):
+            for node in nodes:
+                assert (await people.count(session, who, node.url)).reason == "unknown"
+                assert (await raw.send("DELETE", f"{node.url}/mcp", session=session, headers=who)).reason == "unknown"
+        assert await people.ledger() == done
+        assert closed == []
+        assert (await people.count(session, ALICE)).status == 200
+        assert (await raw.send("DELETE", f"{nodes[1].url}/mcp", session=session, headers=ALICE)).status == 200
+        assert closed == [ClosedSession(session, "deleted", PRINCIPAL_OF_ALICE)]
+        assert await store.load_session(session) is None
+
+
+@second_generation
+async def test_of_two_who_want_it_at_once_one_gets_it(sdk: Sdk, raw: RawClient) -> None:
+    store = FlakyStore(MemoryStore())
+    async with running_nodes(lambda: make_app(sdk, "starlette"), 2, store) as nodes:
+        people = People(raw, [node.url for node in nodes])
+        for base in people.bases:
+            session = await people.open(NOBODY)
+            store.before["save_session"] = a_moment
+            before = await people.ledger()
+            askers = [ALICE] * 5 + [BOB] * 5
+            bodies = [call_of("count", request_id) for request_id in range(10, 20)]
+            replies = await asyncio.gather(
+                *(raw.call(base, session, body=body, headers=who) for body, who in zip(bodies, askers, strict=True))
+            )
+            served = [reply.status == 200 for reply in replies]
+            assert sorted([served[:5], served[5:]]) == [[False] * 5, [True] * 5]
+            assert await people.ledger() == [*before, *["counted"] * 5]
+            winner, loser = (ALICE, BOB) if served[0] else (BOB, ALICE)
+            assert (await people.count(session, winner)).status == 200
+            assert (await people.count(session, loser)).reason == "unknown"
+
+
+async def test_it_is_theirs_also_while_the_store_is_away_which_learns_of_it_later(raw: RawClient) -> None:
+    inner = MemoryStore()
+    store = FlakyStore(inner)
+    async with running_node(make_app("v2", "starlette"), store) as node:
+        people = People(raw, [node.url])
+        session = await people.open(NOBODY)
+        store.away = True
+        assert (await people.count(session, ALICE)).status == 200
+        assert (await people.count(session, BOB)).reason == "unknown"
+        assert await principal_on_record(inner, session) == ""
+        store.away = False
+        await node.mooring._node.keeper.beat()
+        assert await principal_on_record(inner, session) == PRINCIPAL_OF_ALICE
+
+
+async def test_it_costs_one_write_and_the_next_request_none(raw: RawClient) -> None:
+    store = FlakyStore(MemoryStore())
+    async with running_node(make_app("v2", "starlette"), store) as node:
+        people = People(raw, [node.url])
+        session = await people.open(NOBODY)
+        for who, saved in ((NOBODY, 1), (ALICE, 2), (ALICE, 2), (BOB, 2)):
+            await people.count(session, who)
+            assert store.calls.count("save_session") == saved
+
+
+@second_generation
+async def test_a_request_that_was_running_ends_as_it_would_have(sdk: Sdk, raw: RawClient) -> None:
+    """Its tool is what asked for somebody to sign in."""
+    async with running_node(make_app(sdk, "starlette"), MemoryStore()) as node:
+        people = People(raw, [node.url])
+        session = await people.open(NOBODY)
+        async with people.running(session, "ask", NOBODY) as asked:
+            assert (await people.count(session, ALICE)).status == 200
+            await people.tell(session, "Alice", ALICE)
+            assert (await asked).status == 200
+        assert (await people.ledger())[-1] == "was told Alice"
+
+
+@second_generation
+async def test_the_sdks_own_users_do_not_take_over_what_nobody_opened(sdk: Sdk, raw: RawClient) -> None:
+    """The SDK itself holds a session to the credential that it was opened with, none included; we loosen nothing."""
+    store = MemoryStore()
+    async with running_node(make_app(sdk, "optional bearer"), store) as node:
+        people = People(raw, [node.url])
+        session = await people.open(NOBODY)
+        done = await people.ledger()
+        assert (await people.count(session, ALICE)).reason == "unknown"
+        assert await people.ledger() == done
+        assert await principal_on_record(store, session) == ""
+        assert (await people.count(session, NOBODY)).status == 200
+
+
+# Other apps.
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+async def test_another_apps_session_is_taken_over_too(method: str, raw: RawClient) -> None:
+    app, inner = ScriptedApp(), MemoryStore()
+    store = FlakyStore(inner)
+    async with running_node(authenticated(app), store) as node:
+
+        async def ask(who: dict[str, str]) -> Reply:
+            return await raw.send(method, f"{node.url}/mcp", session=session, headers=who)
+
+        session = await raw.open(node.url, headers=NOBODY)
+        assert (await ask(NOBODY)).status == 200
+        store.before["save_session"] = a_moment
+        replies = await asyncio.gather(*(ask(who) for who in (ALICE, BOB) for _ in range(3)))
+        served = [reply.status == 200 for reply in replies]
+        assert sorted([served[:3], served[3:]]) == [[False] * 3, [True] * 3]
+        name, winner, loser = ("alice", ALICE, BOB) if served[0] else ("bob", BOB, ALICE)
+        assert await principal_on_record(inner, session) == principal_of({"user": SimpleUser(name)})
+        assert (await ask(winner)).status == 200
+        app.asked.clear()
+        for who in (loser, NOBODY):
+            assert (await ask(who)).reason == "unknown"
+            assert (await raw.send("DELETE", f"{node.url}/mcp", session=session, headers=who)).reason == "unknown"
+        assert all(inner_id is None for _, inner_id, _ in app.asked)
+        assert app.sessions == {"inner-1"}
+
+
+@pytest.mark.parametrize("status", [401, 403, 500])
+async def test_who_is_turned_away_by_another_app_has_taken_nothing(status: int, raw: RawClient) -> None:
+    app, store = ScriptedApp(), MemoryStore()
+    async with running_node(authenticated(app), store) as node:
+        session = await raw.open(node.url, headers=NOBODY)
+
+        async def fail(scope: Scope, body: bytes, send: Send) -> None:
+            await answer(send, status, b"")
+
+        app.unread = fail
+        for method in ("POST", "GET", "DELETE"):
+            assert (await raw.send(method, f"{node.url}/mcp", session=session, headers=ALICE)).status == status
+        assert await principal_on_record(store, session) == ""
+        app.unread = None
+        assert (await raw.call(node.url, session, headers=NOBODY)).status == 200
+
+
+async def test_an_unknown_session_of_nobodys_is_not_ended_for_somebody_else(raw: RawClient) -> None:
+    """The app may hold a session to the credential that it was opened with, as the SDKs do."""
+    app, store = ScriptedApp(), MemoryStore()
+    async with running_node(authenticated(app), store) as node:
+        session = await raw.open(node.url, headers=NOBODY)
+
+        async def not_found(scope: Scope, body: bytes, send: Send) -> None:
+            await answer(send, 404, b"")
+
+        app.unread = not_found
+        assert (await raw.send("GET", f"{node.url}/mcp", session=session, headers=ALICE)).reason == "unknown"
+        app.unread = None
+        assert (await raw.call(node.url, session, headers=NOBODY)).status == 200
