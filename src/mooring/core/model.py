@@ -173,7 +173,8 @@ class SessionRecord:
         node_id: the node that it was opened on.
         created: seconds since the epoch.
         last_seen: seconds since the epoch; renewed at most once a minute.
-        principal: who opened it (`mooring.node.requests.principal`), "" where the app does not authenticate.
+        principal: whose it is (`mooring.node.requests.principal`), "" for nobody's: the app does not authenticate, or
+            nobody has signed in yet.
         protocol: the negotiated protocol revision, "" where the answer did not say.
         client: name and version, as the client says: foreign text.
         initialize: the client's `initialize` message, as it came.

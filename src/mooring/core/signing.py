@@ -51,7 +51,7 @@ class PeerClaim:
     Attributes:
         time_ms: when it was sent, milliseconds since the epoch by the sender's clock.
         nonce: 22 letters, used once.
-        principal: who the sender knows to have sent it; "" where it does not know.
+        principal: who sent it, as far as the sender says; "" from nodes of today. It decides nothing.
         body: `signed` where a body follows with its MAC, else `none`.
     """
 

@@ -315,6 +315,20 @@ async def check_only_the_session_that_ended_is_told_of(kind: str) -> None:
         inner_ids.forget(OTHER)
 
 
+async def check_nothing_is_kept_of_a_session_that_ended(kind: str) -> None:
+    async def let_in(scope: Any, send: Any) -> bool:
+        return True
+
+    async with running(kind) as app:
+        inner_ids.on_end(PUBLIC, print)
+        inner_ids.guard(PUBLIC, let_in)
+        with inner_ids.minting(PUBLIC):
+            await app.open()
+        await app.ask("DELETE", session_id=PUBLIC)
+        await eventually(lambda: PUBLIC not in inner_ids._guards)
+        assert PUBLIC not in inner_ids._when_ended
+
+
 async def check_the_guard_is_asked_before_anything_is_done(kind: str) -> None:
     """A request that it does not let in is not carried out, whatever its method, and the guard's answer leaves."""
     asked: list[tuple[str, bytes]] = []

@@ -89,6 +89,27 @@ class CopiesScope:
         await self._app(dict(scope), receive, send)
 
 
+class Renames:
+    """Has another name for each session than the SDK behind it."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_renamed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [
+                    (name, b"our-" + value if name == b"mcp-session-id" else value)
+                    for name, value in message["headers"]
+                ]
+            await send(message)
+
+        if scope["type"] == "http":
+            headers = [(name, value.removeprefix(b"our-")) for name, value in scope["headers"]]
+            scope = {**scope, "headers": headers}
+        await self._app(scope, receive, send_renamed)
+
+
 class GivesNames(AuthenticationBackend):
     """Everybody has this one name, whoever they are."""
 
@@ -204,6 +225,17 @@ async def test_a_stranger_does_not_keep_a_session_from_being_forgotten(raw: RawC
         assert local.last_seen > seen
 
 
+async def test_an_sdks_session_of_another_name_is_nobodys_too_where_the_scope_was_copied(raw: RawClient) -> None:
+    store = MemoryStore()
+    async with running_node(Renames(make_app("v2", "starlette")), store) as node:
+        people = People(raw, [node.url])
+        session = await people.open(ALICE)
+        record = await store.load_session(session)
+        assert record is not None
+        assert record.principal == ""
+        assert (await people.count(session, ALICE)).status == 200
+
+
 # Apps around an SDK's.
 
 
@@ -218,6 +250,13 @@ async def test_the_sdk_says_who_asks_also_where_the_scope_was_copied(sdk: Any, r
 async def test_an_sdks_body_may_be_read_before_anybody_has_authenticated(raw: RawClient) -> None:
     async with running_node(ReadsFirst(make_app("v2", "starlette")), MemoryStore()) as node:
         people = People(raw, [node.url])
+        for who in (BOB, NOBODY):
+            await people.try_everything(who, 404)
+
+
+async def test_an_sdk_whose_sessions_go_by_other_names_outside_is_treated_as_any_other_app(raw: RawClient) -> None:
+    async with running_nodes(lambda: authenticated(Renames(make_app("v2", "nobody"))), 2) as nodes:
+        people = People(raw, [node.url for node in nodes])
         for who in (BOB, NOBODY):
             await people.try_everything(who, 404)
 
@@ -282,6 +321,6 @@ async def test_a_refusal_is_logged_without_the_session_id(raw: RawClient, caplog
         await people.count(session, ALICE)
         await people.count(session, BOB)
     said = [record.getMessage() for record in caplog.records if record.name == "mooring.sessions"]
-    assert any("belongs to who signed in" in line for line in said)
+    assert any("belongs to whoever signed in" in line for line in said)
     assert any("belongs to another principal" in line for line in said)
     assert session not in json.dumps(said)

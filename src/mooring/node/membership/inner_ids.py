@@ -41,7 +41,7 @@ _next_id: ContextVar[list[str] | None] = ContextVar("mooring_next_session_id", d
 """At most one id, taken out by whatever mints first: the session's own tasks inherit this context."""
 _when_ended: dict[str, Callable[[str], None]] = {}
 _guards: dict[str, Guard] = {}
-"""By session id, from `guard` to `forget`."""
+"""By session id, from `guard` to `forget`, or to the session's end."""
 
 
 @contextmanager
@@ -121,6 +121,7 @@ def _telling(terminate: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awa
         try:
             await terminate(transport)
         finally:
+            _guards.pop(transport.mcp_session_id, None)  # it serves nobody from now on
             tell = _when_ended.pop(transport.mcp_session_id, None)
             if tell is not None:
                 tell(transport.mcp_session_id)

@@ -92,17 +92,18 @@ class OpeningRequest:
             created=now,
             last_seen=now,
             touched=now,
-            principal=principal_of(self._scope) if self._principal is None else self._principal,
+            principal=principal_of(self._scope),
             protocol=self._result.protocol,
             client=_client_of(initialize),
             initialize=self._body.raw(),
             epoch=self._node.membership.shards.get(self._shard, 0),
-            is_guarded=self._principal is not None,
         )
         if session.is_mapped:
             inner_ids.forget(session.id)
         else:
             inner_ids.guard(session.id, guard_of(self._node, session))
+            if self._principal is not None:
+                session.principal, session.is_guarded = self._principal, True
         await self._node.sessions.open(session)
         held, self._held = self._held, []
         for message in held:
