@@ -91,4 +91,11 @@ def test_the_public_names_come_from_the_floors_that_may_be_seen() -> None:
     from mooring import _HOMES, __all__
 
     assert set(_HOMES) == set(__all__)
-    assert {home.split(".")[1] for home in _HOMES.values()} <= {"core", "errors", "hosting", "node", "settings", "store"}
+    assert {home.split(".")[1] for home in _HOMES.values()} <= {
+        "core",
+        "errors",
+        "hosting",
+        "node",
+        "settings",
+        "store",
+    }
