@@ -27,8 +27,8 @@ _KEPT: Final = 300
 
 _SETTINGS: Final = ("python", "server")
 _SHOWN_AT: Final = (0.1, 0.25, 0.5, 0.75, 1.0)
-_CEILING_MIB: Final = 64.0
-_GROWTH_CEILING_MIB: Final = 8.0
+_CEILING_MIB: Final = 8.0
+_GROWTH_CEILING_MIB: Final = 2.0
 
 
 @dataclass(slots=True)
@@ -93,7 +93,7 @@ def _report(churns: dict[str, Churn], seconds: float) -> Result:
     python, server = (churns[setting] for setting in _SETTINGS)
     result = Result(
         f"churn: MiB of a node whose sessions come and go, for {seconds:,.0f} s",
-        ("most until", *(f"gc = {setting}" for setting in _SETTINGS)),
+        ("most memory until", *(f"gc = {setting}" for setting in _SETTINGS)),
         caption=f"RSS; {server.ended:,} sessions ended on each, {_KEPT} open at any time; SDK v2, records in Redis",
     )
     since = 0.0

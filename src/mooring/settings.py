@@ -188,8 +188,8 @@ class Settings(BaseSettings):
 
     gc: Literal["server", "python"] = Field(
         "server",
-        description="Python's garbage collector in `mooring serve`, once the app has started: set for a server, which "
-        "means fewer and shorter pauses and some MiB more, or as Python sets it.",
+        description="Python's garbage collector in `mooring serve`, once the app has started: set for a server, for "
+        "fewer and shorter pauses, or left as Python sets it.",
     )
 
     @model_validator(mode="after")

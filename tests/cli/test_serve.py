@@ -114,6 +114,17 @@ def test_an_app_that_is_wrapped_already() -> None:
     assert said.error_line.endswith("is already wrapped in Mooring: run it with a server, or name the app inside it")
 
 
+@pytest.mark.parametrize(("flags", "tuned"), [((), True), (("--gc", "server"), True), (("--gc", "python"), False)])
+def test_the_garbage_collector_is_set_for_a_server_unless_it_is_told_not_to(
+    flags: tuple[str, ...], tuned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = []
+    monkeypatch.setattr("mooring.cli.serve.run_server", lambda *_, tunes_gc, **__: served.append(tunes_gc))
+    monkeypatch.setenv("MOORING_NODE_NAME", "as-before")  # the command sets it for the app
+    said = mooring("serve", COUNTER, "--port", "0", *flags)
+    assert (said.code, served) == (0, [tuned])
+
+
 @pytest.mark.real
 async def test_the_embedded_example() -> None:
     """Its own page, its tool, and what it forgets when the session is closed."""
