@@ -36,7 +36,7 @@ class Trouble:
     kinds: tuple[type[Exception], ...] = ()
     words: tuple[str, ...] = ()
 
-    def is_in(self, error: Exception) -> bool:
+    def is_in(self, error: BaseException) -> bool:
         text = str(error).removeprefix("ERR ")
         return isinstance(error, self.kinds) or text.startswith((f"{self.code} ", *self.words))
 
@@ -69,7 +69,8 @@ _TROUBLES: Final = (
         "does not accept the user or the password",
         "redis_url has to have those that Redis asks for",
         (exceptions.AuthenticationError, exceptions.AuthorizationError),
-        ("NOAUTH",),
+        # As the class is lost where it comes while the connection is made.
+        ("NOAUTH", "Authentication required", "invalid username-password", "HELLO must be called with"),
     ),
     Trouble(
         "CLUSTERDOWN",
@@ -90,6 +91,7 @@ _TROUBLES: Final = (
         "is still reading its data",
         "it has just been started: wait",
         (exceptions.BusyLoadingError,),
+        ("Redis is loading",),
     ),
     Trouble(
         "MISCONF",
@@ -129,7 +131,9 @@ _TROUBLES: Final = (
 _CONNECTING: Final = re.compile(r"Error (-?\d+) connecting to ")
 _TLS: Final = re.compile(r"\[SSL: ?([A-Z_0-9]+)")
 _CODE: Final = re.compile(r"([A-Z]{2,20}) ")
-_SEVERED: Final = ("Connection closed by server", "Connection lost", "Bad response from server")
+_BROKEN: Final = re.compile(
+    "closed by server|lost|while (reading from|writing to)|reset by peer|broken pipe", re.IGNORECASE
+)
 
 
 def explain(error: Exception, where: str, doing: str) -> StoreUnavailable:
@@ -146,7 +150,7 @@ def explain(error: Exception, where: str, doing: str) -> StoreUnavailable:
 def _describe(error: Exception) -> tuple[str, str, str]:
     """What is the matter, what Redis or the system said, what to do."""
     for trouble in _TROUBLES:
-        if trouble.is_in(error):
+        if trouble.is_in(error) or (error.__cause__ is not None and trouble.is_in(error.__cause__)):
             return trouble.says, trouble.code, trouble.hint
     text = str(error)
     tls = _TLS.search(text)
@@ -159,8 +163,10 @@ def _describe(error: Exception) -> tuple[str, str, str]:
     if isinstance(error, exceptions.ResponseError):
         code = _CODE.match(text)
         return "refuses", code[1] if code else type(error).__name__, "its own log may say more"
-    if text.startswith(_SEVERED) or isinstance(error, ConnectionResetError | BrokenPipeError):
-        return "broke the connection", "closed", "was it stopped or started again just now?"
+    if _BROKEN.search(text):
+        # One that has too many clients does the same, and what it says of that is lost on the way.
+        hint = "was it started again just now, or does it have as many clients as its maxclients allows?"
+        return "broke the connection", "closed", hint
     return "does not answer", _silence(error), "is it running, and does redis_url lead there?"
 
 
