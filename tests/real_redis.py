@@ -45,9 +45,14 @@ def missing(reason: str) -> NoReturn:
 
 
 class RealRedis:
-    """One server process. It can be stopped, started again (empty), frozen, and emptied."""
+    """One server process. It can be stopped, started again (empty), frozen, and emptied.
 
-    def __init__(self, flavour: Flavour, folder: Path) -> None:
+    Args:
+        options: as on the server's command line.
+    """
+
+    def __init__(self, flavour: Flavour, folder: Path, *options: str) -> None:
+        self._options = options
         self._program = program(flavour)
         self._socket = folder / "redis.sock"
         self._process: asyncio.subprocess.Process | None = None
@@ -55,6 +60,7 @@ class RealRedis:
 
     async def start(self) -> None:
         options = ["--port", "0", "--unixsocket", str(self._socket), "--save", "", "--appendonly", "no"]
+        options += self._options
         self._process = await asyncio.create_subprocess_exec(
             self._program, *options, stdout=asyncio.subprocess.DEVNULL, cwd=self._socket.parent
         )
@@ -99,9 +105,9 @@ class RealRedis:
 
 
 @contextlib.asynccontextmanager
-async def real_redis(flavour: Flavour = "valkey") -> AsyncIterator[RealRedis]:
+async def real_redis(flavour: Flavour = "valkey", *options: str) -> AsyncIterator[RealRedis]:
     with tempfile.TemporaryDirectory(prefix="mooring-redis-") as folder:
-        server = RealRedis(flavour, Path(folder))
+        server = RealRedis(flavour, Path(folder), *options)
         await server.start()
         try:
             yield server

@@ -86,7 +86,7 @@ def test_a_redis_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOORING_SECRET", SECRET)
     said = mooring("serve", COUNTER, "--port", "0", "--redis-url", "redis://:pw@127.0.0.1:1/0")
     assert said.code == 3
-    assert said.error_line.startswith("mooring: Redis at redis://:***@127.0.0.1:1/0 does not answer: ")
+    assert said.error_line.startswith("mooring: Redis at redis://:***@127.0.0.1:1/0 does not answer while ")
 
 
 def test_an_app_that_does_not_start(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from redis.exceptions import ResponseError
 
 from mooring.core.model import NO_OWNER, Lease, NodeState, ShardOwner, Touch, unknown_node
 from mooring.errors import SettingsError, StoreUnavailable
 from mooring.store import RedisStore, Store
 from mooring.store.codec import encode_node
-from mooring.store.redis import _batches, _snapshot
+from mooring.store.redis import _snapshot
 from tests.real_redis import SERVERS, Flavour, real_redis
 from tests.store.examples import NODE, OTHER, RECORD
 from tests.waiting import until
@@ -167,76 +164,6 @@ def test_a_url_that_means_nothing_is_a_wrong_setting_and_hides_its_password(url:
     assert "hunter2" not in str(told.value)
 
 
-@pytest.mark.parametrize(
-    "error", [ConnectionError("reset"), TimeoutError(), ResponseError("LOADING"), OSError(5, "io")]
-)
-async def test_whatever_redis_or_the_system_says_the_store_is_unavailable(error: Exception) -> None:
-    store = RedisStore("redis://127.0.0.1:1", "mcp", timeout_seconds=1)
-
-    async def fail() -> None:
-        raise error
-
-    with pytest.raises(StoreUnavailable, match=re.escape(str(error) or type(error).__name__)) as told:
-        await store._ask(fail())
-    assert told.value.__cause__ is error
-    await store.aclose()
-
-
-async def test_a_mistake_of_our_own_is_not_taken_for_a_redis_that_is_away() -> None:
-    store = RedisStore("redis://127.0.0.1:1", "mcp", timeout_seconds=1)
-
-    async def mistake() -> None:
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        await store._ask(mistake())
-    await store.aclose()
-
-
-async def test_a_cancel_that_the_client_loses_is_made_up_for() -> None:
-    """Python 3.11's `asyncio.wait_for` may return its answer to a task that was cancelled: it would go on for ever."""
-    store = RedisStore("redis://127.0.0.1:1", "mcp", timeout_seconds=1)
-    asked = asyncio.Event()
-
-    async def lose_the_cancel() -> str:
-        asked.set()
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            return "answered all the same"
-        raise AssertionError("nobody else wakes it")
-
-    task = asyncio.create_task(store._ask(lose_the_cancel()))
-    await asked.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    await store.aclose()
-
-
-async def test_a_cancel_of_before_is_not_taken_for_one_of_now() -> None:
-    """Who catches a cancel and goes on, to say goodbye, can still ask."""
-    store = RedisStore("redis://127.0.0.1:1", "mcp", timeout_seconds=1)
-    waiting = asyncio.Event()
-
-    async def answer() -> str:
-        return "answered"
-
-    async def say_goodbye() -> str:
-        waiting.set()
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            return await store._ask(answer())
-        raise AssertionError("nobody else wakes it")
-
-    task = asyncio.create_task(say_goodbye())
-    await waiting.wait()
-    task.cancel()
-    assert await task == "answered"
-    await store.aclose()
-
-
 @PROPERTY
 @given(st.dictionaries(st.sampled_from([NODE.id, OTHER.id, "junk", "\xff"]), st.booleans()), st.booleans())
 def test_a_hash_reads_the_same_as_a_list_and_as_a_map(nodes: dict[str, bool], knows_shards: bool) -> None:
@@ -257,12 +184,3 @@ def test_a_hash_reads_the_same_as_a_list_and_as_a_map(nodes: dict[str, bool], kn
         for as_read in [node_id.encode("latin-1").decode(errors="replace")]
     }
     assert as_list.shards == (None if knows_shards else {"abcde": ShardOwner("node-1-abcde", 3)})
-
-
-@PROPERTY
-@given(st.lists(st.integers(), max_size=1001))
-def test_batches_are_all_there_in_order_and_none_is_too_large(items: list[int]) -> None:
-    batches = list(_batches(iter(items)))
-    assert [item for batch in batches for item in batch] == items
-    assert all(0 < len(batch) <= 200 for batch in batches)
-    assert all(len(batch) == 200 for batch in batches[:-1])

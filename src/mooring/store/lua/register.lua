@@ -1,5 +1,6 @@
 -- Write a node with a fresh lease, whether or not it was known.
 -- KEYS[1]  nodes
+-- KEYS[2]  shards
 -- ARGV[1]  node id
 -- ARGV[2]  lease, milliseconds
 -- ARGV[3]  what the node says of itself, JSON

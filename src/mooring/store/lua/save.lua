@@ -7,7 +7,8 @@
 local what, epoch = read_record(KEYS[1])
 local mine = tonumber(ARGV[1])
 if what == 'removed' and mine <= epoch or what == 'record' and mine < epoch then return REFUSED end
-if what ~= 'record' then redis.call('DEL', KEYS[1]) end
+-- Not where there is nothing: after a first write that needs no memory a full Redis lets the next ones pass.
+if what ~= 'record' and redis.call('EXISTS', KEYS[1]) == 1 then redis.call('DEL', KEYS[1]) end
 redis.call('HSET', KEYS[1], unpack(ARGV, 3))
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 return DONE
