@@ -67,6 +67,9 @@ class FlakyStore:
     ) -> Snapshot | None:
         return await self._through("heartbeat", self.inner.heartbeat(node, lease_seconds, renewed_ms, known_version))
 
+    async def extend(self, node_id: str, renewed_ms: int, lease_seconds: float) -> bool:
+        return await self._through("extend", self.inner.extend(node_id, renewed_ms, lease_seconds))
+
     async def leave(self, node: NodeInfo) -> None:
         await self._through("leave", self.inner.leave(node))
 

@@ -86,6 +86,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("redis_timeout_seconds", 31, "less than or equal to 30"),
     ("connect_seconds", 0, "greater than 0"),
     ("connect_seconds", 61, "less than or equal to 60"),
+    ("hang_seconds", 0, "greater than 0"),
     ("hold_seconds", -1, "greater than or equal to 0"),
     ("hold_seconds", 301, "less than or equal to 300"),
     ("peer_age_seconds", 0, "greater than 0"),

@@ -151,6 +151,13 @@ class Settings(BaseSettings):
         le=600,
         description="A node that has not renewed its lease for this long is dead; at least two heartbeats.",
     )
+    hang_seconds: float = Field(
+        30.0,
+        gt=0,
+        le=3600,
+        description="A node whose event loop is blocked counts as busy, and keeps its lease, for this long. After "
+        "that it counts as hung, and its lease ends.",
+    )
     session_ttl_seconds: int = Field(
         30 * 24 * 3600,
         ge=60,

@@ -325,6 +325,34 @@ async def test_a_giver_whose_lease_is_over_gives_nothing(store: Store) -> None:
     assert await store.give("abcde", ShardOwner(NODE.id, 3), OTHER.id) == ShardOwner(NODE.id, 3)
 
 
+# A node that is too busy to beat.
+
+
+async def test_a_lease_is_lengthened_and_stays_the_same_renewal(store: Store) -> None:
+    renewed_ms = await store.register(NODE, 5)
+    assert await store.extend(NODE.id, renewed_ms, 60) is True
+    lease = (await store.snapshot()).leases[NODE.id]
+    assert (lease.node, lease.renewed_ms) == (NODE, renewed_ms)
+    assert lease.until_ms >= renewed_ms + 60_000
+    assert await store.extend(NODE.id, renewed_ms, 1) is True
+    assert (await store.snapshot()).leases[NODE.id].until_ms == lease.until_ms
+    assert await store.heartbeat(NODE, 5, renewed_ms, known_version=-1) is not None
+
+
+@pytest.mark.parametrize("state", ["absent", "over", "buried", "gone", "renewed since"])
+async def test_a_lease_that_is_over_or_another_is_left_alone(store: Store, state: str) -> None:
+    renewed_ms = 0 if state == "absent" else await store.register(NODE, 0.001 if state == "over" else 60)
+    if state == "over":
+        await until(lambda: _expired(store, NODE.id), what="the lease to end")
+    elif state == "buried":
+        await store.bury(NODE.id)
+    elif state == "gone":
+        await store.leave(NODE)
+    before = (await store.snapshot()).leases
+    assert await store.extend(NODE.id, renewed_ms - (state == "renewed since"), 600) is False
+    assert (await store.snapshot()).leases == before
+
+
 # Burying.
 
 

@@ -42,10 +42,9 @@ class Mooring:
     def __init__(self, app: App, settings: Settings | None = None, *, store: Store | None = None) -> None:
         self.settings = settings or Settings.load()
         self._app = app
-        self._store = store or open_store(
-            self.settings.redis_url, self.settings.key_prefix, self.settings.redis_timeout_seconds
-        )
-        self._node = Node(self.settings, self._store)
+        self._store = store or self._open_store()
+        is_shared = store is None and self.settings.redis_url is not None
+        self._node = Node(self.settings, self._store, self._open_store if is_shared else None)
         self._router = Router(self._node, app)
         self._mcp_path = self.settings.mcp_path
         self._below_mcp_path = self.settings.mcp_path + "/"
@@ -53,6 +52,9 @@ class Mooring:
         self._status_page = None if token is None else StatusPage(self._node, token)
         # The first requests wait here for one of them to join the cluster.
         self._starting = asyncio.Lock()
+
+    def _open_store(self) -> Store:
+        return open_store(self.settings.redis_url, self.settings.key_prefix, self.settings.redis_timeout_seconds)
 
     @property
     def node_id(self) -> str:

@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 
 from mooring.core.ids import ENTROPY_BYTES, SHARD_LENGTH, SessionIds, derive_key, shard_from_entropy
@@ -18,6 +19,7 @@ from mooring.errors import SettingsError
 from mooring.node.counters import Tally
 from mooring.node.links.http import Forwarder
 from mooring.node.membership.lease import LeaseKeeper
+from mooring.node.membership.pulse import Pulse
 from mooring.node.membership.sessions import LocalSessions
 from mooring.settings import Settings
 from mooring.store import Store
@@ -30,6 +32,10 @@ _NO_PEERS_URL = "http://localhost"
 
 class Node:
     """
+    Args:
+        open_store: a second way to the same store, for the thread that keeps the lease while the event loop is busy;
+            None where nobody else shares the store.
+
     Attributes:
         id: of this one process: `<name>-<5 letters>`, so that a restarted node is never taken for the one before.
         ids: mints and verifies session ids.
@@ -37,7 +43,7 @@ class Node:
         nonces: those that peers have used on this node.
     """
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: Settings, store: Store, open_store: Callable[[], Store] | None = None) -> None:
         self.settings = settings
         self.store = store
         self.id = f"{settings.node_name}-{_fresh_shard()}"
@@ -47,7 +53,9 @@ class Node:
         self.nonces = NonceWindow(round(settings.peer_age_seconds * 1000))
         self.tally = Tally()
         self.sessions = LocalSessions(store, self.id, settings.session_ttl_seconds, settings.touch_seconds)
-        self.keeper = LeaseKeeper(store, settings, self.sessions, self.id, self.describe)
+        self._pulse = None if open_store is None else self._a_pulse(open_store)
+        on_beat = self._pulse.beat if self._pulse else lambda _: None
+        self.keeper = LeaseKeeper(store, settings, self.sessions, self.id, self.describe, on_beat=on_beat)
         self.forwarder = Forwarder(
             self.peer_key,
             self.id,
@@ -105,6 +113,8 @@ class Node:
             await self.keeper.leave()
             raise
         self._heart = asyncio.create_task(self.keeper.run(), name="mooring heartbeat")
+        if self._pulse is not None:
+            self._pulse.start()
         logger.info("node %s joined with shards %s", self.id, " ".join(self.membership.shards))
 
     async def stop(self) -> None:
@@ -112,9 +122,20 @@ class Node:
         if self._heart is not None:
             self._heart.cancel()
             await asyncio.gather(self._heart, self.sessions.settle(), return_exceptions=True)
+            if self._pulse is not None:
+                await asyncio.to_thread(self._pulse.stop)
             await self.keeper.leave()
         await self.forwarder.aclose()
         await self.store.aclose()
+
+    def _a_pulse(self, open_store: Callable[[], Store]) -> Pulse:
+        return Pulse(
+            open_store,
+            self.id,
+            heartbeat_seconds=self.settings.heartbeat_seconds,
+            lease_seconds=self.settings.lease_seconds,
+            hang_seconds=self.settings.hang_seconds,
+        )
 
     def mint(self) -> tuple[str, str]:
         """A new session id and its shard: this node's shards in turn."""

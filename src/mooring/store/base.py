@@ -53,6 +53,12 @@ class Store(Protocol):
             emptied, or went back to an old copy. None too where the node's end is on record. Nothing is written then.
         """
 
+    async def extend(self, node_id: str, renewed_ms: int, lease_seconds: float) -> bool:
+        """Lengthen the lease of a node that is too busy to renew it; returns whether that was done.
+
+        Only where its lease is alive, and that is its last renewal; it stays the same renewal.
+        """
+
     async def leave(self, node: NodeInfo) -> None:
         """End the node's lease now. Its entry stays, as `gone`, so that nobody has to guess what became of it."""
 

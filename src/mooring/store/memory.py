@@ -57,6 +57,14 @@ class MemoryStore:
         snapshot = await self.snapshot()
         return replace(snapshot, shards=None) if snapshot.version == known_version else snapshot
 
+    async def extend(self, node_id: str, renewed_ms: int, lease_seconds: float) -> bool:
+        lease = self._leases.get(node_id)
+        if lease is None or not self._is_alive(lease) or lease.renewed_ms != renewed_ms:
+            return False
+        until_ms = max(lease.until_ms, self._now_ms() + round(lease_seconds * 1000))
+        self._leases[node_id] = replace(lease, until_ms=until_ms)
+        return True
+
     async def leave(self, node: NodeInfo) -> None:
         self._leases[node.id] = Lease(replace(node, state=NodeState.GONE), 0, self._now_ms())
 

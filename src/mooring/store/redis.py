@@ -73,6 +73,10 @@ class RedisStore:
             return None
         return _snapshot(answer, knows_shards=int(answer[1]) == known_version)
 
+    async def extend(self, node_id: str, renewed_ms: int, lease_seconds: float) -> bool:
+        args = [node_id, renewed_ms, round(lease_seconds * 1000)]
+        return bool(await self._lease("extend", "lengthening the lease", args))
+
     async def leave(self, node: NodeInfo) -> None:
         gone = codec.encode_node(replace(node, state=NodeState.GONE))
         await self._lease("leave", "saying goodbye", [node.id, gone])

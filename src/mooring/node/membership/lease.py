@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from mooring.core.membership import Membership
 from mooring.core.model import NodeInfo, NodeState, ShardOwner
@@ -22,6 +23,13 @@ logger = logging.getLogger("mooring.lease")
 
 _PRUNE_EVERY_SECONDS = 60.0
 
+_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def steady_seconds() -> float:
+    """By a clock that goes on while the machine sleeps, where there is one: a lease does not wait for who sleeps."""
+    return time.clock_gettime(_CLOCK)
+
 
 class LeaseKeeper:
     """Keeps one node a member of its cluster: tells `Membership` what the store answers, and does what follows.
@@ -33,6 +41,7 @@ class LeaseKeeper:
 
     Args:
         describe: what the node says of itself now.
+        on_beat: called after each heartbeat, whatever came of it, with the last renewal (`Lease.renewed_ms`).
         now: seconds, by a clock that does not stop while the process does.
     """
 
@@ -44,7 +53,8 @@ class LeaseKeeper:
         node_id: str,
         describe: Callable[[], NodeInfo],
         *,
-        now: Callable[[], float] = time.monotonic,
+        on_beat: Callable[[int], None] = lambda _: None,
+        now: Callable[[], float] = steady_seconds,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.membership = Membership(node_id, settings.lease_seconds)
@@ -53,6 +63,7 @@ class LeaseKeeper:
         self._sessions = sessions
         self._node_id = node_id
         self._describe = describe
+        self._on_beat = on_beat
         self._now = now
         self._sleep = sleep
         self.look = Shared(self._look)
@@ -119,6 +130,7 @@ class LeaseKeeper:
                     logger.error("%s: its sessions here end; start it again", error)
                 for shard in lost:
                     self._sessions.fence(shard)
+            self._on_beat(self.membership.renewed_ms)
 
     async def regain(self) -> None:
         """Ask the store before the next request is served, once for all requests that wait."""
