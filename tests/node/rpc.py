@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +61,7 @@ class RawClient:
         body: Any = None,
         headers: dict[str, str] | list[tuple[str, str]] | None = None,
     ) -> Reply:
-        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        data = body if isinstance(body, bytes | AsyncIterator | None) else json.dumps(body).encode()
         given = _headers(session, headers)
         async with self._http.request(method, url, data=data, headers=given, allow_redirects=False) as answer:
             return Reply(answer.status, answer.headers, await answer.read())

@@ -319,8 +319,9 @@ async def check_nothing_is_kept_of_a_session_that_ended(kind: str) -> None:
     async def let_in(scope: Any, send: Any) -> bool:
         return True
 
+    ended: list[str] = []
     async with running(kind) as app:
-        inner_ids.on_end(PUBLIC, print)
+        inner_ids.on_end(PUBLIC, ended.append)
         inner_ids.guard(PUBLIC, let_in)
         with inner_ids.minting(PUBLIC):
             await app.open()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import json
+from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
 from starlette.authentication import SimpleUser
 
 from mooring import ClosedSession
-from mooring.asgi import Scope, Send
+from mooring.asgi import Receive, Scope, Send
 from mooring.node.requests.principal import principal_of
 from mooring.store import MemoryStore
 from tests.cluster_in_process import running_node, running_nodes
@@ -17,6 +21,7 @@ from tests.node.apps import ScriptedApp, answer
 from tests.node.rpc import RawClient, Reply
 from tests.node.wrongs import ALICE, BOB, NOBODY, People, call_of
 from tests.servers.people import Sdk, authenticated, make_app
+from tests.waiting import until
 
 PRINCIPAL_OF_ALICE = principal_of({"user": SimpleUser("alice")})
 
@@ -192,3 +197,75 @@ async def test_an_unknown_session_of_nobodys_is_not_ended_for_somebody_else(raw:
         assert (await raw.send("GET", f"{node.url}/mcp", session=session, headers=ALICE)).reason == "unknown"
         app.unread = None
         assert (await raw.call(node.url, session, headers=NOBODY)).status == 200
+
+
+@pytest.mark.parametrize("kind", ["another app", "v2", "v2 without a limit"])
+async def test_a_request_that_is_slow_to_come_is_not_let_through_once_it_is_anothers(
+    kind: str, raw: RawClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It began while the session was nobody's, and so was the request."""
+    app = ScriptedApp() if kind == "another app" else make_app("v2", "nobody")
+    if kind == "v2 without a limit":  # which reads all of the body before the session is served
+        limit = importlib.import_module("mcp.server.transport_security").RequestBodyLimitMiddleware
+        monkeypatch.setattr(limit, "__call__", lambda self, *request: self.app(*request))
+    async with running_node(authenticated(app), MemoryStore()) as node:
+        session = await raw.open(node.url, headers=NOBODY)
+        may_end = asyncio.Event()
+        tally = node.mooring._node.tally
+        before = tally.served
+
+        async def body() -> AsyncIterator[bytes]:
+            whole = json.dumps(call_of("count")).encode()
+            yield whole[:20]
+            await may_end.wait()
+            yield whole[20:]
+
+        async def has_come() -> bool:
+            return tally.served > before
+
+        url = f"{node.url}/mcp"
+        slow = asyncio.create_task(raw.send("POST", url, session=session, body=body(), headers=NOBODY))
+        await until(has_come, what="the request to come")
+        assert (await raw.call(node.url, session, headers=ALICE)).status == 200
+        may_end.set()
+        assert (await slow).reason == "unknown"
+        if isinstance(app, ScriptedApp):
+            assert app.disconnected == 1
+        else:
+            assert (await raw.send("GET", f"{node.url}/ledger")).json == []
+
+
+async def test_an_answer_that_has_begun_is_cut_off(raw: RawClient) -> None:
+    class Echo(ScriptedApp):
+        """Answers each piece of a body as it comes."""
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http" or not self.sessions:
+                await super().__call__(scope, receive, send)
+                return
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            has_begun.set()
+            more = True
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return
+                more = message.get("more_body", False)
+                await send({"type": "http.response.body", "body": message.get("body", b""), "more_body": more})
+
+    has_begun, may_end = asyncio.Event(), asyncio.Event()
+    async with running_node(authenticated(Echo()), MemoryStore()) as node:
+        session = await raw.open(node.url, headers=NOBODY)
+
+        async def body() -> AsyncIterator[bytes]:
+            yield b"nobody's"
+            await may_end.wait()
+            yield b"and Alice's"
+
+        url = f"{node.url}/mcp"
+        slow = asyncio.create_task(raw.send("POST", url, session=session, body=body(), headers=NOBODY))
+        await has_begun.wait()
+        assert (await raw.call(node.url, session, headers=ALICE)).status == 200
+        may_end.set()
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await slow

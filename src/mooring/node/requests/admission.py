@@ -33,8 +33,8 @@ REQUEST: Final = "mooring.request"
 class Asking(Protocol):
     """A request that waits for its session's guard to decide."""
 
-    def let_in(self) -> None:
-        """It may use the session."""
+    def let_in(self, principal: str) -> None:
+        """It may use the session, being this principal's."""
 
     async def turn_away(self) -> None:
         """It may not: answer it, and let nothing else out."""
@@ -56,9 +56,10 @@ def guard_of(node: Node, session: LocalSession) -> Guard:
 
     async def ask(scope: Scope, send: Send) -> bool:
         asking: Asking | None = scope.get(REQUEST)
-        if await admit(node, session, principal_of(scope)):
+        principal = principal_of(scope)
+        if await admit(node, session, principal):
             if asking is not None:
-                asking.let_in()
+                asking.let_in(principal)
             return True
         if asking is None:  # it came by a path that is not ours
             note_refusal(node, session)

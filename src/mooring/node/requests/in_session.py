@@ -54,10 +54,10 @@ class SessionRequest:
         self._scope = scope
         self._receive = receive
         self._send = send
-        # Set by the first `receive`, by the guard, and by whoever refuses.
-        self._has_read = False
-        self._is_let_in = False
+        # Whom the session's guard has let in, whether anybody has turned it away, and whether its answer has begun.
+        self._let_in: str | None = None
         self._is_turned_away = False
+        self._has_begun = False
         # Whether it was found to be its session's principal's.
         self._is_used = False
 
@@ -74,31 +74,34 @@ class SessionRequest:
                 await self._node.sessions.close(self._session.id)
             raise
         finally:
-            del self._scope[REQUEST]  # each holds the other
+            self._scope.pop(REQUEST, None)  # each holds the other
             if self._is_delete and self._is_used:
                 self._session.ends_as = "ended"
 
     async def receive(self) -> Message:
-        if not self._has_read:
-            self._has_read = True
-            if not self._is_guarded and (self._is_named() or not self._is_withheld):
-                await self._check()
-        return _DISCONNECT if self._is_turned_away else await self._receive()
+        if self._is_turned_away:
+            return _DISCONNECT
+        message = await self._receive()
+        if message["type"] == "http.request":
+            await self._check_piece()
+        return _DISCONNECT if self._is_turned_away else message
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start" and not self._is_turned_away:
             message = await self._start(message)
         if not self._is_turned_away:
+            self._has_begun = True
             await self._send(message)
 
-    def let_in(self) -> None:
-        self._is_let_in = True
+    def let_in(self, principal: str) -> None:
+        self._let_in = principal
         self._note_use()
 
     async def turn_away(self) -> None:
         self._is_turned_away = True
         note_refusal(self._node, self._session)
-        await refuse(self._send, Reason.PRINCIPAL)
+        if not self._has_begun:  # else what has left is cut off
+            await refuse(self._send, Reason.PRINCIPAL)
 
     def _shown(self) -> Scope:
         """The scope as the app gets it."""
@@ -122,6 +125,14 @@ class SessionRequest:
         else:
             scope["headers"] = headers
 
+    async def _check_piece(self) -> None:
+        """Each piece of the body: a session that was nobody's when the first one came may be somebody's by now."""
+        if self._let_in is not None:
+            if self._let_in != self._session.principal:
+                await self.turn_away()
+        elif not self._is_guarded and (self._is_named() or not self._is_withheld):
+            await self._check()
+
     async def _check(self) -> None:
         """Whether what is in the scope by now is enough to use the session."""
         if await admit(self._node, self._session, principal_of(self._scope)):
@@ -131,11 +142,13 @@ class SessionRequest:
 
     async def _start(self, message: Message) -> Message:
         status: int = message["status"]
-        if not self._is_its_principals():
+        is_its_principals = self._is_its_principals()
+        if not is_its_principals:
             await self._check_late(status)
-        if self._is_turned_away:
-            return message
-        if self._is_its_principals():
+            if self._is_turned_away:
+                return message
+            is_its_principals = self._is_its_principals()  # it may have been taken over
+        if is_its_principals:
             self._note_use()
             if self._ends_session(status):
                 await self._node.sessions.close(self._session.id)
@@ -169,7 +182,7 @@ class SessionRequest:
 
     def _is_its_principals(self) -> bool:
         """Whether the app has found this request to be of the session's principal."""
-        return self._is_let_in or principal_of(self._scope) == self._session.principal
+        return self._let_in is not None or principal_of(self._scope) == self._session.principal
 
     def _note_use(self) -> None:
         self._is_used = True
