@@ -26,7 +26,9 @@ SETTINGS_FILE_VARIABLE: Final = "MOORING_SETTINGS_FILE"
 DEFAULT_SETTINGS_FILE: Final = "mooring.toml"
 
 _SECRETS: Final = frozenset({"secret", "status_token"})
-_REDIS_SCHEMES: Final = frozenset({"redis", "rediss", "unix"})
+_REDIS_SCHEMES: Final = frozenset(
+    {"redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"}
+)
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _NODE_URL = re.compile(r"https?://[^\s/?#@]+/?", re.ASCII | re.IGNORECASE)
 _TOKEN = re.compile(r"[!-~]{16,}", re.ASCII)
@@ -41,7 +43,10 @@ def _path(value: str) -> str:
 
 def _redis_url(value: str) -> str:
     if urlsplit(value).scheme not in _REDIS_SCHEMES:
-        raise ValueError("a URL such as redis://host:6379/0, rediss://host:6379 or unix:///run/redis.sock")
+        raise ValueError(
+            "a URL such as redis://host:6379/0, rediss://host:6379, unix:///run/redis.sock, "
+            "redis+sentinel://host:26379,host:26379/name or redis+cluster://host:6379"
+        )
     return value
 
 
@@ -100,8 +105,9 @@ class Settings(BaseSettings):
     redis_url: Annotated[str, AfterValidator(_redis_url)] | None = Field(
         None,
         repr=False,
-        description="Redis or Valkey that all nodes share. Without it `serve` runs a single node that keeps everything "
-        "in memory, and `up` brings a Redis of its own.",
+        description="Redis or Valkey that all nodes share: one server, one behind sentinels (redis+sentinel://) or a "
+        "cluster (redis+cluster://). Without it `serve` runs a single node that keeps everything in memory, and `up` "
+        "brings a Redis of its own.",
     )
     key_prefix: Annotated[str, AfterValidator(_key_prefix)] = Field(
         "mcp", description="Prefix of every key in Redis; clusters that share a Redis need one each."

@@ -1,4 +1,4 @@
-"""A server of the official SDK's first generation with ordinary functions for tools: it calls them in the event loop."""
+"""A server of the SDK's first generation with ordinary functions for tools: it calls them in the event loop."""
 
 import time
 

@@ -17,7 +17,7 @@ _TELLING: Final = 6
 
 # Group 1 is the secret. A password may hold anything, an @ too: it goes on to the last one.
 _URL_PASSWORD: Final = re.compile(r"(?<=://)[^\s/@:'\"]*:([^\s'\"]*)@")
-_URL_QUERY: Final = re.compile(r"[?&](?:password|secret|token)=([^&\s'\"]*)", re.IGNORECASE)
+_URL_QUERY: Final = re.compile(r"[?&](?:\w+_)?(?:password|secret|token)=([^&\s'\"]*)", re.IGNORECASE)
 # All of the text is one value, so that a space or a quote ends nothing. The scheme is taken or left whole (`?>`), for
 # its colon is not the one before a password.
 _SETTING_PASSWORD: Final = re.compile(r"\A(?>(?:[^:]*://)?)[^:]*:(.*)@", re.DOTALL)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from mooring.errors import StoreUnavailable
 from mooring.processes.ports import join, listen
@@ -50,7 +50,7 @@ class Listener:
 
 def is_on_this_machine(redis_url: str) -> bool:
     """Whether nodes that use this Redis are all on this machine, as far as the URL says."""
-    host = urlsplit(redis_url).hostname
+    host = _first_server(redis_url).hostname
     if host is None or host == "localhost":
         return True
     try:
@@ -59,9 +59,15 @@ def is_on_this_machine(redis_url: str) -> bool:
         return False
 
 
+def _first_server(redis_url: str) -> SplitResult:
+    """Of several servers (sentinels, or nodes of a cluster) the first: what is asked of one is true of all."""
+    servers = urlsplit(redis_url).netloc.rpartition("@")[2]
+    return urlsplit(f"//{servers.partition(',')[0]}")
+
+
 def _address_towards(redis_url: str | None) -> str:
     """This machine's address on the way to Redis. No packet is sent: a datagram socket only looks up its route."""
-    parts = urlsplit(redis_url or "")
+    parts = _first_server(redis_url or "")
     if parts.hostname is None:
         return "127.0.0.1"
     try:

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha1
 from typing import Any, Final
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.asyncio import RedisCluster
+from redis.exceptions import NoScriptError
 
 from mooring.errors import StoreUnavailable
+from mooring.store.trouble import RAISED, SILENCE
 
 BATCH: Final = 200
 """Commands that go together: what keeps Redis busy for a few milliseconds, so that no other client is held up."""
 _BATCH_BYTES: Final = 1024 * 1024
+_SCANNED: Final = 500
 
 Explain = Callable[[Exception, str], StoreUnavailable]
 
@@ -111,6 +114,32 @@ class Lane:
                 batch.clear()
         return answers + await asyncio.gather(*(self.ask(doing, command) for command in batch))
 
+    async def scan(self, doing: str, pattern: str) -> AsyncIterator[list[bytes]]:
+        """The keys that match, from all servers, some at a time. One that comes or goes meanwhile may be missing.
+
+        Raises:
+            StoreUnavailable: as in `ask`.
+        """
+        if not isinstance(self._client, RedisCluster):
+            cursor = 0
+            while True:
+                cursor, keys = await self.ask(doing, Command(("SCAN", cursor, "MATCH", pattern, "COUNT", _SCANNED)))
+                yield keys
+                if cursor == 0:
+                    return
+        found = self._client.scan_iter(pattern, _SCANNED)
+        batch: list[bytes] = []
+        try:
+            async for key in found:
+                batch.append(key)
+                if len(batch) == BATCH:
+                    yield batch
+                    batch = []
+        except RAISED as error:
+            await self._find_servers_anew()
+            raise self._explain(error, doing) from None
+        yield batch
+
     async def aclose(self) -> None:
         if self._running is not None:
             self._running.cancel()
@@ -144,15 +173,23 @@ class Lane:
     async def _send(self, batch: list[_Waiting]) -> None:
         try:
             answers = await self._execute([waiting.command for waiting in batch])
-        except (RedisError, OSError) as error:
+        except RAISED as error:
             # No connection, or a broken one. Those who wait behind would each wait as long, for the same.
             behind = list(self._waiting)
             self._waiting.clear()
             for waiting in (*batch, *behind):
                 waiting.settle(error, self._explain)
+            await self._find_servers_anew()
             return
+        if any(isinstance(answer, SILENCE) for answer in answers):
+            await self._find_servers_anew()
         for waiting, answer in zip(batch, answers, strict=True):
             waiting.settle(answer, self._explain)
+
+    async def _find_servers_anew(self) -> None:
+        """A cluster may have another primary by now. redis-py looks for it only where it was told to retry."""
+        if isinstance(self._client, RedisCluster):
+            await self._client.aclose()
 
     async def _execute(self, commands: list[Command]) -> list[Any]:
         answers = await self._pipeline(commands)

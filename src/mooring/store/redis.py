@@ -10,14 +10,11 @@ the store may have lost something in between.
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from importlib.resources import files
 from typing import Any
-
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from mooring.core.masking import masked
 from mooring.core.model import (
@@ -34,16 +31,19 @@ from mooring.core.model import (
 from mooring.errors import DeclaredDead, SettingsError, StoreUnavailable
 from mooring.store import codec
 from mooring.store.base import REMOVED_SECONDS
+from mooring.store.clients import client_of
 from mooring.store.keys import VERSION_FIELD, Keys
 from mooring.store.lane import Command, Lane, Script
 from mooring.store.trouble import explain
+
+logger = logging.getLogger("mooring.store")
 
 
 class RedisStore:
     """Leases, shard owners and session records in Redis.
 
     Args:
-        url: `redis://`, `rediss://` or `unix://`.
+        url: see `mooring.store.clients`.
         prefix: of every key.
         timeout_seconds: how long Redis may take for one answer.
     """
@@ -51,6 +51,7 @@ class RedisStore:
     def __init__(self, url: str, prefix: str, timeout_seconds: float) -> None:
         self._url = url
         self._keys = Keys(prefix)
+        self._asked_for_policy = False
         # Leases and owners; then everything that there may be thousands of.
         self._leases, self._sessions = (Lane(_client(url, timeout_seconds), self._explain) for _ in range(2))
 
@@ -59,7 +60,23 @@ class RedisStore:
         renewed = await self._lease("register", "registering this node", [node.id, lease_ms, codec.encode_node(node)])
         if not renewed:
             raise DeclaredDead(f"node {node.id} left or was seen to end: it cannot come back by this id")
+        if not self._asked_for_policy:
+            self._asked_for_policy = True
+            await self._warn_of_evictions()
         return int(renewed)
+
+    async def _warn_of_evictions(self) -> None:
+        try:
+            policy = (await self._lease("policy", "asking for its maxmemory-policy", [])).decode()
+        except StoreUnavailable:
+            return  # not everybody may ask; then nobody is warned
+        if policy not in ("", "noeviction"):
+            logger.warning(
+                "Redis at %s may drop %s when its memory is short: set its maxmemory-policy to noeviction, not %s",
+                masked(self._url),
+                "leases and sessions" if policy.startswith("allkeys") else "sessions",
+                policy,
+            )
 
     async def heartbeat(
         self, node: NodeInfo, lease_seconds: float, renewed_ms: int, known_version: int
@@ -123,17 +140,12 @@ class RedisStore:
 
     async def sessions(self) -> AsyncIterator[SessionRecord]:
         doing = "listing the sessions"
-        cursor = 0
-        while True:
-            scan = Command(("SCAN", cursor, "MATCH", self._keys.every_session, "COUNT", 500))
-            cursor, keys = await self._sessions.ask(doing, scan)
+        async for keys in self._sessions.scan(doing, self._keys.every_session):
             entries = await self._sessions.ask_all(doing, (Command(("HGETALL", key)) for key in keys))
             for key, entry in zip(keys, entries, strict=True):
                 record = codec.decode_session(self._keys.session_id(key.decode()), entry)
                 if record is not None:
                     yield record
-            if cursor == 0:
-                return
 
     async def aclose(self) -> None:
         await self._leases.aclose()
@@ -157,14 +169,7 @@ class RedisStore:
 
 def _client(url: str, timeout_seconds: float) -> Any:
     try:
-        return Redis.from_url(
-            url,
-            max_connections=1,
-            socket_timeout=timeout_seconds,
-            socket_connect_timeout=timeout_seconds,
-            retry=Retry(NoBackoff(), 0),
-            client_name="mooring",
-        )
+        return client_of(url, timeout_seconds)
     except ValueError as error:
         raise SettingsError("redis_url", masked(url), str(error)) from error
 

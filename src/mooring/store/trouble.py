@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from redis import exceptions
+from redis.asyncio.sentinel import MasterNotFoundError
 
 from mooring.errors import StoreUnavailable
 
@@ -52,7 +53,7 @@ _TROUBLES: Final = (
     Trouble(
         "READONLY",
         "is a read-only replica",
-        "redis_url has to name the primary",
+        "redis_url has to name the primary, or its sentinels (redis+sentinel://)",
         (exceptions.ReadOnlyError,),
         # What a sentinel's client says of a connection that led to a primary before.
         ("The previous master is now a slave",),
@@ -82,9 +83,21 @@ _TROUBLES: Final = (
     Trouble(
         "MOVED",
         "is a node of a Redis Cluster",
-        "redis_url has to name one server that has all keys",
+        "redis_url has to say so (redis+cluster://)",
         (exceptions.AskError, exceptions.MovedError, exceptions.ClusterCrossSlotError, exceptions.TryAgainError),
         ("CROSSSLOT", "ASK "),
+    ),
+    Trouble(
+        "NOCLUSTER",
+        "is no cluster",
+        "redis+cluster:// is for a Redis Cluster, redis:// for one server",
+        words=("Cluster mode is not enabled", "This instance has cluster support disabled"),
+    ),
+    Trouble(
+        "NOPRIMARY",
+        "has no primary that its sentinels know",
+        "is the name in redis_url the one that `redis-cli -p 26379 sentinel masters` shows?",
+        (MasterNotFoundError,),
     ),
     Trouble(
         "LOADING",
@@ -127,6 +140,11 @@ _TROUBLES: Final = (
         words=("unknown command", "Unknown subcommand", "unknown subcommand"),
     ),
 )
+
+RAISED: Final = (exceptions.RedisError, exceptions.RedisClusterException, OSError)
+"""All that redis-py raises for what goes wrong with Redis."""
+SILENCE: Final = (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.ClusterError, OSError)
+"""Those of them that mean that there is no server, or another one."""
 
 _CONNECTING: Final = re.compile(r"Error (-?\d+) connecting to ")
 _TLS: Final = re.compile(r"\[SSL: ?([A-Z_0-9]+)")

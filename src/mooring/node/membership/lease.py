@@ -27,7 +27,7 @@ _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def steady_seconds() -> float:
-    """By a clock that goes on while the machine sleeps, where there is one: a lease does not wait for who sleeps."""
+    """By a clock that goes on while the machine sleeps, where there is one: a lease does not wait for a sleeper."""
     return time.clock_gettime(_CLOCK)
 
 

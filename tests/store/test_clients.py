@@ -1,0 +1,172 @@
+"""What each kind of `redis_url` means, and what becomes of a store when the server behind it changes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mooring.core.masking import masked
+from mooring.core.model import Written
+from mooring.errors import SettingsError, StoreUnavailable
+from mooring.hosting.listener import is_on_this_machine
+from mooring.settings import Settings
+from mooring.store import RedisStore
+from mooring.store.clients import Address, parse
+from tests.bare import free_port
+from tests.real_redis import real_redis
+from tests.redis_groups import Group, real_cluster, real_sentinel
+from tests.store.examples import NODE, RECORD
+from tests.waiting import until
+
+real = pytest.mark.real
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        (
+            "redis+sentinel://user:p%40ss@h1:26379,h2/main/3?sentinel_password=other&health_check_interval=5",
+            Address(
+                "sentinel",
+                (("h1", 26379), ("h2", 26379)),
+                "main",
+                {"username": "user", "password": "p@ss", "db": 3, "health_check_interval": 5},
+                {"password": "other"},
+            ),
+        ),
+        ("redis+sentinel://[::1]:5/my-main", Address("sentinel", (("::1", 5),), "my-main", {}, {})),
+        ("rediss+sentinel://h/main", Address("sentinel", (("h", 26379),), "main", {"ssl": True}, {"ssl": True})),
+        ("redis+cluster://h1:7000,h2", Address("cluster", (("h1", 7000), ("h2", 6379)), "", {}, {})),
+        ("redis+cluster://:pw@h/0", Address("cluster", (("h", 6379),), "0", {"password": "pw"}, {})),
+        (
+            "rediss+cluster://h/?ssl_ca_certs=/ca.pem",
+            Address("cluster", (("h", 6379),), "", {"ssl": True, "ssl_ca_certs": "/ca.pem"}, {"ssl": True}),
+        ),
+    ],
+)
+def test_what_a_url_of_several_servers_says(url: str, address: Address) -> None:
+    assert parse(url) == address
+    assert Settings.load(redis_url=url).redis_url == url
+    RedisStore(url, "mcp", timeout_seconds=1)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis+sentinel://h1,h2",
+        "redis+sentinel://h1,h2/",
+        "redis+sentinel:///main",
+        "redis+sentinel://h1:99999/main",
+        "redis+sentinel://h1:port/main",
+        "redis+sentinel://h1,,h2/main",
+        "redis+cluster://h/1",
+        "redis+cluster://",
+        "redis+sentinel://h/main/db",
+        "http://h",
+    ],
+)
+def test_what_no_url_of_redis_is(url: str) -> None:
+    with pytest.raises(SettingsError, match="redis_url"):
+        RedisStore(url.replace("://", "://user:hunter2@", 1), "mcp", timeout_seconds=1)
+
+
+def test_no_password_of_such_a_url_is_shown() -> None:
+    url = "redis+sentinel://user:hunter2@h1,h2/main?sentinel_password=hunter3"
+    assert masked(url) == "redis+sentinel://user:***@h1,h2/main?sentinel_password=***"
+
+
+@pytest.mark.parametrize(
+    ("url", "here"),
+    [
+        ("redis+sentinel://u:p,w@127.0.0.1:26379,127.0.0.1:26380/main", True),
+        ("redis+cluster://localhost:1,localhost:2", True),
+        ("redis+sentinel://10.0.0.1:26379,10.0.0.2:26379/main", False),
+        ("redis+cluster://[::1]:7000,[::1]:7001", True),
+    ],
+)
+def test_where_several_servers_are_the_first_says(url: str, here: bool) -> None:
+    assert is_on_this_machine(url) is here
+
+
+# A server that dies, and another that takes its place.
+
+
+@real
+@pytest.mark.parametrize("group", [real_sentinel, lambda: real_cluster(replicas=1)], ids=["sentinel", "cluster"])
+async def test_after_a_failover_the_store_goes_on_with_the_new_primary(group: Callable[[], Any]) -> None:
+    with group() as servers:
+        assert isinstance(servers, Group)
+        store = RedisStore(servers.url, "mcp", timeout_seconds=1)
+        await store.register(NODE, 60)
+        await store.save_session(RECORD, 600)
+        servers.kill_primary_of("mcp:{cluster}:nodes")
+
+        async def writes() -> bool:
+            try:
+                await store.register(NODE, 60)
+                assert await store.save_session(RECORD, 600) is Written.DONE
+                return [record async for record in store.sessions()] == [RECORD]
+            except StoreUnavailable:
+                return False
+
+        assert not await writes()
+        await until(writes, what="the store to find the new primary", seconds=30)
+        assert set((await store.snapshot()).leases) == {NODE.id}
+        await store.aclose()
+
+
+@real
+async def test_sentinels_that_know_no_such_primary() -> None:
+    with real_sentinel() as servers:
+        store = RedisStore(servers.url.replace("/main", "/another"), "mcp", timeout_seconds=1)
+        with pytest.raises(StoreUnavailable, match="has no primary that its sentinels know while registering"):
+            await store.register(NODE, 60)
+        await store.aclose()
+
+
+@real
+async def test_one_server_is_no_cluster() -> None:
+    port = free_port()
+    async with real_redis("valkey", "--port", str(port), "--bind", "127.0.0.1"):
+        store = RedisStore(f"redis+cluster://127.0.0.1:{port}", "mcp", timeout_seconds=1)
+        with pytest.raises(StoreUnavailable, match="is no cluster while registering"):
+            await store.register(NODE, 60)
+        await store.aclose()
+
+
+@pytest.mark.parametrize("url", ["redis+sentinel://127.0.0.1:1,127.0.0.1:2/main", "redis+cluster://127.0.0.1:1"])
+async def test_nobody_is_there(url: str) -> None:
+    store = RedisStore(url, "mcp", timeout_seconds=1)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match=r"does not answer while|has no primary that its sentinels know"):
+            await store.register(NODE, 60)
+    await store.aclose()
+
+
+# Evictions.
+
+
+@real
+@pytest.mark.parametrize(
+    ("policy", "limit", "drops"),
+    [
+        ("allkeys-lru", "100mb", "leases and sessions"),
+        ("volatile-ttl", "100mb", "sessions"),
+        ("noeviction", "100mb", ""),
+        ("allkeys-lru", "0", ""),
+    ],
+)
+async def test_a_redis_that_may_drop_keys_is_warned_of_once(
+    policy: str, limit: str, drops: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with real_redis("valkey", "--maxmemory-policy", policy, "--maxmemory", limit) as server:
+        store = RedisStore(server.url, "mcp", timeout_seconds=2)
+        for _ in range(3):
+            await store.register(NODE, 5)
+        await store.aclose()
+    told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(told) == bool(drops)
+    assert all(f"may drop {drops} when" in text and f"noeviction, not {policy}" in text for text in told)
