@@ -41,10 +41,7 @@ class ModelStore:
 
     def claim(self, shard: str, claimed: ShardOwner, expected_epoch: int) -> ShardOwner:
         current = self.shards.get(shard, ShardOwner("", 0))
-        if current.node_id == claimed.node_id:
-            if claimed.epoch <= current.epoch:
-                return current
-        elif current.epoch != expected_epoch:
+        if current.epoch >= claimed.epoch or (current.node_id != claimed.node_id and current.epoch != expected_epoch):
             return current
         self.shards[shard] = claimed
         self.version = (self.version or self.life * CHANGES_PER_LIFE) + 1

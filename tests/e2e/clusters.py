@@ -94,7 +94,13 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """What a cluster's process is told: the programs of the environment that brings them are on its PATH."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MOORING_")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**inherited, "PATH": path, "PYTHONPATH": str(ROOT), "COLUMNS": "160", **(more or {})}
+    return {
+        **inherited,
+        "PATH": path,
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}",
+        "COLUMNS": "160",
+        **(more or {}),
+    }
 
 
 @contextlib.contextmanager

@@ -111,6 +111,20 @@ async def test_a_node_that_cannot_start_says_so_and_tries_again_with_the_next_re
     await mooring._node.stop()
 
 
+async def test_a_node_that_its_cluster_refused_serves_nothing_afterwards(caplog: pytest.LogCaptureFixture) -> None:
+    store = MemoryStore()
+    app = ScriptedApp()
+    async with joined(app, store):
+        other = a_mooring(app, store, node_name="other", secret="x" * 64)
+        for path in ("/mcp", "/mcp", "/readyz"):
+            refused = await Request("POST" if path == "/mcp" else "GET", path).to(other)
+            assert refused.status == 503
+        assert app.asked == []
+        states = {lease.node.name: lease.node.state for lease in (await store.snapshot()).leases.values()}
+        assert states == {"node-1": NodeState.READY, "other": NodeState.GONE}
+    assert caplog.text.count("cannot start") == 1
+
+
 # What the author of a server can ask.
 
 

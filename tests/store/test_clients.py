@@ -43,7 +43,13 @@ real = pytest.mark.real
         ("redis+cluster://:pw@h/0", Address("cluster", (("h", 6379),), "0", {"password": "pw"}, {})),
         (
             "rediss+cluster://h/?ssl_ca_certs=/ca.pem",
-            Address("cluster", (("h", 6379),), "", {"ssl": True, "ssl_ca_certs": "/ca.pem"}, {"ssl": True}),
+            Address(
+                "cluster",
+                (("h", 6379),),
+                "",
+                {"ssl": True, "ssl_ca_certs": "/ca.pem"},
+                {"ssl": True, "ssl_ca_certs": "/ca.pem"},
+            ),
         ),
     ],
 )
@@ -91,6 +97,21 @@ def test_where_several_servers_are_the_first_says(url: str, here: bool) -> None:
     assert is_on_this_machine(url) is here
 
 
+@real
+@pytest.mark.parametrize("group", [real_sentinel, real_cluster], ids=["sentinel", "cluster"])
+async def test_each_kind_speaks_tls_and_says_where_it_is_not_trusted(group: Callable[..., Any]) -> None:
+    with group(tls=True) as servers:
+        store = RedisStore(servers.url, "mcp", timeout_seconds=2)
+        await store.register(NODE, 60)
+        assert await store.save_session(RECORD, 600) is Written.DONE
+        await store.aclose()
+        stranger = RedisStore(servers.url.partition("?")[0], "mcp", timeout_seconds=2)
+        with pytest.raises(StoreUnavailable) as told:
+            await stranger.register(NODE, 60)
+        assert "cannot be spoken to over TLS" in str(told.value) or "has no sentinel that" in str(told.value)
+        await stranger.aclose()
+
+
 # A server that dies, and another that takes its place.
 
 
@@ -122,7 +143,7 @@ async def test_after_a_failover_the_store_goes_on_with_the_new_primary(group: Ca
 async def test_sentinels_that_know_no_such_primary() -> None:
     with real_sentinel() as servers:
         store = RedisStore(servers.url.replace("/main", "/another"), "mcp", timeout_seconds=1)
-        with pytest.raises(StoreUnavailable, match="has no primary that its sentinels know while registering"):
+        with pytest.raises(StoreUnavailable, match="has no sentinel that names its primary while registering"):
             await store.register(NODE, 60)
         await store.aclose()
 
@@ -141,7 +162,7 @@ async def test_one_server_is_no_cluster() -> None:
 async def test_nobody_is_there(url: str) -> None:
     store = RedisStore(url, "mcp", timeout_seconds=1)
     for _ in range(2):
-        with pytest.raises(StoreUnavailable, match=r"does not answer while|has no primary that its sentinels know"):
+        with pytest.raises(StoreUnavailable, match=r"does not answer while|has no sentinel that names its primary"):
             await store.register(NODE, 60)
     await store.aclose()
 

@@ -97,7 +97,8 @@ def parse(url: str) -> Address:
     # redis-py reads a query itself, and knows which options are numbers: so it gets a URL of one server to read.
     options = _read(f"redis://localhost/{db}?{urlencode(query)}") | _login(parts["login"])
     if parts["tls"] == "rediss":
-        options["ssl"] = sentinel["ssl"] = True
+        options["ssl"] = True
+        sentinel = {name: value for name, value in options.items() if name.startswith("ssl")} | sentinel
     if not is_sentinel:
         options.pop("db", None)
     return Address(parts["kind"], hosts, unquote(name), options, sentinel)

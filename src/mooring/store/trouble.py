@@ -95,8 +95,8 @@ _TROUBLES: Final = (
     ),
     Trouble(
         "NOPRIMARY",
-        "has no primary that its sentinels know",
-        "is the name in redis_url the one that `redis-cli -p 26379 sentinel masters` shows?",
+        "has no sentinel that names its primary",
+        "do those in redis_url answer, and is the name there one that `redis-cli -p 26379 sentinel masters` shows?",
         (MasterNotFoundError,),
     ),
     Trouble(

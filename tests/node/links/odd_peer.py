@@ -103,8 +103,16 @@ class Caller:
     async def send(self, message: Message) -> None:
         self.sent.append(message)
 
-    async def through(self, forwarder: Forwarder, peer: NodeInfo, *, session: str | None = None) -> None:
-        await forwarder.forward(peer, secrets.token_urlsafe(16), session, "", self.scope, self.receive, self.send)
+    async def through(
+        self,
+        forwarder: Forwarder,
+        peer: NodeInfo,
+        *,
+        session: str | None = None,
+        last_words: Callable[[], bytes] = bytes,
+    ) -> None:
+        nonce = secrets.token_urlsafe(16)
+        await forwarder.forward(peer, nonce, session, "", self.scope, self.receive, self.send, last_words)
 
     async def failing(self, forwarder: Forwarder, peer: NodeInfo) -> PeerSilent:
         """The silence that the forwarder tells of; nothing was sent to the client then."""

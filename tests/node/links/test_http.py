@@ -377,6 +377,45 @@ async def test_a_peer_whose_lease_ends_meanwhile_is_waited_for_no_longer(peer: O
     await forwarder.aclose()
 
 
+@pytest.mark.parametrize(
+    ("content_type", "part", "ends"),
+    [
+        (b"text/event-stream", b"data: 1\n\n", True),
+        (b"text/event-stream", b"data: 1\r\n\r\n", True),
+        (b"text/event-stream", b"", True),
+        (b"text/event-stream", b'data: {"half', False),
+        (b"application/json", b"{\n\n", False),
+    ],
+)
+async def test_an_answer_whose_owner_dies_ends_between_two_events_and_is_else_broken_off(
+    peer: OddPeer, content_type: bytes, part: bytes, ends: bool
+) -> None:
+    alive = True
+    forwarder = a_forwarder(is_alive=lambda _: alive)
+    caller = Caller()
+
+    async def was_passed_on() -> bool:
+        return len(caller.sent) == (2 if part else 1)
+
+    async def go_silent(head: Head, _: Any, writer: asyncio.StreamWriter) -> None:
+        nonlocal alive
+        writer.write(head.signed() + b"content-type: %s\r\nconnection: close\r\n\r\n" % content_type + part)
+        await until(was_passed_on, what="the beginning to be passed on")
+        alive = False
+        await asyncio.Event().wait()
+
+    peer.answer = go_silent
+    async with asyncio.timeout(5):
+        await caller.through(forwarder, peer.info, last_words=lambda: b"last words")
+    await forwarder.aclose()
+    last = caller.sent[-1]
+    assert (
+        (last.get("body"), last.get("more_body")) == (b"last words", False)
+        if ends
+        else last.get("more_body") is not False
+    )
+
+
 @pytest.mark.parametrize("framing", [b"content-length: 100", b"transfer-encoding: chunked"])
 async def test_a_part_of_an_answer_is_never_ended_as_if_it_were_the_whole(
     forwarder: Forwarder, peer: OddPeer, framing: bytes, caplog: pytest.LogCaptureFixture

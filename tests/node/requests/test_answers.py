@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from mooring.asgi import Message
 from mooring.core.routing import Reason
-from mooring.node.requests.answers import refuse, status_of
+from mooring.core.sse import SseBareBlock, SseParser
+from mooring.node.requests.answers import last_words, refuse, status_of
 
 PROPERTY = settings(deadline=None, max_examples=100)
 
@@ -95,3 +96,17 @@ async def test_what_may_work_soon_is_a_stream_that_comes_again_or_an_error_of_on
 async def test_no_other_refusal_of_a_get_is_a_stream(reason: Reason) -> None:
     _, headers, _ = await refusal(reason, method="GET")
     assert (headers[b"content-type"] == b"text/event-stream") is (reason is Reason.UNREACHABLE)
+
+
+def test_the_last_words_of_a_stream_whose_node_died_answer_its_request() -> None:
+    [event] = SseParser().feed(last_words("POST", "id 7"))
+    answer = json.loads(event.data)
+    assert answer["id"] == "id 7"
+    assert answer["error"]["data"]["reason"] == "unreachable"
+
+
+@pytest.mark.parametrize(("method", "request_id"), [("GET", None), ("POST", None), ("GET", 1)])
+def test_where_there_is_no_request_to_answer_they_say_when_to_come_back(method: str, request_id: int | None) -> None:
+    [block] = SseParser().read(last_words(method, request_id))
+    assert isinstance(block, SseBareBlock)
+    assert block.retry_milliseconds

@@ -242,3 +242,17 @@ async def test_a_forged_body_is_refused_once_whether_the_app_answers_what_it_saw
     assert (request.status, request.reason) == (403, "signature")
     assert len(request.sent) == 2
     assert request.headers.get(b"mooring-reply") is None
+
+
+async def test_an_answer_that_began_before_the_body_was_read_is_not_followed_by_a_second() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await answer(send, 200, b"too early to know")
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async with joined(app) as mooring:
+        request = from_peer(mooring, b"{}")
+        request._pieces[0]["body"] = b"[]"
+        await request.to(mooring)
+    assert [message["type"] for message in request.sent] == ["http.response.start", "http.response.body"]
+    assert (request.status, request.body) == (200, b"too early to know")

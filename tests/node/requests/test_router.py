@@ -170,7 +170,7 @@ async def test_a_request_whose_answer_was_lost_is_never_carried_out_twice(
         async def drop(_: Message) -> None:
             pass
 
-        await forward(*request[:-1], drop)
+        await forward(*request[:-2], drop, request[-1])
         raise PeerSilent("connection reset", may_have_run=True)
 
     nonces = interfere(cluster.nodes[1], monkeypatch, lose_the_answer)

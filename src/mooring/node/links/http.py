@@ -110,11 +110,13 @@ class Forwarder:
         scope: Scope,
         receive: Receive,
         send: Send,
+        last_words: Callable[[], bytes] = bytes,
     ) -> None:
-        """Pass the request to `peer` and its answer back, until it ends or the client leaves.
+        """Pass the request to `peer` and its answer back, until it ends, the client leaves, or the peer's lease ends.
 
         Args:
             nonce: of this request; the same again where it may have reached this peer before.
+            last_words: what ends an event stream whose owner died.
 
         Raises:
             PeerSilent, PeerMoved: nothing was sent to the client yet.
@@ -122,7 +124,7 @@ class Forwarder:
         answer = await self._ask(peer, nonce, session_id, principal, scope, receive)
         try:
             self._verify(answer, peer, nonce)
-            await self._pass_back(answer, receive, send)
+            await self._pass_back(peer, answer, receive, send, last_words)
         finally:
             answer.close()
 
@@ -180,15 +182,29 @@ class Forwarder:
             owner = owner_in(verdict) or ShardOwner("", 0)
             raise PeerMoved(f"node {peer.id} does not own the shard", owner.node_id, owner.epoch)
 
-    async def _pass_back(self, answer: aiohttp.ClientResponse, receive: Receive, send: Send) -> None:
+    async def _pass_back(
+        self,
+        peer: NodeInfo,
+        answer: aiohttp.ClientResponse,
+        receive: Receive,
+        send: Send,
+        last_words: Callable[[], bytes],
+    ) -> None:
         raw = [(name.lower(), value) for name, value in answer.raw_headers]
         dropped = _NOT_ON_ANSWERS | _named_in(raw)
         headers = [(name, value) for name, value in raw if name not in dropped]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         leaving = asyncio.ensure_future(_until_disconnect(receive))
-        pumping = asyncio.ensure_future(_pump(answer, send))
+        pump = _Pump(answer, send)
+        pumping = asyncio.ensure_future(pump.run())
         try:
-            await asyncio.wait({leaving, pumping}, return_when=asyncio.FIRST_COMPLETED)
+            while not leaving.done() and not pumping.done():
+                await asyncio.wait({leaving, pumping}, timeout=self._check_seconds, return_when=asyncio.FIRST_COMPLETED)
+                if not self._is_alive(peer.id) and not pumping.done():
+                    pumping.cancel()
+                    await asyncio.wait({pumping})
+                    await pump.end_for_a_dead_owner(last_words())
+                    return
             if pumping.done():
                 pumping.result()
         finally:
@@ -236,15 +252,32 @@ async def _signed(receive: Receive, mac: BodyMac) -> AsyncIterator[bytes]:
         yield piece if more else piece + mac.digest()
 
 
-async def _pump(answer: aiohttp.ClientResponse, send: Send) -> None:
-    """The answer's body as it comes. One that breaks off is broken off: nobody may take a part for the whole."""
-    try:
-        async for piece in answer.content.iter_any():
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-    except (aiohttp.ClientError, OSError) as error:
-        logger.warning("the owner's answer broke off: %s", str(error) or type(error).__name__)
-        return
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+class _Pump:
+    """Passes an answer's body on as it comes."""
+
+    def __init__(self, answer: aiohttp.ClientResponse, send: Send) -> None:
+        self._answer = answer
+        self._send = send
+        # The last bytes that went out, as many as tell whether an event ended with them.
+        self._tail = b"\n\n"
+
+    async def run(self) -> None:
+        """To its end. One that breaks off is broken off: nobody may take a part for the whole."""
+        try:
+            async for piece in self._answer.content.iter_any():
+                await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+                self._tail = (self._tail + piece[-4:])[-4:]
+        except (aiohttp.ClientError, OSError) as error:
+            logger.warning("the owner's answer broke off: %s", _said(error))
+            return
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def end_for_a_dead_owner(self, last_words: bytes) -> None:
+        """End an event stream properly, between two events; anything else is broken off."""
+        is_stream = self._answer.headers.get("Content-Type", "").startswith("text/event-stream")
+        logger.warning("the owner of a forwarded request died while it answered")
+        if is_stream and self._tail.replace(b"\r\n", b"\n").endswith((b"\n\n", b"\r\r")):
+            await self._send({"type": "http.response.body", "body": last_words, "more_body": False})
 
 
 async def _until_disconnect(receive: Receive) -> None:

@@ -83,3 +83,12 @@ async def refuse(
     code = jsonrpc.INTERNAL_ERROR if status == 200 else jsonrpc.INVALID_REQUEST
     body = jsonrpc.error_answer(request_id, code, message, {"reason": str(shown)})
     await respond(send, status, body, b"application/json")
+
+
+def last_words(method: str, request_id: jsonrpc.RequestId | None) -> bytes:
+    """What ends an event stream whose node died: to a request its one answer, to a GET when to come back."""
+    if method == "GET" or request_id is None:
+        return sse.encode(sse.SseBareBlock(retry_milliseconds=_RETRY_MS))
+    _, message = _EXPLAINED[Reason.UNREACHABLE]
+    answer = jsonrpc.error_answer(request_id, jsonrpc.INTERNAL_ERROR, message, {"reason": str(Reason.UNREACHABLE)})
+    return sse.encode(sse.SseEvent(answer.decode(), event="message"))

@@ -79,8 +79,8 @@ class PeerRequest:
     async def send(self, message: Message) -> None:
         """Send the answer, signed; or a refusal in its place where the body turned out to be forged."""
         if message["type"] == "http.response.start":
-            self._has_begun = True
             await self.finish()
+            self._has_begun = True
             if not self._withheld:
                 reply = sign_reply(self._key, self._nonce, self._node_id, self._verdict, message["status"])
                 message = {**message, "headers": [*message.get("headers", []), (REPLY_HEADER, reply.encode())]}
@@ -98,8 +98,11 @@ class PeerRequest:
             await respond(self.send, 500, b"Internal Server Error")
 
     async def finish(self) -> None:
-        """Refuse a request whose body was found forged, whether the app answers what it saw of it or not."""
-        if self._body is not None and self._body.is_forged and not self._withheld:
+        """Refuse a request whose body was found forged, whether the app answers what it saw of it or not.
+
+        An app that answered before it had read the whole body said nothing of what was forged: its answer stands.
+        """
+        if self._body is not None and self._body.is_forged and not self._withheld and not self._has_begun:
             self._withheld = True
             logger.warning("refused a peer request: its body is not what the peer sent")
             await refuse(self._send, Reason.SIGNATURE)

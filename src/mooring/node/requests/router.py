@@ -32,7 +32,7 @@ from mooring.core.routing import (
 )
 from mooring.errors import PeerError, PeerMoved, PeerSilent, SignatureError, StoreUnavailable
 from mooring.node.node import Node
-from mooring.node.requests.answers import refuse
+from mooring.node.requests.answers import last_words, refuse
 from mooring.node.requests.bodies import RememberedBody
 from mooring.node.requests.from_peer import PeerRequest
 from mooring.node.requests.in_session import SessionRequest
@@ -214,7 +214,14 @@ class Router:
         try:
             # Nobody is named: the owner's app finds out who asks, and what is known here may be somebody else's name.
             await self._node.forwarder.forward(
-                peer, attempt.nonce, facts.session_id, NOBODY, scope, body.from_start(), send
+                peer,
+                attempt.nonce,
+                facts.session_id,
+                NOBODY,
+                scope,
+                body.from_start(),
+                send,
+                lambda: last_words(facts.method, _id_in(body)),
             )
         except PeerError as error:
             # A request that is held asks again and again: the first time says it.
@@ -265,6 +272,11 @@ class Router:
             return "(no session id of this cluster)"
         owner = self._node.membership.view.owner_of(shard)
         return f"{brief(facts.session_id)} of {owner.node_id if owner else 'no known node'}"
+
+
+def _id_in(body: RememberedBody) -> jsonrpc.RequestId | None:
+    """The JSON-RPC id of a request that was read; None where it has none, or the body is too large to tell."""
+    return jsonrpc.id_of(body.message())
 
 
 async def _read_id(receive: Receive) -> jsonrpc.RequestId | None:
