@@ -5,7 +5,7 @@ VENV_V1 := .venv-v1
 BIN := $(VENV)/bin
 NODE_TESTS := tests/clients/node
 # Tests that wait for real processes leave a core idle; files stay whole, since a file shares its cluster.
-WORKERS ?= 2
+WORKERS ?= 3
 MEASURED := core store node
 # One file for every platform, from the oldest Python that is supported on.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
