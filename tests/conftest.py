@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 
@@ -7,6 +8,10 @@ import pytest
 
 _running: list[pytest.Item] = []
 """The test that runs now, from the set-up of its fixtures on."""
+
+
+# Under nohup it is ignored, which all that is started here would inherit: a hangup is then no request to stop.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
