@@ -12,6 +12,7 @@ from mooring.core.model import NodeState
 from mooring.store import MemoryStore
 from tests.cluster_in_process import SECRET, running_node
 from tests.node.apps import ScriptedApp, answer
+from tests.node.direct import a_mooring, initialize, joined
 from tests.node.rpc import RawClient
 
 
@@ -102,6 +103,26 @@ async def test_a_node_does_not_start_without_its_redis() -> None:
     await mooring({"type": "lifespan"}, receive, send)
     assert said[0]["type"] == "lifespan.startup.failed"
     assert said[0]["message"].startswith("Redis at unix:///nowhere does not answer")
+
+
+async def test_a_node_that_its_cluster_refused_serves_nothing_though_the_server_goes_on() -> None:
+    store = MemoryStore()
+    app = ScriptedApp()
+    messages = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+    said: list[Message] = []
+
+    async def receive() -> Message:
+        return next(messages)
+
+    async def send(message: Message) -> None:
+        said.append(message)
+
+    async with joined(ScriptedApp(), store):
+        refused = a_mooring(app, store, node_name="other", secret="x" * 64)
+        await refused({"type": "lifespan"}, receive, send)
+        assert said[0]["type"] == "lifespan.startup.failed"
+        assert (await initialize().to(refused)).status == 503
+    assert app.asked == []
 
 
 async def test_whatever_a_server_says_before_the_shutdown_the_node_stays() -> None:

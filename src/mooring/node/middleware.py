@@ -7,8 +7,7 @@ import logging
 
 from mooring.asgi import App, Receive, Scope, Send, respond
 from mooring.core.ids import brief
-from mooring.core.model import NodeState
-from mooring.errors import MooringError, SettingsError
+from mooring.errors import MooringError
 from mooring.node.lifespan import Lifespan
 from mooring.node.membership.sessions import CloseHandler
 from mooring.node.node import Node
@@ -52,8 +51,6 @@ class Mooring:
         self._status_page = None if token is None else StatusPage(self._node, token)
         # The first requests wait here for one of them to join the cluster.
         self._starting = asyncio.Lock()
-        # A node that its cluster refused stays out until its settings are mended: that takes a new process.
-        self._is_refused = False
 
     def _open_store(self) -> Store:
         return open_store(self.settings.redis_url, self.settings.key_prefix, self.settings.redis_timeout_seconds)
@@ -126,17 +123,14 @@ class Mooring:
 
         Sends 503 where that fails.
         """
-        if self._node.membership.state is not NodeState.STARTING and not self._is_refused:
+        if self._node.has_joined:
             return True
         async with self._starting:
             try:
-                if self._node.membership.state is NodeState.STARTING:
+                if not self._node.has_joined and not self._node.was_refused:
                     await self._node.start()
             except MooringError as error:
-                self._is_refused = isinstance(error, SettingsError)
                 logger.error("the node cannot start: %s", error)
-            else:
-                if not self._is_refused:
-                    return True
-        await respond(send, 503, b"The node cannot start; its log says why.\n")
-        return False
+        if not self._node.has_joined:
+            await respond(send, 503, b"The node cannot start; its log says why.\n")
+        return self._node.has_joined

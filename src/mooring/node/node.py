@@ -80,6 +80,16 @@ class Node:
         return self.membership.state in TAKES_NEW_SESSIONS and len(self.sessions) < self.settings.capacity
 
     @property
+    def has_joined(self) -> bool:
+        """Whether it was in its cluster; it serves nothing before that."""
+        return self._heart is not None
+
+    @property
+    def was_refused(self) -> bool:
+        """Whether its cluster refused it: it stays out until its settings are mended, which takes a new process."""
+        return self.membership.state is NodeState.GONE and not self.has_joined
+
+    @property
     def is_stopping(self) -> bool:
         return self.membership.state is NodeState.GONE
 

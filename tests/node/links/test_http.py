@@ -384,6 +384,9 @@ async def test_a_peer_whose_lease_ends_meanwhile_is_waited_for_no_longer(peer: O
         (b"text/event-stream", b"data: 1\r\n\r\n", True),
         (b"text/event-stream", b"", True),
         (b"text/event-stream", b'data: {"half', False),
+        (b"text/event-stream\r\ncontent-encoding: gzip", b"", False),
+        (b"text/event-stream\r\ncontent-length: 500", b"data: 1\n\n", False),
+        (b"Text/Event-Stream; charset=utf-8", b"data: 1\n\n", True),
         (b"application/json", b"{\n\n", False),
     ],
 )
@@ -414,6 +417,31 @@ async def test_an_answer_whose_owner_dies_ends_between_two_events_and_is_else_br
         if ends
         else last.get("more_body") is not False
     )
+
+
+async def test_a_stream_whose_client_does_not_read_is_broken_off_when_its_owner_dies(peer: OddPeer) -> None:
+    """Nobody knows how much of the last piece went out, so nothing may follow it."""
+    alive = True
+    forwarder = a_forwarder(is_alive=lambda _: alive)
+    caller = Caller()
+
+    async def stick(message: Message) -> None:
+        nonlocal alive
+        caller.sent.append(message)
+        if message.get("body"):
+            alive = False
+            await asyncio.Event().wait()
+
+    async def stream(head: Head, _: Any, writer: asyncio.StreamWriter) -> None:
+        writer.write(head.signed() + b"content-type: text/event-stream\r\nconnection: close\r\n\r\n" + b"data: 1\n\n")
+        await asyncio.Event().wait()
+
+    peer.answer = stream
+    caller.send = stick  # type: ignore[method-assign]
+    async with asyncio.timeout(5):
+        await caller.through(forwarder, peer.info, last_words=lambda: b"last words")
+    await forwarder.aclose()
+    assert [message.get("body") for message in caller.sent] == [None, b"data: 1\n\n"]
 
 
 @pytest.mark.parametrize("framing", [b"content-length: 100", b"transfer-encoding: chunked"])

@@ -20,7 +20,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 from multidict import CIMultiDict
@@ -110,7 +110,7 @@ class Forwarder:
         scope: Scope,
         receive: Receive,
         send: Send,
-        last_words: Callable[[], bytes] = bytes,
+        last_words: Callable[[], bytes],
     ) -> None:
         """Pass the request to `peer` and its answer back, until it ends, the client leaves, or the peer's lease ends.
 
@@ -152,21 +152,22 @@ class Forwarder:
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
             allow_redirects=False,
         )
-        return await self._while_alive(peer, asyncio.ensure_future(_translated(request, peer)))
-
-    async def _while_alive(
-        self, peer: NodeInfo, asking: asyncio.Future[aiohttp.ClientResponse]
-    ) -> aiohttp.ClientResponse:
-        """Wait for the answer for as long as the peer lives: a tool may take its time, a dead node has none."""
+        asking = asyncio.ensure_future(_translated(request, peer))
         try:
-            while True:
-                done, _ = await asyncio.wait({asking}, timeout=self._check_seconds)
-                if done:
-                    return asking.result()
-                if not self._is_alive(peer.id):
-                    raise PeerSilent(f"node {peer.id} died before it answered", may_have_run=True)
+            if not await self._is_done_while_alive(peer, asking):
+                raise PeerSilent(f"node {peer.id} died before it answered", may_have_run=True)
+            return asking.result()
         finally:
             asking.cancel()
+
+    async def _is_done_while_alive(self, peer: NodeInfo, *tasks: asyncio.Future[Any]) -> bool:
+        """Wait for one of these for as long as the peer lives: a tool may take its time, a dead node has none."""
+        while True:
+            done, _ = await asyncio.wait(tasks, timeout=self._check_seconds, return_when=asyncio.FIRST_COMPLETED)
+            if done:
+                return True
+            if not self._is_alive(peer.id):
+                return False
 
     def _verify(self, answer: aiohttp.ClientResponse, peer: NodeInfo, nonce: str) -> None:
         said = answer.headers.get("Mooring-Reply", "")
@@ -198,14 +199,11 @@ class Forwarder:
         pump = _Pump(answer, send)
         pumping = asyncio.ensure_future(pump.run())
         try:
-            while not leaving.done() and not pumping.done():
-                await asyncio.wait({leaving, pumping}, timeout=self._check_seconds, return_when=asyncio.FIRST_COMPLETED)
-                if not self._is_alive(peer.id) and not pumping.done():
-                    pumping.cancel()
-                    await asyncio.wait({pumping})
-                    await pump.end_for_a_dead_owner(last_words())
-                    return
-            if pumping.done():
+            if not await self._is_done_while_alive(peer, leaving, pumping):
+                pumping.cancel()
+                await asyncio.wait({pumping})
+                await pump.end_for_a_dead_owner(last_words())
+            elif pumping.done():
                 pumping.result()
         finally:
             leaving.cancel()
@@ -258,25 +256,32 @@ class _Pump:
     def __init__(self, answer: aiohttp.ClientResponse, send: Send) -> None:
         self._answer = answer
         self._send = send
-        # The last bytes that went out, as many as tell whether an event ended with them.
+        # The last bytes that went out, as many as tell whether an event ended with them; empty while a piece goes out,
+        # since nobody knows how much of it did.
         self._tail = b"\n\n"
 
     async def run(self) -> None:
         """To its end. One that breaks off is broken off: nobody may take a part for the whole."""
         try:
             async for piece in self._answer.content.iter_any():
+                before, self._tail = self._tail, b""
                 await self._send({"type": "http.response.body", "body": piece, "more_body": True})
-                self._tail = (self._tail + piece[-4:])[-4:]
+                self._tail = (before + piece[-4:])[-4:]
         except (aiohttp.ClientError, OSError) as error:
             logger.warning("the owner's answer broke off: %s", _said(error))
             return
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def end_for_a_dead_owner(self, last_words: bytes) -> None:
-        """End an event stream properly, between two events; anything else is broken off."""
-        is_stream = self._answer.headers.get("Content-Type", "").startswith("text/event-stream")
+        """End an event stream properly, between two events; anything else is broken off.
+
+        So is one to which nothing can be added: it was compressed, or its length was announced.
+        """
+        headers = self._answer.headers
+        is_stream = self._answer.content_type == "text/event-stream"
+        is_open = "Content-Encoding" not in headers and "Content-Length" not in headers
         logger.warning("the owner of a forwarded request died while it answered")
-        if is_stream and self._tail.replace(b"\r\n", b"\n").endswith((b"\n\n", b"\r\r")):
+        if is_stream and is_open and self._tail.replace(b"\r\n", b"\n").endswith((b"\n\n", b"\r\r")):
             await self._send({"type": "http.response.body", "body": last_words, "more_body": False})
 
 

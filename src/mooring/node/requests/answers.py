@@ -17,7 +17,8 @@ from mooring.core.routing import Reason
 
 logger = logging.getLogger("mooring.routing")
 
-_RETRY_MS: Final = 3000
+_COME_AGAIN: Final = sse.encode(sse.SseBareBlock(retry_milliseconds=3000))
+"""A whole event stream that says when to open the next one."""
 
 _GONE = "Session not found. Send initialize without a session id to open a new one."
 _EXPLAINED: Final[dict[Reason, tuple[int, str]]] = {
@@ -75,20 +76,21 @@ async def refuse(
         method: of the request; a GET that may work later gets a stream that ends cleanly and says when to come back.
         request_id: the JSON-RPC id of the request, where it is known.
     """
-    status, message = _EXPLAINED[reason]
-    shown = Reason.UNKNOWN if reason is Reason.PRINCIPAL else reason
     if reason is Reason.UNREACHABLE and method == "GET":
-        await respond(send, 200, sse.encode(sse.SseBareBlock(retry_milliseconds=_RETRY_MS)), b"text/event-stream")
+        await respond(send, 200, _COME_AGAIN, b"text/event-stream")
         return
-    code = jsonrpc.INTERNAL_ERROR if status == 200 else jsonrpc.INVALID_REQUEST
-    body = jsonrpc.error_answer(request_id, code, message, {"reason": str(shown)})
-    await respond(send, status, body, b"application/json")
+    await respond(send, status_of(reason), _error(reason, request_id), b"application/json")
 
 
 def last_words(method: str, request_id: jsonrpc.RequestId | None) -> bytes:
     """What ends an event stream whose node died: to a request its one answer, to a GET when to come back."""
     if method == "GET" or request_id is None:
-        return sse.encode(sse.SseBareBlock(retry_milliseconds=_RETRY_MS))
-    _, message = _EXPLAINED[Reason.UNREACHABLE]
-    answer = jsonrpc.error_answer(request_id, jsonrpc.INTERNAL_ERROR, message, {"reason": str(Reason.UNREACHABLE)})
-    return sse.encode(sse.SseEvent(answer.decode(), event="message"))
+        return _COME_AGAIN
+    return sse.encode(sse.SseEvent(_error(Reason.UNREACHABLE, request_id).decode(), event="message"))
+
+
+def _error(reason: Reason, request_id: jsonrpc.RequestId | None) -> bytes:
+    status, message = _EXPLAINED[reason]
+    code = jsonrpc.INTERNAL_ERROR if status == 200 else jsonrpc.INVALID_REQUEST
+    shown = Reason.UNKNOWN if reason is Reason.PRINCIPAL else reason
+    return jsonrpc.error_answer(request_id, code, message, {"reason": str(shown)})

@@ -283,7 +283,7 @@ async def _read_id(receive: Receive) -> jsonrpc.RequestId | None:
     """The JSON-RPC id of a request, to answer that very request; None where it has none."""
     body = RememberedBody(receive, _REMEMBERED_BYTES)
     await body.read_rest()
-    return jsonrpc.id_of(body.message())
+    return _id_in(body)
 
 
 def _of_no_session(scope: Scope) -> Scope:
