@@ -1,0 +1,158 @@
+"""A request on its way to the node that owns its session, or has room for a new one.
+
+It is held while nobody owns the session, and tried again while its owner is silent:
+
+    what came of one try                  and then
+    ------------------------------------  ---------------------------------------------------------
+    answered                              it is done
+    the peer says who owns the session    it goes there, as a new request
+    silence; it was not carried out       a new session opens here; else it goes out again
+    silence; nobody knows                 it goes out again to that peer alone, as the same request
+    the peer has had this very request    refuse: nobody knows what became of it
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from mooring.asgi import Receive, Scope, Send
+from mooring.core import jsonrpc
+from mooring.core.model import NodeInfo, ShardOwner
+from mooring.core.request import RequestFacts
+from mooring.core.routing import OPEN, Adopt, Decision, Forward, Reason, Refuse
+from mooring.errors import PeerError, PeerMoved, PeerSilent, StoreUnavailable
+from mooring.node.node import Node
+from mooring.node.requests.answers import last_words
+from mooring.node.requests.bodies import RememberedBody
+from mooring.node.requests.principal import NOBODY
+
+logger = logging.getLogger("mooring.routing")
+
+_REMEMBERED_BYTES: Final = 64 * 1024
+"""Enough to read a request's id from, and to open its session here after all."""
+
+_FIRST_PAUSE_SECONDS: Final = 0.05
+_LONGEST_PAUSE_SECONDS: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """How a request goes out to its owner.
+
+    Attributes:
+        nonce: the owner's name for this very request.
+        sent_to: the node that it may have reached. It goes out again to that one alone, under the same nonce, by which
+            the node knows it: so it is never carried out twice.
+        is_over: that node has had it before, and nobody knows what became of it.
+        is_first: nothing was tried before.
+    """
+
+    nonce: str
+    sent_to: str | None = None
+    is_over: bool = False
+    is_first: bool = False
+
+    def may_go_to(self, peer: NodeInfo) -> bool:
+        return self.sent_to in (None, peer.id)
+
+
+class FollowedRequest:
+    """One such request.
+
+    Args:
+        decide_anew: what to do with it by the store's view of this moment.
+
+    Attributes:
+        receive: the request from its beginning, for whoever serves or refuses it after all.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        facts: RequestFacts,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        decide_anew: Callable[[], Awaitable[Decision]],
+    ) -> None:
+        self._node = node
+        self._facts = facts
+        self._scope = scope
+        self._body = RememberedBody(receive, _REMEMBERED_BYTES)
+        self._send = send
+        self._decide_anew = decide_anew
+        self.receive = self._body.from_start()
+
+    async def follow(self, decision: Forward | Adopt) -> Decision | None:
+        """Bring it to whoever owns it; None once it was answered there, else what to do with it here.
+
+        A silent owner is asked again for as long as its lease lives and the request may be held.
+        """
+        give_up = time.monotonic() + self._node.settings.hold_seconds
+        pause = _FIRST_PAUSE_SECONDS
+        attempt = _Attempt(_fresh_nonce(), is_first=True)
+        now: Decision = decision
+        while isinstance(now, Forward | Adopt):
+            if isinstance(now, Adopt):
+                with suppress(StoreUnavailable):
+                    await self._node.keeper.adopt(now.shard, now.owner)
+            elif attempt.may_go_to(now.node):
+                last, attempt = attempt, await self._try(attempt, now.node)
+                if attempt is last:
+                    return None
+                if self._facts.session_id is None and not self._body.is_lost:
+                    return OPEN  # a new session may as well begin here
+            if attempt.is_over or self._body.is_lost or time.monotonic() + pause > give_up:
+                return Refuse(Reason.UNREACHABLE)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            now = await self._decide_anew()
+        return now
+
+    async def _try(self, attempt: _Attempt, peer: NodeInfo) -> _Attempt:
+        """Forward once; returns the same attempt where it was answered, else the one to make next."""
+        try:
+            await self._forward(peer, attempt)
+        except PeerMoved as error:
+            self._learn(error)
+            return _Attempt(_fresh_nonce())
+        except PeerSilent as error:
+            if not error.may_have_run:
+                return _Attempt(_fresh_nonce())
+            return _Attempt(attempt.nonce, sent_to=peer.id, is_over=error.is_final)
+        return attempt
+
+    async def _forward(self, peer: NodeInfo, attempt: _Attempt) -> None:
+        self._node.tally.forwarded_out += 1
+        try:
+            # Nobody is named: the owner's app finds out who asks, and what is known here may be somebody else's name.
+            await self._node.forwarder.forward(
+                peer,
+                attempt.nonce,
+                self._facts.session_id,
+                NOBODY,
+                self._scope,
+                self._body.from_start(),
+                self._send,
+                lambda: last_words(self._facts.method, jsonrpc.id_of(self._body.message())),
+            )
+        except PeerError as error:
+            # A request that is held asks again and again: the first time says it.
+            logger.log(logging.WARNING if attempt.is_first else logging.DEBUG, "%s", error)
+            raise
+
+    def _learn(self, moved: PeerMoved) -> None:
+        shard = None if self._facts.session_id is None else self._node.ids.shard_of(self._facts.session_id)
+        if shard is not None and moved.owner_id:
+            self._node.membership.learned(shard, ShardOwner(moved.owner_id, moved.epoch))
+
+
+def _fresh_nonce() -> str:
+    return secrets.token_urlsafe(16)

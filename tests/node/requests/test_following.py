@@ -1,0 +1,216 @@
+"""Requests on their way to their owner: held, tried again, and never carried out twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mooring.asgi import Message
+from mooring.core.model import NodeInfo, ShardOwner
+from mooring.errors import PeerSilent
+from tests.cluster_in_process import RunningNode, running_nodes
+from tests.fakes import store_that_is_away
+from tests.node.apps import ScriptedApp
+from tests.node.clusters import Cluster
+from tests.node.direct import Request
+from tests.node.rpc import INITIALIZE, RawClient
+
+
+async def test_an_owner_that_refuses_connections_is_dead_when_its_lease_is_over_and_not_before(
+    cluster: Cluster, raw: RawClient
+) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+    shard, before = session.partition(".")[0], (await cluster.store.snapshot()).shards or {}
+    await cluster.nodes[0].vanish()
+    lease = (await cluster.store.snapshot()).leases[cluster.nodes[0].id]
+    reply = await raw.call(cluster.nodes[1].url, session)
+    snapshot = await cluster.store.snapshot()
+    assert (reply.status, reply.reason) == (404, "owner_lost")
+    assert snapshot.now_ms >= lease.until_ms
+    assert (snapshot.shards or {})[shard] == ShardOwner(cluster.nodes[1].id, before[shard].epoch + 1)
+    assert await cluster.store.load_session(session) is None
+    again = await raw.call(cluster.nodes[2].url, session)
+    assert (again.status, again.reason) == (404, "expired")
+    anew = await raw.open(cluster.nodes[1].url)
+    assert (await raw.call(cluster.nodes[2].url, anew)).status == 200
+
+
+async def test_a_stranger_at_the_owners_address_is_no_evidence_of_its_death(cluster: Cluster, raw: RawClient) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+    owner, stranger = cluster.nodes[0].mooring._node, cluster.nodes[2].mooring._node
+    owner._url = stranger._url
+    await owner.keeper.beat()
+    await cluster.nodes[1].mooring._node.keeper.beat()
+    reply = await raw.call(cluster.nodes[1].url, session)
+    assert (reply.status, reply.reason) == (200, "unreachable")
+    assert stranger.tally.refused["signature"] >= 1
+    assert await cluster.store.load_session(session) is not None
+    assert (await raw.call(cluster.nodes[0].url, session)).status == 200
+
+
+async def test_an_owner_that_does_not_answer_costs_neither_client_nor_session(
+    cluster: Cluster, raw: RawClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+    owner, peer = cluster.nodes[0].mooring._node, cluster.nodes[1].mooring._node
+    await owner.keeper.beat()
+    await peer.keeper.beat()
+
+    async def refuse_though_alive(*_: Any) -> None:
+        raise PeerSilent("no connection in time", may_have_run=False)
+
+    monkeypatch.setattr(peer.forwarder, "forward", refuse_though_alive)
+    reply = await raw.call(cluster.nodes[1].url, session, body={"jsonrpc": "2.0", "id": 41, "method": "ping"})
+    assert reply.status == 200
+    assert reply.json["id"] == 41
+    assert reply.reason == "unreachable"
+    stream = await raw.send("GET", f"{cluster.nodes[1].url}/mcp", session=session)
+    assert (stream.status, stream.headers["content-type"]) == (200, "text/event-stream")
+    assert stream.body.startswith(b"retry: ")
+    monkeypatch.undo()
+    await owner.keeper.beat()
+    await peer.keeper.beat()
+    assert (await raw.call(cluster.nodes[1].url, session)).status == 200
+
+
+Forward = Callable[..., Awaitable[None]]
+
+
+def interfere(node: RunningNode, monkeypatch: pytest.MonkeyPatch, around: Callable[[Forward, Any], Any]) -> list[str]:
+    """Let `around` have every forward of this node; returns the nonces under which requests went out."""
+    nonces: list[str] = []
+    forward = node.mooring._node.forwarder.forward
+
+    async def watched(peer: NodeInfo, nonce: str, *request: Any) -> None:
+        nonces.append(nonce)
+        await around(forward, (peer, nonce, *request))
+
+    monkeypatch.setattr(node.mooring._node.forwarder, "forward", watched)
+    return nonces
+
+
+async def test_a_request_is_held_until_its_owner_answers(
+    cluster: Cluster, raw: RawClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+    silences = iter([True, True, False])
+
+    async def silent_at_first(forward: Forward, request: Any) -> None:
+        if next(silences):
+            raise PeerSilent("connection refused", may_have_run=False)
+        await forward(*request)
+
+    nonces = interfere(cluster.nodes[1], monkeypatch, silent_at_first)
+    asked = len(cluster.apps[0].asked)
+    assert (await raw.call(cluster.nodes[1].url, session)).json == {"served": asked + 1}
+    assert len(cluster.apps[0].asked) == asked + 1
+    assert len(set(nonces)) == 3
+
+
+async def test_a_request_whose_answer_was_lost_is_never_carried_out_twice(
+    cluster: Cluster, raw: RawClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+
+    async def lose_the_answer(forward: Forward, request: Any) -> None:
+        async def drop(_: Message) -> None:
+            pass
+
+        await forward(*request[:-2], drop, request[-1])
+        raise PeerSilent("connection reset", may_have_run=True)
+
+    nonces = interfere(cluster.nodes[1], monkeypatch, lose_the_answer)
+    asked = len(cluster.apps[0].asked)
+    reply = await raw.call(cluster.nodes[1].url, session, body={"jsonrpc": "2.0", "id": 5, "method": "tools/call"})
+    assert (reply.status, reply.reason, reply.json["id"]) == (200, "unreachable", 5)
+    assert len(cluster.apps[0].asked) == asked + 1
+    assert len(nonces) == 2
+    assert len(set(nonces)) == 1
+    assert await cluster.store.load_session(session) is not None
+
+
+async def test_a_request_that_never_arrived_though_nobody_can_say_so_is_carried_out_once(
+    cluster: Cluster, raw: RawClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+    resets = iter([True, False])
+
+    async def reset_at_first(forward: Forward, request: Any) -> None:
+        if next(resets):
+            raise PeerSilent("connection reset", may_have_run=True)
+        await forward(*request)
+
+    interfere(cluster.nodes[1], monkeypatch, reset_at_first)
+    asked = len(cluster.apps[0].asked)
+    assert (await raw.call(cluster.nodes[1].url, session)).json == {"served": asked + 1}
+
+
+async def test_a_node_that_is_not_the_owner_says_who_is(cluster: Cluster, raw: RawClient) -> None:
+    """The first node's view is of before the shard moved, and its store is away: the peer's word is enough."""
+    session = await raw.open(cluster.nodes[0].url)
+    shard = session.partition(".")[0]
+    for node in cluster.nodes:
+        await node.mooring._node.keeper.beat()
+    asking, wrong = cluster.nodes[1].mooring._node, cluster.nodes[2].mooring._node
+    owner = asking.membership.view.shards[shard]
+    outdated = ShardOwner(wrong.id, 0)
+    object.__setattr__(asking.membership.view, "shards", {**asking.membership.view.shards, shard: outdated})
+    asking.keeper._store = store_that_is_away()
+    assert (await raw.call(cluster.nodes[1].url, session)).status == 200
+    assert asking.membership.view.shards[shard] == owner
+    assert wrong.tally.refused["misrouted"] == 1
+
+
+async def test_a_full_node_passes_new_sessions_on_with_their_body(raw: RawClient) -> None:
+    apps = [ScriptedApp(), ScriptedApp()]
+    waiting = list(apps)
+    async with running_nodes(lambda: waiting.pop(0), 2, capacity=1) as nodes:
+        first = await raw.open(nodes[0].url)
+        second = await raw.open(nodes[0].url)
+        assert [len(app.sessions) for app in apps] == [1, 1]
+        assert json.loads(apps[1].asked[0][2]) == INITIALIZE
+        for session in (first, second):
+            for node in nodes:
+                assert (await raw.call(node.url, session)).status == 200
+
+
+async def test_a_new_session_opens_here_when_the_peer_with_room_has_died(raw: RawClient) -> None:
+    apps = [ScriptedApp(), ScriptedApp()]
+    waiting = list(apps)
+    async with running_nodes(lambda: waiting.pop(0), 2, capacity=1) as nodes:
+        await raw.open(nodes[0].url)
+        await nodes[1].vanish()
+        session = await raw.open(nodes[0].url)
+        assert len(apps[0].sessions) == 2
+        assert (await raw.call(nodes[0].url, session)).status == 200
+
+
+async def test_a_new_session_opens_here_when_the_peer_with_room_is_silent(
+    raw: RawClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apps = [ScriptedApp(), ScriptedApp()]
+    waiting = list(apps)
+
+    async def silent(*_: Any) -> None:
+        raise PeerSilent("no connection in time", may_have_run=False)
+
+    async with running_nodes(lambda: waiting.pop(0), 2, capacity=1) as nodes:
+        await raw.open(nodes[0].url)
+        monkeypatch.setattr(nodes[0].mooring._node.forwarder, "forward", silent)
+        await raw.open(nodes[0].url)
+        assert [len(app.sessions) for app in apps] == [2, 0]
+
+
+async def test_what_the_first_node_alone_knows_of_who_asks_counts_for_nothing(cluster: Cluster, raw: RawClient) -> None:
+    """The owner's own authentication is the authority: its app authenticates nobody, and nobody opened the session."""
+    session = await raw.open(cluster.nodes[0].url)
+    stranger = Request(session=session, pieces=[b"{}"], headers=[(b"content-length", b"2")])
+    stranger.scope["user"] = SimpleNamespace(is_authenticated=True, identity="mallory")
+    await stranger.to(cluster.nodes[1].mooring)
+    assert stranger.status == 200
+    assert len(cluster.apps[0].asked) == 2
+    assert (await raw.call(cluster.nodes[1].url, session)).status == 200

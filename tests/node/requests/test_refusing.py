@@ -1,0 +1,81 @@
+"""Refusals: nothing is said to be gone before its record is, and what is logged was verified."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import pytest
+
+from mooring.core.ids import SessionIds
+from tests.cluster_in_process import SECRET
+from tests.node.clusters import Cluster
+from tests.node.rpc import RawClient
+from tests.waiting import until
+
+
+async def test_delete_of_a_dead_nodes_session_removes_the_record_once(cluster: Cluster, raw: RawClient) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+    await cluster.nodes[0].vanish()
+    url = f"{cluster.nodes[1].url}/mcp"
+    assert (await raw.send("DELETE", url, session=session)).status == 200
+    assert await cluster.store.load_session(session) is None
+    assert (await raw.send("DELETE", url, session=session)).reason == "expired"
+
+
+async def test_ids_that_were_never_minted_are_forged(cluster: Cluster, raw: RawClient) -> None:
+    good = await raw.open(cluster.nodes[0].url)
+    before = await cluster.store.snapshot()
+    for bad in ["x", "a" * 10_000, good[:-1], good + "A", good.upper(), "../../etc/passwd", "{}", "*", "a b"]:
+        reply = await raw.call(cluster.nodes[1].url, bad)
+        assert (reply.status, reply.reason) == (404, "forged"), bad
+        assert bad.encode() not in reply.body
+    assert [record.id async for record in cluster.store.sessions()] == [good]
+    assert (await cluster.store.snapshot()).shards == before.shards
+
+
+async def test_a_retired_shards_session_is_unknown(cluster: Cluster, raw: RawClient) -> None:
+    reply = await raw.call(cluster.nodes[0].url, SessionIds(SECRET).mint("zzzzz", b"0" * 16))
+    assert (reply.status, reply.reason) == (404, "unknown")
+
+
+async def test_a_session_id_twice_is_a_bad_request(cluster: Cluster, raw: RawClient) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+    reply = await raw.call(cluster.nodes[0].url, session, headers=[("mcp-session-id", session)])
+    assert (reply.status, reply.reason) == (400, "duplicate_header")
+
+
+async def test_an_unknown_session_is_not_said_to_be_gone_while_the_store_may_lack_it(
+    cluster: Cluster, raw: RawClient
+) -> None:
+    node = cluster.nodes[0]
+    lost = SessionIds(SECRET).mint("zzzzz", b"0" * 16)
+    cluster.store._leases.clear()
+    cluster.store._shards.clear()
+    reply = await raw.call(node.url, lost, body={"jsonrpc": "2.0", "id": 3, "method": "ping"})
+    assert (reply.status, reply.reason, reply.json["id"]) == (200, "unreachable", 3)
+
+    async def has_everything_again() -> bool:
+        return len((await cluster.store.snapshot()).shards or {}) == 24
+
+    await until(has_everything_again, what="the store to have everything again")
+    assert (await raw.call(node.url, lost)).reason == "unreachable"
+    keeper = node.mooring._node.keeper
+    keeper._now = lambda: time.monotonic() + node.mooring.settings.lease_seconds
+    assert not keeper.is_in_grace
+    assert (await raw.call(node.url, lost)).reason == "unknown"
+
+
+async def test_what_is_logged_was_verified(cluster: Cluster, raw: RawClient, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="mooring")
+    session = await raw.open(cluster.nodes[0].url)
+    await raw.call(cluster.nodes[1].url, "evil-id-with-a-fake-log-line")
+    await raw.call(cluster.nodes[1].url, session, headers={"mooring-peer": "evil-claim"})
+    await cluster.nodes[0].vanish()
+    await raw.call(cluster.nodes[1].url, session)
+    said = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("mooring"))
+    assert "evil" not in said
+    assert session not in said
+    assert f"{session[:10]}... of {cluster.nodes[1].id}: owner_lost" in said
+    warned = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len([line for line in warned if f"node {cluster.nodes[0].id} cannot be reached" in line]) == 1
