@@ -91,6 +91,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("hold_seconds", 301, "less than or equal to 300"),
     ("peer_age_seconds", 0, "greater than 0"),
     ("peer_age_seconds", math.inf, "less than or equal to 600"),
+    ("when_isolated", "", "'stop' or 'go_on'"),
     ("gc", "", "'server' or 'python'"),
     ("gc", "off", "'server' or 'python'"),
 ]

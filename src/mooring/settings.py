@@ -164,6 +164,11 @@ class Settings(BaseSettings):
         description="A node whose event loop is blocked counts as busy, and keeps its lease, for this long. After "
         "that it counts as hung, and its lease ends.",
     )
+    when_isolated: Literal["stop", "go_on"] = Field(
+        "stop",
+        description="What a node does whose lease ends while neither Redis nor enough of its peers answer, so that it "
+        "cannot know whether they go on without it: stop serving, or go on, and risk that a session lives twice.",
+    )
     session_ttl_seconds: int = Field(
         30 * 24 * 3600,
         ge=60,

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from mooring.core.membership import Membership, Observer
 from mooring.core.model import CHANGES_PER_LIFE, Lease, NodeState, ShardOwner, Snapshot
 from mooring.core.ownership import ClusterView
+from mooring.core.standing import PeerWord, Standing
 from mooring.errors import IllegalMove
 from tests.core.views import ME, NODE_IDS, PEERS, a_node
 
@@ -115,7 +116,30 @@ class Cluster(RuleBasedStateMachine):
 
     @rule(node_id=st.sampled_from(NODE_IDS))
     def miss(self, node_id: str) -> None:
-        self.nodes[node_id].missed("away, as the test wants it", self.now)
+        """The store does not answer this one; a peer reaches it, or nobody knows."""
+        self.nodes[node_id].missed("away, as the test wants it")
+        for standing in (Standing.CUT_OFF, Standing.ISOLATED):
+            assert self.nodes[node_id].peers_said(standing, [], self.now, goes_on_alone=False) == []
+
+    @rule(beats=st.integers(1, 20))
+    def be_away_from_all(self, beats: int) -> None:
+        """The store answers nobody for a while, and all tell each other so."""
+        for _ in range(beats):
+            for node in self.nodes.values():
+                node.missed("away, as the test wants it")
+                assert node.peers_said(Standing.AWAY, [], self.now, goes_on_alone=False) == []
+                assert not node.has_lapsed(self.now + LEASE_SECONDS)
+            self.now += 1.0
+
+    @rule(node_id=st.sampled_from(NODE_IDS), peer_id=st.sampled_from(NODE_IDS))
+    def hear_from_one_who_can_renew(self, node_id: str, peer_id: str) -> None:
+        node, peer = self.nodes[node_id], self.nodes[peer_id]
+        if node is peer:
+            return
+        self.renew(peer_id)
+        node.missed("cut off, as the test wants it")
+        word = PeerWord(True, {shard: owner for shard in node.shards if (owner := peer.view.owner_of(shard))})
+        self.fenced[node_id].update(node.peers_said(Standing.CUT_OFF, [word], self.now, goes_on_alone=False))
 
     @rule(node_id=st.sampled_from(NODE_IDS))
     def look(self, node_id: str) -> None:
@@ -146,15 +170,23 @@ class Cluster(RuleBasedStateMachine):
         self.now += seconds
 
     @rule(taker=st.sampled_from(NODE_IDS), shard=st.sampled_from(SHARDS))
-    def fence(self, taker: str, shard: str) -> None:
-        """Another node takes a shard at the next epoch, as it may when its owner is dead."""
-        owner = self.store.shards.get(shard)
-        if owner is None or owner.node_id == taker:
+    def adopt(self, taker: str, shard: str) -> None:
+        """A node takes over the shard of one that it takes for dead, and that is dead by the store's time."""
+        self.look(taker)
+        node, owner = self.nodes[taker], self.store.shards.get(shard)
+        if owner is None or node.view.owner_of(shard) != owner or node.is_in_grace(self.now):
             return
-        epoch = max(known for name, known in self.taken if name == shard) + 1
+        if node.view.is_alive(owner.node_id) or not self._is_alive(taker) or owner.node_id not in self.store.leases:
+            return
+        assert not self._is_alive(owner.node_id)
+        epoch = owner.epoch + 1
         claimed = self.store.claim(shard, ShardOwner(taker, epoch), owner.epoch)
         assert self.nodes[taker].claimed(shard, claimed)
         self.taken[shard, epoch] = taker
+
+    def _is_alive(self, node_id: str) -> bool:
+        lease = self.store.leases.get(node_id)
+        return lease is not None and lease.until_ms > round(self.now * 1000)
 
     @rule()
     def lose_everything(self) -> None:
@@ -192,12 +224,10 @@ class Cluster(RuleBasedStateMachine):
             assert self.taken[shard, owner.epoch] == owner.node_id
 
     @invariant()
-    def who_was_paused_for_longer_than_its_lease_serves_nothing(self) -> None:
-        for node_id, node in self.nodes.items():
-            lease = self.store.leases.get(node_id)
-            is_over = lease is not None and lease.renewed_ms == node.renewed_ms and lease.until_ms < self.now * 1000
-            if is_over and not node.must_write_anew:
-                assert node.has_lapsed(self.now)
+    def no_two_serve_the_same_shard(self) -> None:
+        for shard in {shard for shard, _ in self.taken}:
+            serving = [n for n, node in self.nodes.items() if shard in node.shards and not node.has_lapsed(self.now)]
+            assert len(serving) <= 1, (shard, serving)
 
     @invariant()
     def a_shard_is_given_up_or_fenced(self) -> None:
@@ -281,10 +311,9 @@ def test_a_shard_that_vanished_alone_is_written_anew() -> None:
 
 def test_an_outage_is_news_once_and_its_end_too() -> None:
     node, _ = a_member()
-    assert node.missed("first", 1_001.0)
-    assert not node.missed("second", 1_002.0)
+    assert node.missed("first")
+    assert not node.missed("second")
     assert (node.state, node.why_degraded) == (NodeState.DEGRADED, "second")
-    assert not node.has_lapsed(1_007.0)
     assert node.wrote_anew()
     assert not node.wrote_anew()
     assert (node.state, node.why_degraded) == (NodeState.READY, "")
@@ -293,8 +322,62 @@ def test_an_outage_is_news_once_and_its_end_too() -> None:
 def test_a_draining_node_stays_draining_through_an_outage() -> None:
     node, _ = a_member()
     node.go(NodeState.DRAINING)
-    assert not node.missed("away", 1_001.0)
+    assert not node.missed("away")
     assert not node.wrote_anew()
+    assert node.state is NodeState.DRAINING
+
+
+def test_a_lease_that_was_not_renewed_ends() -> None:
+    node, _ = a_member()
+    node.missed("away")
+    assert not node.has_lapsed(1_005.0)
+    assert node.has_lapsed(1_005.1)
+
+
+@pytest.mark.parametrize(
+    ("standing", "goes_on_alone", "goes_on"),
+    [
+        (Standing.AWAY, False, True),
+        (Standing.AWAY, True, True),
+        (Standing.CUT_OFF, False, False),
+        (Standing.CUT_OFF, True, False),
+        (Standing.ISOLATED, False, False),
+        (Standing.ISOLATED, True, True),
+    ],
+)
+def test_what_the_peers_say_decides_whether_a_node_goes_on(
+    standing: Standing, goes_on_alone: bool, goes_on: bool
+) -> None:
+    node, _ = a_member()
+    node.missed("away")
+    assert node.peers_said(standing, [], 1_004.0, goes_on_alone=goes_on_alone) == []
+    assert node.standing is standing
+    assert node.has_lapsed(1_005.1) is not goes_on
+    assert node.has_lapsed(1_009.1)
+
+
+def test_a_peers_word_ends_what_another_node_owns_by_now_and_nothing_else() -> None:
+    node, store = a_member()
+    for shard in ("bbbbb", "ccccc"):
+        assert node.claimed(shard, store.claim(shard, ShardOwner(ME, 3), 0))
+    word = PeerWord(
+        True,
+        {
+            "aaaaa": ShardOwner(PEERS[0], 2),
+            "bbbbb": ShardOwner(PEERS[0], 2),  # of old
+            "ccccc": ShardOwner(ME, 4),
+            "ddddd": ShardOwner(PEERS[0], 9),  # never ours
+        },
+    )
+    assert node.peers_said(Standing.CUT_OFF, [word, word], 1_001.0, goes_on_alone=False) == ["aaaaa"]
+    assert set(node.shards) == {"bbbbb", "ccccc"}
+    assert node.view.owner_of("aaaaa") == ShardOwner(PEERS[0], 2)
+
+
+def test_a_node_that_was_declared_dead_holds_nothing_so_no_lease_binds_it() -> None:
+    node, _ = a_member()
+    assert node.declared_dead() == ["aaaaa"]
+    assert not node.has_lapsed(10**9)
     assert node.state is NodeState.DRAINING
 
 

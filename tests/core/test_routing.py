@@ -13,12 +13,14 @@ from mooring.core.ownership import ClusterView
 from mooring.core.request import RequestFacts
 from mooring.core.routing import (
     CONSULT,
+    HOLD,
     OPEN,
     SERVE,
     Adopt,
     Consult,
     Decision,
     Forward,
+    Hold,
     Moved,
     Open,
     Reason,
@@ -40,6 +42,7 @@ ALONE = a_view(a_node(ME))
 ANYTHING = RequestFacts("POST")
 LEGACY = RequestFacts("POST", session_id="a session id")
 AT_HOME = Situation(ME, BOTH)
+LAPSED = replace(AT_HOME, has_lapsed=True)
 
 facts = st.builds(
     RequestFacts,
@@ -50,6 +53,7 @@ facts = st.builds(
     peer=st.sampled_from([None, "", "1;"]),
     forwarded=st.booleans(),
 )
+helpers = st.sampled_from([None, a_node(PEER)])
 situations = st.builds(
     Situation,
     node_id=st.just(ME),
@@ -60,6 +64,7 @@ situations = st.builds(
     consulted=st.booleans(),
     store_is_partial=st.booleans(),
 )
+lapsed = st.builds(lambda here, helper: replace(here, has_lapsed=True, helper=helper), situations, helpers)
 
 
 # The table in the module's docstring, row by row.
@@ -69,6 +74,22 @@ TABLE: dict[tuple[str, str], list[tuple[RequestFacts, Situation]]] = {
         (replace(LEGACY, doubled=True), AT_HOME),
         (replace(LEGACY, doubled=True, modern=True), AT_HOME),
         (replace(LEGACY, doubled=True), replace(AT_HOME, session_here=True, shard=OURS)),
+    ],
+    ("forwarded already", "our lease has lapsed"): [
+        (replace(LEGACY, forwarded=True), replace(LAPSED, session_here=True, shard=OURS)),
+        (replace(LEGACY, forwarded=True), replace(LAPSED, helper=a_node(PEER))),
+        (replace(ANYTHING, forwarded=True), LAPSED),
+    ],
+    ("any other", "it has; a peer can renew its own"): [
+        (LEGACY, replace(LAPSED, session_here=True, shard=OURS, helper=a_node(PEER))),
+        (replace(ANYTHING, modern=True), replace(LAPSED, helper=a_node(PEER))),
+        (ANYTHING, replace(LAPSED, helper=a_node(PEER))),
+    ],
+    ("any other", "it has; nobody tells us more"): [
+        (LEGACY, replace(LAPSED, session_here=True, shard=OURS)),
+        (LEGACY, replace(LAPSED, shard=THEIRS)),
+        (replace(ANYTHING, modern=True), LAPSED),
+        (ANYTHING, LAPSED),
     ],
     ("modern era", "-"): [
         (replace(ANYTHING, modern=True), AT_HOME),
@@ -104,10 +125,14 @@ TABLE: dict[tuple[str, str], list[tuple[RequestFacts, Situation]]] = {
         (LEGACY, replace(AT_HOME, shard=OURS)),
         (replace(LEGACY, forwarded=True), replace(AT_HOME, shard=OURS)),
     ],
-    ("forwarded already", "shard is not ours"): [
+    ("forwarded already", "shard is another live node's, or not known"): [
         (replace(LEGACY, forwarded=True), replace(AT_HOME, shard=THEIRS)),
-        (replace(LEGACY, forwarded=True), Situation(ME, PEER_DEAD, shard=THEIRS)),
         (replace(LEGACY, forwarded=True), replace(AT_HOME, shard=NOBODYS)),
+    ],
+    ("forwarded already", "the store is away, or may lack it"): [
+        (replace(LEGACY, forwarded=True), replace(AT_HOME, shard=THEIRS, store_is_partial=True)),
+        (replace(LEGACY, forwarded=True), replace(AT_HOME, shard=NOBODYS, store_is_partial=True)),
+        (replace(LEGACY, forwarded=True), Situation(ME, PEER_DEAD, shard=THEIRS, store_is_partial=True)),
     ],
     ("shard is another live node's", "-"): [
         (LEGACY, replace(AT_HOME, shard=THEIRS)),
@@ -120,6 +145,7 @@ TABLE: dict[tuple[str, str], list[tuple[RequestFacts, Situation]]] = {
     ("shard's owner is dead", "-"): [
         (LEGACY, Situation(ME, a_view(unknown_node(PEER), owners={THEIRS: PEER}, dead=(PEER,)), shard=THEIRS)),
         (LEGACY, Situation(ME, PEER_DEAD, shard=THEIRS)),
+        (replace(LEGACY, forwarded=True), Situation(ME, PEER_DEAD, shard=THEIRS)),
         (LEGACY, Situation(ME, BOTH.without(PEER), shard=THEIRS)),
         (LEGACY, Situation(ME, a_view(a_node(ME), owners={THEIRS: PEER}), shard=THEIRS)),
     ],
@@ -154,6 +180,8 @@ def in_words(decision: Decision) -> str:
             return "open"
         case Forward():
             return "forward"
+        case Hold():
+            return "hold"
         case Consult():
             return "consult"
         case Adopt():
@@ -350,6 +378,16 @@ def test_unreachable_is_said_only_while_the_store_is_away(request: RequestFacts,
 def test_misrouted_is_said_to_peers_only(request: RequestFacts, here: Situation) -> None:
     if decide(replace(request, forwarded=False), here) == Refuse(Reason.MISROUTED):
         pytest.fail("a client was told that its request was misrouted")
+
+
+@PROPERTY
+@given(facts, lapsed)
+def test_a_node_whose_lease_has_lapsed_serves_and_opens_nothing(request: RequestFacts, here: Situation) -> None:
+    decision = decide(replace(request, doubled=False), here)
+    if request.forwarded:
+        assert decision == Moved(None)
+    else:
+        assert decision == (Forward(here.helper) if here.helper else HOLD)
 
 
 def room_at(view: ClusterView) -> list[NodeInfo]:

@@ -16,23 +16,27 @@ others are compared with the store's own time alone (`mooring.core.ownership`).
     the store said                   the node                          and then
     -------------------------------  --------------------------------  ---------------------------------------
     the lease is renewed             serves until it ends              gives up shards that another node owns
-    nothing                          degraded; its sessions go on      writes everything anew once it answers
+    nothing                          degraded; asks its peers, and     writes everything anew once it answers
+                                     goes on or not, as they say
     that it does not know the node,  in grace; serves                  the same, at once
     or less of its shards than it
     that another node claimed a      gives the shard up, unless that   its sessions are fenced
     shard of it                      claim is of a lower epoch
 
-    A node that was paused for longer than its lease (`has_lapsed`) serves nothing until it has asked the store again.
+    A node whose lease is over by its own clock (`has_lapsed`) serves nothing: it was paused, or nobody renewed it. It
+    goes on once the store has renewed the lease, or its peers have said that the store is away for them as well
+    (`mooring.core.standing`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from mooring.core.model import TAKES_NEW_SESSIONS, NodeState, ShardOwner, Snapshot, life_of, move
 from mooring.core.ownership import ClusterView, advance
+from mooring.core.standing import PeerWord, Standing
 
 _UNKNOWN_VERSION = -1
 
@@ -89,6 +93,7 @@ class Membership:
     Attributes:
         state: see the table in `mooring.core.model`; changed by `go`, `missed` and `wrote_anew`.
         why_degraded: what the store's last failure said; empty while it answers.
+        standing: what the peers' last words make of a node that cannot renew its lease; None while it can.
         renewed_ms: when the lease was last renewed, by the store's clock: what the store must still say of it.
         must_write_anew: the store was away, or lost something of ours, since everything was last written.
 
@@ -99,6 +104,7 @@ class Membership:
     def __init__(self, node_id: str, lease_seconds: float) -> None:
         self.state = NodeState.STARTING
         self.why_degraded = ""
+        self.standing: Standing | None = None
         self.renewed_ms = 0
         self.must_write_anew = False
         self._node_id = node_id
@@ -125,7 +131,7 @@ class Membership:
         return _UNKNOWN_VERSION if self._wants_all_shards else self.view.version
 
     def has_lapsed(self, now: float) -> bool:
-        """Whether the lease may have ended without our noticing: the process was stopped, the machine slept."""
+        """Whether the lease may be over: the process was stopped, the machine slept, the store did not answer."""
         return now > self._valid_until
 
     def is_in_grace(self, now: float) -> bool:
@@ -152,19 +158,23 @@ class Membership:
         """
         self._observe(snapshot, now)
         self.renewed_ms = snapshot.leases[self._node_id].renewed_ms
-        self._valid_until = asked + self._lease_seconds
+        self.holds_until_renewed(asked)
         lost = [shard for shard, epoch in self._shards.items() if self._has_lost(shard, epoch)]
         for shard in lost:
             del self._shards[shard]
         return lost
 
-    def missed(self, why: str, now: float) -> bool:
+    def holds_until_renewed(self, asked: float) -> None:
+        """The lease was renewed after `asked`, and all the shards that are ours by now are so in the store."""
+        self._valid_until = max(self._valid_until, asked + self._lease_seconds)
+        self.standing = None
+
+    def missed(self, why: str) -> bool:
         """The store did not answer; returns whether that made the node degraded.
 
-        Its sessions go on: nobody can have taken its shards while the store was away.
+        Its sessions go on until its lease ends, and longer only where its peers say so (`peers_said`).
         """
         self._observer.missed()
-        self._valid_until = now + self._lease_seconds
         self.why_degraded = why
         self.must_write_anew = True
         if self.state is not NodeState.READY:
@@ -172,11 +182,35 @@ class Membership:
         self.go(NodeState.DEGRADED)
         return True
 
+    def peers_said(
+        self, standing: Standing, words: Iterable[PeerWord], asked: float, *, goes_on_alone: bool
+    ) -> list[str]:
+        """The lease could not be renewed, and the peers were asked; returns the shards that others own by now.
+
+        Args:
+            standing: what their words make of this node.
+            asked: when they were asked: whoever cannot reach the store since then has taken nothing.
+            goes_on_alone: the operator's choice for a node that is isolated.
+        """
+        self.standing = standing
+        if standing is Standing.AWAY or (standing is Standing.ISOLATED and goes_on_alone):
+            self._valid_until = max(self._valid_until, asked + self._lease_seconds)
+        lost = []
+        for word in words:
+            for shard, owner in word.owners.items():
+                if owner.node_id != self._node_id and owner.epoch > self._shards.get(shard, owner.epoch):
+                    del self._shards[shard]
+                    self._observer.learned(shard, owner)
+                    lost.append(shard)
+        return lost
+
     def declared_dead(self) -> list[str]:
         """The node's end is on record, wrongly; answers the shards that it held: they may be another node's by now.
 
-        It goes on for what arrives for others, holds nothing and takes nothing new.
+        It goes on for what arrives for others, holds nothing and takes nothing new: so no lease binds it any more.
         """
+        self._valid_until = math.inf
+        self.standing = None
         if self.state in TAKES_NEW_SESSIONS:
             self.go(NodeState.DRAINING)
         lost, self._shards = list(self._shards), {}

@@ -3,6 +3,9 @@
     request                            this node's view                       decision
     ---------------------------------  -------------------------------------  -----------------------------------
     `Mcp-Session-Id` twice             -                                      refuse 400 `duplicate_header`
+    forwarded already                  our lease has lapsed                   moved
+    any other                          it has; a peer can renew its own       forward to that peer
+    any other                          it has; nobody tells us more           hold
     modern era                         -                                      serve
     no session id                      takes new sessions, or was forwarded   open
     no session id                      takes none; a peer does                forward to the least loaded peer
@@ -10,7 +13,8 @@
     session is here                    -                                      serve: nothing is read from the store
     session id does not verify         -                                      refuse 404 `forged`
     shard is ours, session is not here                                        consult, refuse 404 `expired`
-    forwarded already                  shard is not ours                      consult, moved
+    forwarded already                  shard is another live node's, or not known   consult, moved
+    forwarded already                  the store is away, or may lack it      consult, moved
     shard is another live node's       -                                      forward
     shard is another live node's       its entry cannot be read: no URL       consult, refuse 200 `unreachable`
     shard's owner is dead              -                                      consult, adopt; then as "ours"
@@ -19,6 +23,7 @@
 
 To consult is to ask the store for the current view, and to decide again, before anything is said to be gone. An owner
 is dead when its lease is over by the store's time, or it said goodbye; a connection that fails says nothing of that.
+To hold is to wait a little and decide again, for as long as a request may be held.
 """
 
 from __future__ import annotations
@@ -69,6 +74,11 @@ class Forward:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Nobody knows whether this node may serve: wait, and decide again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Adopt:
     """Take the shard over from an owner that is dead, and decide again."""
 
@@ -90,11 +100,12 @@ class Refuse:
     reason: Reason
 
 
-Decision = Serve | Open | Consult | Forward | Adopt | Moved | Refuse
+Decision = Serve | Open | Consult | Forward | Hold | Adopt | Moved | Refuse
 
 SERVE: Final = Serve()
 OPEN: Final = Open()
 CONSULT: Final = Consult()
+HOLD: Final = Hold()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +118,8 @@ class Situation:
         shard: the shard that the session id names; None where there is no id or it does not verify.
         consulted: the store was asked for this request; so the view is current, unless
         store_is_partial: the store did not answer, or may not have everything again that it lost.
+        has_lapsed: this node's lease is over, and it was not told that it may go on: it serves nothing.
+        helper: a peer that could renew its lease when this node could not.
     """
 
     node_id: str
@@ -116,10 +129,15 @@ class Situation:
     shard: str | None = None
     consulted: bool = False
     store_is_partial: bool = False
+    has_lapsed: bool = False
+    helper: NodeInfo | None = None
 
 
 def decide_at_sight(facts: RequestFacts, session_here: bool) -> Decision | None:
-    """The decision for the rows that need no view, which nearly every request meets; None where the rest is needed."""
+    """The decision for the rows that need no view, which nearly every request meets; None where the rest is needed.
+
+    For a node whose lease has not lapsed.
+    """
     if facts.doubled:
         return Refuse(Reason.DUPLICATE_HEADER)
     return SERVE if facts.modern or session_here else None
@@ -127,6 +145,8 @@ def decide_at_sight(facts: RequestFacts, session_here: bool) -> Decision | None:
 
 def decide(facts: RequestFacts, here: Situation) -> Decision:
     """What to do with the request; see the table above."""
+    if here.has_lapsed and not facts.doubled:
+        return _decline(facts, here)
     at_sight = decide_at_sight(facts, here.session_here)
     if at_sight is not None:
         return at_sight
@@ -135,6 +155,13 @@ def decide(facts: RequestFacts, here: Situation) -> Decision:
     if here.shard is None:
         return Refuse(Reason.FORGED)
     return _follow(here.shard, facts, here)
+
+
+def _decline(facts: RequestFacts, here: Situation) -> Decision:
+    """What to do with a request on a node that may not serve. The peer that passed one on decides again."""
+    if facts.forwarded:
+        return Moved(None)
+    return HOLD if here.helper is None else Forward(here.helper)
 
 
 def _place(facts: RequestFacts, here: Situation) -> Decision:
@@ -162,8 +189,8 @@ def _follow(shard: str, facts: RequestFacts, here: Situation) -> Decision:
         return CONSULT
     if owner is not None and owner.node_id == here.node_id:
         return Refuse(Reason.EXPIRED)
-    if facts.forwarded:
-        return Moved(owner)
     if here.store_is_partial or (owner is not None and here.view.is_alive(owner.node_id)):
-        return Refuse(Reason.UNREACHABLE)
+        return Moved(owner) if facts.forwarded else Refuse(Reason.UNREACHABLE)
+    if facts.forwarded and owner is None:
+        return Moved(None)
     return Refuse(Reason.UNKNOWN) if owner is None else Adopt(shard, owner)

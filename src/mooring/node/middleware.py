@@ -13,6 +13,7 @@ from mooring.node.membership.sessions import CloseHandler
 from mooring.node.node import Node
 from mooring.node.pages import health
 from mooring.node.pages.status import StatusPage
+from mooring.node.requests.peers_question import answer_question, is_question
 from mooring.node.requests.router import Router
 from mooring.settings import Settings
 from mooring.store import Store, open_store
@@ -109,12 +110,14 @@ class Mooring:
             if await self._has_started(send):
                 await self._router.handle(scope, receive, send)
         elif path == self.settings.health_path and scope["method"] in health.METHODS:
-            await health.answer_alive(scope, send)
+            await health.answer_alive(self._node, scope, send)
         elif path == self.settings.ready_path and scope["method"] in health.METHODS:
             if await self._has_started(send):
                 await health.answer_ready(self._node, scope, send)
         elif path == self.settings.status_path and self._status_page is not None:
             await self._status_page.answer(scope, send)
+        elif is_question(scope) and self._node.has_joined:
+            await answer_question(self._node, self._app, scope, receive, send)
         else:
             await self._app(scope, receive, send)
 

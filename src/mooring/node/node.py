@@ -17,6 +17,7 @@ from mooring.core.model import TAKES_NEW_SESSIONS, NodeInfo, NodeState
 from mooring.core.signing import NonceWindow
 from mooring.errors import SettingsError
 from mooring.node.counters import Tally
+from mooring.node.links.asking import PeerQuestions
 from mooring.node.links.http import Forwarder
 from mooring.node.membership.lease import LeaseKeeper
 from mooring.node.membership.pulse import Pulse
@@ -55,7 +56,11 @@ class Node:
         self.sessions = LocalSessions(store, self.id, settings.session_ttl_seconds, settings.touch_seconds)
         self._pulse = None if open_store is None else self._a_pulse(open_store)
         on_beat = self._pulse.beat if self._pulse else lambda _: None
-        self.keeper = LeaseKeeper(store, settings, self.sessions, self.id, self.describe, on_beat=on_beat)
+        # A peer may be in the middle of a renewal when it is asked: it begins another one after that.
+        questions = PeerQuestions(self.peer_key, self.id, settings.connect_seconds + 2 * settings.redis_timeout_seconds)
+        self.keeper = LeaseKeeper(
+            store, settings, self.sessions, self.id, self.describe, ask_peers=questions.ask, on_beat=on_beat
+        )
         self.forwarder = Forwarder(
             self.peer_key,
             self.id,

@@ -43,6 +43,7 @@ INITIALIZE = {
     "method": "initialize",
     "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}},
 }
+CALL_WAIT = {"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": {"name": "wait", "arguments": {}}}
 LIST_TOOLS = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
 
 
@@ -105,15 +106,34 @@ class Running:
         return status == 200
 
 
+ledger: list[str] = []
+"""What became of the calls of `wait`, as the tool itself saw it."""
+
+
+async def wait() -> str:
+    ledger.append("begun")
+    try:
+        await asyncio.sleep(DEADLINE_SECONDS)
+    except asyncio.CancelledError:
+        ledger.append("cancelled")
+        raise
+    ledger.append("done")
+    return "done"
+
+
 def make_app(kind: str, idle_seconds: float | None) -> Any:
     if kind == "v1":
-        server = importlib.import_module("mcp.server.fastmcp").FastMCP
-        return server("test", json_response=True, session_idle_timeout=idle_seconds).streamable_http_app()
+        fast = importlib.import_module("mcp.server.fastmcp").FastMCP
+        server = fast("test", json_response=True, session_idle_timeout=idle_seconds)
+        server.tool()(wait)
+        return server.streamable_http_app()
     if kind == "v2":
-        server = importlib.import_module("mcp.server.mcpserver").MCPServer
-        return server("test").streamable_http_app(json_response=True, session_idle_timeout=idle_seconds)
-    server = importlib.import_module("fastmcp").FastMCP
-    return server("test").http_app(json_response=True, session_idle_timeout=idle_seconds or 600)
+        server = importlib.import_module("mcp.server.mcpserver").MCPServer("test")
+        server.tool()(wait)
+        return server.streamable_http_app(json_response=True, session_idle_timeout=idle_seconds)
+    server = importlib.import_module("fastmcp").FastMCP("test")
+    server.tool()(wait)
+    return server.http_app(json_response=True, session_idle_timeout=idle_seconds or 600)
 
 
 @contextlib.asynccontextmanager
@@ -315,6 +335,37 @@ async def check_only_the_session_that_ended_is_told_of(kind: str) -> None:
         inner_ids.forget(OTHER)
 
 
+async def check_a_session_that_is_ended_is_gone_and_what_runs_in_it_is_cancelled(kind: str) -> None:
+    async def let_in(scope: Any, send: Any) -> bool:
+        return True
+
+    ledger.clear()
+    async with running(kind) as app:
+        for session_id in (PUBLIC, OTHER):
+            inner_ids.guard(session_id, let_in)
+            with inner_ids.minting(session_id):
+                await app.open()
+        call = asyncio.create_task(app.ask("POST", CALL_WAIT, PUBLIC))
+        await eventually(lambda: "begun" in ledger)
+        assert await inner_ids.end(PUBLIC)
+        await eventually(lambda: "cancelled" in ledger)
+        assert not await app.is_open(PUBLIC)
+        assert not await inner_ids.end(PUBLIC)
+        assert await app.is_open(OTHER)
+        await asyncio.wait([call])
+        inner_ids.forget(OTHER)
+    assert ledger == ["begun", "cancelled"]
+    assert not inner_ids._transports
+
+
+async def check_what_asks_nobody_cannot_be_ended_here(kind: str) -> None:
+    async with running(kind) as app:
+        with inner_ids.minting(PUBLIC):
+            await app.open()
+        assert not await inner_ids.end(PUBLIC)
+        assert await app.is_open(PUBLIC)
+
+
 async def check_nothing_is_kept_of_a_session_that_ended(kind: str) -> None:
     async def let_in(scope: Any, send: Any) -> bool:
         return True
@@ -328,6 +379,7 @@ async def check_nothing_is_kept_of_a_session_that_ended(kind: str) -> None:
         await app.ask("DELETE", session_id=PUBLIC)
         await eventually(lambda: PUBLIC not in inner_ids._guards)
         assert PUBLIC not in inner_ids._when_ended
+        assert PUBLIC not in inner_ids._transports
 
 
 async def check_the_guard_is_asked_before_anything_is_done(kind: str) -> None:

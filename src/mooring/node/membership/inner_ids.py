@@ -1,4 +1,4 @@
-"""Making the app's session manager use our public session id as its own, and ask us before it serves a session.
+"""Making the app's session manager use our public session id as its own, ask us before it serves, and end a session.
 
 FastMCP keys its state by the session id that the MCP SDK minted, and authors are told to key theirs by the header:
 so the inner id should **be** the public id. All three generations (SDK v1, SDK v2, FastMCP on either) do three things
@@ -8,7 +8,7 @@ in one place each, and what they call there is replaced:
     StreamableHTTPServerTransport.handle_request   serves one request of a session: it asks that session's guard.
                                                    Authentication has run by then, and nothing was carried out
     StreamableHTTPServerTransport.terminate        ends a session, whatever the cause (DELETE, idle expiry, a crash):
-                                                   it tells us
+                                                   it tells us. Where a session has another owner, we call it
 
 The SDK is never imported: a process that has not loaded it has no sessions of it. These names are not promised by
 the SDK, so `tests/node/membership/test_inner_ids.py` holds each generation to them. An app whose ids cannot be set, or
@@ -42,6 +42,8 @@ _next_id: ContextVar[list[str] | None] = ContextVar("mooring_next_session_id", d
 _when_ended: dict[str, Callable[[str], None]] = {}
 _guards: dict[str, Guard] = {}
 """By session id, from `guard` to `forget`, or to the session's end."""
+_transports: dict[str, Any] = {}
+"""By session id, from the first time that its guard is asked, and as long as that."""
 
 
 @contextmanager
@@ -73,6 +75,16 @@ def forget(session_id: str) -> None:
     """Stop asking before requests of this session, and watching for its end."""
     _when_ended.pop(session_id, None)
     _guards.pop(session_id, None)
+    _transports.pop(session_id, None)
+
+
+async def end(session_id: str) -> bool:
+    """Have the SDK end this session and cancel what runs in it; returns whether it is one that asks us."""
+    transport = _transports.pop(session_id, None)
+    if transport is None:
+        return False
+    await transport.terminate()
+    return True
 
 
 def _install() -> None:
@@ -109,6 +121,8 @@ def _asking(
     @functools.wraps(handle_request)
     async def ask_and_handle(transport: Any, scope: Scope, receive: Receive, send: Send) -> None:
         ask = _guards.get(transport.mcp_session_id)
+        if ask is not None:
+            _transports[transport.mcp_session_id] = transport
         if ask is None or await ask(scope, send):
             await handle_request(transport, scope, receive, send)
 
@@ -122,6 +136,7 @@ def _telling(terminate: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awa
             await terminate(transport)
         finally:
             _guards.pop(transport.mcp_session_id, None)  # it serves nobody from now on
+            _transports.pop(transport.mcp_session_id, None)
             tell = _when_ended.pop(transport.mcp_session_id, None)
             if tell is not None:
                 tell(transport.mcp_session_id)

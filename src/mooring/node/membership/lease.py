@@ -1,18 +1,21 @@
-"""The node's lease, kept alive by a heartbeat; and what is done about the store's answers.
+"""The node's lease, kept alive by a heartbeat; and what is done about the store's answers, or its silence.
 
-What an answer means is decided in `mooring.core.membership`; here it is asked for and acted on.
+What an answer means is decided in `mooring.core.membership`; here it is asked for and acted on. A node whose renewal
+fails asks its peers (`mooring.core.standing`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from mooring.core.membership import Membership
 from mooring.core.model import NodeInfo, NodeState, ShardOwner
+from mooring.core.standing import PeerWord, Standing, judge
 from mooring.errors import DeclaredDead, StoreUnavailable
 from mooring.node.membership.sessions import LocalSessions
 from mooring.node.membership.shared import Shared
@@ -22,6 +25,18 @@ from mooring.store.base import Store
 logger = logging.getLogger("mooring.lease")
 
 _PRUNE_EVERY_SECONDS = 60.0
+_REGAIN_EVERY_SECONDS: Final = 0.2
+_PEERS_ASKED: Final = 8
+"""As many answer for all: else 300 nodes would ask 300 each, all at once, when the store goes away."""
+
+AskPeers = Callable[[Sequence[NodeInfo], Collection[str]], Awaitable[Sequence[tuple[NodeInfo, PeerWord]]]]
+"""The words of those peers that answer, about whether they can renew and whose these shards are."""
+
+
+async def nobody_answers(peers: Sequence[NodeInfo], shards: Collection[str]) -> Sequence[tuple[NodeInfo, PeerWord]]:
+    """For a node that has no way to ask."""
+    return ()
+
 
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -38,9 +53,12 @@ class LeaseKeeper:
         membership: what is known and decided; only the methods here change it.
         look: brings the view up to this moment, once for however many requests want that; returns whether the store
             could be asked.
+        renew: renews the lease, once for all who want it; returns whether that was done after they asked.
+        helper: a peer that could renew when we could not: it takes what we may not serve.
 
     Args:
         describe: what the node says of itself now.
+        ask_peers: how peers are asked.
         on_beat: called after each heartbeat, whatever came of it, with the last renewal (`Lease.renewed_ms`).
         now: seconds, by a clock that does not stop while the process does.
     """
@@ -53,6 +71,7 @@ class LeaseKeeper:
         node_id: str,
         describe: Callable[[], NodeInfo],
         *,
+        ask_peers: AskPeers = nobody_answers,
         on_beat: Callable[[int], None] = lambda _: None,
         now: Callable[[], float] = steady_seconds,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -63,20 +82,23 @@ class LeaseKeeper:
         self._sessions = sessions
         self._node_id = node_id
         self._describe = describe
+        self._ask_peers = ask_peers
         self._on_beat = on_beat
         self._now = now
         self._sleep = sleep
         self.look = Shared(self._look)
-        # One beat at a time: the store compares each renewal with the one before.
-        self._beating = asyncio.Lock()
-        # Requests that found the lease lapsed wait here for one of them to ask.
-        self._regaining = asyncio.Lock()
+        # One at a time: the store compares each renewal with the one before. A peer that asks whether we can renew gets
+        # an answer from here, so this asks no peer: two who ask each other would wait for each other.
+        self.renew = Shared(self._renew_once)
+        self._beat = Shared(self._beat_once)
+        self._regain = Shared(self._regain_once)
+        self.helper: NodeInfo | None = None
         self._prune_at = 0.0
 
     @property
     def has_lapsed(self) -> bool:
-        """Whether the lease may have ended without our noticing."""
-        return self.membership.has_lapsed(self._now())
+        """Whether the lease may be over. Whoever said goodbye has none, and ends what it began."""
+        return self.membership.has_lapsed(self._now()) and self.membership.state is not NodeState.GONE
 
     @property
     def is_in_grace(self) -> bool:
@@ -115,28 +137,89 @@ class LeaseKeeper:
             logger.warning("left without saying goodbye; the lease ends by itself: %s", error)
 
     async def beat(self) -> None:
-        """Renew the lease once, and act on what the store says."""
-        async with self._beating:
-            try:
-                await self._renew()
-                await self._sessions.flush()
-                await self._prune()
-            except StoreUnavailable as error:
-                if self.membership.missed(str(error), self._now()):
-                    logger.warning("degraded, sessions go on: %s", error)
-            except DeclaredDead as error:
-                lost = self.membership.declared_dead()
-                if lost:
-                    logger.error("%s: its sessions here end; start it again", error)
-                for shard in lost:
-                    self._sessions.fence(shard)
-            self._on_beat(self.membership.renewed_ms)
+        """Renew the lease once, and act on what the store says; where it says nothing, on what the peers say."""
+        await self._beat()
 
-    async def regain(self) -> None:
-        """Ask the store before the next request is served, once for all requests that wait."""
-        async with self._regaining:
-            if self.has_lapsed:
-                await self.beat()
+    async def regain(self) -> bool:
+        """Whether the node may serve; where its lease has lapsed, the store or the peers are asked first."""
+        if self.has_lapsed:
+            await self._regain()
+        return not self.has_lapsed
+
+    async def _regain_once(self) -> None:
+        if self.has_lapsed:  # those who asked before may have done it
+            await self._beat()
+
+    async def regain_in_time(self) -> bool:
+        """The same for what cannot be asked again: it waits for the answer as long as a request may be held."""
+        give_up = self._now() + self._settings.hold_seconds
+        while not await self.regain():
+            if self._now() > give_up:
+                return False
+            await self._sleep(_REGAIN_EVERY_SECONDS)
+        return True
+
+    async def _beat_once(self) -> None:
+        if self.membership.standing is None:
+            if not await self.renew():
+                await self._hear_peers()
+        else:  # the next word has to be there before the last one is used up
+            await asyncio.gather(self.renew(), self._hear_peers())
+
+    async def _renew_once(self) -> bool:
+        is_renewed = False
+        try:
+            await self._renew()
+            is_renewed, self.helper = True, None
+            await self._sessions.flush()
+            await self._prune()
+        except StoreUnavailable as error:
+            if self.membership.missed(str(error)):
+                logger.warning("degraded: %s", error)
+        except DeclaredDead as error:
+            is_renewed = True  # the store answered: there is nothing to ask peers for
+            lost = self.membership.declared_dead()
+            if lost:
+                logger.error("%s: its sessions here end; start it again", error)
+            self._fence(lost)
+        self._on_beat(self.membership.renewed_ms)
+        return is_renewed
+
+    async def _hear_peers(self) -> None:
+        """Find out whether it is the store that is away, or we."""
+        asked, renewed_ms, before = self._now(), self.membership.renewed_ms, self.membership.standing
+        peers = [peer for peer in self.membership.view.alive() if peer.id != self._node_id]
+        peers = random.sample(peers, min(len(peers), _PEERS_ASKED))
+        answers = await self._ask_peers(peers, list(self.membership.shards))
+        words = [word for _, word in answers]
+        standing = judge(len(peers), words)
+        if self.membership.renewed_ms != renewed_ms:
+            return  # the store answered meanwhile
+        self.helper = next((peer for peer, word in answers if word.can_renew), None)
+        goes_on_alone = self._settings.when_isolated == "go_on"
+        self._fence(self.membership.peers_said(standing, words, asked, goes_on_alone=goes_on_alone))
+        if standing is not before:
+            self._tell(standing, goes_on_alone)
+
+    def _tell(self, standing: Standing, goes_on_alone: bool) -> None:
+        if standing is Standing.AWAY:
+            logger.warning("no peer reaches the store either: sessions go on")
+        elif standing is Standing.CUT_OFF:
+            logger.error(
+                "peers reach the store and this node does not: from the end of its lease on it serves nothing, and "
+                "passes on to them what arrives; look at the network between this node and Redis"
+            )
+        elif goes_on_alone:
+            logger.error("neither the store nor enough peers answer: sessions go on, as when_isolated says")
+        else:
+            logger.error(
+                "neither the store nor enough peers answer: from the end of its lease on this node serves nothing "
+                "(when_isolated = stop); look at its network"
+            )
+
+    def _fence(self, shards: Iterable[str]) -> None:
+        for shard in shards:
+            self._sessions.fence(shard)
 
     async def _look(self) -> bool:
         """Bring the view up to this moment; returns whether the store could be asked."""
@@ -182,7 +265,7 @@ class LeaseKeeper:
         if not self.membership.must_write_anew:
             return
         self.membership.begin_writing_anew(self._now())
-        await self._write_anew()
+        await self._write_anew(asked)
         if self.membership.wrote_anew():
             logger.warning("the store is back and has everything again")
         if not await self._heartbeat(asked):  # it says that the node is ready again, so it comes last
@@ -200,19 +283,19 @@ class LeaseKeeper:
         )
         if snapshot is None:
             return False
-        for shard in known.renewed(snapshot, asked, self._now()):
-            self._sessions.fence(shard)
+        self._fence(known.renewed(snapshot, asked, self._now()))
         return True
 
-    async def _write_anew(self) -> None:
-        logger.warning("the store may have lost something: writing node, shards and sessions again")
+    async def _write_anew(self, asked: float) -> None:
         await self._register()
+        logger.warning("the store may have lost something: writing node, shards and sessions again")
         for shard, epoch in list(self.membership.shards.items()):
             owner = await self._claim(shard, epoch, expected_epoch=0)
             if self.membership.outranks(shard, owner):
                 owner = await self._claim(shard, epoch, expected_epoch=owner.epoch)
             if not self.membership.claimed(shard, owner):
                 self._sessions.fence(shard)
+        self.membership.holds_until_renewed(asked)
         await self._sessions.save_all()
 
     async def _register(self) -> None:

@@ -10,8 +10,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
 
 from mooring.core.ids import brief
 from mooring.core.model import SessionRecord, Touch, Written
@@ -40,6 +40,13 @@ class ClosedSession:
     principal: str
 
 
+class Running(Protocol):
+    """A request of a session, while the app serves it."""
+
+    def cut_off(self) -> None:
+        """The session has another owner: let nothing more of it out, and stop the app's work on it."""
+
+
 @dataclass(slots=True)
 class LocalSession:
     """A session that lives here.
@@ -51,6 +58,8 @@ class LocalSession:
         principal: who it belongs to; "" for nobody, until somebody takes it over.
         is_guarded: the app asks before it serves a request of it (`inner_ids`).
         ends_as: the reason to give if it ends now.
+        running: the requests that the app is serving.
+        end_in_app: makes the app end it, where the app is not one that `inner_ids.end` can make do so.
     """
 
     id: str
@@ -66,6 +75,8 @@ class LocalSession:
     epoch: int = 0
     is_guarded: bool = False
     ends_as: str = "ended"
+    running: set[Running] = field(default_factory=set)
+    end_in_app: Callable[[], Awaitable[bool]] | None = None
 
     @property
     def is_mapped(self) -> bool:
@@ -182,18 +193,34 @@ class LocalSessions:
         return await self._store.delete_session(session_id, epoch) is Written.DONE
 
     def fence(self, shard: str) -> None:
-        """Drop the sessions of a shard that has another owner now. Their records are the new owner's.
+        """End the sessions of a shard that has another owner now, here alone: their records are the new owner's.
 
-        The handlers are told soon: the heartbeat, which calls this, waits for none of them.
+        What runs is cut off before this returns. The app ends them and the handlers are told soon after: the heartbeat,
+        which calls this, waits for none of them.
         """
         self._refused_shards.discard(shard)
         lost = [session for session in self._sessions.values() if session.shard == shard]
         for session in lost:
-            self._drop(session.id)
+            del self._sessions[session.id]
+            self._unsaved.discard(session.id)
             session.ends_as = "fenced"
-            self._run_errand(self._tell(session))
+            for request in list(session.running):
+                request.cut_off()
+            self._run_errand(self._end_fenced(session))
         if lost:
-            logger.warning("shard %s has another owner: dropped its %d sessions", shard, len(lost))
+            logger.warning("shard %s has another owner: ended its %d sessions here", shard, len(lost))
+
+    async def _end_fenced(self, session: LocalSession) -> None:
+        has_ended = True
+        try:
+            if not await inner_ids.end(session.id) and session.end_in_app is not None:
+                has_ended = await session.end_in_app()
+        except Exception:
+            logger.exception("the app failed to end session %s", brief(session.id))
+        if not has_ended:
+            logger.warning("the app goes on with session %s, which has another owner", brief(session.id))
+        inner_ids.forget(session.id)
+        await self._tell(session)
 
     async def flush(self) -> None:
         """Tell the store what it does not know yet.

@@ -26,7 +26,7 @@ from mooring.asgi import Receive, Scope, Send
 from mooring.core import jsonrpc
 from mooring.core.model import NodeInfo, ShardOwner
 from mooring.core.request import RequestFacts
-from mooring.core.routing import OPEN, Adopt, Decision, Forward, Reason, Refuse
+from mooring.core.routing import OPEN, Adopt, Decision, Forward, Hold, Reason, Refuse
 from mooring.errors import PeerError, PeerMoved, PeerSilent, StoreUnavailable
 from mooring.node.node import Node
 from mooring.node.requests.answers import last_words
@@ -90,7 +90,7 @@ class FollowedRequest:
         self._decide_anew = decide_anew
         self.receive = self._body.from_start()
 
-    async def follow(self, decision: Forward | Adopt) -> Decision | None:
+    async def follow(self, decision: Forward | Hold | Adopt) -> Decision | None:
         """Bring it to whoever owns it; None once it was answered there, else what to do with it here.
 
         A silent owner is asked again for as long as its lease lives and the request may be held.
@@ -99,15 +99,15 @@ class FollowedRequest:
         pause = _FIRST_PAUSE_SECONDS
         attempt = _Attempt(_fresh_nonce(), is_first=True)
         now: Decision = decision
-        while isinstance(now, Forward | Adopt):
+        while isinstance(now, Forward | Hold | Adopt):
             if isinstance(now, Adopt):
                 with suppress(StoreUnavailable):
                     await self._node.keeper.adopt(now.shard, now.owner)
-            elif attempt.may_go_to(now.node):
+            elif isinstance(now, Forward) and attempt.may_go_to(now.node):
                 last, attempt = attempt, await self._try(attempt, now.node)
                 if attempt is last:
                     return None
-                if self._facts.session_id is None and not self._body.is_lost:
+                if self._may_open_here():
                     return OPEN  # a new session may as well begin here
             if attempt.is_over or self._body.is_lost or time.monotonic() + pause > give_up:
                 return Refuse(Reason.UNREACHABLE)
@@ -115,6 +115,10 @@ class FollowedRequest:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
             now = await self._decide_anew()
         return now
+
+    def _may_open_here(self) -> bool:
+        is_new = self._facts.session_id is None and not self._facts.modern
+        return is_new and not self._body.is_lost and not self._node.keeper.has_lapsed
 
     async def _try(self, attempt: _Attempt, peer: NodeInfo) -> _Attempt:
         """Forward once; returns the same attempt where it was answered, else the one to make next."""

@@ -18,16 +18,19 @@ So another app that reads the body first and authenticates then sees the body of
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import Final
+from typing import Any, Final
 
 from mooring.asgi import App, HeaderList, Message, Receive, Scope, Send, replaced, without
+from mooring.core import jsonrpc
 from mooring.core.request import SESSION_HEADER, RequestFacts
 from mooring.core.routing import Reason
 from mooring.node.membership.sessions import LocalSession
 from mooring.node.node import Node
+from mooring.node.passing import PassingAnswer
 from mooring.node.requests.admission import REQUEST, admit, note_refusal
-from mooring.node.requests.answers import refuse
+from mooring.node.requests.answers import last_words, refuse
 from mooring.node.requests.principal import NOBODY, WatchedScope, principal_of
 
 _DISCONNECT: Final[Message] = {"type": "http.disconnect"}
@@ -46,6 +49,7 @@ class SessionRequest:
     ) -> None:
         self._node = node
         self._session = session
+        self._method = facts.method
         self._is_delete = facts.method == "DELETE"
         # The SDK asks before it serves this one. Below the endpoint's path the app may have something else.
         self._is_guarded = session.is_guarded and scope["path"].rstrip("/") == node.settings.mcp_path
@@ -54,20 +58,56 @@ class SessionRequest:
         self._scope = scope
         self._receive = receive
         self._send = send
-        # Whom the session's guard has let in, whether anybody has turned it away, and whether its answer has begun.
+        # Whom the session's guard has let in, whether anybody has turned it away, and its answer as far as it has left.
         self._let_in: str | None = None
         self._is_turned_away = False
-        self._has_begun = False
+        self._answer = PassingAnswer()
         # Whether it was found to be its session's principal's.
         self._is_used = False
+        # The task that the app runs in, to cancel; whether another node owns the session by now.
+        self._task: asyncio.Task[Any] | None = None
+        self._is_cut_off = False
+        # The body, where it came in one piece: to answer that very request in the app's place.
+        self._body = b""
 
     async def serve(self, app: App) -> None:
+        self._task = asyncio.current_task()
+        self._session.running.add(self)
+        try:
+            await self._serve(app)
+            if self._is_cut_off:
+                await asyncio.sleep(0)  # where the app did not come to meet its cancellation, we do
+        except asyncio.CancelledError:
+            if not self._is_cut_off:
+                raise
+        finally:
+            self._session.running.discard(self)
+        if self._is_cut_off:
+            if self._task is not None and self._task.uncancel():
+                raise asyncio.CancelledError  # the server wanted it, too
+            if not self._is_turned_away:
+                await self._answer_in_place_of_app()
+
+    async def _answer_in_place_of_app(self) -> None:
+        """Whoever owns the session now decides what becomes of it; of this request nobody knows."""
+        request_id = jsonrpc.id_of(jsonrpc.read_message(self._body) or {})
+        if self._answer.has_begun:
+            await self._answer.end(self._send, last_words(self._method, request_id))
+        else:
+            await refuse(self._send, Reason.UNREACHABLE, method=self._method, request_id=request_id)
+
+    def cut_off(self) -> None:
+        self._is_cut_off = True
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _serve(self, app: App) -> None:
         self._scope = self._shown()
         self._scope[REQUEST] = self
         try:
             await app(self._scope, self.receive, self.send)
         except Exception:
-            if self._is_turned_away:  # the app misses what it did not get; the client has its answer
+            if self._is_turned_away or self._is_cut_off:  # the app misses what it did not get
                 return
             if self._is_delete and self._is_its_principals():
                 self._note_use()
@@ -83,15 +123,18 @@ class SessionRequest:
             return _DISCONNECT
         message = await self._receive()
         if message["type"] == "http.request":
+            if not message.get("more_body", False):
+                self._body = message.get("body", b"")
             await self._check_piece()
         return _DISCONNECT if self._is_turned_away else message
 
     async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start" and not self._is_turned_away:
+        if self._node.keeper.has_lapsed and not await self._node.keeper.regain_in_time():
+            self.cut_off()
+        if message["type"] == "http.response.start" and not self._is_turned_away and not self._is_cut_off:
             message = await self._start(message)
-        if not self._is_turned_away:
-            self._has_begun = True
-            await self._send(message)
+        if not self._is_turned_away and not self._is_cut_off:
+            await self._answer.pass_on(message, self._send)
 
     def let_in(self, principal: str) -> None:
         self._let_in = principal
@@ -100,7 +143,7 @@ class SessionRequest:
     async def turn_away(self) -> None:
         self._is_turned_away = True
         note_refusal(self._node, self._session)
-        if not self._has_begun:  # else what has left is cut off
+        if not self._answer.has_begun:  # else what has left is cut off
             await refuse(self._send, Reason.PRINCIPAL)
 
     def _shown(self) -> Scope:

@@ -6,6 +6,7 @@ already thrown away on its error answers.
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import Final
 
@@ -18,6 +19,7 @@ from mooring.node.membership.sessions import LocalSession
 from mooring.node.node import Node
 from mooring.node.requests.admission import guard_of
 from mooring.node.requests.bodies import RememberedBody
+from mooring.node.requests.ending import end_in_app
 from mooring.node.requests.principal import principal_of
 
 _INITIALIZE_LIMIT_BYTES: Final = 64 * 1024
@@ -32,8 +34,9 @@ class OpeningRequest:
     knows its session id, every node does.
     """
 
-    def __init__(self, node: Node, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, node: Node, app: App, scope: Scope, receive: Receive, send: Send) -> None:
         self._node = node
+        self._app = app
         self._scope = scope
         self._body = RememberedBody(receive, _INITIALIZE_LIMIT_BYTES)
         self._send = send
@@ -44,12 +47,12 @@ class OpeningRequest:
         self._result = _ResultReader()
         self._held: list[Message] = []
 
-    async def serve(self, app: App) -> None:
+    async def serve(self) -> None:
         inner_ids.on_end(self._public_id, self._node.session_ended)
         inner_ids.guard(self._public_id, self._note_principal)
         try:
             with inner_ids.minting(self._public_id):
-                await app(self._scope, self._body.receive, self.send)
+                await self._app(self._scope, self._body.receive, self.send)
         finally:
             if self._held:
                 await self._open()
@@ -104,6 +107,8 @@ class OpeningRequest:
             inner_ids.guard(session.id, guard_of(self._node, session))
             if self._principal is not None:
                 session.principal, session.is_guarded = self._principal, True
+        if not session.is_guarded:
+            session.end_in_app = functools.partial(end_in_app, self._app, self._scope, session.inner_id)
         await self._node.sessions.open(session)
         held, self._held = self._held, []
         for message in held:

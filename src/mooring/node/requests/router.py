@@ -14,6 +14,7 @@ from mooring.core.routing import (
     Consult,
     Decision,
     Forward,
+    Hold,
     Moved,
     Open,
     Reason,
@@ -24,6 +25,7 @@ from mooring.core.routing import (
     decide_at_sight,
 )
 from mooring.errors import SignatureError
+from mooring.node.membership.sessions import LocalSession
 from mooring.node.node import Node
 from mooring.node.requests.answers import refuse
 from mooring.node.requests.following import FollowedRequest
@@ -71,16 +73,18 @@ class Router:
 
     async def _handle(self, facts: RequestFacts, scope: Scope, receive: Receive, send: Send) -> Moved | None:
         """Do what is decided; returns the one decision that a peer has to be told in its own way."""
-        if self._node.keeper.has_lapsed:
-            await self._node.keeper.regain()
-        session = None if facts.session_id is None else self._node.sessions.find(facts.session_id)
-        decision = decide_at_sight(facts, session is not None) or await self._decide(facts)
-        if isinstance(decision, Forward | Adopt):
+        decision: Decision | None = None
+        if not self._node.keeper.has_lapsed or await self._node.keeper.regain():
+            decision = decide_at_sight(facts, self._find(facts) is not None)
+        if decision is None:
+            decision = await self._decide(facts)
+        if isinstance(decision, Forward | Hold | Adopt):
             followed = FollowedRequest(self._node, facts, scope, receive, send, partial(self._decide_anew, facts))
             outcome = await followed.follow(decision)
             if outcome is None:
                 return None
             decision, receive = outcome, followed.receive
+        session = self._find(facts)
         match decision:
             case Serve():
                 self._node.tally.served += 1
@@ -90,7 +94,7 @@ class Router:
                     await SessionRequest(self._node, session, facts, scope, receive, send).serve(self._app)
             case Open():
                 self._node.tally.served += 1
-                await OpeningRequest(self._node, scope, receive, send).serve(self._app)
+                await OpeningRequest(self._node, self._app, scope, receive, send).serve()
             case Refuse(reason=reason):
                 await RefusedRequest(self._node, facts, receive, send).refuse(reason)
             case Moved():
@@ -98,13 +102,15 @@ class Router:
         return None
 
     async def _decide(self, facts: RequestFacts) -> Decision:
-        """What to do with a request whose session, if it has one, is not here."""
+        """What to do with a request that is not decided at sight."""
         here = self._situation(facts)
         decision = decide(facts, here)
         return await self._decide_anew(facts) if isinstance(decision, Consult) else decision
 
     async def _decide_anew(self, facts: RequestFacts) -> Decision:
         """The same with the view of this moment, as far as the store gives one."""
+        if not await self._node.keeper.regain():
+            return decide(facts, self._situation(facts))
         answered = await self._node.keeper.look()
         partial = not answered or self._node.keeper.is_in_grace
         return decide(facts, replace(self._situation(facts), consulted=True, store_is_partial=partial))
@@ -114,8 +120,14 @@ class Router:
             node_id=self._node.id,
             view=self._node.membership.view,
             takes_new=self._node.takes_new_sessions,
+            session_here=self._find(facts) is not None,
             shard=None if facts.session_id is None else self._node.ids.shard_of(facts.session_id),
+            has_lapsed=self._node.keeper.has_lapsed,
+            helper=self._node.keeper.helper,
         )
+
+    def _find(self, facts: RequestFacts) -> LocalSession | None:
+        return None if facts.session_id is None else self._node.sessions.find(facts.session_id)
 
 
 def _of_no_session(scope: Scope) -> Scope:

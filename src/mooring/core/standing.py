@@ -1,0 +1,77 @@
+"""How a node that cannot renew its lease stands: is it the only one, or is the store away for everybody?
+
+It asks its peers whether they can renew theirs, since where nobody can, nobody can take its shards either:
+
+    its peers say                                         it is     and so, from the end of its lease on
+    ----------------------------------------------------  --------  ------------------------------------------------
+    one of them: I can                                    cut off   serves nothing, and passes on what arrives
+    more than half, with itself: I cannot; nobody: I can  away      serves on: the store is away
+    there are none                                        away      the same
+    too few answer                                        isolated  stops, or goes on, as the operator chose
+
+More than half, because a part of the cluster that lost the rest along with the store looks, from inside, as if the
+store were away: it must not be the smaller part that goes on.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from mooring.core.ids import is_shard
+from mooring.core.model import ShardOwner
+
+QUESTION_PATH: Final = "/.mooring/renewal"
+"""Where a peer is asked; the shards that the asker held are the query. For any other request it is the app's."""
+
+
+class Standing(enum.StrEnum):
+    """See the table above."""
+
+    AWAY = "away"
+    CUT_OFF = "cut off"
+    ISOLATED = "isolated"
+
+
+@dataclass(frozen=True, slots=True)
+class PeerWord:
+    """What a peer answers.
+
+    Attributes:
+        can_renew: its own lease was renewed after it was asked.
+        owners: of the shards that the asker held, as the peer saw them then; empty where it could not renew.
+    """
+
+    can_renew: bool
+    owners: Mapping[str, ShardOwner]
+
+
+def judge(peers: int, words: Collection[PeerWord]) -> Standing:
+    """How a node stands that asked so many peers, and had these words from them."""
+    if any(word.can_renew for word in words):
+        return Standing.CUT_OFF
+    if peers == 0 or 2 * (1 + len(words)) > 1 + peers:
+        return Standing.AWAY
+    return Standing.ISOLATED
+
+
+def encode_word(word: PeerWord) -> bytes:
+    owners = {shard: [owner.epoch, owner.node_id] for shard, owner in word.owners.items()}
+    return json.dumps({"can_renew": word.can_renew, "owners": owners}, separators=(",", ":")).encode()
+
+
+def decode_word(text: bytes) -> PeerWord:
+    """What a peer said. The caller has made sure that it was that peer.
+
+    Raises:
+        ValueError: it is of a form that this version does not know.
+    """
+    try:
+        said = json.loads(text)
+        owners = {str(shard): ShardOwner(str(owner), int(epoch)) for shard, (epoch, owner) in said["owners"].items()}
+        return PeerWord(said["can_renew"] is True, {shard: owners[shard] for shard in owners if is_shard(shard)})
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError("not a peer's word") from error

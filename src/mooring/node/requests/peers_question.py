@@ -1,0 +1,39 @@
+"""A peer that cannot renew its lease asks whether we can, and whose its shards are by now."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from mooring.asgi import App, Receive, Scope, Send, respond
+from mooring.core.request import PEER_HEADER, read_facts
+from mooring.core.standing import QUESTION_PATH, PeerWord, encode_word
+from mooring.errors import SignatureError
+from mooring.node.links.asking import word_mac
+from mooring.node.node import Node
+from mooring.node.requests.from_peer import PeerRequest
+
+logger = logging.getLogger("mooring.lease")
+
+
+def is_question(scope: Scope) -> bool:
+    """Whether this may be such a question; anyone can write one, so who asks is checked by `answer_question`."""
+    return bool(scope["path"] == QUESTION_PATH) and any(name == PEER_HEADER for name, _ in scope["headers"])
+
+
+async def answer_question(node: Node, app: App, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a peer; one that no peer has signed is the app's, as any request on a path that is not ours."""
+    request = PeerRequest(node.id, node.peer_key, scope, receive, send)
+    try:
+        claim = request.verify(read_facts(scope["method"], scope["headers"]), node.nonces, int(time.time() * 1000))
+    except SignatureError as error:
+        logger.debug("not a peer's question: %s", error)
+        await app(scope, receive, send)
+        return
+    can_renew = await node.keeper.renew()
+    asked_for = scope.get("query_string", b"").decode("latin-1").split("+")
+    owners = {shard: node.membership.view.owner_of(shard) for shard in asked_for} if can_renew else {}
+    word = encode_word(PeerWord(can_renew, {shard: owner for shard, owner in owners.items() if owner is not None}))
+    mac = word_mac(node.peer_key, claim.nonce)
+    mac.update(word)
+    await respond(request.send, 200, word + mac.digest(), b"application/octet-stream")

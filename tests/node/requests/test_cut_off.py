@@ -1,0 +1,218 @@
+"""What becomes of requests that a node is serving when their session turns out to be another node's."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from mooring import Mooring
+from mooring.asgi import Scope, Send
+from mooring.core.model import ShardOwner
+from mooring.node.membership.sessions import ClosedSession
+from mooring.store import MemoryStore
+from tests.core.views import a_node
+from tests.fakes import Clock
+from tests.node.apps import ScriptedApp, answer
+from tests.node.direct import Request, initialize, joined
+
+CALL = b'{"jsonrpc": "2.0", "id": "call 1", "method": "tools/call", "params": {}}'
+JSON = [(b"content-type", b"application/json")]
+SSE = [(b"content-type", b"text/event-stream")]
+
+
+class Cut:
+    """A node with a session that can be lost while the app serves a request of it.
+
+    Attributes:
+        ledger: what the app saw of it.
+        closed: what `on_close` was told.
+    """
+
+    def __init__(self, mooring: Mooring, app: ScriptedApp, store: MemoryStore, session: str) -> None:
+        self.mooring = mooring
+        self.app = app
+        self.store = store
+        self.session = session
+        self.ledger: list[str] = []
+        self.closed: list[ClosedSession] = []
+        mooring.on_close(self.closed.append)
+
+    async def lose(self) -> None:
+        """Another node has the shard, as the store says with the next heartbeat."""
+        node = self.mooring._node
+        shard = node.ids.shard_of(self.session) or ""
+        await self.store.register(a_node("node-2-aaaaa"), 600)
+        await self.store.claim(shard, ShardOwner("node-2-aaaaa", 2), expected_epoch=1)
+        await node.keeper.beat()
+        await node.sessions.settle()
+
+    async def serving(self, serve: Callable[[Send], Awaitable[None]], method: str = "POST") -> Request:
+        """A request of the session, lost while the app is in the middle of it."""
+        begun = asyncio.Event()
+
+        async def begin(scope: Scope, body: bytes, send: Send) -> None:
+            if scope["method"] == "DELETE":
+                self.ledger.append("session ended")
+                await answer(send, 200, b"")
+                return
+            try:
+                await serve(send)
+                begun.set()
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.ledger.append("cancelled")
+                raise
+
+        self.app.on_session = begin
+        request = Request(method, session=self.session, pieces=[CALL if method == "POST" else b""])
+        task = asyncio.create_task(request.to(self.mooring))
+        await begun.wait()
+        await self.lose()
+        async with asyncio.timeout(5):
+            await task
+        assert not task.cancelled()
+        assert task.cancelling() == 0
+        return request
+
+
+@pytest.fixture
+async def cut(app: ScriptedApp, store: MemoryStore) -> AsyncIterator[Cut]:
+    async with joined(app, store) as mooring:
+        yield Cut(mooring, app, store, (await initialize().to(mooring)).session_id)
+
+
+async def nothing(send: Send) -> None:
+    """The app has not answered yet."""
+
+
+def begins(headers: list[tuple[bytes, bytes]], *pieces: bytes) -> Callable[[Send], Awaitable[None]]:
+    async def begin(send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for piece in pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+
+    return begin
+
+
+async def test_a_call_that_was_not_answered_yet_is_answered_that_nobody_knows(cut: Cut) -> None:
+    request = await cut.serving(nothing)
+    assert request.status == 200
+    assert json.loads(request.body)["id"] == "call 1"
+    assert request.reason == "unreachable"
+    assert sorted(cut.ledger) == ["cancelled", "session ended"]
+    assert cut.closed == [ClosedSession(cut.session, "fenced", "")]
+    assert (await cut.store.load_session(cut.session)) is not None
+
+
+async def test_a_stream_for_a_call_ends_with_its_answer(cut: Cut) -> None:
+    request = await cut.serving(begins(SSE, b"data: 1\n\n"))
+    last = request.body.removeprefix(b"data: 1\n\n")
+    assert last.startswith(b"event: message\n")
+    assert b'"call 1"' in last
+    assert request.sent[-1]["more_body"] is False
+
+
+async def test_a_listening_stream_ends_and_says_when_to_come_back(cut: Cut) -> None:
+    request = await cut.serving(begins(SSE, b"data: 1\n\n"), "GET")
+    assert request.body == b"data: 1\n\nretry: 3000\n\n"
+    assert request.sent[-1]["more_body"] is False
+
+
+async def test_one_that_had_not_begun_is_told_the_same(cut: Cut) -> None:
+    request = await cut.serving(nothing, "GET")
+    assert (request.status, request.body) == (200, b"retry: 3000\n\n")
+
+
+@pytest.mark.parametrize(
+    "begin", [begins(JSON, b'{"half":'), begins(SSE, b"data: ha")], ids=["json", "within an event"]
+)
+async def test_half_an_answer_is_broken_off(cut: Cut, begin: Callable[[Send], Awaitable[None]]) -> None:
+    request = await cut.serving(begin)
+    assert request.sent[-1]["more_body"] is True
+
+
+async def test_what_the_app_says_after_that_goes_nowhere(cut: Cut) -> None:
+    """It may catch its cancellation, and finish."""
+    begun, result = asyncio.Event(), b'{"jsonrpc": "2.0", "id": "call 1", "result": {}}'
+
+    async def stubborn(scope: Scope, body: bytes, send: Send) -> None:
+        if scope["method"] != "DELETE":
+            begun.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+        await begins(JSON, result)(send)
+
+    cut.app.on_session = stubborn
+    request = Request(session=cut.session, pieces=[CALL])
+    task = asyncio.create_task(request.to(cut.mooring))
+    await begun.wait()
+    await cut.lose()
+    await task
+    assert request.reason == "unreachable"
+    assert task.cancelling() == 0
+
+
+async def test_the_answer_of_a_node_that_was_paused_waits_until_the_node_may_serve(cut: Cut) -> None:
+    node = cut.mooring._node
+    clock = Clock(node.keeper._now())
+    pieces: list[bytes] = []
+
+    async def pause_and_answer(scope: Scope, body: bytes, send: Send) -> None:
+        if scope["method"] == "DELETE":
+            return
+        node.keeper._now = clock
+        clock.now += 10_000
+        pieces.append(b'{"result": "of the paused"}')
+        await begins(JSON, pieces[0])(send)
+
+    cut.app.on_session = pause_and_answer
+    kept = await Request(session=cut.session, pieces=[CALL]).to(cut.mooring)
+    assert kept.body == pieces[0]
+    shard = node.ids.shard_of(cut.session) or ""
+    await cut.store.register(a_node("node-2-aaaaa"), 10**6)
+    await cut.store.claim(shard, ShardOwner("node-2-aaaaa", 2), expected_epoch=1)
+    lost = await Request(session=cut.session, pieces=[CALL]).to(cut.mooring)
+    assert len(pieces) == 2
+    assert lost.reason == "unreachable"
+    await node.sessions.settle()
+    assert [closed.reason for closed in cut.closed] == ["fenced"]
+
+
+async def test_a_server_that_cancels_a_request_itself_is_not_held_up(cut: Cut) -> None:
+    begun = asyncio.Event()
+
+    async def wait(scope: Scope, body: bytes, send: Send) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    cut.app.on_session = wait
+    task = asyncio.create_task(Request(session=cut.session, pieces=[CALL]).to(cut.mooring))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    session = cut.mooring._node.sessions.find(cut.session)
+    assert session is not None
+    assert session.running == set()
+
+
+async def test_sessions_of_other_shards_are_left_alone(cut: Cut) -> None:
+    other = (await initialize().to(cut.mooring)).session_id
+    assert cut.mooring._node.ids.shard_of(other) != cut.mooring._node.ids.shard_of(cut.session)
+    await cut.serving(nothing)
+    assert await cut.mooring.has_session(other)
+
+
+async def test_an_app_that_will_not_end_it_is_told_of(cut: Cut, caplog: pytest.LogCaptureFixture) -> None:
+    async def gate(scope: Scope, body: bytes, send: Send) -> None:
+        await answer(send, 405, b"")
+
+    cut.app.gate = gate
+    await cut.lose()
+    assert "goes on with session" in caplog.text
+    assert cut.session not in caplog.text
+    assert [closed.reason for closed in cut.closed] == ["fenced"]

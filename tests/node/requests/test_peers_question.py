@@ -1,0 +1,84 @@
+"""Who may ask a node whether it can renew its lease, and what everybody else gets."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+
+import pytest
+
+from mooring import Mooring
+from mooring.core.model import ShardOwner
+from mooring.core.signing import NO_BODY, PeerClaim, sign_request
+from mooring.core.standing import QUESTION_PATH, PeerWord, decode_word
+from mooring.store import MemoryStore
+from tests.fakes import FlakyStore
+from tests.node.apps import ScriptedApp
+from tests.node.direct import Request, joined
+
+
+def question(mooring: Mooring, shards: str = "", *, key: bytes | None = None, recipient: str = "") -> Request:
+    node = mooring._node
+    claim = PeerClaim(
+        "node-2-aaaaa", recipient or node.id, int(time.time() * 1000), secrets.token_urlsafe(16), "", NO_BODY
+    )
+    target = "?".join(filter(None, (QUESTION_PATH, shards))).encode()
+    signed = sign_request(key or node.peer_key, claim, "GET", target, None)
+    request = Request("GET", QUESTION_PATH, headers=[(b"mooring-peer", signed.encode())])
+    request.scope["query_string"] = shards.encode()
+    return request
+
+
+def word(request: Request) -> PeerWord:
+    return decode_word(request.body[:-32])
+
+
+async def test_a_node_that_can_renew_says_so_and_whose_the_shards_are(app: ScriptedApp) -> None:
+    async with joined(app) as mooring:
+        shard, epoch = next(iter(mooring._node.membership.shards.items()))
+        asked = await question(mooring, f"{shard}+zzzzz+../x").to(mooring)
+        assert word(asked) == PeerWord(True, {shard: ShardOwner(mooring.node_id, epoch)})
+        assert app.scopes == []
+
+
+async def test_a_node_that_cannot_says_that_and_asks_nobody_in_turn(app: ScriptedApp) -> None:
+    store = FlakyStore(MemoryStore())
+    async with joined(app, store) as mooring:
+        shard = next(iter(mooring._node.membership.shards))
+        store.away = True
+        assert word(await question(mooring, shard).to(mooring)) == PeerWord(False, {})
+        assert mooring._node.membership.standing is None
+        store.away = False
+        assert word(await question(mooring, "").to(mooring)).can_renew
+
+
+async def test_the_answer_is_from_after_the_question(app: ScriptedApp) -> None:
+    """A renewal that worked a moment ago says nothing of now."""
+    store = FlakyStore(MemoryStore())
+    async with joined(app, store) as mooring:
+        store.calls.clear()
+        await question(mooring).to(mooring)
+        assert store.calls == ["heartbeat"]
+
+
+@pytest.mark.parametrize("wrong", ["unsigned", "key", "recipient", "twice", "path"])
+async def test_for_all_others_the_path_is_the_apps(app: ScriptedApp, wrong: str) -> None:
+    async with joined(app) as mooring:
+        match wrong:
+            case "unsigned":
+                request = Request("GET", QUESTION_PATH)
+            case "key":
+                request = question(mooring, key=b"another")
+            case "recipient":
+                request = question(mooring, recipient="node-3-aaaaa")
+            case "twice":
+                request = await question(mooring).to(mooring)
+                request.sent.clear()
+                request._pieces = [{"type": "http.request", "body": b"", "more_body": False}]
+            case "path":
+                request = question(mooring)
+                request.scope["path"] = request.scope["raw_path"] = QUESTION_PATH + "/"
+        await request.to(mooring)
+        assert json.loads(request.body) == {"other": True}
+        assert b"mooring-reply" not in request.headers
