@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -35,6 +36,27 @@ def program(flavour: Flavour) -> str:
     if found is None:
         missing(f"{flavour}-server is not installed")
     return found
+
+
+def listening_options(port: int, *, tls: bool) -> list[str]:
+    """To listen on this port, and with TLS on it alone; the certificate is in the server's folder."""
+    if not tls:
+        return ["--port", str(port)]
+    files = ["--tls-cert-file", "ca.pem", "--tls-key-file", "key.pem", "--tls-ca-cert-file", "ca.pem"]
+    return ["--port", "0", "--tls-port", str(port), *files, "--tls-auth-clients", "no"]
+
+
+def certify(folder: Path) -> None:
+    """A certificate for 127.0.0.1 that signs itself."""
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-keyout", str(folder / "key.pem"), "-out", str(folder / "ca.pem"), "-days", "2"),
+            *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
+        ],
+        check=True,
+        capture_output=True,
+    )
 
 
 def missing(reason: str) -> NoReturn:

@@ -1,8 +1,10 @@
-"""Real Redis servers that belong together: a cluster, and a primary with a replica and a sentinel."""
+"""Real Redis servers that belong together: a cluster, and a primary with a replica and sentinels; what befalls them."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import subprocess
 import tempfile
 import time
@@ -10,7 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.bare import free_port
-from tests.real_redis import program
+from tests.real_redis import Flavour, certify, listening_options, program
+
+PASSWORD, SENTINEL_PASSWORD = "correct horse", "battery staple"
 
 
 class Group:
@@ -18,67 +22,150 @@ class Group:
 
     Args:
         tls: they speak TLS alone, with a certificate that is trusted by whoever reads `ca`.
+        password: they want `PASSWORD`, and sentinels `SENTINEL_PASSWORD`.
     """
 
     db = "0"
 
-    def __init__(self, folder: Path, *, tls: bool = False) -> None:
+    def __init__(self, folder: Path, *, flavour: Flavour = "redis", tls: bool = False, password: bool = False) -> None:
         self._folder = folder
+        self._flavour: Flavour = flavour
         self.ca = folder / "ca.pem"
         self._tls = tls
+        self._password = password
         if tls:
-            _certify(folder)
+            certify(folder)
+        self._commands: dict[int, list[str]] = {}
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self.sentinels: list[int] = []
         self.url = ""
 
     def start(self, port: int, *options: str) -> None:
-        listening = ["--port", str(port)]
+        secret = ["--requirepass", PASSWORD, "--masterauth", PASSWORD] if self._password else []
+        if port in self.sentinels:
+            secret = ["--requirepass", SENTINEL_PASSWORD] if self._password else []
+        listening = listening_options(port, tls=self._tls)
         if self._tls:
-            files = ["--tls-cert-file", "ca.pem", "--tls-key-file", "key.pem", "--tls-ca-cert-file", "ca.pem"]
-            others = ["--tls-replication", "yes", "--tls-cluster", "yes", "--tls-auth-clients", "no"]
-            listening = ["--port", "0", "--tls-port", str(port), *files, *others]
+            listening += ["--tls-replication", "yes", "--tls-cluster", "yes"]
+        self._commands[port] = [program(self._flavour), *options, *listening, *secret, "--bind", "127.0.0.1"]
+        self._run(port)
+
+    def _run(self, port: int, *more: str) -> None:
         self._processes[port] = subprocess.Popen(
-            [program("redis"), *options, *listening, "--bind", "127.0.0.1"],
+            [*self._commands[port], *more],
             cwd=self._folder,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         wait_for(lambda: self.cli(port, "ping") == "PONG")
 
+    # What befalls them.
+
+    def primary_of(self, key: str) -> int:
+        """The port of the primary that has this key."""
+        for port in self._running():
+            if self.is_primary(port) and self.cli(port, "-n", self.db, "exists", key) == "1":
+                return port
+        raise AssertionError(f"no primary has {key}")
+
+    def replica_of(self, primary: int) -> int:
+        for port in self._running():
+            role = self.cli(port, "role").split()
+            if role[:1] == ["slave"] and int(role[2]) == primary:
+                return port
+        raise AssertionError(f"{primary} has no replica")
+
+    def is_primary(self, port: int) -> bool:
+        return self.cli(port, "role").startswith("master")
+
+    def kill(self, port: int) -> None:
+        self._processes[port].kill()
+        self._processes[port].wait()
+
     def kill_primary_of(self, key: str) -> None:
         """SIGKILL for the server that has this key."""
-        for port, process in self._processes.items():
-            if self.cli(port, "role").startswith("master") and self.cli(port, "-n", self.db, "exists", key) == "1":
-                process.kill()
-                process.wait()
-                return
-        raise AssertionError(f"no primary has {key}")
+        self.kill(self.primary_of(key))
+
+    def freeze(self, port: int) -> None:
+        self._processes[port].send_signal(signal.SIGSTOP)
+
+    def thaw(self, port: int) -> None:
+        self._processes[port].send_signal(signal.SIGCONT)
+
+    def cut_off(self, replica: int) -> None:
+        """From now on the replica gets nothing from its primary. They have to have a password."""
+        self.cli(replica, "config", "set", "masterauth", "wrong")
+        self.cli(replica, "client", "kill", "type", "master")
+        wait_for(lambda: "master_link_status:down" in self.cli(replica, "info", "replication"))
+
+    def reconnect(self, replica: int) -> None:
+        self.cli(replica, "config", "set", "masterauth", PASSWORD)
+
+    def hand_over(self, replica: int) -> None:
+        """A failover that its operator asks for, to a replica that is well."""
+        if self.sentinels:
+            self.cli(self.sentinels[-1], "sentinel", "failover", "main")
+        else:
+            self.cli(replica, "cluster", "failover")
+
+    def start_again(self, port: int, primary: int) -> None:
+        """Of one that was killed: empty, as a replica of the primary of now."""
+        self._run(port, *(["--replicaof", "127.0.0.1", str(primary)] if self.sentinels else []))
+
+    def wait_until_whole(self, primary: int) -> None:
+        """Until this is a primary, its replica has everything, and everybody knows it."""
+        wait_for(lambda: self.is_primary(primary))
+        wait_for(lambda: "state=online" in self.cli(primary, "info", "replication"))
+        for port in self.sentinels:
+            address = ["127.0.0.1", str(primary)]
+            wait_for(lambda port=port: self._named_by(port) == address)  # type: ignore[misc]
+            wait_for(lambda port=port: "status=ok,address" in self.cli(port, "info", "sentinel"))  # type: ignore[misc]
+        for port in () if self.sentinels else self._processes:
+            wait_for(lambda port=port: "cluster_state:ok" in self.cli(port, "cluster", "info"))  # type: ignore[misc]
+
+    def _named_by(self, sentinel: int) -> list[str]:
+        return self.cli(sentinel, "sentinel", "get-master-addr-by-name", "main").split()
+
+    def _running(self) -> list[int]:
+        return [
+            port for port, process in self._processes.items() if process.poll() is None and port not in self.sentinels
+        ]
 
     def stop(self) -> None:
         for process in self._processes.values():
             process.kill()
             process.wait()
 
+    # How to speak with them.
+
     def cli(self, port: int, *command: str) -> str:
         tls = ["--tls", "--cacert", str(self.ca)] if self._tls else []
+        secret = SENTINEL_PASSWORD if port in self.sentinels else PASSWORD
         asked = subprocess.run(
-            ["redis-cli", "-p", str(port), *tls, *command], capture_output=True, text=True, check=False
+            ["redis-cli", "-p", str(port), *tls, *command],
+            env=os.environ | ({"REDISCLI_AUTH": secret} if self._password else {}),
+            capture_output=True,
+            text=True,
+            check=False,
         )
         return asked.stdout.strip()
 
-    def scheme(self, kind: str) -> str:
-        return f"rediss+{kind}" if self._tls else f"redis+{kind}"
-
-    @property
-    def query(self) -> str:
-        return f"?ssl_ca_certs={self.ca}" if self._tls else ""
+    def url_of(self, kind: str, rest: str) -> str:
+        login = f":{PASSWORD.replace(' ', '%20')}@" if self._password else ""
+        query = [f"ssl_ca_certs={self.ca}"] if self._tls else []
+        if self.sentinels and self._password:
+            query.append(f"sentinel_password={SENTINEL_PASSWORD.replace(' ', '%20')}")
+        scheme = f"rediss+{kind}" if self._tls else f"redis+{kind}"
+        return f"{scheme}://{login}{rest}{'?' if query else ''}{'&'.join(query)}"
 
 
 @contextlib.contextmanager
-def real_cluster(masters: int = 3, replicas: int = 0, *, tls: bool = False) -> Iterator[Group]:
+def real_cluster(
+    masters: int = 3, replicas: int = 0, *, flavour: Flavour = "redis", tls: bool = False, password: bool = False
+) -> Iterator[Group]:
     """A Redis Cluster, with so many replicas for each of its primaries."""
     with tempfile.TemporaryDirectory(prefix="mooring-cluster-") as folder:
-        group = Group(Path(folder), tls=tls)
+        group = Group(Path(folder), flavour=flavour, tls=tls, password=password)
         ports = [free_port() for _ in range(masters * (1 + replicas))]
         nodes = [f"127.0.0.1:{port}" for port in ports]
         try:
@@ -95,31 +182,39 @@ def real_cluster(masters: int = 3, replicas: int = 0, *, tls: bool = False) -> I
                     == masters * replicas
                 )
             )
-            group.url = f"{group.scheme('cluster')}://{','.join(nodes)}{group.query}"
+            group.url = group.url_of("cluster", ",".join(nodes))
             yield group
         finally:
             group.stop()
 
 
 @contextlib.contextmanager
-def real_sentinel(*, tls: bool = False) -> Iterator[Group]:
-    """A primary, a replica, and a sentinel that knows them."""
-    with tempfile.TemporaryDirectory(prefix="mooring-sentinel-") as folder:
-        group = Group(Path(folder), tls=tls)
+def real_sentinel(
+    sentinels: int = 1, *, flavour: Flavour = "redis", tls: bool = False, password: bool = False
+) -> Iterator[Group]:
+    """A primary, a replica, and sentinels that know them, most of which have to agree."""
+    with tempfile.TemporaryDirectory(prefix="mooring-sentinel-") as name:
+        folder = Path(name)
+        group = Group(folder, flavour=flavour, tls=tls, password=password)
         group.db = "1"
-        primary, replica, sentinel = (free_port() for _ in range(3))
-        config = Path(folder) / "sentinel.conf"
-        config.write_text(
-            f"sentinel monitor main 127.0.0.1 {primary} 1\n"
-            "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n"
-        )
+        primary, replica, *group.sentinels = (free_port() for _ in range(2 + sentinels))
+        watched = f"sentinel monitor main 127.0.0.1 {primary} {sentinels // 2 + 1}\n"
+        watched += "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n"
+        if password:
+            watched += f'sentinel auth-pass main "{PASSWORD}"\n'
         try:
             group.start(primary, "--save", "")
             group.start(replica, "--save", "", "--replicaof", "127.0.0.1", str(primary))
-            group.start(sentinel, str(config), "--sentinel")
             wait_for(lambda: "master_link_status:up" in group.cli(replica, "info", "replication"))
-            wait_for(lambda: "slaves=1" in group.cli(sentinel, "info", "sentinel"))
-            group.url = f"{group.scheme('sentinel')}://127.0.0.1:{sentinel}/main/{group.db}{group.query}"
+            for port in group.sentinels:
+                config = folder / f"sentinel-{port}.conf"
+                config.write_text(watched)
+                group.start(port, str(config), "--sentinel")
+            for port in group.sentinels:
+                known = f"slaves=1,sentinels={sentinels}"
+                wait_for(lambda port=port: known in group.cli(port, "info", "sentinel"))  # type: ignore[misc]
+            hosts = ",".join(f"127.0.0.1:{port}" for port in group.sentinels)
+            group.url = group.url_of("sentinel", f"{hosts}/main/{group.db}")
             yield group
         finally:
             group.stop()
@@ -130,16 +225,3 @@ def wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def _certify(folder: Path) -> None:
-    """A certificate for 127.0.0.1 that signs itself."""
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-            *("-keyout", str(folder / "key.pem"), "-out", str(folder / "ca.pem"), "-days", "2"),
-            *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
-        ],
-        check=True,
-        capture_output=True,
-    )
