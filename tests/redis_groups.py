@@ -10,11 +10,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 from tests.bare import free_port
 from tests.real_redis import Flavour, certify, listening_options, program
 
-PASSWORD, SENTINEL_PASSWORD = "correct horse", "battery staple"
+PASSWORD, SENTINEL_PASSWORD = "correct:horse@battery/staple", "stapled&battery"
 
 
 class Group:
@@ -110,11 +111,15 @@ class Group:
 
     def start_again(self, port: int, primary: int) -> None:
         """Of one that was killed: empty, as a replica of the primary of now."""
-        self._run(port, *(["--replicaof", "127.0.0.1", str(primary)] if self.sentinels else []))
+        is_replica = self.sentinels and port not in self.sentinels
+        self._run(port, *(["--replicaof", "127.0.0.1", str(primary)] if is_replica else []))
+
+    def wait_until_primary(self, port: int) -> None:
+        wait_for(lambda: self.is_primary(port))
 
     def wait_until_whole(self, primary: int) -> None:
         """Until this is a primary, its replica has everything, and everybody knows it."""
-        wait_for(lambda: self.is_primary(primary))
+        self.wait_until_primary(primary)
         wait_for(lambda: "state=online" in self.cli(primary, "info", "replication"))
         for port in self.sentinels:
             address = ["127.0.0.1", str(primary)]
@@ -151,10 +156,10 @@ class Group:
         return asked.stdout.strip()
 
     def url_of(self, kind: str, rest: str) -> str:
-        login = f":{PASSWORD.replace(' ', '%20')}@" if self._password else ""
+        login = f":{quote(PASSWORD, safe='')}@" if self._password else ""
         query = [f"ssl_ca_certs={self.ca}"] if self._tls else []
         if self.sentinels and self._password:
-            query.append(f"sentinel_password={SENTINEL_PASSWORD.replace(' ', '%20')}")
+            query.append(f"sentinel_password={quote(SENTINEL_PASSWORD)}")
         scheme = f"rediss+{kind}" if self._tls else f"redis+{kind}"
         return f"{scheme}://{login}{rest}{'?' if query else ''}{'&'.join(query)}"
 
@@ -201,7 +206,7 @@ def real_sentinel(
         watched = f"sentinel monitor main 127.0.0.1 {primary} {sentinels // 2 + 1}\n"
         watched += "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n"
         if password:
-            watched += f'sentinel auth-pass main "{PASSWORD}"\n'
+            watched += f"sentinel auth-pass main {PASSWORD}\n"
         try:
             group.start(primary, "--save", "")
             group.start(replica, "--save", "", "--replicaof", "127.0.0.1", str(primary))
