@@ -1,4 +1,4 @@
-"""Nodes as an operator starts them without `mooring up`: each a `mooring serve` of its own, on a Redis that is there."""
+"""Nodes as an operator starts them without `mooring up`: each a `mooring serve` of its own, on one Redis."""
 
 from __future__ import annotations
 
@@ -28,14 +28,19 @@ class ServedNode:
 
     Args:
         source: the `src` of the Mooring that it runs.
+        port: where it listens; 0 for one that is free. It may advertise another.
     """
 
-    def __init__(self, name: str, target: str, folder: Path, variables: Mapping[str, str], source: Path) -> None:
+    def __init__(
+        self, name: str, target: str, folder: Path, variables: Mapping[str, str], source: Path, port: int = 0
+    ) -> None:
         self.name = name
+        self._port = port
         self._log = folder / f"{name}.log"
         told = environment(variables) | {"MOORING_NODE_NAME": name, "MOORING_STATUS_TOKEN": STATUS_TOKEN}
         told |= {"MOORING_SECRET": SECRET, "PYTHONPATH": f"{source}:{ROOT}"}
-        command = [sys.executable, "-m", "mooring", "serve", str(ROOT / target), "--port", "0", "--stop-seconds", "2"]
+        command = [sys.executable, "-m", "mooring", "serve", str(ROOT / target), "--port", str(port)]
+        command += ["--stop-seconds", "2"]
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(command, cwd=folder, env=told, stdout=log, stderr=log)
 
@@ -46,7 +51,9 @@ class ServedNode:
     @property
     def url(self) -> str:
         found = _SERVES.search(self.log)
-        return found[1] if found else ""
+        if found is None:
+            return ""
+        return f"http://127.0.0.1:{self._port}" if self._port else found[1]
 
     def wait_until_ready(self) -> None:
         def is_ready() -> bool:
@@ -57,9 +64,7 @@ class ServedNode:
 
     async def status(self, raw: RawClient) -> dict[str, Any]:
         """What its status page says."""
-        reply = await raw.send(
-            "GET", f"{self.url}/mooring/status", headers={"authorization": f"Bearer {STATUS_TOKEN}"}
-        )
+        reply = await raw.send("GET", f"{self.url}/mooring/status", headers={"authorization": f"Bearer {STATUS_TOKEN}"})
         status: dict[str, Any] = reply.json
         return status
 
@@ -74,13 +79,23 @@ class ServedNode:
 
 @contextlib.contextmanager
 def serving_nodes(
-    target: str, variables: Mapping[str, str], sources: Mapping[str, Path]
+    target: str,
+    variables: Mapping[str, str],
+    sources: Mapping[str, Path],
+    own: Mapping[str, Mapping[str, str]] | None = None,
+    ports: Mapping[str, int] | None = None,
 ) -> Iterator[list[ServedNode]]:
-    """One node of each name, on the same Redis, in this order."""
+    """One node of each name, on the same Redis, in this order.
+
+    Args:
+        own: the variables of one alone, by its name.
+        ports: where they listen, by name.
+    """
     with tempfile.TemporaryDirectory(prefix="mooring-nodes-") as folder, contextlib.ExitStack() as running:
         nodes = []
         for name, source in sources.items():
-            node = ServedNode(name, target, Path(folder), variables, source)
+            told = {**variables, **(own or {}).get(name, {})}
+            node = ServedNode(name, target, Path(folder), told, source, (ports or {}).get(name, 0))
             running.callback(node.stop)
             nodes.append(node)
         for node in nodes:

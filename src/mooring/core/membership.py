@@ -189,7 +189,8 @@ class Membership:
 
         Args:
             standing: what their words make of this node.
-            asked: when they were asked: whoever cannot reach the store since then has taken nothing.
+            asked: when they were asked: whoever could not renew since then has taken nothing, and judges nobody for a
+                lease's time after it can again (`Observer`).
             goes_on_alone: the operator's choice for a node that is isolated.
         """
         self.standing = standing

@@ -41,7 +41,7 @@ class PeerWord:
     """What a peer answers.
 
     Attributes:
-        can_renew: its own lease was renewed after it was asked.
+        can_renew: whether the renewal of its own lease that ended first after it was asked went well.
         owners: of the shards that the asker held, as the peer saw them then; empty where it could not renew.
     """
 

@@ -56,7 +56,7 @@ class Node:
         self.sessions = LocalSessions(store, self.id, settings.session_ttl_seconds, settings.touch_seconds)
         self._pulse = None if open_store is None else self._a_pulse(open_store)
         on_beat = self._pulse.beat if self._pulse else lambda _: None
-        # A peer may be in the middle of a renewal when it is asked: it begins another one after that.
+        # A peer answers when the renewal is over that it is in the middle of, or begins then.
         questions = PeerQuestions(self.peer_key, self.id, settings.connect_seconds + 2 * settings.redis_timeout_seconds)
         self.keeper = LeaseKeeper(
             store, settings, self.sessions, self.id, self.describe, ask_peers=questions.ask, on_beat=on_beat

@@ -45,6 +45,19 @@ async def test_all_who_ask_meanwhile_share_the_next_call() -> None:
     assert await asyncio.gather(*later) == [2] * 100
 
 
+async def test_who_joins_shares_the_call_that_is_under_way_or_begins_one() -> None:
+    calls = Calls()
+    shared = Shared(calls)
+    first = asyncio.ensure_future(shared())
+    await settled()
+    joined = [asyncio.ensure_future(shared.join()) for _ in range(10)]
+    await settled()
+    calls.may_end.release()
+    assert await asyncio.gather(first, *joined) == [1] * 11
+    calls.may_end.release()
+    assert await shared.join() == 2
+
+
 async def test_no_result_is_older_than_the_asking() -> None:
     calls = Calls()
     shared = Shared(calls)

@@ -22,6 +22,10 @@ class Shared(Generic[_T]):
         self._running: asyncio.Task[_T] | None = None
         self._following: asyncio.Task[_T] | None = None
 
+    async def join(self) -> _T:
+        """The result of the call that is under way, which ends after the asking, though it began before."""
+        return await (self() if self._running is None else asyncio.shield(self._running))
+
     async def __call__(self) -> _T:
         if self._running is None:
             self._running = asyncio.create_task(self._run())
