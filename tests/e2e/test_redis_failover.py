@@ -66,7 +66,15 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         variables = {"ENTRIES": str(book), "MOORING_REDIS_URL": group.url, "MOORING_TOUCH_SECONDS": "600"}
         with serving_nodes("tests/servers/entries.py:server", variables, dict.fromkeys(NAMES, ROOT / "src")) as nodes:
             yield Served(group, nodes, book)
-            print(*(node.log for node in nodes), sep="\n------\n")
+
+
+@pytest.fixture(autouse=True)
+def logs(served: Served) -> Iterator[None]:
+    """Shown with a test that fails."""
+    before = [len(node.log) for node in served.nodes]
+    yield
+    for node, length in zip(served.nodes, before, strict=True):
+        print(f"--- {node.name}", node.log[length:], sep="\n")
 
 
 async def dies(group: Group, primary: int, replica: int) -> None:

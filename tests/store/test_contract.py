@@ -24,11 +24,11 @@ from mooring.store import MemoryStore, RedisStore, Store
 from mooring.store.base import REMOVED_SECONDS
 from mooring.store.clients import client_of
 from tests.real_redis import SERVERS, real_redis
-from tests.redis_groups import real_cluster, real_sentinel
+from tests.redis_groups import Group, real_cluster, real_sentinel
 from tests.store.examples import ABSENT, NODE, OTHER, RECORD
 from tests.waiting import until
 
-MANY = {"cluster": real_cluster, "sentinel": real_sentinel}
+MANY: dict[str, Callable[[], contextlib.AbstractContextManager[Group]]] = {"cluster": real_cluster, "sentinel": real_sentinel}
 """Several servers that take their time to start: once for all tests, and emptied for each."""
 
 

@@ -7,7 +7,8 @@
 
 With TLS the last two begin with `rediss+`. A query (`?ssl_ca_certs=/path`) is as redis-py has it for one server.
 
-Each client makes a single connection to a server. None tries anything a second time.
+Each client makes a single connection to a server, and one more to a sentinel, to ask it between two commands (`primary`).
+None tries anything a second time.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ def _single(url: str, common: dict[str, Any], retry: Retry) -> Any:
 def _primary(address: Address, common: dict[str, Any], retry: Retry) -> Any:
     sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]
         list(address.hosts),
-        sentinel_kwargs=common | address.sentinel_options | {"retry": retry, "max_connections": 1},
+        sentinel_kwargs=common | address.sentinel_options | {"retry": retry, "max_connections": 2},
         **(common | address.options | {"retry": retry}),
     )
     return sentinel.master_for(address.name, max_connections=1)

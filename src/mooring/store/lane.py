@@ -2,6 +2,9 @@
 
 So however much is asked at once, it takes one connection and few round trips; a Redis that is well is never taken for
 away because a pool is exhausted. What must not wait behind other things gets a lane of its own.
+
+A connection that stays open may lead to a server that is the primary no more: frozen for a while, cut off, or relieved
+of it. So whatever goes wrong on one lane is a doubt about all of a store's: each connects anew before it sends more.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from hashlib import sha1
 from typing import Any, Final
 
 from redis.asyncio import RedisCluster
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ReadOnlyError
 
 from mooring.errors import StoreUnavailable
 from mooring.store.trouble import RAISED, SILENCE
@@ -23,6 +26,8 @@ BATCH: Final = 200
 """Commands that go together: what keeps Redis busy for a few milliseconds, so that no other client is held up."""
 _BATCH_BYTES: Final = 1024 * 1024
 _SCANNED: Final = 500
+_DOUBTFUL: Final = (*SILENCE, ReadOnlyError)
+"""What may mean that another server is the primary by now."""
 
 Explain = Callable[[Exception, str], StoreUnavailable]
 
@@ -78,15 +83,23 @@ class Lane:
     Args:
         client: redis-py's, with a pool of a single connection.
         explain: an error of redis-py's and what was tried, in words of ours.
+        on_doubt: called where the primary may be another server by now.
     """
 
-    def __init__(self, client: Any, explain: Explain) -> None:
+    def __init__(self, client: Any, explain: Explain, on_doubt: Callable[[], None] | None = None) -> None:
         self._client = client
         self._explain = explain
+        self._on_doubt = on_doubt or self.connect_anew
+        # Whether the connection may lead to the wrong server.
+        self._is_in_doubt = False
         # In the order that they came; `_run` takes them out.
         self._waiting: deque[_Waiting] = deque()
         # While there is anything to send. No caller's own task: one who is cancelled takes no other's answer along.
         self._running: asyncio.Task[None] | None = None
+
+    def connect_anew(self) -> None:
+        """Before the next command: there may be another primary. What is under way goes on."""
+        self._is_in_doubt = True
 
     async def ask(self, doing: str, command: Command) -> Any:
         """Redis's answer.
@@ -127,6 +140,7 @@ class Lane:
                 yield keys
                 if cursor == 0:
                     return
+        await self._drop_doubtful_connections()
         found = self._client.scan_iter(pattern, _SCANNED)
         batch: list[bytes] = []
         try:
@@ -136,7 +150,7 @@ class Lane:
                     yield batch
                     batch = []
         except RAISED as error:
-            await self._find_servers_anew()
+            self._on_doubt()
             raise self._explain(error, doing) from None
         yield batch
 
@@ -151,6 +165,7 @@ class Lane:
         try:
             while self._waiting:
                 batch = self._next_batch()
+                await self._drop_doubtful_connections()
                 await self._send(batch)
         finally:
             # At the end there is nothing left; where it was closed before, nobody is left to wait for ever.
@@ -179,17 +194,22 @@ class Lane:
             self._waiting.clear()
             for waiting in (*batch, *behind):
                 waiting.settle(error, self._explain)
-            await self._find_servers_anew()
+            self._on_doubt()
             return
-        if any(isinstance(answer, SILENCE) for answer in answers):
-            await self._find_servers_anew()
+        if any(isinstance(answer, _DOUBTFUL) for answer in answers):
+            self._on_doubt()
         for waiting, answer in zip(batch, answers, strict=True):
             waiting.settle(answer, self._explain)
 
-    async def _find_servers_anew(self) -> None:
-        """A cluster may have another primary by now. redis-py looks for it only where it was told to retry."""
+    async def _drop_doubtful_connections(self) -> None:
+        """A cluster's map goes too: redis-py makes it anew only where it was told to retry."""
+        if not self._is_in_doubt:
+            return
+        self._is_in_doubt = False
         if isinstance(self._client, RedisCluster):
             await self._client.aclose()
+        else:
+            await self._client.connection_pool.disconnect()
 
     async def _execute(self, commands: list[Command]) -> list[Any]:
         answers = await self._pipeline(commands)

@@ -3,6 +3,8 @@
 Two connections, each a `Lane`: leases and owners have one to themselves, so that thousands of session records on their
 way never delay a heartbeat.
 
+Both lead to the same server: where one of them meets another primary, or none, the other connects anew as well.
+
 The client does not retry: a broken connection is reported at once, because whoever holds sessions wants to know that
 the store may have lost something in between.
 """
@@ -34,6 +36,7 @@ from mooring.store.base import REMOVED_SECONDS
 from mooring.store.clients import client_of
 from mooring.store.keys import VERSION_FIELD, Keys
 from mooring.store.lane import Command, Lane, Script
+from mooring.store.primary import PrimaryWatch
 from mooring.store.trouble import explain
 
 logger = logging.getLogger("mooring.store")
@@ -53,7 +56,9 @@ class RedisStore:
         self._keys = Keys(prefix)
         self._asked_for_policy = False
         # Leases and owners; then everything that there may be thousands of.
-        self._leases, self._sessions = (Lane(_client(url, timeout_seconds), self._explain) for _ in range(2))
+        clients = [_client(url, timeout_seconds) for _ in range(2)]
+        self._leases, self._sessions = (Lane(client, self._explain, self._connect_anew) for client in clients)
+        self._primary = PrimaryWatch(clients, self._connect_anew)
 
     async def register(self, node: NodeInfo, lease_seconds: float) -> int:
         lease_ms = round(lease_seconds * 1000)
@@ -87,6 +92,7 @@ class RedisStore:
             [node.id, round(lease_seconds * 1000), codec.encode_node(node), renewed_ms, known_version],
         )
         if not answer:
+            self._connect_anew()  # it lacks what the primary was told: what else is sent must not go to another server
             return None
         return _snapshot(answer, knows_shards=int(answer[1]) == known_version)
 
@@ -148,11 +154,13 @@ class RedisStore:
                     yield record
 
     async def aclose(self) -> None:
+        await self._primary.aclose()
         await self._leases.aclose()
         await self._sessions.aclose()
 
     async def _lease(self, script: str, doing: str, args: list[Any]) -> Any:
         """Run a script on nodes and shards."""
+        self._primary.glance()
         return await self._leases.ask(doing, _script(script).on([self._keys.nodes, self._keys.shards], args))
 
     async def _write(self, script: str, doing: str, writes: Iterable[tuple[str, list[Any]]]) -> Mapping[str, Written]:
@@ -162,6 +170,10 @@ class RedisStore:
         answers = await self._sessions.ask_all(doing, commands)
         written = {session_id: Written(answer) for (session_id, _), answer in zip(writes, answers, strict=True)}
         return {session_id: what for session_id, what in written.items() if what is not Written.DONE}
+
+    def _connect_anew(self) -> None:
+        self._leases.connect_anew()
+        self._sessions.connect_anew()
 
     def _explain(self, error: Exception, doing: str) -> StoreUnavailable:
         return explain(error, masked(self._url), doing)
