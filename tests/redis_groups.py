@@ -69,6 +69,9 @@ class Group:
                 return port
         raise AssertionError(f"no primary has {key}")
 
+    def another_primary(self, than: int) -> int:
+        return next(port for port in self._running() if port != than and self.is_primary(port))
+
     def replica_of(self, primary: int) -> int:
         for port in self._running():
             role = self.cli(port, "role").split()
@@ -117,16 +120,21 @@ class Group:
     def wait_until_primary(self, port: int) -> None:
         wait_for(lambda: self.is_primary(port))
 
-    def wait_until_whole(self, primary: int) -> None:
-        """Until this is a primary, its replica has everything, and everybody knows it."""
-        self.wait_until_primary(primary)
-        wait_for(lambda: "state=online" in self.cli(primary, "info", "replication"))
-        for port in self.sentinels:
-            address = ["127.0.0.1", str(primary)]
-            wait_for(lambda port=port: self._named_by(port) == address)  # type: ignore[misc]
-            wait_for(lambda port=port: "status=ok,address" in self.cli(port, "info", "sentinel"))  # type: ignore[misc]
-        for port in () if self.sentinels else self._processes:
+    def wait_until_whole(self) -> None:
+        """Until every primary has its replica, which has everything, and everybody knows it."""
+        wait_for(lambda: self._count("role:master") == self._count("role:slave"))
+        wait_for(lambda: self._count("state=online") == self._count("role:master"))
+        if self.sentinels:
+            primary = next(port for port in self._running() if self.is_primary(port))
+            for port in self.sentinels:
+                wait_for(lambda port=port: self._named_by(port) == ["127.0.0.1", str(primary)])  # type: ignore[misc]
+                wait_for(lambda port=port: "status=ok,address" in self.cli(port, "info", "sentinel"))  # type: ignore[misc]
+            return
+        for port in self._processes:
             wait_for(lambda port=port: "cluster_state:ok" in self.cli(port, "cluster", "info"))  # type: ignore[misc]
+
+    def _count(self, what: str) -> int:
+        return sum(what in self.cli(port, "info", "replication") for port in self._running())
 
     def _named_by(self, sentinel: int) -> list[str]:
         return self.cli(sentinel, "sentinel", "get-master-addr-by-name", "main").split()
@@ -215,8 +223,8 @@ def real_sentinel(
                 config = folder / f"sentinel-{port}.conf"
                 config.write_text(watched)
                 group.start(port, str(config), "--sentinel")
+            known = f"slaves=1,sentinels={sentinels}"
             for port in group.sentinels:
-                known = f"slaves=1,sentinels={sentinels}"
                 wait_for(lambda port=port: known in group.cli(port, "info", "sentinel"))  # type: ignore[misc]
             hosts = ",".join(f"127.0.0.1:{port}" for port in group.sentinels)
             group.url = group.url_of("sentinel", f"{hosts}/main/{group.db}")

@@ -28,7 +28,10 @@ from tests.redis_groups import Group, real_cluster, real_sentinel
 from tests.store.examples import ABSENT, NODE, OTHER, RECORD
 from tests.waiting import until
 
-MANY: dict[str, Callable[[], contextlib.AbstractContextManager[Group]]] = {"cluster": real_cluster, "sentinel": real_sentinel}
+MANY: dict[str, Callable[[], contextlib.AbstractContextManager[Group]]] = {
+    "cluster": real_cluster,
+    "sentinel": real_sentinel,
+}
 """Several servers that take their time to start: once for all tests, and emptied for each."""
 
 

@@ -7,7 +7,7 @@
 
 With TLS the last two begin with `rediss+`. A query (`?ssl_ca_certs=/path`) is as redis-py has it for one server.
 
-Each client makes a single connection to a server, and one more to a sentinel, to ask it between two commands (`primary`).
+Each client makes a single connection to a server, and a sentinel is asked on one more between two commands (`primary`).
 None tries anything a second time.
 """
 

@@ -1,7 +1,7 @@
 """Which server the sentinels call the primary, asked while the connections to it are well.
 
-Sentinels take up to ten seconds to tell an old primary that it is none any more, by request or when it comes back. Until
-then it answers whoever is still connected, and forgets all that it was told. Leases end sooner than that on the
+Sentinels take up to ten seconds to tell an old primary that it is none any more, by request or when it comes back.
+Until then it answers whoever is still connected, and forgets all that it was told. Leases end sooner than that on the
 new one, where nobody renews them: a node that starts there would take the living for dead.
 """
 
