@@ -20,7 +20,8 @@ from tests.node.rpc import RawClient
 from tests.waiting import until
 
 _PAUSE_SECONDS: Final = 0.02
-_SESSIONS_PER_NODE: Final = 30
+_SESSIONS: Final = 80
+"""As many are open at the most; half of them are where as many are closed as are opened."""
 
 
 class Book:
@@ -87,10 +88,10 @@ class Book:
             self._free.append(session)
 
     async def _open_or_close(self) -> None:
-        if len(self.sessions) < _SESSIONS_PER_NODE * len(self._nodes):
-            await self.open()
-        elif self._free:
+        if self._free and random.randrange(_SESSIONS) < len(self.sessions):
             await self.close(random.choice(self._free))
+        else:
+            await self.open()
 
     async def _look(self) -> None:
         """What the nodes think of each other."""

@@ -447,6 +447,52 @@ async def test_all_records_are_written_anew_on_demand(world: World) -> None:
     assert set(await world.records()) == {"one", "two"}
 
 
+# A store that went back: a replica that did not have the last writes is the primary now.
+
+
+async def test_after_a_write_that_failed_all_records_are_written_again(world: World) -> None:
+    await world.open("one")
+    world.store.away = True
+    await world.open("two")
+    world.lose("one")
+    world.store.away = False
+    await world.sessions.flush()
+    assert set(await world.records()) == {"one", "two"}
+
+
+async def test_after_a_removal_that_failed_all_records_are_written_again_in_the_end(world: World) -> None:
+    await world.open("one", "two")
+    world.store.away = True
+    await world.sessions.close("two")
+    world.lose("one")
+    for takes in (1, 2):
+        world.store.away, world.store.takes = False, takes
+        with pytest.raises(StoreUnavailable):
+            await world.sessions.flush()
+    world.store.away, world.store.takes = False, None
+    await world.sessions.flush()
+    assert set(await world.records()) == {"one"}
+
+
+async def test_what_was_removed_lately_does_not_come_back_with_an_old_copy(world: World) -> None:
+    await world.open("one", "two")
+    before = dict(world.memory._sessions)
+    await world.sessions.close("one")
+    world.memory._sessions = before
+    await world.sessions.save_all()
+    assert set(await world.records()) == {"two"}
+
+
+async def test_what_was_removed_is_not_remembered_for_long(world: World) -> None:
+    await world.open("one")
+    await world.sessions.close("one")
+    world.clock.now += 60
+    await world.sessions.flush()
+    world.store.calls.clear()
+    await world.sessions.save_all()
+    assert world.store.calls == []
+
+
 # A record of a later epoch.
 
 

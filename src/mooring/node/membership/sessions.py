@@ -22,6 +22,8 @@ from mooring.store.base import Store
 logger = logging.getLogger("mooring.sessions")
 
 _SETTLE_SECONDS: Final = 5.0
+_REMOVED_SECONDS: Final = 30.0
+"""How long a store may take, while it is well, to have for good what it was told: Redis tells its replicas later."""
 
 CloseHandler = Callable[["ClosedSession"], Awaitable[None] | None]
 
@@ -120,6 +122,10 @@ class LocalSessions:
         self._unsaved: set[str] = set()
         # Records that could not be removed when that was due, with the epoch to do it at, as `forget` has it.
         self._undeleted: dict[str, int] = {}
+        # Those that were removed lately, with that epoch and the time: a store that went back has them again.
+        self._removed: dict[str, tuple[int, float]] = {}
+        # Whether a write failed since all was last written: whoever answers next may lack what was written before.
+        self._is_in_doubt = False
         # Shards for which a write was refused, and which were not fenced since: each is told of once.
         self._refused_shards: set[str] = set()
         # Set once the record is gone: another call that closes the same session waits for that.
@@ -141,6 +147,7 @@ class LocalSessions:
         """The session lives here from now on; its record is written before this returns, unless the store is away."""
         self._sessions[session.id] = session
         self._undeleted.pop(session.id, None)  # a removal that is still due was meant for an earlier one of this name
+        self._removed.pop(session.id, None)
         await self._put_on_record(session)
         logger.debug("session %s opened by %s", brief(session.id), session.client)
 
@@ -187,10 +194,13 @@ class LocalSessions:
             return await self._remove(session_id, epoch)
         except StoreUnavailable:
             self._undeleted[session_id] = epoch
+            self._is_in_doubt = True
             return False
 
     async def _remove(self, session_id: str, epoch: int) -> bool:
-        return await self._store.delete_session(session_id, epoch) is Written.DONE
+        written = await self._store.delete_session(session_id, epoch)
+        self._removed[session_id] = epoch, self._now()
+        return written is Written.DONE
 
     def fence(self, shard: str) -> None:
         """End the sessions of a shard that has another owner now, here alone: their records are the new owner's.
@@ -231,20 +241,32 @@ class LocalSessions:
         for session_id, epoch in list(self._undeleted.items()):
             await self._remove(session_id, epoch)
             self._undeleted.pop(session_id, None)
+        if self._is_in_doubt:
+            await self.save_all()
         unsaved = [self._sessions[session_id] for session_id in self._unsaved if session_id in self._sessions]
         await self._save(unsaved)
         self._unsaved.difference_update(session.id for session in unsaved)
         await self._touch()
+        long_ago = self._now() - _REMOVED_SECONDS
+        self._removed = {name: (epoch, then) for name, (epoch, then) in self._removed.items() if then > long_ago}
 
     async def save_all(self) -> None:
-        """Write every record again, after the store may have lost some."""
-        await self._save(list(self._sessions.values()))
+        """Write every record again, and remove what was removed, after the store may have lost some of it."""
+        self._is_in_doubt = False
+        try:
+            removed = [self._store.delete_session(name, epoch) for name, (epoch, _) in self._removed.items()]
+            await asyncio.gather(*removed)
+            await self._save(list(self._sessions.values()))
+        except StoreUnavailable:
+            self._is_in_doubt = True
+            raise
 
     async def _put_on_record(self, session: LocalSession) -> None:
         try:
             written = await self._store.save_session(session.record(self._node_id), self._ttl_seconds)
         except StoreUnavailable as error:
             self._unsaved.add(session.id)
+            self._is_in_doubt = True
             logger.warning("session %s is not on record until the store is back: %s", brief(session.id), error)
         else:
             self._note_refusals({session.id: written})
