@@ -42,13 +42,15 @@ class Group:
         self.url = ""
 
     def start(self, port: int, *options: str) -> None:
-        secret = ["--requirepass", PASSWORD, "--masterauth", PASSWORD] if self._password else []
+        others = ["--repl-diskless-sync-delay", "0"]  # a replica need not wait for a second one
+        if self._password:
+            others += ["--requirepass", PASSWORD, "--masterauth", PASSWORD]
         if port in self.sentinels:
-            secret = ["--requirepass", SENTINEL_PASSWORD] if self._password else []
+            others = ["--requirepass", SENTINEL_PASSWORD] if self._password else []
         listening = listening_options(port, tls=self._tls)
         if self._tls:
             listening += ["--tls-replication", "yes", "--tls-cluster", "yes"]
-        self._commands[port] = [program(self._flavour), *options, *listening, *secret, "--bind", "127.0.0.1"]
+        self._commands[port] = [program(self._flavour), *options, *listening, *others, "--bind", "127.0.0.1"]
         self._run(port)
 
     def _run(self, port: int, *more: str) -> None:
@@ -168,8 +170,22 @@ class Group:
         query = [f"ssl_ca_certs={self.ca}"] if self._tls else []
         if self.sentinels and self._password:
             query.append(f"sentinel_password={quote(SENTINEL_PASSWORD)}")
-        scheme = f"rediss+{kind}" if self._tls else f"redis+{kind}"
+        scheme = ("rediss" if self._tls else "redis") + (f"+{kind}" if kind else "")
         return f"{scheme}://{login}{rest}{'?' if query else ''}{'&'.join(query)}"
+
+
+@contextlib.contextmanager
+def real_single(*, flavour: Flavour = "redis", tls: bool = False, password: bool = False) -> Iterator[Group]:
+    """One server."""
+    with tempfile.TemporaryDirectory(prefix="mooring-single-") as folder:
+        group = Group(Path(folder), flavour=flavour, tls=tls, password=password)
+        port = free_port()
+        try:
+            group.start(port, "--save", "")
+            group.url = group.url_of("", f"127.0.0.1:{port}/{group.db}")
+            yield group
+        finally:
+            group.stop()
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -17,7 +18,7 @@ from mooring.store import RedisStore
 from mooring.store.clients import Address, parse
 from tests.bare import free_port
 from tests.real_redis import real_redis
-from tests.redis_groups import Group, real_cluster, real_sentinel
+from tests.redis_groups import PASSWORD, SENTINEL_PASSWORD, Group, real_cluster, real_sentinel, real_single
 from tests.store.examples import NODE, RECORD
 from tests.waiting import until
 
@@ -98,18 +99,37 @@ def test_where_several_servers_are_the_first_says(url: str, here: bool) -> None:
 
 
 @real
-@pytest.mark.parametrize("group", [real_sentinel, real_cluster], ids=["sentinel", "cluster"])
-async def test_each_kind_speaks_tls_and_says_where_it_is_not_trusted(group: Callable[..., Any]) -> None:
-    with group(tls=True) as servers:
+@pytest.mark.parametrize("group", [real_single, real_sentinel, real_cluster], ids=["single", "sentinel", "cluster"])
+async def test_each_kind_speaks_tls_and_wants_a_password_and_says_what_it_misses(group: Callable[..., Any]) -> None:
+    with group(tls=True, password=True) as servers:
         store = RedisStore(servers.url, "mcp", timeout_seconds=2)
         await store.register(NODE, 60)
         assert await store.save_session(RECORD, 600) is Written.DONE
+        assert [record async for record in store.sessions()] == [RECORD]
         await store.aclose()
-        stranger = RedisStore(servers.url.partition("?")[0], "mcp", timeout_seconds=2)
+        password = quote(PASSWORD, safe="")
+        without_ca = servers.url.replace(f"ssl_ca_certs={servers.ca}", "")
+        for url, says in (
+            (without_ca, r"cannot be spoken to over TLS|has no sentinel that"),
+            (servers.url.replace(password, "wrong"), "does not accept the user or the password"),
+            (servers.url.replace(f":{password}@", ""), "does not accept the user or the password"),
+        ):
+            stranger = RedisStore(url, "mcp", timeout_seconds=2)
+            with pytest.raises(StoreUnavailable, match=says) as told:
+                await stranger.register(NODE, 60)
+            assert PASSWORD not in str(told.value)
+            assert password not in str(told.value)
+            await stranger.aclose()
+
+
+@real
+async def test_sentinels_want_a_password_of_their_own() -> None:
+    with real_sentinel(password=True) as servers:
+        store = RedisStore(servers.url.replace(quote(SENTINEL_PASSWORD), "wrong"), "mcp", timeout_seconds=2)
         with pytest.raises(StoreUnavailable) as told:
-            await stranger.register(NODE, 60)
-        assert "cannot be spoken to over TLS" in str(told.value) or "has no sentinel that" in str(told.value)
-        await stranger.aclose()
+            await store.register(NODE, 60)
+        assert "has no sentinel that names its primary" in str(told.value)
+        await store.aclose()
 
 
 # A server that dies, and another that takes its place.
