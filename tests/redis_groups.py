@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -195,11 +196,12 @@ def real_cluster(
     """A Redis Cluster, with so many replicas for each of its primaries."""
     with tempfile.TemporaryDirectory(prefix="mooring-cluster-") as folder:
         group = Group(Path(folder), flavour=flavour, tls=tls, password=password)
-        ports = [free_port() for _ in range(masters * (1 + replicas))]
+        count = masters * (1 + replicas)
+        ports, buses = (found := free_ports(2 * count))[:count], found[count:]
         nodes = [f"127.0.0.1:{port}" for port in ports]
         try:
-            for port in ports:
-                bus = ("--cluster-port", str(free_port()), "--cluster-config-file", f"{port}.conf")
+            for port, bus_port in zip(ports, buses, strict=True):
+                bus = ("--cluster-port", str(bus_port), "--cluster-config-file", f"{port}.conf")
                 group.start(port, "--save", "", "--cluster-enabled", "yes", "--cluster-node-timeout", "1000", *bus)
             group.cli(ports[0], "--cluster", "create", *nodes, "--cluster-replicas", str(replicas), "--cluster-yes")
             for port in ports:
@@ -226,7 +228,7 @@ def real_sentinel(
         folder = Path(name)
         group = Group(folder, flavour=flavour, tls=tls, password=password)
         group.db = "1"
-        primary, replica, *group.sentinels = (free_port() for _ in range(2 + sentinels))
+        primary, replica, *group.sentinels = free_ports(2 + sentinels)
         watched = f"sentinel monitor main 127.0.0.1 {primary} {sentinels // 2 + 1}\n"
         watched += "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n"
         if password:
@@ -247,6 +249,15 @@ def real_sentinel(
             yield group
         finally:
             group.stop()
+
+
+def free_ports(count: int) -> list[int]:
+    """Different ones: none is let go before all are found."""
+    with contextlib.ExitStack() as probes:
+        sockets = [probes.enter_context(socket.socket()) for _ in range(count)]
+        for probe in sockets:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in sockets]
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -29,7 +29,7 @@ Befalls = Callable[[Group, int, int], Awaitable[None]]
 NAMES = ("a", "b", "c")
 GROUPS = {
     "sentinel": lambda: real_sentinel(3, password=True),
-    "cluster": lambda: real_cluster(replicas=1, password=True),
+    "cluster": lambda: real_cluster(replicas=1, flavour="valkey", password=True),
 }
 
 
