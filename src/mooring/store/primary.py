@@ -24,7 +24,7 @@ class PrimaryWatch:
 
     Args:
         clients: redis-py's, of the same `redis_url`.
-        on_move: called where one of them is connected to another server than the primary.
+        on_move: called where one of them is connected to a server that is not the primary.
     """
 
     def __init__(
