@@ -33,7 +33,9 @@ def _commit_of_newest_heading() -> str:
     heading = _RELEASE.search((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
     if heading is None:
         return ""
-    return _git("log", "--format=%H", "--max-count=1", f"-S{heading[0]}", "HEAD", "--", "CHANGELOG.md")
+    commit = _git("log", "--format=%H", "--max-count=1", f"-S{heading[0]}", "HEAD", "--", "CHANGELOG.md")
+    # Where the history was cut off, the first commit that is left seems to have written everything.
+    return commit if commit and _git("rev-parse", "--verify", f"{commit}^") else ""
 
 
 def _git(*command: str) -> str:
