@@ -17,13 +17,12 @@ from mooring.core.ids import brief
 from mooring.core.model import SessionRecord, Touch, Written
 from mooring.errors import StoreUnavailable
 from mooring.node.membership import inner_ids
+from mooring.node.membership.removals import Removals
 from mooring.store.base import Store
 
 logger = logging.getLogger("mooring.sessions")
 
 _SETTLE_SECONDS: Final = 5.0
-_REMOVED_SECONDS: Final = 30.0
-"""How long a store may take, while it is well, to have for good what it was told: Redis tells its replicas later."""
 
 CloseHandler = Callable[["ClosedSession"], Awaitable[None] | None]
 
@@ -115,15 +114,11 @@ class LocalSessions:
         self._node_id = node_id
         self._ttl_seconds = ttl_seconds
         self._touch_seconds = touch_seconds
-        self._now = now
         # By public id; `open` puts in, `_drop` takes out.
         self._sessions: dict[str, LocalSession] = {}
         # Opened while the store was away: their records are due with the next flush.
         self._unsaved: set[str] = set()
-        # Records that could not be removed when that was due, with the epoch to do it at, as `forget` has it.
-        self._undeleted: dict[str, int] = {}
-        # Those that were removed lately, with that epoch and the time: a store that went back has them again.
-        self._removed: dict[str, tuple[int, float]] = {}
+        self._removals = Removals(store, now)
         # Whether a write failed since all was last written: whoever answers next may lack what was written before.
         self._is_in_doubt = False
         # Shards for which a write was refused, and which were not fenced since: each is told of once.
@@ -146,8 +141,7 @@ class LocalSessions:
     async def open(self, session: LocalSession) -> None:
         """The session lives here from now on; its record is written before this returns, unless the store is away."""
         self._sessions[session.id] = session
-        self._undeleted.pop(session.id, None)  # a removal that is still due was meant for an earlier one of this name
-        self._removed.pop(session.id, None)
+        self._removals.opened(session.id)
         await self._put_on_record(session)
         logger.debug("session %s opened by %s", brief(session.id), session.client)
 
@@ -182,7 +176,7 @@ class LocalSessions:
 
     def has_ended(self, session_id: str) -> bool:
         """Whether the session is known to have ended, though its record may still be there."""
-        return session_id in self._undeleted or session_id in self._closing
+        return self._removals.is_due(session_id) or session_id in self._closing
 
     async def forget(self, session_id: str, epoch: int) -> bool:
         """Remove a record now, or when the store is back; returns whether there was one.
@@ -191,16 +185,10 @@ class LocalSessions:
             epoch: at which its shard is held here.
         """
         try:
-            return await self._remove(session_id, epoch)
+            return await self._removals.remove(session_id, epoch)
         except StoreUnavailable:
-            self._undeleted[session_id] = epoch
             self._is_in_doubt = True
             return False
-
-    async def _remove(self, session_id: str, epoch: int) -> bool:
-        written = await self._store.delete_session(session_id, epoch)
-        self._removed[session_id] = epoch, self._now()
-        return written is Written.DONE
 
     def fence(self, shard: str) -> None:
         """End the sessions of a shard that has another owner now, here alone: their records are the new owner's.
@@ -238,24 +226,20 @@ class LocalSessions:
         Raises:
             StoreUnavailable: what was not told is kept for the next time.
         """
-        for session_id, epoch in list(self._undeleted.items()):
-            await self._remove(session_id, epoch)
-            self._undeleted.pop(session_id, None)
+        await self._removals.catch_up()
         if self._is_in_doubt:
             await self.save_all()
         unsaved = [self._sessions[session_id] for session_id in self._unsaved if session_id in self._sessions]
         await self._save(unsaved)
         self._unsaved.difference_update(session.id for session in unsaved)
         await self._touch()
-        long_ago = self._now() - _REMOVED_SECONDS
-        self._removed = {name: (epoch, then) for name, (epoch, then) in self._removed.items() if then > long_ago}
+        self._removals.forget_old()
 
     async def save_all(self) -> None:
         """Write every record again, and remove what was removed, after the store may have lost some of it."""
         self._is_in_doubt = False
         try:
-            removed = [self._store.delete_session(name, epoch) for name, (epoch, _) in self._removed.items()]
-            await asyncio.gather(*removed)
+            await self._removals.repeat()
             await self._save(list(self._sessions.values()))
         except StoreUnavailable:
             self._is_in_doubt = True
