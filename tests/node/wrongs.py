@@ -11,8 +11,11 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from mooring.core.ids import SessionIds
+from tests.bare import free_port, python_for, serve
 from tests.cluster_in_process import SECRET
 from tests.node.rpc import INITIALIZE, RawClient, Reply
+from tests.real_redis import RealRedis
+from tests.servers.people import Auth
 from tests.servers.tokens import ALICE_TOKEN, BOB_TOKEN
 from tests.waiting import until
 
@@ -163,6 +166,23 @@ class _Attempts:
         assert reply.status >= 400 or reply.status == 202, reply
         if self._refused == 404:
             assert reply.reason == "unknown"
+
+
+@asynccontextmanager
+async def first_generation(auth: Auth, redis: RealRedis) -> AsyncIterator[str]:
+    """The address of a node around SDK v1, in a process of its own, in the cluster that this Redis keeps."""
+    port = free_port()
+    base = f"http://127.0.0.1:{port}"
+    environment = {
+        "PEOPLE_SDK": "v1",
+        "PEOPLE_AUTH": auth,
+        "MOORING_SECRET": SECRET,
+        "MOORING_NODE_NAME": "node-v1",
+        "MOORING_REDIS_URL": redis.url,
+        "MOORING_ADVERTISE_URL": base,
+    }
+    async with serve("tests.servers.people_served:app", python=python_for("v1"), environment=environment, port=port):
+        yield base
 
 
 async def unknown_session(raw: RawClient, base: str, method: str, who: dict[str, str]) -> Reply:

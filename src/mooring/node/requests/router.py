@@ -101,7 +101,7 @@ class Router:
                 self._node.tally.served += 1
                 await OpeningRequest(self._node, self._app, scope, receive, send).serve()
             case Refuse(reason=reason):
-                await RefusedRequest(self._node, facts, receive, send).refuse(reason)
+                await RefusedRequest(self._node, self._app, facts, scope, receive, send).refuse(reason)
             case Moved():
                 return decision
         return None
