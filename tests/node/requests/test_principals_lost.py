@@ -11,6 +11,7 @@ import pytest
 
 from mooring.store import MemoryStore, Store, open_store
 from tests.cluster_in_process import RunningNode, running_node
+from tests.node.direct import Request
 from tests.node.rpc import RawClient, Reply
 from tests.node.wrongs import (
     ALICE,
@@ -36,7 +37,6 @@ ATTEMPTS: list[tuple[str, Any, dict[str, str]]] = [
     ("GET", None, {"last-event-id": "1"}),
     ("DELETE", None, {}),
     ("DELETE", b"{}", {}),
-    ("delete", None, {}),
 ]
 
 auths = pytest.mark.parametrize("auth", ["bearer", "starlette", "optional bearer"])
@@ -107,6 +107,21 @@ async def test_a_lost_session_is_unknown_to_all_but_its_principal(sdk: Sdk, auth
         for who in (BOB, STRANGER, NOBODY):
             await left.try_in_vain(called, who, refusal_of(auth, who))
         await left.learn(called, deleted)
+
+
+async def test_a_method_in_another_case_is_no_way_to_end_one(raw: RawClient) -> None:
+    """Not every server refuses it."""
+    store = MemoryStore()
+    async with (
+        running_node(make_app("v2", "starlette"), store, "node-1", **SETTINGS) as lost,
+        running_node(make_app("v2", "starlette"), store, "node-2", **SETTINGS) as left,
+    ):
+        session, _ = await opened_and_lost(raw, lost)
+        for who in (BOB, NOBODY):
+            headers = [(name.encode(), value.encode()) for name, value in who.items()]
+            asked = await Request("delete", session=session, headers=headers).to(left.mooring)
+            assert (asked.status, asked.reason) == (404, "unknown")
+        assert await store.load_session(session) is not None
 
 
 @pytest.mark.parametrize("sdk", ["v2", "fastmcp"])
