@@ -105,9 +105,11 @@ def uvicorn_command(target: str, port: int, *, python: str) -> list[str]:
 
 
 @asynccontextmanager
-async def serve(target: str, *, python: str, environment: Mapping[str, str] | None = None) -> AsyncIterator[str]:
-    """Runs an ASGI application on a free port, and gives the URL of its MCP endpoint."""
-    port = free_port()
+async def serve(
+    target: str, *, python: str, environment: Mapping[str, str] | None = None, port: int | None = None
+) -> AsyncIterator[str]:
+    """Runs an ASGI application on that port, or a free one, and gives the URL of its MCP endpoint."""
+    port = port or free_port()
     command = uvicorn_command(target, port, python=python)
     async with listening(command, port, what=target, environment=environment):
         yield f"http://127.0.0.1:{port}/mcp"

@@ -24,6 +24,7 @@ EXCEPTIONS = {
     "tests/store/test_open_store.py": "the door of the package, which is in its __init__.py",
     "src/mooring/node/requests/admission.py": "who may act, tried with real authentication in test_principals_*.py",
     "tests/node/requests/test_cut_off.py": "what a node serves of a session that it has lost",
+    "tests/node/requests/test_principals_lost.py": "sessions that died with their node, and whose they are",
     "tests/node/requests/test_principals_sdks.py": "the wrong person's side, with the SDKs' own authentication",
     "tests/node/requests/test_principals_shapes.py": "the same with apps of other shapes",
     "tests/node/requests/test_principals_takeover.py": "sessions that nobody signed in for, and who gets them",

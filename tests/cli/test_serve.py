@@ -31,7 +31,7 @@ ACCEPT = {"Accept": "application/json, text/event-stream"}
 TELLING = """
 import logging
 
-from mcp.server.{module} import Context, {name}
+from {module} import Context, {name}
 
 server = {name}("telling")
 
@@ -42,7 +42,7 @@ def tell(ctx: Context) -> str:
     try:
         raise ValueError("no " + session_id)
     except ValueError:
-        logging.getLogger("author").exception("told of %s", session_id)
+        logging.getLogger("{logger}").exception("told of %s", session_id)
     return "told"
 """
 
@@ -219,11 +219,24 @@ async def test_a_server_of_the_older_sdk_in_its_own_environment(tmp_path: Path) 
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("kind", ["v1", "v2"])
-async def test_no_log_line_names_a_session_whole(kind: str, tmp_path: Path) -> None:
-    """The SDK's own lines do, when a session begins and when it ends; and whatever the author's code logs."""
-    module, name = ("fastmcp", "FastMCP") if kind == "v1" else ("mcpserver", "MCPServer")
-    (tmp_path / "telling.py").write_text(TELLING.format(module=module, name=name))
+@pytest.mark.parametrize(
+    ("kind", "server", "logger"),
+    [
+        ("v1", ("mcp.server.fastmcp", "FastMCP"), "author"),
+        ("v2", ("mcp.server.mcpserver", "MCPServer"), "author"),
+        ("fastmcp", ("fastmcp", "FastMCP"), "fastmcp.author"),
+    ],
+    ids=["v1", "v2", "fastmcp"],
+)
+async def test_no_log_line_names_a_session_whole(
+    kind: str, server: tuple[str, str], logger: str, tmp_path: Path
+) -> None:
+    """The SDK's own lines do, when a session begins and when it ends; and whatever the author's code logs.
+
+    FastMCP's logger has handlers of its own, which Mooring replaces.
+    """
+    module, name = server
+    (tmp_path / "telling.py").write_text(TELLING.format(module=module, name=name, logger=logger))
     target = f"{tmp_path}/telling.py:server"
     async with served_node("--debug", target=target, python=python_for(kind)) as node, aiohttp.ClientSession() as http:
         async with http.post(node.url, json=INITIALIZE, headers=ACCEPT) as answer:
@@ -236,6 +249,6 @@ async def test_no_log_line_names_a_session_whole(kind: str, tmp_path: Path) -> N
         async with http.delete(node.url, headers=session) as answer:
             assert answer.status == 200
         _, logged = await node.stop(signal.SIGTERM)
-    for words in ("new transport with session ID: ", "Terminating session: ", "author: told of ", "ValueError: no "):
+    for words in ("new transport with session ID: ", "Terminating session: ", f"{logger}: told of ", "ValueError: no "):
         assert words + brief(session_id) in logged, words
     assert session_id not in logged

@@ -11,7 +11,7 @@ from tests.cli.registries import LOST, RECORD, filled_store, use
 from tests.fakes import Clock
 
 AS_JSON: dict[str, Any] = {
-    "id": RECORD.id,
+    "id": "abcde.AAAA...",
     "node": {
         "id": "node-1-abcde",
         "name": "node-1",
@@ -39,9 +39,24 @@ def test_all_sessions_as_json_the_oldest_first(monkeypatch: pytest.MonkeyPatch) 
     assert said["sessions"][1]["node"]["alive"] is False
 
 
+def test_ids_are_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anyone who has one is let in: it is not for screens, tickets and pipelines."""
+    keep(monkeypatch, LOST, RECORD)
+    for form in (("sessions",), ("sessions", "--json"), ("session", RECORD.id), ("session", RECORD.id, "--json")):
+        said = mooring(*form).out
+        assert "abcde.AAAA..." in said
+        assert RECORD.id not in said
+
+
+@pytest.mark.parametrize("form", [("sessions", "--json"), ("session", RECORD.id), ("session", RECORD.id, "--json")])
+def test_ids_are_whole_for_who_asks_for_that(form: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(monkeypatch, RECORD)
+    assert RECORD.id in mooring(*form, "--whole-ids").out
+
+
 def test_the_table_has_whole_ids_in_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     keep(monkeypatch, LOST, replace(RECORD, client="a client with a name that is longer than there is room for"))
-    said = mooring("sessions")
+    said = mooring("sessions", "--whole-ids")
     assert max(map(len, said.out.splitlines())) <= 80
     assert [line.split()[0] for line in said.out.splitlines()[2:]] == [RECORD.id, LOST.id]
 
@@ -49,7 +64,7 @@ def test_the_table_has_whole_ids_in_80_columns(monkeypatch: pytest.MonkeyPatch) 
 def test_the_table_is_limited_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     keep(monkeypatch, LOST, RECORD)
     said = mooring("sessions", "--limit", "1")
-    assert LOST.id not in said.out
+    assert "bcdef" not in said.out
     assert said.out.endswith("and 1 more: --limit shows them, --json has all\n")
 
 
@@ -62,6 +77,19 @@ def test_no_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_session_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
     keep(monkeypatch, RECORD)
     assert mooring("session", RECORD.id, "--json").json == AS_JSON
+
+
+@pytest.mark.parametrize("beginning", ["abcde.AAAA", "abcde.AAAA..."])
+def test_one_session_by_its_beginning(beginning: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(monkeypatch, LOST, RECORD)
+    assert mooring("session", beginning, "--json").json == AS_JSON
+
+
+def test_two_that_begin_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(monkeypatch, RECORD, replace(RECORD, id="abcde.AAAABBBBBBBBBBBBBBBBBB.BBBBBBBBBBB"))
+    said = mooring("session", "abcde.AAAA")
+    assert said.code == 1
+    assert said.error_line == "mooring: 2 sessions begin with abcde.AAAA...: give the whole id"
 
 
 def test_one_session_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,10 +129,15 @@ def test_an_unknown_session(monkeypatch: pytest.MonkeyPatch) -> None:
     keep(monkeypatch)
     said = mooring("session", RECORD.id)
     assert said.code == 1
-    assert said.error_line.startswith(f"mooring: no session {RECORD.id} on record: ")
+    assert said.error_line.startswith("mooring: no session abcde.AAAA... on record: ")
 
 
-@pytest.mark.parametrize("text", ["", "x", RECORD.id + "x", RECORD.id.upper(), "abcde.\x1b[2J*.{}", "*", "a" * 10_000])
+BEGINNINGS = ["", "x", "abcde", "abcde.AAA", "abcde.AAAAA", "abcde.AAAA.."]
+
+
+@pytest.mark.parametrize(
+    "text", [*BEGINNINGS, RECORD.id + "x", RECORD.id.upper(), "abcde.\x1b[2J*.{}", "*", "a" * 10_000]
+)
 def test_an_id_of_the_wrong_form_never_reaches_redis(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mooring.cli.chosen_cluster.open_store", lambda *_: pytest.fail("it reached the store"))
     monkeypatch.setenv("MOORING_REDIS_URL", "redis://127.0.0.1:1/0")
@@ -113,3 +146,4 @@ def test_an_id_of_the_wrong_form_never_reaches_redis(text: str, monkeypatch: pyt
     assert "is not a session id: 5, 22 and 11 letters and digits, joined by dots" in said.err
     assert "\x1b" not in said.err
     assert len(said.err) < 500
+    assert RECORD.id not in said.err

@@ -15,6 +15,7 @@ from mooring.core.ids import (
     brief,
     derive_key,
     has_session_form,
+    is_brief,
     is_shard,
     shard_from_entropy,
     with_brief_ids,
@@ -203,6 +204,15 @@ def test_a_log_line_shows_the_shard_and_not_what_opens_the_session(session_id: s
     assert shown.startswith(session_id[:SHARD_LENGTH])
     assert session_id not in shown
     assert len(shown.rstrip(".")) <= SHARD_LENGTH + 5
+
+
+@PROPERTY
+@given(minted)
+def test_a_short_id_is_known_as_one_and_a_whole_one_is_not(session_id: str) -> None:
+    assert is_brief(brief(session_id))
+    assert is_brief(brief(session_id).removesuffix("..."))
+    assert not is_brief(session_id)
+    assert not is_brief(brief(session_id) + "\n")
 
 
 @PROPERTY

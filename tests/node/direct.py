@@ -19,7 +19,10 @@ QUIET = {"heartbeat_seconds": 60, "lease_seconds": 600}
 
 
 class Request:
-    """One request, and what was sent back so far. The client stays until the app is done.
+    """One request, and what was sent back so far. The client stays until the app is done, or until it leaves.
+
+    Args:
+        is_whole: the last of `pieces` is the last of the body.
 
     Attributes:
         scope: as the server gives it; a test may put more into it.
@@ -34,6 +37,7 @@ class Request:
         session: str | None = None,
         headers: HeaderList | None = None,
         pieces: Iterable[bytes] = (b"",),
+        is_whole: bool = True,
     ) -> None:
         given = [(b"mcp-session-id", session.encode())] if session is not None else []
         self.scope: Scope = {
@@ -45,10 +49,11 @@ class Request:
             "headers": [*given, *(headers or [])],
         }
         self.sent: list[Message] = []
+        self._left = asyncio.Event()
         *first, last = pieces
         self._pieces = [
             *({"type": "http.request", "body": piece, "more_body": True} for piece in first),
-            {"type": "http.request", "body": last, "more_body": False},
+            {"type": "http.request", "body": last, "more_body": not is_whole},
         ]
 
     async def to(self, app: App) -> Request:
@@ -57,8 +62,12 @@ class Request:
 
     async def receive(self) -> Message:
         if not self._pieces:
-            await asyncio.Event().wait()
+            await self._left.wait()
+            return {"type": "http.disconnect"}
         return self._pieces.pop(0)
+
+    def leave(self) -> None:
+        self._left.set()
 
     async def send(self, message: Message) -> None:
         self.sent.append(message)

@@ -71,6 +71,14 @@ class RawClient:
         async with self._http.request(method, url, headers=_headers(session, headers)) as answer:
             return answer.status
 
+    async def first_words(self, method: str, url: str, *, session: str, headers: dict[str, str]) -> bytes:
+        """The first message in a stream, which is left then; empty where it ends without one."""
+        async with self._http.request(method, url, headers=_headers(session, headers)) as answer:
+            async for line in answer.content:
+                if line.startswith(b"data: {"):
+                    return line
+        return b""
+
     async def open(self, base: str, **options: Any) -> str:
         """The id of a new session, opened at `base`."""
         reply = await self.send("POST", f"{base}/mcp", body=INITIALIZE, **options)

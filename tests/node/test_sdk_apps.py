@@ -1,19 +1,24 @@
-"""Mooring around real apps of SDK v2 and FastMCP 4: whose session is whose, and when it ends."""
+"""Mooring around real apps of SDK v2 and FastMCP 4: whose session is whose, when it ends, and whose client has left."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import aiohttp
 import pytest
+from fastmcp import Context as FastMCPContext
 from fastmcp import FastMCP
+from mcp.server.mcpserver import Context, MCPServer
 
 from mooring import ClosedSession
 from mooring.asgi import App
+from mooring.doctor.client.protocol import modern
 from mooring.store import MemoryStore
 from tests.cluster_in_process import running_node, running_nodes
-from tests.node.rpc import RawClient
-from tests.node.sdk_apps import protected_app, sdk_app
+from tests.node.rpc import HEADERS, RawClient
+from tests.node.sdk_apps import Workshop, protected_app, sdk_app
 from tests.waiting import until
 
 CALL = {"jsonrpc": "2.0", "id": 4, "method": "tools/call", "params": {"name": "whoami", "arguments": {}}}
@@ -109,3 +114,96 @@ async def test_a_session_belongs_to_who_opened_it_on_every_node(raw: RawClient) 
                 assert (await raw.send("DELETE", url, session=session, headers=bearer(token))).status == status
             assert (await raw.call(node.url, session, body=CALL, headers=bearer("alice-1"))).status == 200
         assert await store.load_session(session) is not None
+
+
+# A client leaves while its tool works.
+
+WORK = {"name": "work", "arguments": {}}
+workshops = pytest.mark.parametrize("servers", [(MCPServer, Context), (FastMCP, FastMCPContext)], ids=["v2", "fastmcp"])
+Servers = tuple[Callable[..., Any], type[Any]]
+
+
+async def leave_while_it_works(workshop: Workshop, url: str, message: Any, headers: dict[str, str]) -> None:
+    """Ask for the work, and close the connection once it has begun."""
+
+    async def ask() -> None:
+        async with aiohttp.ClientSession(headers=HEADERS) as http:
+            answer = await http.post(f"{url}/mcp", json=message, headers=headers)
+            await answer.read()
+
+    asking = asyncio.ensure_future(ask())
+
+    async def works() -> bool:
+        return workshop.ledger == ["begins"]
+
+    await until(works, what="the tool to work")
+    asking.cancel()
+    await asyncio.wait({asking})
+
+
+@workshops
+@pytest.mark.parametrize("bare", [True, False], ids=["bare", "mooring"])
+async def test_in_the_modern_era_a_request_whose_client_leaves_is_cancelled(servers: Servers, bare: bool) -> None:
+    workshop = Workshop(*servers)
+    headers, message = modern(4, "tools/call", WORK)
+    async with running_node(workshop, MemoryStore(), around=(lambda _: workshop) if bare else None) as node:
+        await leave_while_it_works(workshop, node.url, message, headers)
+
+        async def ended() -> bool:
+            return workshop.ledger == ["begins", "cancelled"]
+
+        await until(ended, what="the work to be cancelled")
+
+
+@workshops
+@pytest.mark.parametrize("asked", [0, 1], ids=["at home", "forwarded"])
+async def test_in_the_legacy_era_the_work_goes_on_when_its_client_has_left(
+    servers: Servers, asked: int, raw: RawClient
+) -> None:
+    built: list[Workshop] = []
+
+    def build() -> App:
+        built.append(Workshop(*servers))
+        return built[-1]
+
+    async with running_nodes(build, 2) as nodes:
+        session = await raw.open(nodes[0].url)
+        heard = built[0].leavings
+        headers = {"mcp-session-id": session, **VERSION}
+        await leave_while_it_works(built[0], nodes[asked].url, {**CALL, "params": WORK}, headers)
+
+        async def has_heard() -> bool:
+            return built[0].leavings > heard
+
+        async def ended() -> bool:
+            return len(built[0].ledger) == 2
+
+        await until(has_heard, what="the app to hear that its client has left")
+        built[0].finish.set()
+        await until(ended, what="the work to end")
+        assert built[0].ledger == ["begins", "finished"]
+
+
+@workshops
+async def test_a_node_lets_go_of_a_call_whose_answer_had_not_begun(servers: Servers, raw: RawClient) -> None:
+    """An app that answers in JSON says nothing before its tool is done, and does not look for its client."""
+    built: list[Workshop] = []
+
+    def build() -> App:
+        built.append(Workshop(*servers, json_response=True))
+        return built[-1]
+
+    async with running_nodes(build, 2) as nodes:
+        session = await raw.open(nodes[0].url)
+        headers = {"mcp-session-id": session, **VERSION}
+        await leave_while_it_works(built[0], nodes[1].url, {**CALL, "params": WORK}, headers)
+        between = nodes[1].server.server_state
+
+        async def has_let_go() -> bool:
+            return not between.tasks and not between.connections
+
+        await until(has_let_go, what="the node between to let go of the call")
+        assert built[0].ledger == ["begins"]
+        built[0].finish.set()
+        assert (await raw.call(nodes[1].url, session, body={**CALL, "params": WORK}, headers=VERSION)).status == 200
+        assert built[0].ledger == ["begins", "finished", "begins", "finished"]

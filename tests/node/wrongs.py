@@ -6,13 +6,17 @@ The proof is the server's own ledger (`tests.servers.people`), and what the sess
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from mooring.core.ids import SessionIds
+from tests.bare import free_port, python_for, serve
 from tests.cluster_in_process import SECRET
 from tests.node.rpc import INITIALIZE, RawClient, Reply
+from tests.real_redis import RealRedis
+from tests.servers.people import Auth
 from tests.servers.tokens import ALICE_TOKEN, BOB_TOKEN
 from tests.waiting import until
 
@@ -97,6 +101,7 @@ class People:
             await attempt.notification()
             await attempt.answer()
             await attempt.get()
+            await attempt.resume()
             await attempt.delete()
 
 
@@ -136,6 +141,17 @@ class _Attempts:
             self._check(await self._raw.send("GET", f"{self._base}/mcp", session=session, headers=self._who))
             assert await self._raw.begin("GET", f"{self._base}/mcp", session=session, headers=ALICE) == 200
 
+    async def resume(self) -> None:
+        """The server kept what it told Alice; who else asks for it?"""
+        async with self._in_vain() as session:
+            body = call_of("count", RUNNING)  # the SDK names a stream by its request
+            told = await self._raw.call(self._people.bases[0], session, body=body, headers=ALICE)
+            last_seen = {"last-event-id": _first_event_in(told)}
+            url = f"{self._base}/mcp"
+            self._check(await self._raw.send("GET", url, session=session, headers={**self._who, **last_seen}))
+            again = await self._raw.first_words("GET", url, session=session, headers={**ALICE, **last_seen})
+            assert json.loads(again.removeprefix(b"data: ")) == told.json
+
     async def delete(self) -> None:
         for body in (None, b"{}"):
             async with self._in_vain() as session:
@@ -163,6 +179,27 @@ class _Attempts:
         assert reply.status >= 400 or reply.status == 202, reply
         if self._refused == 404:
             assert reply.reason == "unknown"
+
+
+def _first_event_in(reply: Reply) -> str:
+    return next(line[4:] for line in reply.body.decode().splitlines() if line.startswith("id: "))
+
+
+@asynccontextmanager
+async def first_generation(auth: Auth, redis: RealRedis) -> AsyncIterator[str]:
+    """The address of a node around SDK v1, in a process of its own, in the cluster that this Redis keeps."""
+    port = free_port()
+    base = f"http://127.0.0.1:{port}"
+    environment = {
+        "PEOPLE_SDK": "v1",
+        "PEOPLE_AUTH": auth,
+        "MOORING_SECRET": SECRET,
+        "MOORING_NODE_NAME": "node-v1",
+        "MOORING_REDIS_URL": redis.url,
+        "MOORING_ADVERTISE_URL": base,
+    }
+    async with serve("tests.servers.people_served:app", python=python_for("v1"), environment=environment, port=port):
+        yield base
 
 
 async def unknown_session(raw: RawClient, base: str, method: str, who: dict[str, str]) -> Reply:

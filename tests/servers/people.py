@@ -1,6 +1,7 @@
 """Servers for two people, Alice and Bob, that keep a ledger of what was carried out, and for whom they did it.
 
-There is one for each SDK and each way to authenticate. The ledger is read at `/ledger`, which is not Mooring's.
+There is one for each SDK and each way to authenticate. They keep what they said, for whoever was
+cut off. The ledger is read at `/ledger`, which is not Mooring's.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from starlette.responses import JSONResponse
 from mooring.asgi import App
 from tests.servers import fixtures
 from tests.servers.context_tools import ToolContext, for_context
+from tests.servers.event_store import MemoryEventStore
 from tests.servers.tokens import USERS
 
 Sdk = Literal["v1", "v2", "fastmcp"]
@@ -125,13 +127,14 @@ def _auth_options(is_protected: bool) -> dict[str, Any]:
 def _v1(is_protected: bool) -> tuple[Any, type[Any], Callable[[Any], Any]]:
     module = importlib.import_module("mcp.server.fastmcp")
     server = module.FastMCP("people", log_level="WARNING", **_auth_options(is_protected))
+    server._event_store = MemoryEventStore()
     return server, module.Context, lambda server: server.streamable_http_app()
 
 
 def _v2(is_protected: bool) -> tuple[Any, type[Any], Callable[[Any], Any]]:
     module = importlib.import_module("mcp.server.mcpserver")
     server = module.MCPServer("people", log_level="WARNING", **_auth_options(is_protected))
-    return server, module.Context, lambda server: server.streamable_http_app()
+    return server, module.Context, lambda server: server.streamable_http_app(event_store=MemoryEventStore())
 
 
 def _fastmcp(is_protected: bool) -> tuple[Any, type[Any], Callable[[Any], Any]]:
@@ -139,7 +142,8 @@ def _fastmcp(is_protected: bool) -> tuple[Any, type[Any], Callable[[Any], Any]]:
     verifier = importlib.import_module("fastmcp.server.auth.providers.jwt").StaticTokenVerifier
     tokens = {token: {"client_id": "client", "sub": name, "iss": _ISSUER} for token, name in USERS.items()}
     server = module.FastMCP("people", **({"auth": verifier(tokens)} if is_protected else {}))
-    return server, module.Context, lambda server: server.http_app(path="/mcp")
+    event_store = importlib.import_module("fastmcp.server.event_store").EventStore
+    return server, module.Context, lambda server: server.http_app(path="/mcp", event_store=event_store())
 
 
 _SERVERS: Final = {"v1": _v1, "v2": _v2, "fastmcp": _fastmcp}

@@ -30,6 +30,10 @@ def _remember_debug(context: typer.Context, value: bool) -> bool:
 
 Debug = Annotated[bool, typer.Option("--debug", callback=_remember_debug, help="Show tracebacks and debug records.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+WholeIds = Annotated[
+    bool,
+    typer.Option("--whole-ids", help="Show session ids whole: to most apps they are as good as passwords."),
+]
 RunDir = Annotated[
     Path | None,
     typer.Option(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from mooring.core.ids import brief
 from mooring.core.model import SessionRecord
 from mooring.core.text import plain
 from mooring.store.registry import OVER, NodeStatus
@@ -46,10 +47,14 @@ class LocatedSession:
         parts = [subject, f"through {client}" if client else None, f"at {issuer}" if issuer else None]
         return plain(" ".join(str(part) for part in parts if part))
 
-    def as_json(self) -> dict[str, Any]:
+    def shown_id(self, whole_ids: bool) -> str:
+        """Cut short, unless it is asked for whole: it is as good as a password where the app does not authenticate."""
+        return self.record.id if whole_ids else brief(self.record.id)
+
+    def as_json(self, whole_ids: bool) -> dict[str, Any]:
         info = self.node.info if self.node else None
         return {
-            "id": self.record.id,
+            "id": self.shown_id(whole_ids),
             "node": {
                 "id": self.record.node_id,
                 "name": info.name if info else None,

@@ -1,4 +1,7 @@
-"""`mooring session ID`: one session, and where it lives."""
+"""`mooring session ID`: one session, and where it lives.
+
+The id may be cut short, as it is in logs and in the list of sessions.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,10 @@ from rich.text import Text
 
 from mooring.cli.chosen_cluster import REGISTRY_SETTINGS, ChosenCluster, find_cluster, opened_registry
 from mooring.cli.durations import ago
-from mooring.cli.flags import Debug, Json, RunDir, new_app, with_settings
+from mooring.cli.flags import Debug, Json, RunDir, WholeIds, new_app, with_settings
 from mooring.cli.located_sessions import LocatedSession, join, moment, since
 from mooring.cli.output import console, print_json
-from mooring.core.ids import has_session_form
+from mooring.core.ids import brief, has_session_form, is_brief, with_brief_ids
 from mooring.core.text import plain
 from mooring.errors import MooringError
 
@@ -23,8 +26,11 @@ app = new_app()
 @app.command()
 @with_settings(only=REGISTRY_SETTINGS)
 def session(
-    session_id: Annotated[str, typer.Argument(metavar="ID", help="The Mcp-Session-Id.", show_default=False)],
+    session_id: Annotated[
+        str, typer.Argument(metavar="ID", help="The Mcp-Session-Id, or its first ten characters.", show_default=False)
+    ],
     as_json: Json = False,
+    whole_ids: WholeIds = False,
     run_dir: RunDir = None,
     debug: Debug = False,
     **given: Any,
@@ -33,31 +39,41 @@ def session(
 
     The record is renewed at most once every touch_seconds, so the session may have been seen later than it says.
     """
-    if not has_session_form(session_id):
+    if not has_session_form(session_id) and not is_brief(session_id):
         raise typer.BadParameter(
-            f"{plain(session_id)!r} is not a session id: 5, 22 and 11 letters and digits, joined by dots",
+            f"{with_brief_ids(plain(session_id))!r} is not a session id: 5, 22 and 11 letters and digits, "
+            "joined by dots, or the first ten characters of one",
             param_hint="ID",
         )
     located = asyncio.run(_locate(find_cluster(run_dir, given), session_id))
-    if located is None:
-        raise MooringError(f"no session {session_id} on record: it was closed, it expired, or another cluster has it")
+    if not located:
+        raise MooringError(
+            f"no session {brief(session_id)} on record: it was closed, it expired, or another cluster has it"
+        )
+    if len(located) > 1:
+        raise MooringError(f"{len(located)} sessions begin with {brief(session_id)}: give the whole id")
     if as_json:
-        print_json(located.as_json())
+        print_json(located[0].as_json(whole_ids))
     else:
-        _print(located)
+        _print(located[0], whole_ids)
 
 
-async def _locate(cluster: ChosenCluster, session_id: str) -> LocatedSession | None:
+async def _locate(cluster: ChosenCluster, session_id: str) -> list[LocatedSession]:
+    """The session of this id, or all whose ids begin like this one."""
     async with opened_registry(cluster) as registry:
-        record = await registry.session(session_id)
-        return None if record is None else join([record], await registry.nodes())[0]
+        if has_session_form(session_id):
+            record = await registry.session(session_id)
+            found = [] if record is None else [record]
+        else:
+            found = [record for record in await registry.sessions() if brief(record.id) == brief(session_id)]
+        return join(found, await registry.nodes()) if found else []
 
 
-def _print(located: LocatedSession) -> None:
+def _print(located: LocatedSession, whole_ids: bool) -> None:
     out = console()
     record, node = located.record, located.node
     facts = {
-        "session": record.id,
+        "session": located.shown_id(whole_ids),
         "node": f"{node.info.name} ({record.node_id}), {node.state}" if node else f"{record.node_id}, forgotten",
         "url": node.info.url if node else "",
         "client": located.client,

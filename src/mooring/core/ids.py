@@ -24,6 +24,7 @@ SHARD_ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
 
 _MAC_BYTES: Final = 8
 _SHARD = re.compile(rf"[a-z2-7]{{{SHARD_LENGTH}}}", re.ASCII)
+_BRIEF = re.compile(rf"[a-z2-7]{{{SHARD_LENGTH}}}\.[A-Za-z0-9_-]{{4}}(\.\.\.)?", re.ASCII)
 _SESSION_ID = re.compile(rf"[a-z2-7]{{{SHARD_LENGTH}}}\.[A-Za-z0-9_-]{{22}}\.[A-Za-z0-9_-]{{11}}", re.ASCII)
 
 
@@ -40,6 +41,11 @@ def shard_from_entropy(entropy: bytes) -> str:
 def brief(session_id: str) -> str:
     """A session id cut short for a log line: anyone who knows the whole id can use the session."""
     return f"{session_id[: SHARD_LENGTH + 5]}..."
+
+
+def is_brief(text: str) -> bool:
+    """Whether `text` has the form of a session id cut short, with or without its dots."""
+    return _BRIEF.fullmatch(text) is not None
 
 
 def with_brief_ids(text: str) -> str:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from mooring import Mooring
 from mooring.asgi import Message
 from mooring.core.model import NodeInfo, ShardOwner
 from mooring.errors import PeerSilent
+from mooring.store import MemoryStore
 from tests.cluster_in_process import RunningNode, running_nodes
-from tests.fakes import store_that_is_away
+from tests.fakes import Clock, store_that_is_away
 from tests.node.apps import ScriptedApp
 from tests.node.clusters import Cluster
-from tests.node.direct import Request
+from tests.node.direct import Request, initialize, joined
+from tests.node.links.odd_peer import Head, OddPeer, odd_peer
 from tests.node.rpc import INITIALIZE, RawClient
 
 
@@ -214,3 +221,114 @@ async def test_what_the_first_node_alone_knows_of_who_asks_counts_for_nothing(cl
     assert stranger.status == 200
     assert len(cluster.apps[0].asked) == 2
     assert (await raw.call(cluster.nodes[1].url, session)).status == 200
+
+
+# The client leaves.
+
+CALL = b'{"jsonrpc": "2.0", "id": 7, "method": "tools/call"}'
+LENGTH = [(b"content-length", b"%d" % len(CALL))]
+
+
+@contextlib.asynccontextmanager
+async def node_and_owner(app: ScriptedApp, store: MemoryStore, **settings: Any) -> AsyncIterator[Lost]:
+    """A node that knows a session, whose shard is that of a peer which answers as a test likes."""
+    async with odd_peer() as owner, joined(app, store, **settings) as mooring:
+        node = mooring._node
+        session = (await initialize().to(mooring)).session_id
+        shard = node.ids.shard_of(session) or ""
+        await store.register(replace(owner.info, secret_id=node.describe().secret_id), 600)
+        await store.claim(shard, ShardOwner(owner.info.id, 2), expected_epoch=1)
+        node.keeper._now = Clock(time.monotonic() + 1000)  # so that it asks the store
+        yield mooring, owner, session
+
+
+Lost = tuple[Mooring, OddPeer, str]
+
+
+class Silent:
+    """Answers nothing, or the beginning of a stream, and waits for the connection to end.
+
+    Attributes:
+        asked: set once it has read what it wants to see of the request.
+        seen: what it got after the headers, once the connection has ended.
+    """
+
+    def __init__(self, beginning: bytes | None = None, reads: int = 0) -> None:
+        self.asked = asyncio.Event()
+        self.seen: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._beginning = beginning
+        self._reads = reads
+
+    async def __call__(self, head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._beginning is not None:
+            writer.write(head.signed() + b"content-type: text/event-stream\r\n\r\n" + self._beginning)
+        body = await reader.readexactly(self._reads)
+        self.asked.set()
+        self.seen.set_result(body + await reader.read())
+
+
+@pytest.mark.parametrize("beginning", [None, b"", b"data: 1\n\n"], ids=["nothing", "headers", "an event"])
+async def test_a_client_that_leaves_while_its_call_runs_is_let_go_at_the_owner(
+    app: ScriptedApp, store: MemoryStore, beginning: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with node_and_owner(app, store) as (mooring, owner, session):
+        owner.answer = answer = Silent(beginning, len(CALL))
+        request = Request(session=session, headers=LENGTH, pieces=[CALL])
+        caplog.clear()
+        serving = asyncio.ensure_future(request.to(mooring))
+        await asyncio.wait_for(answer.asked.wait(), 5)
+        assert not serving.done()
+        request.leave()
+        await asyncio.wait_for(serving, 5)
+        assert (await asyncio.wait_for(answer.seen, 5)).startswith(CALL)
+        assert len(owner.heads) == 1
+        assert all(message.get("more_body", True) for message in request.sent)
+        assert [record for record in caplog.records if record.name == "mooring.forwarding"] == []
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_body_is_not_asked_for_again(
+    app: ScriptedApp, store: MemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with node_and_owner(app, store) as (mooring, owner, session):
+        owner.answer = answer = Silent(reads=10)
+        request = Request(session=session, headers=LENGTH, pieces=[CALL[:10]], is_whole=False)
+        serving = asyncio.ensure_future(request.to(mooring))
+        await asyncio.wait_for(answer.asked.wait(), 5)
+        caplog.clear()
+        request.leave()
+        await asyncio.wait_for(serving, 5)
+        assert await asyncio.wait_for(answer.seen, 5) == CALL[:10]
+        assert len(owner.heads) == 1
+        assert request.sent == []
+        assert caplog.messages == []
+
+
+@pytest.mark.parametrize("pieces", [[CALL], [CALL[:10], CALL[10:]]], ids=["whole", "in pieces"])
+async def test_a_request_whose_client_leaves_while_it_is_held_reaches_nobody(
+    app: ScriptedApp, store: MemoryStore, pieces: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with node_and_owner(app, store, hold_seconds=300) as (mooring, _, session):
+        forwarder, tries = mooring._node.forwarder, asyncio.Semaphore(0)
+
+        async def silent(*_: Any) -> None:
+            tries.release()
+            raise PeerSilent("connection refused", may_have_run=False)
+
+        monkeypatch.setattr(forwarder, "forward", silent)
+        request = Request(session=session, headers=LENGTH, pieces=pieces)
+        serving = asyncio.ensure_future(request.to(mooring))
+        for _ in range(3):
+            await asyncio.wait_for(tries.acquire(), 5)
+        request.leave()
+        await asyncio.wait_for(serving, 5)
+        assert request.sent == []
+
+
+async def test_a_client_that_got_its_whole_answer_leaves_the_connection_for_the_next(
+    cluster: Cluster, raw: RawClient
+) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+    for _ in range(5):
+        assert (await raw.call(cluster.nodes[1].url, session)).status == 200
+    opener, forwarder = 1, 1
+    assert len(cluster.nodes[0].server.server_state.connections) == opener + forwarder

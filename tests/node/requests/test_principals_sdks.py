@@ -8,11 +8,13 @@ from contextlib import asynccontextmanager
 import pytest
 
 from mooring import ClosedSession
-from mooring.store import MemoryStore
-from tests.bare import python_for, serve
-from tests.cluster_in_process import SECRET, RunningNode, running_nodes
-from tests.node.rpc import RawClient
-from tests.node.wrongs import ALICE, BOB, MODERN, NOBODY, STRANGER, People, unknown_session
+from mooring.asgi import HeaderList
+from mooring.store import MemoryStore, open_store
+from tests.cluster_in_process import RunningNode, running_node, running_nodes
+from tests.node.direct import Request
+from tests.node.rpc import HEADERS, RawClient
+from tests.node.wrongs import ALICE, BOB, MODERN, NOBODY, STRANGER, People, first_generation, unknown_session
+from tests.real_redis import real_redis
 from tests.servers.people import Auth, Sdk, authenticated, make_app
 
 second_generation = pytest.mark.parametrize("sdk", ["v2", "fastmcp"])
@@ -63,12 +65,34 @@ async def test_authentication_around_mooring_is_as_good(sdk: Sdk, raw: RawClient
 @pytest.mark.real
 @pytest.mark.parametrize("auth", ["bearer", "starlette", "optional bearer"])
 async def test_nothing_is_done_in_anothers_session_with_the_first_generation(auth: Auth, raw: RawClient) -> None:
-    environment = {"PEOPLE_SDK": "v1", "PEOPLE_AUTH": auth, "MOORING_SECRET": SECRET}
-    async with serve("tests.servers.people_served:app", python=python_for("v1"), environment=environment) as url:
-        people = People(raw, [url.removesuffix("/mcp")])
+    """It lives on a node of the first generation, and is asked for there and through one of the second."""
+    async with (
+        real_redis() as redis,
+        first_generation(auth, redis) as home,
+        running_node(make_app("v2", auth), open_store(redis.url), lease_seconds=5.0) as other,
+    ):
+        people = People(raw, [home, other.url])
         for who in (BOB, STRANGER, NOBODY):
             await people.try_everything(who, refusal_of(auth, who))
             await people.try_everything({**who, "mcp-protocol-version": MODERN}, None)
+        assert other.mooring._node.tally.forwarded_out > 0
+
+
+@second_generation
+@pytest.mark.parametrize("auth", ["bearer", "starlette", "optional bearer"])
+async def test_a_method_in_another_case_does_not_lead_there(sdk: Sdk, auth: Auth, raw: RawClient) -> None:
+    """Not every server refuses it, and not every app. FastMCP's routes do."""
+    async with running_node(make_app(sdk, auth), MemoryStore()) as node:
+        session = await People(raw, [node.url]).open(ALICE)
+        for method in ("delete", "Delete", "post", "get"):
+            for who in (BOB, STRANGER, NOBODY):
+                asked = Request(method, session=session, headers=encoded({**HEADERS, **who}))
+                assert (await asked.to(node.mooring)).status in (refusal_of(auth, who), 405)
+        assert await node.mooring.has_session(session)
+
+
+def encoded(headers: dict[str, str]) -> HeaderList:
+    return [(name.encode(), value.encode()) for name, value in headers.items()]
 
 
 @second_generation

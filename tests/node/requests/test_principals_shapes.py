@@ -20,6 +20,7 @@ from mooring.asgi import App, Message, Receive, Scope, Send
 from mooring.store import MemoryStore
 from tests.cluster_in_process import running_node, running_nodes
 from tests.node.apps import ScriptedApp, answer
+from tests.node.direct import Request
 from tests.node.rpc import RawClient
 from tests.node.wrongs import ALICE, BOB, NOBODY, STRANGER, People, call_of
 from tests.servers.people import authenticated, make_app
@@ -144,6 +145,21 @@ async def test_an_app_that_acts_before_it_reads_is_not_told_of_the_session(
             reply = await raw.send(method, f"{node.url}/mcp", session=session, body=body, headers=ALICE)
             assert (reply.status, reply.session_id) == (200, session)
         assert app.done == [(method, "inner-1") for method in METHODS]
+
+
+@pytest.mark.parametrize("method", ["delete", "post", "Get"])
+async def test_whatever_the_case_of_its_method_a_request_is_not_told_of_the_session(
+    method: str, raw: RawClient
+) -> None:
+    app, store = HastyApp(), MemoryStore()
+    async with running_node(authenticated(app), store) as node:
+        session = await raw.open(node.url, headers=ALICE)
+        for who in (BOB, NOBODY):
+            headers = [(name.encode(), value.encode()) for name, value in who.items()]
+            asked = await Request(method, session=session, headers=headers).to(node.mooring)
+            assert (asked.status, asked.reason) == (404, "unknown")
+        assert app.done == []
+        assert await store.load_session(session) is not None
 
 
 @OTHERS

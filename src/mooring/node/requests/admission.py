@@ -8,6 +8,9 @@
     nobody's        somebody           yes, and the session is theirs from then on
 
 The last row is for apps that let anybody in and ask for a token when a tool needs one.
+
+A session that is gone is somebody's as long as its record is there: its principal alone learns what became of it
+(`mooring.node.requests.refusing`).
 """
 
 from __future__ import annotations
@@ -62,7 +65,7 @@ def guard_of(node: Node, session: LocalSession) -> Guard:
                 asking.let_in(principal)
             return True
         if asking is None:  # it came by a path that is not ours
-            note_refusal(node, session)
+            note_refusal(node, session.id)
         else:
             await asking.turn_away()
         await refuse(send, Reason.PRINCIPAL)
@@ -71,7 +74,7 @@ def guard_of(node: Node, session: LocalSession) -> Guard:
     return ask
 
 
-def note_refusal(node: Node, session: LocalSession) -> None:
+def note_refusal(node: Node, session_id: str) -> None:
     """Count and log that the session was asked for by another than its principal."""
     node.tally.refused[Reason.PRINCIPAL] += 1
-    logger.warning("session %s belongs to another principal: answered as unknown", brief(session.id))
+    logger.warning("session %s belongs to another principal: answered as unknown", brief(session_id))

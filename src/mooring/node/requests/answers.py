@@ -17,6 +17,9 @@ from mooring.core.routing import Reason
 
 logger = logging.getLogger("mooring.routing")
 
+SAY_NOTHING_OF_A_SESSION: Final = frozenset({401, 403, 407, 408, 413, 421, 429})
+"""What an app may answer to anybody, as it may any 5xx. A client that is told to sign in has to hear it."""
+
 _COME_AGAIN: Final = sse.encode(sse.SseBareBlock(retry_milliseconds=3000))
 """A whole event stream that says when to open the next one."""
 

@@ -9,11 +9,12 @@ It is held while nobody owns the session, and tried again while its owner is sil
     silence; it was not carried out       a new session opens here; else it goes out again
     silence; nobody knows                 it goes out again to that peer alone, as the same request
     the peer has had this very request    refuse: nobody knows what became of it
+    the client left                       it is let go, and so is the connection to the peer, whose app
+                                          sees its client leave
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 import time
@@ -22,7 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from mooring.asgi import Receive, Scope, Send
+from mooring.asgi import Scope, Send
 from mooring.core import jsonrpc
 from mooring.core.model import NodeInfo, ShardOwner
 from mooring.core.request import RequestFacts
@@ -30,6 +31,7 @@ from mooring.core.routing import OPEN, Adopt, Decision, Forward, Hold, Reason, R
 from mooring.errors import PeerError, PeerMoved, PeerSilent, StoreUnavailable
 from mooring.node.node import Node
 from mooring.node.requests.answers import last_words
+from mooring.node.requests.attending import AttendedClient
 from mooring.node.requests.bodies import RememberedBody
 from mooring.node.requests.principal import NOBODY
 
@@ -78,20 +80,21 @@ class FollowedRequest:
         node: Node,
         facts: RequestFacts,
         scope: Scope,
-        receive: Receive,
+        client: AttendedClient,
         send: Send,
         decide_anew: Callable[[], Awaitable[Decision]],
     ) -> None:
         self._node = node
         self._facts = facts
         self._scope = scope
-        self._body = RememberedBody(receive, _REMEMBERED_BYTES)
+        self._client = client
+        self._body = RememberedBody(client.receive, _REMEMBERED_BYTES)
         self._send = send
         self._decide_anew = decide_anew
         self.receive = self._body.from_start()
 
     async def follow(self, decision: Forward | Hold | Adopt) -> Decision | None:
-        """Bring it to whoever owns it; None once it was answered there, else what to do with it here.
+        """Bring it to whoever owns it; None once it was answered or its client has left, else what to do with it here.
 
         A silent owner is asked again for as long as its lease lives and the request may be held.
         """
@@ -111,7 +114,8 @@ class FollowedRequest:
                     return OPEN  # a new session may as well begin here
             if attempt.is_over or self._body.is_lost or time.monotonic() + pause > give_up:
                 return Refuse(Reason.UNREACHABLE)
-            await asyncio.sleep(pause)
+            if await self._client.leaves_within(pause):
+                return None
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
             now = await self._decide_anew()
         return now
@@ -121,7 +125,7 @@ class FollowedRequest:
         return is_new and not self._body.is_lost and not self._node.keeper.has_lapsed
 
     async def _try(self, attempt: _Attempt, peer: NodeInfo) -> _Attempt:
-        """Forward once; returns the same attempt where it was answered, else the one to make next."""
+        """Forward once; returns the same attempt where there is nothing more to do, else the one to make next."""
         try:
             await self._forward(peer, attempt)
         except PeerMoved as error:
@@ -137,15 +141,17 @@ class FollowedRequest:
         self._node.tally.forwarded_out += 1
         try:
             # Nobody is named: the owner's app finds out who asks, and what is known here may be somebody else's name.
-            await self._node.forwarder.forward(
-                peer,
-                attempt.nonce,
-                self._facts.session_id,
-                NOBODY,
-                self._scope,
-                self._body.from_start(),
-                self._send,
-                lambda: last_words(self._facts.method, jsonrpc.id_of(self._body.message())),
+            await self._client.attend(
+                self._node.forwarder.forward(
+                    peer,
+                    attempt.nonce,
+                    self._facts.session_id,
+                    NOBODY,
+                    self._scope,
+                    self._body.from_start(),
+                    self._send,
+                    lambda: last_words(self._facts.method, jsonrpc.id_of(self._body.message())),
+                )
             )
         except PeerError as error:
             # A request that is held asks again and again: the first time says it.

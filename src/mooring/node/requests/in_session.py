@@ -30,15 +30,13 @@ from mooring.node.membership.sessions import LocalSession
 from mooring.node.node import Node
 from mooring.node.passing import PassingAnswer
 from mooring.node.requests.admission import REQUEST, admit, note_refusal
-from mooring.node.requests.answers import last_words, refuse
+from mooring.node.requests.answers import SAY_NOTHING_OF_A_SESSION, last_words, refuse
 from mooring.node.requests.principal import NOBODY, WatchedScope, principal_of
 
 _DISCONNECT: Final[Message] = {"type": "http.disconnect"}
 
 _MISS_A_SESSION: Final = frozenset({400, 404, 422})
 """What an app answers to a request without the session id that it needs."""
-_SAY_NOTHING_OF_A_SESSION: Final = frozenset({401, 403, 407, 408, 413, 421, 429})
-"""What an app may answer to anybody, as it may any 5xx. A client that is told to sign in has to hear it."""
 
 
 class SessionRequest:
@@ -142,7 +140,7 @@ class SessionRequest:
 
     async def turn_away(self) -> None:
         self._is_turned_away = True
-        note_refusal(self._node, self._session)
+        note_refusal(self._node, self._session.id)
         if not self._answer.has_begun:  # else what has left is cut off
             await refuse(self._send, Reason.PRINCIPAL)
 
@@ -215,7 +213,7 @@ class SessionRequest:
 
     def _is_about_session(self, status: int) -> bool:
         """Whether an app that was not shown the session id may have answered this for want of it."""
-        if status >= 500 or status in _SAY_NOTHING_OF_A_SESSION:
+        if status >= 500 or status in SAY_NOTHING_OF_A_SESSION:
             return False
         return status in _MISS_A_SESSION or self._is_named()
 

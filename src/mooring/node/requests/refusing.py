@@ -1,6 +1,13 @@
 """A request that Mooring refuses, with the reason in its answer and in the log.
 
-Nothing is said to be gone before its record is.
+Nothing is said to be gone before its record is. Whoever holds the shard of a session that is gone removes its record,
+at the next request of the session's principal, or of anybody where it is nobody's:
+
+    who asks                        is answered                        the record
+    ------------------------------  ---------------------------------  ----------
+    its principal                   404 and why, a DELETE 200          is removed
+    another, or nobody              404, as if there never was one     stays
+    whoever the app turns away      what the app says: 401, 403, ...   stays
 """
 
 from __future__ import annotations
@@ -8,16 +15,19 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from mooring.asgi import Receive, Send, respond
+from mooring.asgi import App, Receive, Scope, Send, respond
 from mooring.core import jsonrpc
 from mooring.core.ids import brief
-from mooring.core.model import Written
+from mooring.core.model import SessionRecord, Written
 from mooring.core.request import RequestFacts
 from mooring.core.routing import Reason
 from mooring.errors import StoreUnavailable
 from mooring.node.node import Node
+from mooring.node.requests.admission import note_refusal
 from mooring.node.requests.answers import refuse
 from mooring.node.requests.bodies import RememberedBody
+from mooring.node.requests.identifying import UnidentifiedRequest
+from mooring.node.requests.principal import NOBODY, principal_of
 
 logger = logging.getLogger("mooring.routing")
 
@@ -28,43 +38,65 @@ _REMEMBERED_BYTES: Final = 64 * 1024
 class RefusedRequest:
     """One such request."""
 
-    def __init__(self, node: Node, facts: RequestFacts, receive: Receive, send: Send) -> None:
+    def __init__(self, node: Node, app: App, facts: RequestFacts, scope: Scope, receive: Receive, send: Send) -> None:
         self._node = node
+        self._app = app
         self._facts = facts
+        self._scope = scope
         self._receive = receive
         self._send = send
 
     async def refuse(self, reason: Reason) -> None:
         """Answer the refusal and log it."""
-        had_record = False
-        if reason in (Reason.EXPIRED, Reason.UNKNOWN) and self._facts.session_id is not None:
-            reason, had_record = await self._confirm_gone(reason, self._facts.session_id)
-        if had_record and self._facts.method == "DELETE" and reason is not Reason.UNREACHABLE:
-            await respond(self._send, 200, b"")
+        session_id = self._facts.session_id
+        if session_id is None or reason not in (Reason.EXPIRED, Reason.UNKNOWN):
+            await self._answer(reason)
+        elif self._node.sessions.has_ended(session_id):
+            await self._answer(Reason.EXPIRED)
+        else:
+            try:
+                record = await self._node.store.load_session(session_id)
+            except StoreUnavailable:
+                await self._answer(Reason.UNREACHABLE)
+            else:
+                await (self._answer(reason) if record is None else self._refuse_recorded(record))
+
+    async def _refuse_recorded(self, record: SessionRecord) -> None:
+        """The session is gone, and its record is not: only its principal is told so."""
+        is_its_principals: bool | None = record.principal in (NOBODY, principal_of(self._scope))
+        if not is_its_principals:
+            asked = UnidentifiedRequest(self._scope, self._send, record.principal)
+            is_its_principals = await asked.identify(self._app)
+        if is_its_principals:
+            await self._end(record)
+        elif is_its_principals is not None:
+            note_refusal(self._node, record.id)
+            await refuse(self._send, Reason.PRINCIPAL)
+
+    async def _end(self, record: SessionRecord) -> None:
+        """Remove the record and say so.
+
+        Whoever holds the shard removes it: without its transport, which was here or on a node that is dead, the session
+        is gone for good. Where the store does not answer, nobody knows.
+        """
+        try:
+            epoch = await self._node.keeper.hold(self._node.ids.shard_of(record.id) or "", record.epoch)
+            if not epoch or await self._node.store.delete_session(record.id, epoch) is Written.REFUSED:
+                await self._answer(Reason.UNREACHABLE)
+                return
+        except StoreUnavailable:
+            await self._answer(Reason.UNREACHABLE)
             return
+        if self._facts.method == "DELETE":
+            await respond(self._send, 200, b"")
+        else:
+            await self._answer(Reason.EXPIRED if record.node_id == self._node.id else Reason.OWNER_LOST)
+
+    async def _answer(self, reason: Reason) -> None:
         self._node.tally.refused[reason] += 1
         logger.warning("refused %s %s: %s", self._facts.method, self._named(), reason)
         request_id = await self._read_id() if reason is Reason.UNREACHABLE else None
         await refuse(self._send, reason, method=self._facts.method, request_id=request_id)
-
-    async def _confirm_gone(self, reason: Reason, session_id: str) -> tuple[Reason, bool]:
-        """What to say of a session that is not here, and whether there was a record of it, which is removed then.
-
-        Whoever holds the shard removes the record: without its transport, which was here or on a node that is dead, the
-        session is gone for good. Where the store does not answer, nobody knows.
-        """
-        if self._node.sessions.has_ended(session_id):
-            return Reason.EXPIRED, False
-        try:
-            record = await self._node.store.load_session(session_id)
-            if record is None:
-                return reason, False
-            epoch = await self._node.keeper.hold(self._node.ids.shard_of(session_id) or "", record.epoch)
-            if not epoch or await self._node.store.delete_session(session_id, epoch) is Written.REFUSED:
-                return Reason.UNREACHABLE, False
-        except StoreUnavailable:
-            return Reason.UNREACHABLE, False
-        return (Reason.EXPIRED if record.node_id == self._node.id else Reason.OWNER_LOST), True
 
     async def _read_id(self) -> jsonrpc.RequestId | None:
         """The JSON-RPC id, to answer that very request; None where it has none."""

@@ -28,6 +28,7 @@ from mooring.errors import SignatureError
 from mooring.node.membership.sessions import LocalSession
 from mooring.node.node import Node
 from mooring.node.requests.answers import refuse
+from mooring.node.requests.attending import AttendedClient
 from mooring.node.requests.following import FollowedRequest
 from mooring.node.requests.from_peer import PeerRequest
 from mooring.node.requests.in_session import SessionRequest
@@ -78,12 +79,16 @@ class Router:
             decision = decide_at_sight(facts, self._find(facts) is not None)
         if decision is None:
             decision = await self._decide(facts)
-        if isinstance(decision, Forward | Hold | Adopt):
-            followed = FollowedRequest(self._node, facts, scope, receive, send, partial(self._decide_anew, facts))
+        if not isinstance(decision, Forward | Hold | Adopt):
+            return await self._do(decision, facts, scope, receive, send)
+        async with AttendedClient(receive) as client:
+            followed = FollowedRequest(self._node, facts, scope, client, send, partial(self._decide_anew, facts))
             outcome = await followed.follow(decision)
-            if outcome is None:
-                return None
-            decision, receive = outcome, followed.receive
+            return None if outcome is None else await self._do(outcome, facts, scope, followed.receive, send)
+
+    async def _do(
+        self, decision: Decision, facts: RequestFacts, scope: Scope, receive: Receive, send: Send
+    ) -> Moved | None:
         session = self._find(facts)
         match decision:
             case Serve():
@@ -96,7 +101,7 @@ class Router:
                 self._node.tally.served += 1
                 await OpeningRequest(self._node, self._app, scope, receive, send).serve()
             case Refuse(reason=reason):
-                await RefusedRequest(self._node, facts, receive, send).refuse(reason)
+                await RefusedRequest(self._node, self._app, facts, scope, receive, send).refuse(reason)
             case Moved():
                 return decision
         return None
