@@ -17,6 +17,7 @@ from mooring.asgi import App
 from mooring.doctor.client.protocol import modern
 from mooring.store import MemoryStore
 from tests.cluster_in_process import running_node, running_nodes
+from tests.fakes import FlakyStore
 from tests.node.rpc import HEADERS, RawClient
 from tests.node.sdk_apps import Workshop, protected_app, sdk_app
 from tests.waiting import until
@@ -153,6 +154,38 @@ async def test_in_the_modern_era_a_request_whose_client_leaves_is_cancelled(serv
             return workshop.ledger == ["begins", "cancelled"]
 
         await until(ended, what="the work to be cancelled")
+
+
+@workshops
+async def test_in_the_modern_era_so_is_one_that_was_passed_on_by_a_node_that_may_not_serve(servers: Servers) -> None:
+    built: list[Workshop] = []
+    shared = MemoryStore()
+    stores: list[FlakyStore] = []
+
+    def build() -> App:
+        built.append(Workshop(*servers))
+        return built[-1]
+
+    def store() -> FlakyStore:
+        stores.append(FlakyStore(shared))
+        return stores[-1]
+
+    async with running_nodes(build, 2, store) as nodes:
+        cut_off = nodes[0].mooring._node.keeper
+        stores[0].away = True
+
+        async def passes_on() -> bool:
+            return cut_off.has_lapsed and cut_off.helper is not None
+
+        await until(passes_on, what="the lease to end, and a peer to be found that may serve")
+        headers, message = modern(4, "tools/call", WORK)
+        await leave_while_it_works(built[1], nodes[0].url, message, headers)
+
+        async def ended() -> bool:
+            return built[1].ledger == ["begins", "cancelled"]
+
+        await until(ended, what="the work to be cancelled")
+        assert built[0].ledger == []
 
 
 @workshops
