@@ -21,6 +21,14 @@ def target_of(scope: Scope) -> bytes:
     return raw + b"?" + query if query else raw
 
 
+def route_of(scope: Scope) -> str:
+    """The path below `root_path`: below where a server, or an app around this one, has put it."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path") or ""
+    below = path.removeprefix(root) if root else path
+    return below if below is path or below.startswith("/") else (path if below else "/")
+
+
 def header(headers: HeaderList, name: bytes) -> bytes | None:
     """The first header of that lower-case name. Apps write their own names in any case."""
     return next((value for given, value in headers if given.lower() == name), None)

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from mooring.core.endpoints import Endpoints
 from mooring.core.masking import masked_setting
 from mooring.errors import SettingsError
 
@@ -32,6 +33,7 @@ _REDIS_SCHEMES: Final = frozenset(
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _NODE_URL = re.compile(r"https?://[^\s/?#@]+/?", re.ASCII | re.IGNORECASE)
 _TOKEN = re.compile(r"[!-~]{16,}", re.ASCII)
+_ENDPOINT = re.compile(r"(/(\{[A-Za-z_][A-Za-z0-9_]*\}|[^\x00-\x20\x7f-\U0010ffff`?#/,{}])+)+")
 _KEY_PREFIX = re.compile(r"[A-Za-z0-9_.-]+(:[A-Za-z0-9_.-]+)*", re.ASCII)
 
 
@@ -39,6 +41,17 @@ def _path(value: str) -> str:
     if not value.startswith("/") or value == "/" or value.endswith("/") or re.search(r"[^!-~]|[`?#]", value):
         raise ValueError("a path such as /mcp: it starts with a slash, does not end with one, and has no query")
     return value
+
+
+def _endpoints(value: str) -> str:
+    paths = [path.strip(" ") for path in value.split(",")]
+    for path in paths:
+        if path != "/" and not _ENDPOINT.fullmatch(path):
+            raise ValueError(
+                "a path such as /mcp, or several joined by commas (/a/mcp,/s/{id}/mcp): each starts with a slash, does "
+                "not end with one, and has no query; {id} stands for one part of it"
+            )
+    return ",".join(paths)
 
 
 def _redis_url(value: str) -> str:
@@ -126,9 +139,15 @@ class Settings(BaseSettings):
         description="Where peers and the ingress reach this node, such as http://10.0.0.7:8000. Needed with redis_url; "
         "`mooring serve` works it out from the host and port that it listens on.",
     )
-    mcp_path: Annotated[str, AfterValidator(_path)] = Field(
+    mcp_path: Annotated[str, AfterValidator(_endpoints)] = Field(
         "/mcp",
-        description="The path of the MCP endpoint; Mooring handles it and all below it, and passes all else through.",
+        description="The path of the MCP endpoint, or several joined by commas; `{id}` in a path stands for any one "
+        "part of it. Mooring handles them and all below them. A server object gets the first one.",
+    )
+    find_endpoints: bool = Field(
+        True,
+        description="Whether a path at which the app gives out a session becomes an endpoint as well, from then on. "
+        "Without it Mooring handles those of mcp_path alone, and passes all else through.",
     )
     health_path: Annotated[str, AfterValidator(_path)] = Field(
         "/healthz", description="Answers 200 while the process is alive."
@@ -214,12 +233,24 @@ class Settings(BaseSettings):
     def _agree(self) -> Self:
         if self.lease_seconds < 2 * self.heartbeat_seconds:
             raise ValueError("lease_seconds: at least twice heartbeat_seconds")
-        if len({self.mcp_path, self.health_path, self.ready_path, self.status_path}) < 4:
-            raise ValueError("mcp_path: mcp_path, health_path, ready_path and status_path must be four different paths")
+        pages = [self.health_path, self.ready_path, self.status_path]
+        if len({*pages, *self.endpoints}) < len(pages) + len(self.endpoints):
+            raise ValueError("mcp_path: its paths, health_path, ready_path and status_path must all be different")
+        known = Endpoints(self.endpoints, finds=False)
         for name in ("health_path", "ready_path", "status_path"):
-            if getattr(self, name).startswith(f"{self.mcp_path}/"):
+            if known.of(getattr(self, name)) is not None:
                 raise ValueError(f"{name}: must lie outside mcp_path")
         return self
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """The paths and patterns of `mcp_path`."""
+        return tuple(self.mcp_path.split(","))
+
+    @property
+    def main_endpoint(self) -> str:
+        """The first of them that is one path: where a server object's endpoint comes out."""
+        return next((path for path in self.endpoints if "{" not in path), "/mcp")
 
     @classmethod
     def load(cls, **overrides: Any) -> Self:

@@ -12,7 +12,7 @@ import pytest
 from mooring.errors import TargetError
 from mooring.hosting.target import load_target
 
-SETTINGS = SimpleNamespace(mcp_path="/here")
+SETTINGS = SimpleNamespace(main_endpoint="/here")
 
 SOURCE = """
 import inspect

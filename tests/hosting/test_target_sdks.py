@@ -37,7 +37,7 @@ INITIALIZE = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
 HEADERS = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
 
 async def main(target, path):
-    app = load_target(target, SimpleNamespace(mcp_path=path))
+    app = load_target(target, SimpleNamespace(main_endpoint=path))
     to_app, started = asyncio.Queue(), asyncio.Event()
     async def lifespan_send(message):
         started.set()

@@ -61,11 +61,12 @@ def test_takes_hosts_of_all_kinds(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["", "/", "mcp", "/mcp/", "/m`cp", "/mcp;x", "/mcp?x", "/mcp x", "/a//b", "/m%63p", "/mcp\n", "/{x}"]
+    "path",
+    ["", "mcp", "/mcp/", "/m`cp", "/mcp;x", "/mcp?x", "/mcp x", "/a//b", "/m%63p", "/mcp\n", "/{x", "/{}", "/{a/b}"],
 )
 def test_refuses_a_path_that_has_no_place_in_a_rule_or_a_cookie(path: str) -> None:
     with pytest.raises(SettingsError, match="mcp_path"):
-        Topology((), mcp_path=path)
+        Topology((), endpoints=(path,))
 
 
 def test_refuses_the_same_name_twice() -> None:

@@ -25,7 +25,7 @@ def backends(infos: Iterable[NodeInfo], shards: dict[str, str] | None = None, de
 
 def test_takes_the_paths_from_the_settings() -> None:
     topology = topology_of(view([]), SETTINGS)
-    assert (topology.mcp_path, topology.health_path, topology.ready_path) == ("/api/mcp", "/alive", "/ready")
+    assert (topology.endpoints, topology.health_path, topology.ready_path) == (("/api/mcp",), "/alive", "/ready")
     assert topology.backends == ()
 
 

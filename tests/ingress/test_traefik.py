@@ -34,7 +34,7 @@ def dynamic(topology: Topology) -> dict[str, Any]:
                         backend("node-1_x7k2p", "http://[::1]:8000", ("bbbbb", "ccccc"), ready=False),
                         backend("node-2", "http://10.0.0.2:8000"),
                     ),
-                    mcp_path="/api/mcp",
+                    endpoints=("/api/mcp",),
                     health_path="/-/alive",
                     ready_path="/-/ready",
                 ),

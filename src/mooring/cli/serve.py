@@ -74,7 +74,7 @@ def _announce(settings: Settings, listener: Listener, given: dict[str, Any]) -> 
         typer.echo("single node: sessions are kept in this process only, no other node can share them (no redis_url)")
     else:
         _say_where(settings, listener)
-    typer.echo(f"node {settings.node_name} serves {settings.advertise_url}{settings.mcp_path}")
+    typer.echo(f"node {settings.node_name} serves {settings.advertise_url}{settings.main_endpoint}")
 
 
 def _say_where(settings: Settings, listener: Listener) -> None:

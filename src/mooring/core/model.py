@@ -81,6 +81,7 @@ class NodeInfo:
         capacity: the most sessions that it wants to hold.
         secret_id: a fingerprint of the cluster secret, which shows an operator nodes that cannot understand each other.
         started: seconds since the epoch, by the node's own clock; for people.
+        endpoints: the paths and patterns of the MCP endpoints that it knows; none from versions that know one alone.
     """
 
     id: str
@@ -93,6 +94,7 @@ class NodeInfo:
     version: str
     secret_id: str
     started: float
+    endpoints: tuple[str, ...] = ()
     counters: Counters = field(default_factory=Counters)
 
 

@@ -30,18 +30,18 @@ class ServingSettings(Protocol):
     """The part of `Settings` that shapes the app."""
 
     @property
-    def mcp_path(self) -> str:
+    def main_endpoint(self) -> str:
         """Where the MCP endpoint has to come out."""
         ...
 
 
 def load_target(text: str, settings: ServingSettings) -> Any:
-    """The ASGI app that `text` names, with its MCP endpoint at `settings.mcp_path` where Mooring may choose it.
+    """The ASGI app that `text` names, with its MCP endpoint at `settings.main_endpoint` where Mooring may choose it.
 
     Raises:
         TargetError: it cannot be imported, or does not serve MCP; one line says which and why.
     """
-    return _app_of(text, import_attribute(text), settings.mcp_path)
+    return _app_of(text, import_attribute(text), settings.main_endpoint)
 
 
 def _app_of(text: str, found: Any, path: str, *, made: bool = False) -> Any:

@@ -26,6 +26,10 @@ logger = logging.getLogger("mooring.ingress")
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,127}", re.ASCII)
 _URL: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]+", re.ASCII)
 _PATH: Final = re.compile(r"(/[A-Za-z0-9._~!$&'()*+=:@-]+)+", re.ASCII)
+_ENDPOINT: Final = re.compile(r"/|(/([A-Za-z0-9._~!$&'()*+=:@-]|\{[A-Za-z0-9_]+\})+)+", re.ASCII)
+
+
+_ROUTABLE: Final = "an ingress can route a path such as /mcp, of letters, digits and '-._~'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ class Topology:
     """All nodes that are alive, and the paths that they serve.
 
     Attributes:
-        mcp_path: the MCP endpoint; all below it belongs to it.
+        endpoints: the MCP endpoints, `{name}` standing for any one part of a path; all below one belongs to it.
         health_path: answers 200 while a node serves what it holds.
         ready_path: answers 200 while a node takes new sessions.
 
@@ -72,17 +76,18 @@ class Topology:
     """
 
     backends: tuple[Backend, ...]
-    mcp_path: str = "/mcp"
+    endpoints: tuple[str, ...] = ("/mcp",)
     health_path: str = "/healthz"
     ready_path: str = "/readyz"
 
     def __post_init__(self) -> None:
-        for setting in ("mcp_path", "health_path", "ready_path"):
+        for endpoint in self.endpoints:
+            if not _ENDPOINT.fullmatch(endpoint):
+                raise SettingsError("mcp_path", endpoint, _ROUTABLE)
+        for setting in ("health_path", "ready_path"):
             path = getattr(self, setting)
             if not _PATH.fullmatch(path):
-                raise SettingsError(
-                    setting, path, "an ingress can route a path such as /mcp, of letters, digits and '-._~'"
-                )
+                raise SettingsError(setting, path, _ROUTABLE)
         _refuse_doubles("backend", (backend.name for backend in self.backends))
         _refuse_doubles("shard", (shard for backend in self.backends for shard in backend.shards))
 
@@ -96,7 +101,7 @@ class Paths(Protocol):
     """The part of the settings that routing rules are made of; as in `Topology`."""
 
     @property
-    def mcp_path(self) -> str: ...
+    def endpoints(self) -> tuple[str, ...]: ...
 
     @property
     def health_path(self) -> str: ...
@@ -113,6 +118,7 @@ def topology_of(view: ClusterView, paths: Paths) -> Topology:
       the younger; so a cookie that was set before the change leads to the new node. The others are called
       `<name>_<end of their id>`.
     - A node whose own details cannot be routed to is left out: it must not stop the rest from being followed.
+    - The endpoints are those of the settings, and those that nodes say they have found.
     """
     # One without a URL is a node whose entry cannot be read: nothing can be sent there.
     infos = _youngest_by_url([info for info in view.alive() if info.url])
@@ -123,13 +129,20 @@ def topology_of(view: ClusterView, paths: Paths) -> Topology:
         try:
             named[name] = Backend(name, info.url, shards, info.state in TAKES_NEW_SESSIONS)
         except ValueError as error:
-            _complain(info.id, str(error))
+            _complain(info.id, f"gets no traffic: {error}")
     return Topology(
         tuple(named[name] for name in sorted(named)),
-        mcp_path=paths.mcp_path,
+        endpoints=_endpoints(paths.endpoints, infos),
         health_path=paths.health_path,
         ready_path=paths.ready_path,
     )
+
+
+def _endpoints(known: tuple[str, ...], infos: Iterable[NodeInfo]) -> tuple[str, ...]:
+    found = {endpoint: info.id for info in infos for endpoint in info.endpoints if endpoint not in known}
+    for endpoint in [endpoint for endpoint in found if not _ENDPOINT.fullmatch(endpoint)]:
+        _complain(found.pop(endpoint), f"its endpoint {endpoint!r} cannot be routed by path: {_ROUTABLE}")
+    return (*known, *sorted(found))
 
 
 def _youngest_by_url(infos: list[NodeInfo]) -> list[NodeInfo]:
@@ -140,7 +153,7 @@ def _youngest_by_url(infos: list[NodeInfo]) -> list[NodeInfo]:
 @functools.cache
 def _complain(node_id: str, reason: str) -> None:
     """Log each reason once: topologies are made several times a second."""
-    logger.warning("node %r gets no traffic: %s", node_id, reason)
+    logger.warning("node %r: %s", node_id, reason)
 
 
 def _is_origin(url: str) -> bool:

@@ -18,6 +18,7 @@ So where no node takes new sessions, requests still reach a node, which knows wh
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import yaml
@@ -30,6 +31,7 @@ Configuration = dict[str, Any]
 COOKIE: Final = "_mcp_backend"
 SESSION_HEADER: Final = "Mcp-Session-Id"
 
+_VARIABLE: Final = re.compile(r"\{[^{}]+\}")
 _NO_ALIASES: Final = {"aliasHeadersStrategy": "delete"}
 """`Mcp_Session_Id` is not `Mcp-Session-Id`, though some servers would read it so."""
 
@@ -112,7 +114,7 @@ def dynamic_configuration(topology: Topology, *, secure_cookie: bool = True) -> 
 
 
 def _routers(topology: Topology, holders: list[Backend]) -> Configuration:
-    on_path = f"(Path(`{topology.mcp_path}`) || PathPrefix(`{topology.mcp_path}/`))"
+    on_path = f"({' || '.join(_at(endpoint) for endpoint in topology.endpoints)})"
     routers = {
         f"mcp-{holder.name}": _router(
             f"{on_path} && HeaderRegexp(`{SESSION_HEADER}`, `^({'|'.join(holder.shards)})\\.`)",
@@ -124,6 +126,16 @@ def _routers(topology: Topology, holders: list[Backend]) -> Configuration:
     routers["mcp"] = _router(on_path, 100, "pool")
     routers["default"] = _router("PathPrefix(`/`)", 1, "all")
     return routers
+
+
+def _at(endpoint: str) -> str:
+    """A rule for an endpoint and all below it; below `/` is everything, so nothing belongs to that one."""
+    if endpoint == "/":
+        return "Path(`/`)"
+    if "{" not in endpoint:
+        return f"Path(`{endpoint}`) || PathPrefix(`{endpoint}/`)"
+    parts = [re.escape(part) for part in _VARIABLE.split(endpoint)]
+    return f"PathRegexp(`^{'[^/]+'.join(parts)}(/|$)`)"
 
 
 def _router(rule: str, priority: int, service: str) -> Configuration:
@@ -152,7 +164,7 @@ def _services(topology: Topology, holders: list[Backend], secure_cookie: bool) -
         services[f"aff-{holder.name}"] = _failover(f"node-{holder.name}", "pool")
     services["pool"] = _failover("ready", "all")
     services["ready"] = _weighted("ready", topology.ready)
-    services["ready"]["weighted"]["sticky"] = {"cookie": _cookie(topology.mcp_path, secure_cookie)}
+    services["ready"]["weighted"]["sticky"] = {"cookie": _cookie(_cookie_path(topology), secure_cookie)}
     services["all"] = _weighted("any", topology.backends)
     for holder in holders:
         services[f"node-{holder.name}"] = _watched(_load_balancer(holder.url, topology.health_path))
@@ -171,6 +183,12 @@ def _weighted(kind: str, backends: tuple[Backend, ...]) -> Configuration:
     """Services in turn. Its cookie is a hash of a service's name; that of a load balancer would give away the URL."""
     services = [{"name": f"{kind}-{backend.name}", "weight": 1} for backend in backends]
     return {"weighted": {"services": services, "healthCheck": {}}}
+
+
+def _cookie_path(topology: Topology) -> str:
+    """A cookie is for one path: that of the only endpoint, or all."""
+    only, *others = topology.endpoints
+    return "/" if others or "{" in only else only
 
 
 def _cookie(path: str, secure: bool) -> Configuration:

@@ -107,7 +107,7 @@ class LocalCluster:
     @property
     def url(self) -> str:
         """The MCP endpoint at the ingress, as a client on this machine reaches it."""
-        return self._origin + self._settings.mcp_path
+        return self._origin + self._settings.main_endpoint
 
     @property
     def _origin(self) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
 
-from mooring.asgi import App, Receive, Scope, Send, respond
+from mooring.asgi import App, Receive, Scope, Send, respond, route_of
 from mooring.core.ids import brief
 from mooring.errors import MooringError
 from mooring.node.lifespan import Lifespan
@@ -25,10 +27,10 @@ logger = logging.getLogger("mooring.sessions")
 class Mooring:
     """Keeps every MCP request on the node that holds its state.
 
-    Only the MCP path (`mcp_path` and all below it), the two health paths and, where a `status_token` is set, the
-    status page are touched; other paths, websockets and lifespan pass through to the app. The node joins its cluster
-    when the app has started, or, where the server runs no lifespan, with the first request on the MCP path or for
-    readiness.
+    Only the MCP endpoints (`mcp_path`, and paths at which the app gives out sessions), what lies below them, requests
+    on one of our sessions, the two health paths and, where a `status_token` is set, the status page are touched; all
+    else, websockets and lifespan pass through to the app. The node joins its cluster when the app has started, or,
+    where the server runs no lifespan, with the first request on an endpoint or for readiness.
 
     Args:
         app: any ASGI app that serves MCP over Streamable HTTP.
@@ -46,8 +48,6 @@ class Mooring:
         is_shared = store is None and self.settings.redis_url is not None
         self._node = Node(self.settings, self._store, self._open_store if is_shared else None)
         self._router = Router(self._node, app)
-        self._mcp_path = self.settings.mcp_path
-        self._below_mcp_path = self.settings.mcp_path + "/"
         token = self.settings.status_token
         self._status_page = None if token is None else StatusPage(self._node, token)
         # The first requests wait here for one of them to join the cluster.
@@ -105,21 +105,35 @@ class Mooring:
             await self._app(scope, receive, send)
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path: str = scope["path"]
-        if path == self._mcp_path or path.startswith(self._below_mcp_path):
+        if self._node.endpoint_of(scope) is not None:
             if await self._has_started(send):
                 await self._router.handle(scope, receive, send)
-        elif path == self.settings.health_path and scope["method"] in health.METHODS:
-            await health.answer_alive(self._node, scope, send)
-        elif path == self.settings.ready_path and scope["method"] in health.METHODS:
-            if await self._has_started(send):
-                await health.answer_ready(self._node, scope, send)
-        elif path == self.settings.status_path and self._status_page is not None:
-            await self._status_page.answer(scope, send)
-        elif is_question(scope) and self._node.has_joined:
+            return
+        page = self._page_at(scope)
+        if page is not None:
+            await page(scope, send)
+        elif self._node.has_joined and is_question(scope):
             await answer_question(self._node, self._app, scope, receive, send)
+        elif self._node.has_joined and self._node.endpoints.finds:
+            await self._router.handle_elsewhere(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    def _page_at(self, scope: Scope) -> Callable[[Scope, Send], Awaitable[None]] | None:
+        """Our own page at this path, if there is one."""
+        paths = {route_of(scope), scope["path"]}
+        if self.settings.status_path in paths and self._status_page is not None:
+            return self._status_page.answer
+        if scope["method"] in health.METHODS:
+            if self.settings.health_path in paths:
+                return partial(health.answer_alive, self._node)
+            if self.settings.ready_path in paths:
+                return self._answer_ready
+        return None
+
+    async def _answer_ready(self, scope: Scope, send: Send) -> None:
+        if await self._has_started(send):
+            await health.answer_ready(self._node, scope, send)
 
     async def _has_started(self, send: Send) -> bool:
         """Whether the node is in its cluster. Where the server runs no lifespan, the first request joins it.

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 
+from mooring.asgi import Scope, route_of
+from mooring.core.endpoints import Endpoints
 from mooring.core.ids import ENTROPY_BYTES, SHARD_LENGTH, SessionIds, derive_key, shard_from_entropy
 from mooring.core.membership import Membership
 from mooring.core.model import TAKES_NEW_SESSIONS, NodeInfo, NodeState
@@ -40,6 +42,7 @@ class Node:
     Attributes:
         id: of this one process: `<name>-<5 letters>`, so that a restarted node is never taken for the one before.
         ids: mints and verifies session ids.
+        endpoints: the paths of the app's MCP endpoints, as far as they are known.
         peer_key: signs what nodes tell each other.
         nonces: those that peers have used on this node.
     """
@@ -50,6 +53,7 @@ class Node:
         self.id = f"{settings.node_name}-{_fresh_shard()}"
         secret = _cluster_secret(settings)
         self.ids = SessionIds(secret)
+        self.endpoints = Endpoints(settings.endpoints, finds=settings.find_endpoints)
         self.peer_key = derive_key(secret, "peer request")
         self.nonces = NonceWindow(round(settings.peer_age_seconds * 1000))
         self.tally = Tally()
@@ -111,6 +115,7 @@ class Node:
             version=_VERSION,
             secret_id=self._secret_id,
             started=self._started,
+            endpoints=self.endpoints.known,
             counters=self.tally.counters(),
         )
 
@@ -158,6 +163,23 @@ class Node:
         self._turn += 1
         shard = shards[self._turn % len(shards)]
         return self.ids.mint(shard, secrets.token_bytes(ENTROPY_BYTES)), shard
+
+    def endpoint_of(self, scope: Scope) -> str | None:
+        """The MCP endpoint that a request is for; None where there is none at its path.
+
+        A path of the settings may be one below `root_path`, or one as the client has it.
+        """
+        return self.endpoints.of(route_of(scope)) or self.endpoints.of(scope["path"])
+
+    def found_endpoint(self, scope: Scope) -> str:
+        """The app gives out a session at this path; returns its endpoint."""
+        known = self.endpoint_of(scope)
+        if known is not None:
+            return known
+        path = route_of(scope)
+        if self.endpoints.find(path):
+            logger.info("found an MCP endpoint at %s (find_endpoints)", path)
+        return self.endpoints.of(path) or path
 
     def session_ended(self, session_id: str) -> None:
         """The app ended a session by itself. When the node itself stops, records stay: a peer answers for them."""

@@ -62,7 +62,7 @@ async def test_the_answer_is_from_after_the_question(app: ScriptedApp) -> None:
         assert store.calls == ["heartbeat"]
 
 
-@pytest.mark.parametrize("wrong", ["unsigned", "key", "recipient", "twice", "path"])
+@pytest.mark.parametrize("wrong", ["unsigned", "key", "recipient", "twice"])
 async def test_for_all_others_the_path_is_the_apps(app: ScriptedApp, wrong: str) -> None:
     async with joined(app) as mooring:
         match wrong:
@@ -76,9 +76,6 @@ async def test_for_all_others_the_path_is_the_apps(app: ScriptedApp, wrong: str)
                 request = await question(mooring).to(mooring)
                 request.sent.clear()
                 request._pieces = [{"type": "http.request", "body": b"", "more_body": False}]
-            case "path":
-                request = question(mooring)
-                request.scope["path"] = request.scope["raw_path"] = QUESTION_PATH + "/"
         await request.to(mooring)
         assert json.loads(request.body) == {"other": True}
         assert b"mooring-reply" not in request.headers

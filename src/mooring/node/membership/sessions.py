@@ -57,6 +57,7 @@ class LocalSession:
         epoch: that this node held its shard at when it was opened here: what is written for it is refused once another
             node holds a later one.
         principal: who it belongs to; "" for nobody, until somebody takes it over.
+        endpoint: the path of the MCP endpoint that it was opened at, and is served at.
         is_guarded: the app asks before it serves a request of it (`inner_ids`).
         ends_as: the reason to give if it ends now.
         running: the requests that the app is serving.
@@ -74,6 +75,7 @@ class LocalSession:
     client: str
     initialize: bytes
     epoch: int = 0
+    endpoint: str = ""
     is_guarded: bool = False
     ends_as: str = "ended"
     running: set[Running] = field(default_factory=set)

@@ -22,7 +22,7 @@ import asyncio
 import time
 from typing import Any, Final
 
-from mooring.asgi import App, HeaderList, Message, Receive, Scope, Send, replaced, without
+from mooring.asgi import App, HeaderList, Message, Receive, Scope, Send, replaced, route_of, without
 from mooring.core import jsonrpc
 from mooring.core.request import SESSION_HEADER, RequestFacts
 from mooring.core.routing import Reason
@@ -49,8 +49,10 @@ class SessionRequest:
         self._session = session
         self._method = facts.method
         self._is_delete = facts.method == "DELETE"
-        # The SDK asks before it serves this one. Below the endpoint's path the app may have something else.
-        self._is_guarded = session.is_guarded and scope["path"].rstrip("/") == node.settings.mcp_path
+        # Below the endpoint's path the app may have something else.
+        self._is_at_endpoint = (route_of(scope).rstrip("/") or "/") == session.endpoint
+        # The SDK asks before it serves this one.
+        self._is_guarded = session.is_guarded and self._is_at_endpoint
         # The app gets the session id with its user, and not before.
         self._is_withheld = not self._is_guarded and session.principal != NOBODY
         self._scope = scope
@@ -239,4 +241,4 @@ class SessionRequest:
         """
         if self._is_delete:
             return status < 400 or status == 404 or status >= 500
-        return status == 404 and self._session.is_mapped and self._scope["path"] == self._node.settings.mcp_path
+        return status == 404 and self._session.is_mapped and self._is_at_endpoint

@@ -13,11 +13,13 @@ from typing import Final
 from mooring.asgi import App, Message, Receive, Scope, Send, header, replaced, without
 from mooring.core import jsonrpc
 from mooring.core.request import SESSION_HEADER
+from mooring.core.routing import Reason
 from mooring.core.sse import SseParser
 from mooring.node.membership import inner_ids
 from mooring.node.membership.sessions import LocalSession
 from mooring.node.node import Node
 from mooring.node.requests.admission import guard_of
+from mooring.node.requests.answers import refuse
 from mooring.node.requests.bodies import RememberedBody
 from mooring.node.requests.ending import end_in_app
 from mooring.node.requests.principal import principal_of
@@ -46,6 +48,8 @@ class OpeningRequest:
         self._principal: str | None = None
         self._result = _ResultReader()
         self._held: list[Message] = []
+        # Whether the app's answer is dropped, since we have given one in its place.
+        self._is_refused = False
 
     async def serve(self) -> None:
         inner_ids.on_end(self._public_id, self._node.session_ended)
@@ -64,6 +68,8 @@ class OpeningRequest:
         return True
 
     async def send(self, message: Message) -> None:
+        if self._is_refused:
+            return
         if message["type"] == "http.response.start":
             inner_id = header(message.get("headers", []), SESSION_HEADER)
             if inner_id is None:
@@ -86,6 +92,9 @@ class OpeningRequest:
 
     async def _open(self) -> None:
         """The session lives here from now on; then the answer may leave."""
+        if not await self._may_open():
+            await self._refuse()
+            return
         now = time.time()
         initialize = self._body.message()
         session = LocalSession(
@@ -100,6 +109,7 @@ class OpeningRequest:
             client=_client_of(initialize),
             initialize=self._body.raw(),
             epoch=self._node.membership.shards.get(self._shard, 0),
+            endpoint=self._node.found_endpoint(self._scope),
         )
         if session.is_mapped:
             inner_ids.forget(session.id)
@@ -113,6 +123,19 @@ class OpeningRequest:
         held, self._held = self._held, []
         for message in held:
             await self._send(message)
+
+    async def _may_open(self) -> bool:
+        """Whether the shard is still ours: the lease may have ended while the app answered."""
+        holds_shards = bool(self._node.membership.shards)
+        return await self._node.keeper.regain_in_time() and (
+            not holds_shards or self._shard in self._node.membership.shards
+        )
+
+    async def _refuse(self) -> None:
+        self._held, self._is_refused = [], True
+        if not await inner_ids.end(self._public_id):
+            await end_in_app(self._app, self._scope, self._inner_id)
+        await refuse(self._send, Reason.UNREACHABLE, request_id=jsonrpc.id_of(self._body.message()))
 
 
 class _ResultReader:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from mooring.asgi import App, Message, Receive, Scope, Send, header, without
+from mooring.core.ids import brief
 from mooring.core.request import SESSION_HEADER, RequestFacts, read_facts
 from mooring.core.routing import (
     Adopt,
@@ -51,6 +52,27 @@ class Router:
             await self._handle(facts, scope, receive, send)
         else:
             await self._handle_from_peer(facts, PeerRequest(self._node.id, self._node.peer_key, scope, receive, send))
+
+    async def handle_elsewhere(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A request on a path that is not known as an endpoint. It may be one all the same, and the app's in any case.
+
+        it                                    so it
+        ------------------------------------  ------------------------------------------------------------------
+        is on a session of this cluster       goes to the node that holds it, where the path may be known
+        was passed on by a peer               was on such a session
+        posts JSON, as what opens a session   is served here, and the app's answer tells
+        is anything else                      is the app's
+        """
+        facts = read_facts(scope["method"], scope["headers"])
+        if facts.peer is not None or self._is_ours(facts):
+            await self.handle(scope, receive, send)
+        elif facts.session_id is None and not facts.modern and _posts_json(scope):
+            await OpeningRequest(self._node, self._app, scope, receive, send).serve()
+        else:
+            await self._app(scope, receive, send)
+
+    def _is_ours(self, facts: RequestFacts) -> bool:
+        return facts.session_id is not None and self._node.ids.shard_of(facts.session_id) is not None
 
     async def _handle_from_peer(self, facts: RequestFacts, request: PeerRequest) -> None:
         try:
@@ -96,15 +118,30 @@ class Router:
                 if session is None or facts.modern:
                     await self._app(_of_no_session(scope), receive, _naming_no_session(send))
                 else:
-                    await SessionRequest(self._node, session, facts, scope, receive, send).serve(self._app)
+                    await self._serve_session(session, facts, scope, receive, send)
             case Open():
                 self._node.tally.served += 1
                 await OpeningRequest(self._node, self._app, scope, receive, send).serve()
+            case Refuse() if self._node.endpoint_of(scope) is None:
+                await self._app(scope, receive, send)
             case Refuse(reason=reason):
                 await RefusedRequest(self._node, self._app, facts, scope, receive, send).refuse(reason)
             case Moved():
                 return decision
         return None
+
+    async def _serve_session(
+        self, session: LocalSession, facts: RequestFacts, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        endpoint = self._node.endpoint_of(scope)
+        if endpoint is None:  # something of the app's own, beside its endpoints
+            await self._app(scope, receive, send)
+        elif endpoint == session.endpoint:
+            await SessionRequest(self._node, session, facts, scope, receive, send).serve(self._app)
+        else:
+            self._node.tally.refused[Reason.UNKNOWN] += 1
+            logger.warning("session %s is of %s, and not of %s", brief(session.id), session.endpoint, endpoint)
+            await refuse(send, Reason.UNKNOWN)
 
     async def _decide(self, facts: RequestFacts) -> Decision:
         """What to do with a request that is not decided at sight."""
@@ -133,6 +170,11 @@ class Router:
 
     def _find(self, facts: RequestFacts) -> LocalSession | None:
         return None if facts.session_id is None else self._node.sessions.find(facts.session_id)
+
+
+def _posts_json(scope: Scope) -> bool:
+    kind = header(scope["headers"], b"content-type") or b""
+    return bool(scope["method"] == "POST") and kind.partition(b";")[0].strip().lower() == b"application/json"
 
 
 def _of_no_session(scope: Scope) -> Scope:
