@@ -63,9 +63,12 @@ class FlakyStore:
         return await self._through("register", self.inner.register(node, lease_seconds))
 
     async def heartbeat(
-        self, node: NodeInfo, lease_seconds: float, renewed_ms: int, known_version: int
+        self, node: NodeInfo, lease_seconds: float, renewed_ms: int, known: Snapshot | None
     ) -> Snapshot | None:
-        return await self._through("heartbeat", self.inner.heartbeat(node, lease_seconds, renewed_ms, known_version))
+        return await self._through("heartbeat", self.inner.heartbeat(node, lease_seconds, renewed_ms, known))
+
+    async def look(self, node_id: str, renewed_ms: int, known: Snapshot | None) -> Snapshot:
+        return await self._through("look", self.inner.look(node_id, renewed_ms, known))
 
     async def extend(self, node_id: str, renewed_ms: int, lease_seconds: float) -> bool:
         return await self._through("extend", self.inner.extend(node_id, renewed_ms, lease_seconds))

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from mooring.core.changes import Changes
 from mooring.core.membership import Membership, Observer
 from mooring.core.model import CHANGES_PER_LIFE, Lease, NodeState, ShardOwner, Snapshot
 from mooring.core.ownership import ClusterView
@@ -27,18 +28,48 @@ class ModelStore:
     shards: dict[str, ShardOwner] = field(default_factory=dict)
     version: int = 0
     life: int = 1
+    said: list[Snapshot] = field(default_factory=list)
 
     def register(self, node_id: str, now: float) -> int:
         now_ms = round(now * 1000)
         self.leases[node_id] = Lease(a_node(node_id), now_ms + round(LEASE_SECONDS * 1000), now_ms)
         return now_ms
 
-    def heartbeat(self, node_id: str, renewed_ms: int, known_version: int, now: float) -> Snapshot | None:
+    def heartbeat(self, node_id: str, renewed_ms: int, known: Snapshot | None, now: float) -> Snapshot | None:
         if node_id not in self.leases or self.leases[node_id].renewed_ms != renewed_ms:
             return None
         self.register(node_id, now)
-        snapshot = self.snapshot(now)
-        return replace(snapshot, shards=None) if known_version == self.version else snapshot
+        return self._answer(node_id, known, now)
+
+    def look(self, node_id: str, renewed_ms: int, known: Snapshot | None, now: float) -> Snapshot:
+        lease = self.leases.get(node_id)
+        return self._answer(node_id, known if lease and lease.renewed_ms == renewed_ms else None, now)
+
+    def _answer(self, node_id: str, known: Snapshot | None, now: float) -> Snapshot:
+        """What changed since, as far as the store can tell: it numbers what it says, and goes back in that, too."""
+        whole = self.snapshot(now)
+        if not self.said or not is_alike(self.said[-1], whole):
+            self.said.append(whole)
+        whole = replace(whole, mark=str(len(self.said)))
+        if known is None or int(known.mark) > len(self.said):
+            return whole
+        before = self.said[int(known.mark) - 1]
+        leases = {
+            name: whole.leases.get(name)
+            for name in whole.leases.keys() | before.leases.keys()
+            if name == node_id or _told(whole.leases.get(name)) != _told(before.leases.get(name))
+        }
+        shards = {
+            shard: whole.shards.get(shard)
+            for shard in whole.shards.keys() | before.shards.keys()
+            if whole.shards.get(shard) != before.shards.get(shard)
+        }
+        changes = Changes(
+            whole.now_ms, whole.version, whole.mark, leases, shards, has_all_leases=False, has_all_shards=False
+        )
+        after = changes.since(known)
+        assert is_alike(after, whole), "a node asked for what changed since something that is not so any more"
+        return after
 
     def claim(self, shard: str, claimed: ShardOwner, expected_epoch: int) -> ShardOwner:
         current = self.shards.get(shard, ShardOwner("", 0))
@@ -49,7 +80,19 @@ class ModelStore:
         return claimed
 
     def snapshot(self, now: float) -> Snapshot:
-        return Snapshot(round(now * 1000), self.version, dict(self.leases), dict(self.shards))
+        now_ms = round(now * 1000)
+        leases = {node_id: replace(lease, is_over=lease.until_ms <= now_ms) for node_id, lease in self.leases.items()}
+        return Snapshot(now_ms, self.version, leases, dict(self.shards))
+
+
+def _told(lease: Lease | None) -> object:
+    return lease and (lease.node, lease.is_over)
+
+
+def is_alike(one: Snapshot, other: Snapshot) -> bool:
+    """Whether they say the same, whatever the times of leases."""
+    leases = [{node_id: _told(lease) for node_id, lease in snapshot.leases.items()} for snapshot in (one, other)]
+    return leases[0] == leases[1] and one.shards == other.shards
 
 
 class Cluster(RuleBasedStateMachine):
@@ -100,7 +143,7 @@ class Cluster(RuleBasedStateMachine):
 
     def _heartbeat(self, node_id: str) -> bool:
         node = self.nodes[node_id]
-        snapshot = self.store.heartbeat(node_id, node.renewed_ms, node.known_version, self.now)
+        snapshot = self.store.heartbeat(node_id, node.renewed_ms, node.known, self.now)
         if snapshot is None:
             return False
         before = node.view
@@ -144,7 +187,7 @@ class Cluster(RuleBasedStateMachine):
     @rule(node_id=st.sampled_from(NODE_IDS))
     def look(self, node_id: str) -> None:
         node, before = self.nodes[node_id], self.nodes[node_id].view
-        node.looked(self.store.snapshot(self.now), self.now)
+        node.looked(self.store.look(node_id, node.renewed_ms, node.known, self.now), self.now)
         self._check_that_absence_is_no_evidence(node, before)
 
     @rule(node_id=st.sampled_from(NODE_IDS), shard=st.sampled_from(SHARDS))
@@ -268,7 +311,7 @@ def a_member() -> tuple[Membership, ModelStore]:
     node.registered(store.register(ME, 1_000.0))
     assert node.claimed("aaaaa", store.claim("aaaaa", ShardOwner(ME, 1), 0))
     node.go(NodeState.READY)
-    snapshot = store.heartbeat(ME, node.renewed_ms, node.known_version, 1_000.0)
+    snapshot = store.heartbeat(ME, node.renewed_ms, node.known, 1_000.0)
     assert snapshot is not None
     assert node.renewed(snapshot, 1_000.0, 1_000.0) == []
     return node, store
@@ -282,27 +325,29 @@ def test_a_node_may_serve_nothing_before_its_first_renewal() -> None:
 
 def test_a_lease_is_counted_from_the_asking_and_not_from_the_answer() -> None:
     node, store = a_member()
-    snapshot = store.heartbeat(ME, node.renewed_ms, node.known_version, 1_003.0)
+    snapshot = store.heartbeat(ME, node.renewed_ms, node.known, 1_003.0)
     assert snapshot is not None
     node.renewed(snapshot, asked=1_001.0, now=1_004.0)
     assert not node.has_lapsed(1_006.0)
     assert node.has_lapsed(1_006.1)
 
 
-def test_the_store_need_not_send_shards_that_are_known() -> None:
+def test_what_is_known_is_of_the_last_renewal_and_no_later_look_counts() -> None:
     node, store = a_member()
-    assert node.known_version == store.version
-    snapshot = store.heartbeat(ME, node.renewed_ms, node.known_version, 1_001.0)
-    assert snapshot is not None
-    assert snapshot.shards is None
-    node.renewed(snapshot, 1_001.0, 1_001.0)
-    assert node.view.owner_of("aaaaa") == ShardOwner(ME, 1)
+    renewal = node.known
+    assert renewal is not None
+    store.claim("bbbbb", ShardOwner(PEERS[0], 1), 0)
+    node.looked(store.look(ME, node.renewed_ms, node.known, 1_001.0), 1_001.0)
+    assert node.view.owner_of("bbbbb") == ShardOwner(PEERS[0], 1)
+    assert node.known == renewal
+    node.registered(store.register(ME, 1_002.0))
+    assert node.known is None
 
 
 def test_a_shard_that_vanished_alone_is_written_anew() -> None:
     node, store = a_member()
     store.shards, store.version = {}, 0
-    snapshot = store.heartbeat(ME, node.renewed_ms, node.known_version, 1_001.0)
+    snapshot = store.heartbeat(ME, node.renewed_ms, node.known, 1_001.0)
     assert snapshot is not None
     assert node.renewed(snapshot, 1_001.0, 1_001.0) == []
     assert node.must_write_anew

@@ -16,7 +16,7 @@ PEER = PEERS[0]
 
 
 def a_snapshot(now_ms: int, *nodes: NodeInfo, until_ms: int, owners: Mapping[str, str] | None = None) -> Snapshot:
-    leases = {node.id: Lease(node, until_ms, until_ms - 5_000) for node in nodes}
+    leases = {node.id: Lease(node, until_ms, until_ms - 5_000, is_over=until_ms <= now_ms) for node in nodes}
     shards = {shard: ShardOwner(owner, 1) for shard, owner in (owners or {}).items()}
     return Snapshot(now_ms, 1, leases, shards)
 
@@ -33,43 +33,29 @@ def test_outside_the_grace_a_node_is_alive_while_the_store_says_its_lease_is(
     assert set(after.nodes) == set(snapshot.leases)
     for node_id, lease in snapshot.leases.items():
         said_goodbye = lease.node.state is NodeState.GONE
-        assert after.nodes[node_id] == NodeView(
-            lease.node, lease.until_ms > snapshot.now_ms and not said_goodbye, lease.until_ms
-        )
+        assert after.nodes[node_id] == NodeView(lease.node, not lease.is_over and not said_goodbye)
 
 
 @PROPERTY
-@given(views, snapshots, st.booleans(), st.integers(1_000, 10**12) | st.integers(-(10**12), -1_000))
-def test_what_the_clock_of_the_store_shows_does_not_matter(
+@given(views, snapshots, st.booleans(), st.integers(-(10**12), 10**12))
+def test_what_any_clock_shows_does_not_matter(
     view: ClusterView, snapshot: Snapshot, in_grace: bool, ahead_ms: int
 ) -> None:
-    """The same story told by a clock that is far ahead or behind ends the same."""
-    later_view = replace(
-        view,
-        nodes={node_id: replace(node, until_ms=node.until_ms + ahead_ms) for node_id, node in view.nodes.items()},
-    )
-    later_snapshot = replace(
-        snapshot,
-        now_ms=snapshot.now_ms + ahead_ms,
-        leases={
-            # 0 is no time: it says that the node's end is on record.
-            node_id: Lease(lease.node, lease.until_ms and lease.until_ms + ahead_ms, lease.renewed_ms + ahead_ms)
-            for node_id, lease in snapshot.leases.items()
-        },
-    )
-    one = advance(view, snapshot, in_grace=in_grace)
-    other = advance(later_view, later_snapshot, in_grace=in_grace)
-    assert [node_id for node_id in NODE_IDS if one.is_alive(node_id)] == [
-        node_id for node_id in NODE_IDS if other.is_alive(node_id)
-    ]
-    assert one.shards == other.shards
+    """The times of leases may be those of an earlier snapshot: only whether they are over is of this one."""
+    leases = {
+        # 0 is no time: it says that the node's end is on record.
+        node_id: replace(lease, until_ms=lease.until_ms and (lease.until_ms + ahead_ms or 1), renewed_ms=ahead_ms)
+        for node_id, lease in snapshot.leases.items()
+    }
+    other = replace(snapshot, now_ms=snapshot.now_ms + ahead_ms, leases=leases)
+    assert advance(view, snapshot, in_grace=in_grace) == advance(view, other, in_grace=in_grace)
 
 
 @PROPERTY
 @given(views, snapshots)
 def test_outside_the_grace_the_store_says_who_owns_what(view: ClusterView, snapshot: Snapshot) -> None:
     after = advance(view, snapshot, in_grace=False)
-    assert after.shards == (view.shards if snapshot.shards is None else snapshot.shards)
+    assert after.shards == snapshot.shards
 
 
 @PROPERTY
@@ -108,7 +94,7 @@ def test_the_grace_wakes_nobody(view: ClusterView, snapshot: Snapshot) -> None:
         before = view.nodes.get(node_id)
         if node.alive and not (before is not None and before.alive):
             lease = snapshot.leases[node_id]
-            assert lease.until_ms > snapshot.now_ms
+            assert not lease.is_over
             assert lease.node.state is not NodeState.GONE
 
 
@@ -125,7 +111,7 @@ def test_in_the_grace_what_a_node_said_last_stands(view: ClusterView, snapshot: 
 @given(views, snapshots)
 def test_in_the_grace_a_missing_shard_keeps_its_owner(view: ClusterView, snapshot: Snapshot) -> None:
     after = advance(view, snapshot, in_grace=True)
-    missing = {shard: owner for shard, owner in view.shards.items() if shard not in (snapshot.shards or {})}
+    missing = {shard: owner for shard, owner in view.shards.items() if shard not in snapshot.shards}
     assert missing.items() <= after.shards.items()
 
 
@@ -133,7 +119,7 @@ def test_in_the_grace_a_missing_shard_keeps_its_owner(view: ClusterView, snapsho
 @given(views, snapshots)
 def test_in_the_grace_epochs_never_go_backwards(view: ClusterView, snapshot: Snapshot) -> None:
     after = advance(view, snapshot, in_grace=True)
-    told = snapshot.shards or {}
+    told = snapshot.shards
     for shard in SHARDS:
         candidates = [shards[shard] for shards in (view.shards, told) if shard in shards]
         if candidates:
@@ -166,7 +152,7 @@ def test_a_node_that_nobody_ever_saw_alive_is_never_alive(
     seen = {node_id for node_id, node in view.nodes.items() if node.alive}
     for snapshot, in_grace in story:
         view = advance(view, snapshot, in_grace=in_grace)
-        seen |= {node_id for node_id, lease in snapshot.leases.items() if lease.until_ms > snapshot.now_ms}
+        seen |= {node_id for node_id, lease in snapshot.leases.items() if not lease.is_over}
         assert {node.id for node in view.alive()} <= seen
 
 

@@ -16,7 +16,7 @@ SETTINGS = Settings.load(mcp_path="/api/mcp", health_path="/alive", ready_path="
 
 def view(infos: Iterable[NodeInfo], shards: dict[str, str] | None = None, dead: str = "") -> ClusterView:
     owners = {shard: ShardOwner(owner, 1) for shard, owner in (shards or {}).items()}
-    return ClusterView(1, {info.id: NodeView(info, info.id != dead, 1) for info in infos}, owners)
+    return ClusterView(1, {info.id: NodeView(info, info.id != dead) for info in infos}, owners)
 
 
 def backends(infos: Iterable[NodeInfo], shards: dict[str, str] | None = None, dead: str = "") -> list[Backend]:

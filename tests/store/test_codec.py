@@ -9,10 +9,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from mooring.core.changes import Changes
 from mooring.core.ids import SHARD_ALPHABET, is_shard
 from mooring.core.model import Counters, Lease, NodeInfo, NodeState, SessionRecord, ShardOwner, unknown_node
 from mooring.store import codec
 from mooring.store.codec import (
+    decode_changes,
     decode_lease,
     decode_owner,
     decode_session,
@@ -22,6 +24,7 @@ from mooring.store.codec import (
 )
 
 PROPERTY = settings(deadline=None, max_examples=100)
+NOW_MS = 5_000
 SESSION_ID = "abcde.AAAAAAAAAAAAAAAAAAAAAA.BBBBBBBBBBB"
 
 texts = st.text(max_size=20)
@@ -97,7 +100,7 @@ def nothing_was_told_of() -> None:
 @given(nodes, st.integers(0, 10**15), st.integers(0, 10**15))
 def test_a_lease_reads_as_it_was_written(node: NodeInfo, until_ms: int, renewed_ms: int) -> None:
     text = f"{until_ms} {renewed_ms} {encode_node(node)}"
-    assert decode_lease(node.id, text) == Lease(node, until_ms, renewed_ms)
+    assert decode_lease(node.id, text, NOW_MS) == Lease(node, until_ms, renewed_ms, is_over=until_ms <= NOW_MS)
 
 
 @PROPERTY
@@ -126,12 +129,14 @@ def _fields(node: NodeInfo) -> dict[str, Any]:
 
 
 def test_what_a_newer_node_says_besides_is_passed_over() -> None:
-    assert decode_lease(A_NODE.id, lease_text(A_NODE, zone="eu-1", labels={"a": 1})) == Lease(A_NODE, 6_000, 1_000)
+    assert decode_lease(A_NODE.id, lease_text(A_NODE, zone="eu-1", labels={"a": 1}), NOW_MS) == Lease(
+        A_NODE, 6_000, 1_000
+    )
 
 
 def test_what_a_newer_node_counts_besides_is_passed_over() -> None:
     said = {"served": 1, "forwarded_in": 2, "forwarded_out": 3, "refused": {"forged": 4}, "adopted": 5}
-    assert decode_lease(A_NODE.id, lease_text(A_NODE, counters=said)) == Lease(A_NODE, 6_000, 1_000)
+    assert decode_lease(A_NODE.id, lease_text(A_NODE, counters=said), NOW_MS) == Lease(A_NODE, 6_000, 1_000)
 
 
 def test_what_a_newer_record_has_besides_is_passed_over() -> None:
@@ -145,7 +150,7 @@ def test_a_record_of_an_older_version_may_lack_what_has_a_default() -> None:
 
 
 def test_the_key_says_which_node_it_is() -> None:
-    lease = decode_lease("node-1-aaaaa", lease_text(A_NODE, id="another"))
+    lease = decode_lease("node-1-aaaaa", lease_text(A_NODE, id="another"), NOW_MS)
     assert lease is not None
     assert lease.node.id == "node-1-aaaaa"
 
@@ -187,27 +192,29 @@ DOES_NOT_FIT: list[tuple[str, Any]] = [
     ],
 )
 def test_a_lease_that_does_not_read_is_left_out_and_logged(text: str, caplog: pytest.LogCaptureFixture) -> None:
-    assert decode_lease("node-1-aaaaa", text) is None
+    assert decode_lease("node-1-aaaaa", text, NOW_MS) is None
     assert [(record.name, record.levelno) for record in caplog.records] == [("mooring.store", logging.WARNING)]
     assert "'node-1-aaaaa'" in caplog.text
 
 
 @pytest.mark.parametrize("said", ["", "{", "[]", "null", "3", '"text"', "[" * 100_000, '{"a": 1}', "\x00"])
 def test_a_node_of_which_nothing_reads_lives_by_its_lease(said: str, caplog: pytest.LogCaptureFixture) -> None:
-    assert decode_lease("node-1-aaaaa", f"6000 1000 {said}") == Lease(unknown_node("node-1-aaaaa"), 6_000, 1_000)
+    assert decode_lease("node-1-aaaaa", f"6000 1000 {said}", NOW_MS) == Lease(
+        unknown_node("node-1-aaaaa"), 6_000, 1_000
+    )
     assert [(record.name, record.levelno) for record in caplog.records] == [("mooring.store", logging.WARNING)]
     assert "'node-1-aaaaa'" in caplog.text
 
 
 def test_the_lease_of_a_node_that_was_lost_is_nothing_to_complain_of(caplog: pytest.LogCaptureFixture) -> None:
-    assert decode_lease("node-1-aaaaa", "6000 1000 {}") == Lease(unknown_node("node-1-aaaaa"), 6_000, 1_000)
+    assert decode_lease("node-1-aaaaa", "6000 1000 {}", NOW_MS) == Lease(unknown_node("node-1-aaaaa"), 6_000, 1_000)
     assert caplog.records == []
 
 
 @pytest.mark.parametrize(("name", "value"), DOES_NOT_FIT)
 def test_a_node_that_reads_in_part_takes_no_new_sessions(name: str, value: Any) -> None:
     """What does not read is as if nothing were known of it; its peers reach it where its URL reads."""
-    lease = decode_lease(A_NODE.id, lease_text(A_NODE, **{name: value}))
+    lease = decode_lease(A_NODE.id, lease_text(A_NODE, **{name: value}), NOW_MS)
     nothing = {name: getattr(unknown_node(A_NODE.id), name), "state": NodeState.UNKNOWN}
     assert lease == Lease(replace(A_NODE, **nothing), 6_000, 1_000)
 
@@ -215,22 +222,22 @@ def test_a_node_that_reads_in_part_takes_no_new_sessions(name: str, value: Any) 
 @pytest.mark.parametrize("name", ["name", "url", "pid", "state", "sessions", "capacity", "version", "started"])
 def test_a_node_that_lacks_something_takes_no_new_sessions(name: str) -> None:
     nothing: dict[str, Any] = {name: None}
-    lease = decode_lease(A_NODE.id, lease_text(A_NODE, **nothing))
+    lease = decode_lease(A_NODE.id, lease_text(A_NODE, **nothing), NOW_MS)
     assert lease is not None
     assert lease.node == replace(A_NODE, **{name: getattr(unknown_node(A_NODE.id), name), "state": NodeState.UNKNOWN})
 
 
 @pytest.mark.parametrize("said", ['{"state":"gone"}', encode_node(replace(A_NODE, state=NodeState.GONE, sessions=-1))])
 def test_a_goodbye_is_believed_whatever_else_does_not_read(said: str) -> None:
-    lease = decode_lease(A_NODE.id, f"0 1000 {said}")
+    lease = decode_lease(A_NODE.id, f"0 1000 {said}", NOW_MS)
     assert lease is not None
     assert lease.node.state is NodeState.GONE
 
 
 def test_what_does_not_read_is_told_of_once_and_not_with_each_heartbeat(caplog: pytest.LogCaptureFixture) -> None:
     for beat in range(5):
-        decode_lease("node-1-aaaaa", lease_text(A_NODE, until_ms=6_000 + beat, state="dozing", sessions=beat))
-        decode_lease("node-2-aaaaa", "junk")
+        decode_lease("node-1-aaaaa", lease_text(A_NODE, until_ms=6_000 + beat, state="dozing", sessions=beat), NOW_MS)
+        decode_lease("node-2-aaaaa", "junk", NOW_MS)
         decode_owner("abcde", "junk")
         decode_session(SESSION_ID, {b"created": b"soon"})
     assert len(caplog.records) == 4
@@ -247,7 +254,7 @@ json_values = st.recursive(
 @given(texts, texts | st.builds(lambda value: f"1 2 {json.dumps(value)}", json_values))
 @example("node", "1 2 " + json.dumps({"counters": {"served": 1}}))
 def test_no_text_makes_reading_a_lease_fail(node_id: str, text: str) -> None:
-    lease = decode_lease(node_id, text)
+    lease = decode_lease(node_id, text, NOW_MS)
     assert lease is None or isinstance(lease, Lease)
 
 
@@ -340,3 +347,26 @@ def test_foreign_bytes_in_a_record_become_text(data: bytes) -> None:
     assert record is not None
     assert record.client == data.decode(errors="replace")
     assert record.initialize == data
+
+
+# What a script says.
+
+
+@PROPERTY
+@given(
+    st.dictionaries(st.sampled_from(["node-1-aaaaa", "node-2-aaaaa", "\xff"]), st.sampled_from(["lease", "junk", ""]))
+)
+def test_a_hash_reads_the_same_as_a_list_and_as_a_map(nodes: dict[str, str]) -> None:
+    """RESP2 has no maps; a client that speaks RESP3 may give one. What is '' is not there any more."""
+    texts = {"lease": lease_text(A_NODE).encode(), "junk": b"\xff", "": b""}
+    fields = {node_id.encode("latin-1"): texts[kind] for node_id, kind in nodes.items()}
+    shards = {b"abcde": b"3 node-1-abcde", b"#version": b"7", b"fghij": b""}
+    flat = [[part for pair in hash_.items() for part in pair] for hash_ in (fields, shards)]
+    as_list, as_map = (
+        decode_changes([b"5000", b"7", b"1:2", 0, first, 1, second]) for first, second in (flat, (fields, shards))
+    )
+    read = {node_id.encode("latin-1").decode(errors="replace"): kind == "lease" for node_id, kind in nodes.items()}
+    leases = {name: Lease(replace(A_NODE, id=name), 6_000, 1_000) if reads else None for name, reads in read.items()}
+    owners = {"abcde": ShardOwner("node-1-abcde", 3), "fghij": None}
+    assert as_list == as_map
+    assert as_list == Changes(5000, 7, "1:2", leases, owners, has_all_leases=False, has_all_shards=True)

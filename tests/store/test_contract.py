@@ -14,6 +14,7 @@ from mooring.core.model import (
     NodeState,
     SessionRecord,
     ShardOwner,
+    Snapshot,
     Touch,
     Written,
     life_of,
@@ -81,7 +82,7 @@ async def test_a_registered_node_is_in_the_snapshot_as_it_was_written(store: Sto
 
 
 async def test_a_heartbeat_of_an_unknown_node_says_so_and_writes_nothing(store: Store) -> None:
-    assert await store.heartbeat(NODE, 5, renewed_ms=0, known_version=-1) is None
+    assert await store.heartbeat(NODE, 5, renewed_ms=0, known=None) is None
     assert (await store.snapshot()).leases == {}
 
 
@@ -89,7 +90,7 @@ async def test_a_heartbeat_renews_the_lease_and_what_the_node_says(store: Store)
     renewed_ms = await store.register(NODE, lease_seconds=0.001)
     before = await until(lambda: _expired(store, NODE.id), what="the lease to end")
     busier = replace(NODE, sessions=9)
-    snapshot = await store.heartbeat(busier, 5, renewed_ms, known_version=-1)
+    snapshot = await store.heartbeat(busier, 5, renewed_ms, known=None)
     assert snapshot is not None
     assert snapshot.leases[NODE.id].node == busier
     assert snapshot.leases[NODE.id].until_ms > max(snapshot.now_ms, before)
@@ -101,26 +102,94 @@ async def _expired(store: Store, node_id: str) -> int:
     return until_ms if until_ms <= snapshot.now_ms else 0
 
 
-async def test_a_heartbeat_brings_the_shards_only_where_they_changed(store: Store) -> None:
-    renewed_ms = await store.register(NODE, 5)
-    await store.claim("abcde", ShardOwner(NODE.id, 1), expected_epoch=0)
-    first = await store.heartbeat(NODE, 5, renewed_ms, known_version=-1)
-    assert first is not None
-    assert first.shards == {"abcde": ShardOwner(NODE.id, 1)}
-    second = await store.heartbeat(NODE, 5, first.leases[NODE.id].renewed_ms, first.version)
-    assert second is not None
-    assert second.shards is None
-    await store.claim("fghij", ShardOwner(NODE.id, 1), expected_epoch=0)
-    third = await store.heartbeat(NODE, 5, second.leases[NODE.id].renewed_ms, first.version)
-    assert third is not None
-    assert third.version > first.version
-    assert set(third.shards or {}) == {"abcde", "fghij"}
+async def _beat(store: Store, known: Snapshot) -> Snapshot:
+    after = await store.heartbeat(known.leases[NODE.id].node, 60, known.leases[NODE.id].renewed_ms, known)
+    assert after is not None
+    return after
+
+
+async def _joined(store: Store) -> Snapshot:
+    """What the store says to a node with its first heartbeat."""
+    snapshot = await store.heartbeat(NODE, 60, await store.register(NODE, 60), known=None)
+    assert snapshot is not None
+    return snapshot
+
+
+def _told(snapshot: Snapshot) -> object:
+    """All but the times of leases, which may be old."""
+    leases = {node_id: (lease.node, lease.is_over, lease.until_ms == 0) for node_id, lease in snapshot.leases.items()}
+    return leases, snapshot.shards, snapshot.version
+
+
+async def test_a_heartbeat_says_what_a_whole_answer_would_whatever_is_known(store: Store) -> None:
+    known = await _joined(store)
+    third = replace(OTHER, id="node-3-abcde")
+
+    async def short_lease() -> None:
+        await store.register(third, lease_seconds=0.02)
+
+    async def its_end() -> None:
+        await until(lambda: _expired(store, third.id), what="the lease to end")
+
+    async def forgotten() -> None:
+        await until(lambda: store.prune(older_than_seconds=0), what="the end to be in the past")
+
+    for happens in (
+        lambda: store.register(OTHER, 60),
+        lambda: store.claim("abcde", ShardOwner(NODE.id, 1), 0),
+        lambda: store.claim("fghij", ShardOwner(third.id, 1), 0),
+        lambda: store.give("abcde", ShardOwner(NODE.id, 1), OTHER.id),
+        lambda: store.register(replace(OTHER, state=NodeState.DRAINING, url="http://127.0.0.1:1"), 60),
+        lambda: store.register(replace(OTHER, sessions=OTHER.capacity), 60),
+        short_lease,
+        its_end,
+        lambda: store.register(third, 60),
+        lambda: store.bury(third.id),
+        lambda: store.adopt("fghij", NODE.id, 1),
+        lambda: store.leave(OTHER),
+        forgotten,
+        lambda: store.claim("abcde", ShardOwner(NODE.id, 9), 0),
+    ):
+        await happens()
+        looked = await store.look(NODE.id, known.leases[NODE.id].renewed_ms, known)
+        assert _told(looked) == _told(await store.snapshot())
+        assert looked.leases[NODE.id].renewed_ms == known.leases[NODE.id].renewed_ms
+        late, known = known, await _beat(store, known)
+        assert _told(known) == _told(await store.snapshot())
+        assert late.mark == "" or late.mark != known.mark
+
+
+async def test_a_heartbeat_without_news_says_the_same_and_that_the_lease_is_renewed(store: Store) -> None:
+    first = await _joined(store)
+    await store.claim("abcde", ShardOwner(NODE.id, 1), 0)
+    second = await _beat(store, first)
+    third = await _beat(store, second)
+    assert _told(third) == _told(second)
+    assert third.leases[NODE.id].renewed_ms == third.now_ms
+    lease = (await store.snapshot()).leases[NODE.id]
+    assert (lease.renewed_ms, lease.node) == (third.now_ms, NODE)
+
+
+async def test_what_a_node_counts_and_says_is_on_record_at_once(store: Store) -> None:
+    known = await _joined(store)
+    busier = replace(NODE, sessions=4, counters=replace(NODE.counters, served=8))
+    snapshot = await store.heartbeat(busier, 60, known.leases[NODE.id].renewed_ms, known)
+    assert snapshot is not None
+    assert (await store.snapshot()).leases[NODE.id].node == busier == snapshot.leases[NODE.id].node
+    assert (await _beat(store, snapshot)).leases[NODE.id].node == busier
+
+
+async def test_a_look_of_a_node_that_the_store_does_not_know_so_says_everything(store: Store) -> None:
+    known = await _joined(store)
+    await store.register(OTHER, 60)
+    for node_id, renewed_ms in ((NODE.id, known.leases[NODE.id].renewed_ms - 1), ("node-9-abcde", 0)):
+        assert _told(await store.look(node_id, renewed_ms, known)) == _told(await store.snapshot())
 
 
 async def test_a_heartbeat_on_a_store_that_went_back_in_time_says_so(store: Store) -> None:
     renewed_ms = await store.register(NODE, 5)
-    assert await store.heartbeat(NODE, 5, renewed_ms - 1, known_version=-1) is None
-    assert await store.heartbeat(NODE, 5, renewed_ms, known_version=-1) is not None
+    assert await store.heartbeat(NODE, 5, renewed_ms - 1, known=None) is None
+    assert await store.heartbeat(NODE, 5, renewed_ms, known=None) is not None
 
 
 async def test_a_free_shard_goes_to_the_first_who_claims_it(store: Store) -> None:
@@ -271,7 +340,7 @@ async def test_a_lease_that_stands_for_a_lost_node_proves_nothing_of_it(store: S
     assert await store.give("klmno", ShardOwner(OTHER.id, 1), NODE.id) == ShardOwner(OTHER.id, 1)
     assert await store.give("abcde", ShardOwner(NODE.id, 1), OTHER.id) == ShardOwner(NODE.id, 1)
     for renewed_ms in range((now_ms := (await store.snapshot()).now_ms) - 50, now_ms + 1):
-        assert await store.heartbeat(NODE, 5, renewed_ms, known_version=-1) is None
+        assert await store.heartbeat(NODE, 5, renewed_ms, known=None) is None
 
 
 @pytest.mark.parametrize("adopter", ["absent", "over", "buried"])
@@ -306,7 +375,7 @@ async def test_an_owner_without_an_entry_that_comes_back_keeps_its_shard(store: 
     await store.claim("abcde", ShardOwner(NODE.id, 1), 0)
     await store.adopt("abcde", OTHER.id, 1)
     await until(lambda: _expired(store, OTHER.id), what="the lease to end")
-    assert await store.heartbeat(NODE, 5, renewed_ms=0, known_version=-1) is None
+    assert await store.heartbeat(NODE, 5, renewed_ms=0, known=None) is None
     await store.register(NODE, 5)
     await store.register(OTHER, 5)
     assert await store.adopt("abcde", OTHER.id, 1) == ShardOwner(NODE.id, 1)
@@ -368,7 +437,7 @@ async def test_a_lease_is_lengthened_and_stays_the_same_renewal(store: Store) ->
     assert lease.until_ms >= renewed_ms + 60_000
     assert await store.extend(NODE.id, renewed_ms, 1) is True
     assert (await store.snapshot()).leases[NODE.id].until_ms == lease.until_ms
-    assert await store.heartbeat(NODE, 5, renewed_ms, known_version=-1) is not None
+    assert await store.heartbeat(NODE, 5, renewed_ms, known=None) is not None
 
 
 @pytest.mark.parametrize("state", ["absent", "over", "buried", "gone", "renewed since"])
@@ -409,7 +478,7 @@ async def test_a_node_whose_end_is_on_record_does_not_come_back(store: Store, en
     await (store.leave(NODE) if end == "leave" else store.bury(NODE.id))
     over = await store.snapshot()
     for known_ms in (renewed_ms, over.leases[NODE.id].renewed_ms):
-        assert await store.heartbeat(NODE, 5, known_ms, known_version=-1) is None
+        assert await store.heartbeat(NODE, 5, known_ms, known=None) is None
     with pytest.raises(DeclaredDead, match=NODE.id):
         await store.register(NODE, 5)
     assert (await store.snapshot()).leases == over.leases

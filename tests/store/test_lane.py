@@ -53,7 +53,7 @@ class Heart:
         renewed_ms = await self._store.register(NODE, 5)
         while True:
             began = time.monotonic()
-            snapshot = await self._store.heartbeat(NODE, 5, renewed_ms, -1)
+            snapshot = await self._store.heartbeat(NODE, 5, renewed_ms, None)
             self.slowest_seconds = max(self.slowest_seconds, time.monotonic() - began)
             assert snapshot is not None
             renewed_ms = snapshot.leases[NODE.id].renewed_ms

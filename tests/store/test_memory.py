@@ -61,7 +61,7 @@ async def test_leases_are_measured_by_the_stores_clock() -> None:
     store = MemoryStore(clock)
     renewed_ms = await store.register(NODE, lease_seconds=5)
     clock.now += 2
-    snapshot = await store.heartbeat(NODE, 5, renewed_ms, known_version=-1)
+    snapshot = await store.heartbeat(NODE, 5, renewed_ms, known=None)
     assert snapshot is not None
     assert (snapshot.now_ms, snapshot.leases[NODE.id].renewed_ms, snapshot.leases[NODE.id].until_ms) == (
         1_002_000,

@@ -147,17 +147,17 @@ class Story:
         return [member for member in self.members.values() if member.alive]
 
     async def _shards(self) -> dict[str, ShardOwner]:
-        return dict((await self.store.snapshot()).shards or {})
+        return dict((await self.store.snapshot()).shards)
 
     async def _beat(self, member: Member, *_: object) -> None:
-        snapshot = await self.store.heartbeat(a_node(member.id), LEASE_SECONDS, member.renewed_ms, -1)
+        snapshot = await self.store.heartbeat(a_node(member.id), LEASE_SECONDS, member.renewed_ms, None)
         self.told.append(snapshot is None)
         if snapshot is None:
             await self._write_anew(member)
             return
         assert not member.ended
         member.alive, member.renewed_ms = True, snapshot.leases[member.id].renewed_ms
-        for shard, owner in (snapshot.shards or {}).items():
+        for shard, owner in snapshot.shards.items():
             if shard in member.held and owner.node_id != member.id and owner.epoch >= member.held[shard]:
                 del member.held[shard]
 

@@ -45,7 +45,7 @@ WRITES: dict[str, Asking] = {
     "removing a session's record": lambda store: store.delete_session(RECORD.id, 3),
 }
 OTHERS: dict[str, Asking] = {
-    "renewing the lease": lambda store: store.heartbeat(NODE, 5, 0, -1),
+    "renewing the lease": lambda store: store.heartbeat(NODE, 5, 0, None),
     "recording the end of a node": lambda store: store.bury(OTHER.id),
     "adopting a shard": lambda store: store.adopt("abcde", NODE.id, 1),
     "giving a shard to a peer": lambda store: store.give("abcde", ShardOwner(NODE.id, 1), OTHER.id),

@@ -38,8 +38,6 @@ from mooring.core.model import TAKES_NEW_SESSIONS, NodeState, ShardOwner, Snapsh
 from mooring.core.ownership import ClusterView, advance
 from mooring.core.standing import PeerWord, Standing
 
-_UNKNOWN_VERSION = -1
-
 
 class Observer:
     """The cluster as one process sees it.
@@ -96,6 +94,9 @@ class Membership:
         standing: what the peers' last words make of a node that cannot renew its lease; None while it can.
         renewed_ms: when the lease was last renewed, by the store's clock: what the store must still say of it.
         must_write_anew: the store was away, or lost something of ours, since everything was last written.
+        known: what the store said at the last renewal, for it to say what changed since. No later look counts: only of
+            a renewal can the store tell that it has not gone back to a time before it. None where it has to say
+            everything.
 
     Args:
         lease_seconds: how long the node's lease lasts from each renewal.
@@ -107,14 +108,13 @@ class Membership:
         self.standing: Standing | None = None
         self.renewed_ms = 0
         self.must_write_anew = False
+        self.known: Snapshot | None = None
         self._node_id = node_id
         self._lease_seconds = lease_seconds
         self._observer = Observer(lease_seconds)
         self._shards: dict[str, int] = {}
         # By the local clock; beyond it the lease may have ended without our noticing.
         self._valid_until = -math.inf
-        # Whether the shards that we saw last may be of another count of versions than the store's present one.
-        self._wants_all_shards = True
 
     @property
     def view(self) -> ClusterView:
@@ -124,11 +124,6 @@ class Membership:
     def shards(self) -> Mapping[str, int]:
         """This node's shards, with the epochs at which it holds them."""
         return MappingProxyType(self._shards)
-
-    @property
-    def known_version(self) -> int:
-        """The version of the shards that we know: the store need not send them again."""
-        return _UNKNOWN_VERSION if self._wants_all_shards else self.view.version
 
     def has_lapsed(self, now: float) -> bool:
         """Whether the lease may be over: the process was stopped, the machine slept, the store did not answer."""
@@ -148,7 +143,7 @@ class Membership:
     def registered(self, renewed_ms: int) -> None:
         """The store has the node with a fresh lease, whatever it knew before."""
         self.renewed_ms = renewed_ms
-        self._wants_all_shards = True
+        self.known = None
 
     def renewed(self, snapshot: Snapshot, asked: float, now: float) -> list[str]:
         """The lease was renewed; returns the shards that another node owns by now.
@@ -157,6 +152,7 @@ class Membership:
             asked: when the renewal was sent: the lease began no earlier than that, so it ends no earlier than we think.
         """
         self._observe(snapshot, now)
+        self.known = snapshot
         self.renewed_ms = snapshot.leases[self._node_id].renewed_ms
         self.holds_until_renewed(asked)
         lost = [shard for shard, epoch in self._shards.items() if self._has_lost(shard, epoch)]
@@ -240,8 +236,6 @@ class Membership:
         if self.must_write_anew or lease is None or lease.renewed_ms < self.renewed_ms:
             self._observer.begin_grace(now)
         self._observe(snapshot, now)
-        # Only a renewal proves that the store has not gone back since: until then its versions may mean other shards.
-        self._wants_all_shards = True
 
     def learned(self, shard: str, owner: ShardOwner) -> None:
         """A peer says who owns a shard. Of our own shards we believe the store alone."""
@@ -258,15 +252,13 @@ class Membership:
             self._shards.pop(shard, None)
             return False
         self._shards[shard] = owner.epoch
-        self._wants_all_shards = True
         return True
 
     def _observe(self, snapshot: Snapshot, now: float) -> None:
-        if snapshot.shards is not None and self._is_behind(snapshot.shards):
+        if self._is_behind(snapshot.shards):
             self.must_write_anew = True
             self._observer.begin_grace(now)
         self._observer.see(snapshot, now)
-        self._wants_all_shards = self._wants_all_shards and snapshot.shards is None
 
     def _is_behind(self, shards: Mapping[str, ShardOwner]) -> bool:
         """Whether the store lacks a shard of ours, or has it from before it was ours: it was emptied or set back."""

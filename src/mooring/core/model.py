@@ -122,11 +122,14 @@ class Lease:
         until_ms: when it ends, in milliseconds since the epoch by the store's clock; 0 once the node said goodbye, or
             was seen to end. That is final: the id is used up.
         renewed_ms: when it was last renewed, by the same clock.
+        is_over: whether it had ended at the moment of the snapshot that it is in. That alone says so: a store need not
+            tell anew of leases that were merely renewed, so the two times may be those of an earlier snapshot.
     """
 
     node: NodeInfo
     until_ms: int
     renewed_ms: int
+    is_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,17 +157,19 @@ class Snapshot:
     """What the store knew at one moment.
 
     Attributes:
-        now_ms: that moment, by the store's clock: compare leases with this one and no other.
+        now_ms: that moment, by the store's clock.
         version: of the shards; 0 while there never were any. It starts at the second in which the shards were first
             written times `CHANGES_PER_LIFE`, and grows by one with each change: so it never comes again in a store that
             was emptied and filled again, and such a store can be recognised (`life_of`).
-        shards: None where the caller said it knows this version already.
+        mark: the store's own note of how far this goes: given back with the next question, only what changed since need
+            be told (`mooring.core.changes`). Empty where it has none.
     """
 
     now_ms: int
     version: int
     leases: Mapping[str, Lease]
-    shards: Mapping[str, ShardOwner] | None
+    shards: Mapping[str, ShardOwner]
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 The view is built from the store's snapshots under two rules:
 
-1. Time is the store's. A lease is compared with the moment of the snapshot that it came in, never with a local
-   clock; so a process whose clock is off, or that has not heard from the store for a while, judges no one.
+1. Time is the store's. The store says whether a lease is over, in the same step in which it is read, and nobody
+   compares it with a local clock; so a process whose clock is off, or that has not heard from the store for a while,
+   judges no one.
 2. Absence is not evidence. A store that was emptied, restarted from an old copy, or away, has lost what the
    nodes know well; they write it again within a heartbeat. So for one lease's time after such a break (the grace)
    a node that was alive in the view before stays alive, and a shard that is missing keeps its owner. A node is dead
@@ -24,7 +25,6 @@ class NodeView:
 
     info: NodeInfo
     alive: bool
-    until_ms: int
 
     @property
     def takes_new_sessions(self) -> bool:
@@ -73,21 +73,21 @@ class ClusterView:
 
 def advance(view: ClusterView, snapshot: Snapshot, *, in_grace: bool) -> ClusterView:
     """The view after `snapshot`. `in_grace`: the store was away or lost something less than a lease's time ago."""
-    nodes = {node_id: _judge(lease, snapshot.now_ms, view, in_grace) for node_id, lease in snapshot.leases.items()}
-    shards = view.shards if snapshot.shards is None else snapshot.shards
+    nodes = {node_id: _judge(lease, view, in_grace) for node_id, lease in snapshot.leases.items()}
+    shards = snapshot.shards
     if in_grace:
         nodes = {**{node_id: node for node_id, node in view.nodes.items() if node.alive}, **nodes}
         shards = _keep_higher_epochs(view.shards, shards)
     return ClusterView(snapshot.version, nodes, shards)
 
 
-def _judge(lease: Lease, now_ms: int, view: ClusterView, in_grace: bool) -> NodeView:
+def _judge(lease: Lease, view: ClusterView, in_grace: bool) -> NodeView:
     end_is_known = lease.node.state is NodeState.GONE or lease.until_ms == 0
-    alive = not end_is_known and lease.until_ms > now_ms
+    alive = not end_is_known and not lease.is_over
     if in_grace and not alive and not end_is_known:
         before = view.nodes.get(lease.node.id)
         alive = before is not None and before.alive
-    return NodeView(lease.node, alive, lease.until_ms)
+    return NodeView(lease.node, alive)
 
 
 def _keep_higher_epochs(before: Mapping[str, ShardOwner], after: Mapping[str, ShardOwner]) -> Mapping[str, ShardOwner]:

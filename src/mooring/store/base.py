@@ -40,18 +40,22 @@ class Store(Protocol):
         """
 
     async def heartbeat(
-        self, node: NodeInfo, lease_seconds: float, renewed_ms: int, known_version: int
+        self, node: NodeInfo, lease_seconds: float, renewed_ms: int, known: Snapshot | None
     ) -> Snapshot | None:
         """Renew the node's lease and say what the store knows now.
 
         Args:
             renewed_ms: when this node last renewed its lease, as the store said then.
-            known_version: `Snapshot.shards` is None where the shards are still at this version.
+            known: what the store said at that renewal, or None: what has not changed since need not be told again, nor
+                need what the node says of itself be sent again.
 
         Returns:
             None where the store does not know this node, or knows an older renewal than the last one: it was
             emptied, or went back to an old copy. None too where the node's end is on record. Nothing is written then.
         """
+
+    async def look(self, node_id: str, renewed_ms: int, known: Snapshot | None) -> Snapshot:
+        """What the store knows now, for a node between two heartbeats; arguments as there."""
 
     async def extend(self, node_id: str, renewed_ms: int, lease_seconds: float) -> bool:
         """Lengthen the lease of a node that is too busy to renew it; returns whether that was done.
@@ -93,7 +97,7 @@ class Store(Protocol):
         """
 
     async def snapshot(self) -> Snapshot:
-        """What the store knows now, with all shards."""
+        """What the store knows now, for anyone. Nothing is written."""
 
     async def prune(self, older_than_seconds: float) -> int:
         """Forget nodes whose lease ended that long ago, and retire their shards; returns how many nodes."""

@@ -18,14 +18,16 @@ import functools
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Final, get_type_hints
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from mooring.core.changes import Changes
 from mooring.core.ids import brief, is_shard
 from mooring.core.model import Lease, NodeInfo, NodeState, SessionRecord, ShardOwner, unknown_node
+from mooring.store.keys import VERSION_FIELD
 
 logger = logging.getLogger("mooring.store")
 
@@ -50,17 +52,37 @@ def encode_node(node: NodeInfo) -> str:
     return json.dumps(_NODES.dump_python(node, mode="json"), separators=(",", ":"))
 
 
-def decode_lease(node_id: str, text: str) -> Lease | None:
+def decode_changes(answer: Sequence[Any]) -> Changes:
+    """What a script says of nodes and shards: see `answer` in changes.lua."""
+    now_ms, version, mark, has_all_leases, nodes, has_all_shards, shards = answer
+    leases = {node_id: decode_lease(node_id, text, int(now_ms)) if text else None for node_id, text in _pairs(nodes)}
+    owners = {
+        shard: decode_owner(shard, text) if text else None for shard, text in _pairs(shards) if shard != VERSION_FIELD
+    }
+    return Changes(int(now_ms), int(version), mark.decode(), leases, owners, bool(has_all_leases), bool(has_all_shards))
+
+
+def _pairs(flat: Sequence[bytes] | Mapping[bytes, bytes]) -> Iterator[tuple[str, str]]:
+    """The fields of a hash as a script returns it: a flat list in RESP2, perhaps a map in RESP3."""
+    items = flat.items() if isinstance(flat, Mapping) else zip(flat[::2], flat[1::2], strict=True)
+    for name, value in items:
+        yield name.decode(errors="replace"), value.decode(errors="replace")
+
+
+def decode_lease(node_id: str, text: str, now_ms: int) -> Lease | None:
     """A lease from `<ends, ms> <renewed, ms> <node, JSON>`, or None where it cannot be read.
 
     What a newer version adds to a node is ignored.
+
+    Args:
+        now_ms: when it was read, by the store's clock.
     """
     parts = _LEASE.fullmatch(text)
     if parts is None:
         _complain("node", node_id[:80], "not a lease: left out")
         return None
     until_ms, renewed_ms, said = parts.groups()
-    return Lease(_decode_node(node_id, said), int(until_ms), int(renewed_ms))
+    return Lease(_decode_node(node_id, said), int(until_ms), int(renewed_ms), is_over=int(until_ms) <= now_ms)
 
 
 def _decode_node(node_id: str, said: str) -> NodeInfo:

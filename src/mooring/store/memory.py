@@ -48,14 +48,16 @@ class MemoryStore:
         return now_ms
 
     async def heartbeat(
-        self, node: NodeInfo, lease_seconds: float, renewed_ms: int, known_version: int
+        self, node: NodeInfo, lease_seconds: float, renewed_ms: int, known: Snapshot | None
     ) -> Snapshot | None:
         lease = self._leases.get(node.id)
         if lease is None or _is_final(lease) or _is_placeholder(lease) or lease.renewed_ms != renewed_ms:
             return None
         await self.register(node, lease_seconds)
-        snapshot = await self.snapshot()
-        return replace(snapshot, shards=None) if snapshot.version == known_version else snapshot
+        return await self.snapshot()
+
+    async def look(self, node_id: str, renewed_ms: int, known: Snapshot | None) -> Snapshot:
+        return await self.snapshot()
 
     async def extend(self, node_id: str, renewed_ms: int, lease_seconds: float) -> bool:
         lease = self._leases.get(node_id)
@@ -104,7 +106,9 @@ class MemoryStore:
         return owner
 
     async def snapshot(self) -> Snapshot:
-        return Snapshot(self._now_ms(), self._version, dict(self._leases), dict(self._shards))
+        now_ms = self._now_ms()
+        leases = {node_id: replace(lease, is_over=lease.until_ms <= now_ms) for node_id, lease in self._leases.items()}
+        return Snapshot(now_ms, self._version, leases, dict(self._shards))
 
     async def prune(self, older_than_seconds: float) -> int:
         now_ms = self._now_ms()

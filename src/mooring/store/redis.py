@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
 from importlib.resources import files
 from typing import Any
@@ -34,7 +34,7 @@ from mooring.errors import DeclaredDead, SettingsError, StoreUnavailable
 from mooring.store import codec
 from mooring.store.base import REMOVED_SECONDS
 from mooring.store.clients import client_of
-from mooring.store.keys import VERSION_FIELD, Keys
+from mooring.store.keys import Keys
 from mooring.store.lane import Command, Lane, Script
 from mooring.store.primary import PrimaryWatch
 from mooring.store.trouble import explain
@@ -84,17 +84,24 @@ class RedisStore:
             )
 
     async def heartbeat(
-        self, node: NodeInfo, lease_seconds: float, renewed_ms: int, known_version: int
+        self, node: NodeInfo, lease_seconds: float, renewed_ms: int, known: Snapshot | None
     ) -> Snapshot | None:
-        answer = await self._lease(
-            "heartbeat",
-            "renewing the lease",
-            [node.id, round(lease_seconds * 1000), codec.encode_node(node), renewed_ms, known_version],
-        )
+        lease_ms = round(lease_seconds * 1000)
+        before = known.leases.get(node.id) if known is not None else None
+        says = "" if before is not None and before.node == node else codec.encode_node(node)
+        args = [node.id, lease_ms, says, renewed_ms, _mark(known)]
+        answer = await self._lease("heartbeat", "renewing the lease", args)
         if not answer:
             self._connect_anew()  # it lacks what the primary was told: what else is sent must not go to another server
             return None
-        return _snapshot(answer, knows_shards=int(answer[1]) == known_version)
+        changes = codec.decode_changes(answer)
+        mine = Lease(node, changes.now_ms + lease_ms, changes.now_ms)
+        return replace(changes, leases={**changes.leases, node.id: mine}).since(known)
+
+    async def look(self, node_id: str, renewed_ms: int, known: Snapshot | None) -> Snapshot:
+        args = [node_id, renewed_ms, _mark(known)]
+        changes = codec.decode_changes(await self._lease("look", "reading the nodes and shards", args))
+        return changes.since(known)
 
     async def extend(self, node_id: str, renewed_ms: int, lease_seconds: float) -> bool:
         args = [node_id, renewed_ms, round(lease_seconds * 1000)]
@@ -119,7 +126,8 @@ class RedisStore:
         return _owner(shard, await self._lease("give", "giving a shard to a peer", args))
 
     async def snapshot(self) -> Snapshot:
-        return _snapshot(await self._lease("snapshot", "reading the nodes and shards", []), knows_shards=False)
+        answer = await self._lease("snapshot", "reading the nodes and shards", [])
+        return codec.decode_changes(answer).since(None)
 
     async def prune(self, older_than_seconds: float) -> int:
         return int(await self._lease("prune", "forgetting dead nodes", [round(older_than_seconds * 1000)]))
@@ -161,7 +169,7 @@ class RedisStore:
     async def _lease(self, script: str, doing: str, args: list[Any]) -> Any:
         """Run a script on nodes and shards."""
         self._primary.glance()
-        return await self._leases.ask(doing, _script(script).on([self._keys.nodes, self._keys.shards], args))
+        return await self._leases.ask(doing, _script(script, "changes").on(self._keys.cluster, args))
 
     async def _write(self, script: str, doing: str, writes: Iterable[tuple[str, list[Any]]]) -> Mapping[str, Written]:
         """Run a script once for each session; answers what was not done."""
@@ -187,9 +195,15 @@ def _client(url: str, timeout_seconds: float) -> Any:
 
 
 @functools.cache
-def _script(name: str) -> Script:
+def _script(name: str, *parts: str) -> Script:
+    """A script behind what it shares with others."""
     folder = files("mooring.store") / "lua"
-    return Script.of("".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("shared", name)))
+    texts = ((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("shared", *parts, name))
+    return Script.of("".join(texts))
+
+
+def _mark(known: Snapshot | None) -> str:
+    return known.mark if known is not None else ""
 
 
 def _fields(record: SessionRecord) -> list[Any]:
@@ -198,25 +212,3 @@ def _fields(record: SessionRecord) -> list[Any]:
 
 def _owner(shard: str, answer: bytes) -> ShardOwner:
     return (codec.decode_owner(shard, answer.decode()) if answer else None) or NO_OWNER
-
-
-def _snapshot(answer: list[Any], *, knows_shards: bool) -> Snapshot:
-    now_ms, version, nodes, shards = answer
-    leases: dict[str, Lease] = {}
-    for node_id, text in _pairs(nodes):
-        lease = codec.decode_lease(node_id, text)
-        if lease is not None:
-            leases[node_id] = lease
-    owners: dict[str, ShardOwner] = {}
-    for shard, text in _pairs(shards):
-        owner = None if shard == VERSION_FIELD else codec.decode_owner(shard, text)
-        if owner is not None:
-            owners[shard] = owner
-    return Snapshot(int(now_ms), int(version), leases, None if knows_shards else owners)
-
-
-def _pairs(flat: list[bytes] | dict[bytes, bytes]) -> Iterator[tuple[str, str]]:
-    """The fields of a hash as a script returns it: a flat list in RESP2, perhaps a map in RESP3."""
-    items = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
-    for name, value in items:
-        yield name.decode(errors="replace"), value.decode(errors="replace")

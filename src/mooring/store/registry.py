@@ -57,12 +57,12 @@ class Registry:
         """Every node that the store knows, dead ones too, by name and age."""
         snapshot = await self._store.snapshot()
         shards: dict[str, list[str]] = {}
-        for shard, owner in sorted((snapshot.shards or {}).items()):
+        for shard, owner in sorted(snapshot.shards.items()):
             shards.setdefault(owner.node_id, []).append(shard)
         return [
             NodeStatus(
                 info=lease.node,
-                state=state_of(lease.node, lease_is_alive=lease.until_ms > snapshot.now_ms),
+                state=state_of(lease.node, lease_is_alive=not lease.is_over),
                 shards=shards.get(lease.node.id, []),
                 lease_age_seconds=max(0.0, (snapshot.now_ms - lease.renewed_ms) / 1000),
             )

@@ -16,7 +16,7 @@ from redis.asyncio.sentinel import MasterNotFoundError
 
 from mooring.errors import StoreUnavailable
 
-RIGHTS: Final = "+@hash +@keyspace +@scripting +@connection +time"
+RIGHTS: Final = "+@hash +@sortedset +@keyspace +@scripting +@connection +time"
 """What a Redis user needs, on the keys that begin with the prefix; a test runs a store with these alone."""
 
 

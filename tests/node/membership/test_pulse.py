@@ -57,7 +57,7 @@ async def test_a_busy_node_keeps_its_lease_and_the_next_beat_is_the_next_renewal
     renewed_ms = (await world.memory.snapshot()).leases[NODE.id].renewed_ms
     await world.stay_silent(20)
     assert await world.is_alive()
-    assert await world.memory.heartbeat(NODE, LEASE_SECONDS, renewed_ms, known_version=-1) is not None
+    assert await world.memory.heartbeat(NODE, LEASE_SECONDS, renewed_ms, known=None) is not None
 
 
 async def test_a_node_that_hangs_loses_its_lease_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -223,8 +223,9 @@ class LeaseKeeper:
 
     async def _look(self) -> bool:
         """Bring the view up to this moment; returns whether the store could be asked."""
+        known = self.membership
         try:
-            snapshot = await self._store.snapshot()
+            snapshot = await self._store.look(self._node_id, known.renewed_ms, known.known)
         except StoreUnavailable:
             return False
         self.membership.looked(snapshot, self._now())
@@ -279,7 +280,7 @@ class LeaseKeeper:
         """
         known = self.membership
         snapshot = await self._store.heartbeat(
-            self._describe(), self._settings.lease_seconds, known.renewed_ms, known.known_version
+            self._describe(), self._settings.lease_seconds, known.renewed_ms, known.known
         )
         if snapshot is None:
             return False

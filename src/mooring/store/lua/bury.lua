@@ -1,10 +1,11 @@
 -- End a node's lease now, for it was seen to end.
--- KEYS[1]  nodes
--- KEYS[2]  shards
+-- KEYS     as in changes.lua
 -- ARGV[1]  node id
 -- Returns 1, or 0 where there is no such node with a lease that reads.
-local ends, _, said = read_lease(redis.call('HGET', KEYS[1], ARGV[1]))
+local ends, _, said = read_lease(redis.call('HGET', NODES, ARGV[1]))
 if not ends then return 0 end
 if ends == 0 then return 1 end
-redis.call('HSET', KEYS[1], ARGV[1], lease_text(0, now_ms(), said))
+local now = now_ms()
+open_index(now)
+write_node(ARGV[1], 0, now, said, now)
 return 1

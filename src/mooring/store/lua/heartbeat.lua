@@ -1,19 +1,22 @@
--- Renew a node's lease and say what the store knows.
--- KEYS[1]  nodes
--- KEYS[2]  shards
+-- Renew a node's lease and say what changed since.
+-- KEYS     as in changes.lua
 -- ARGV[1]  node id
 -- ARGV[2]  lease, milliseconds
--- ARGV[3]  what the node says of itself, JSON
+-- ARGV[3]  what the node says of itself, JSON; '' where that is what it said last
 -- ARGV[4]  when the caller last renewed, milliseconds
--- ARGV[5]  the version of the shards that the caller knows
+-- ARGV[5]  the mark that the caller got with that renewal
 -- Returns {} where this node is not known, or not as it was at its last renewal (the store was emptied or went back), or
---         its end is on record,
---         else {now in ms, version, nodes, shards}; shards are empty where the caller knows that version.
-local ends, renewed, said = read_lease(redis.call('HGET', KEYS[1], ARGV[1]))
+--         its end is on record; else as `answer` in changes.lua.
+local ends, renewed, said = read_lease(redis.call('HGET', NODES, ARGV[1]))
 if not ends or ends == 0 or said == PLACEHOLDER or renewed ~= tonumber(ARGV[4]) then return {} end
 local now = now_ms()
-redis.call('HSET', KEYS[1], ARGV[1], lease_text(now + tonumber(ARGV[2]), now, ARGV[3]))
-local version = version_of(KEYS[2])
-local shards = {}
-if version ~= ARGV[5] then shards = redis.call('HGETALL', KEYS[2]) end
-return {string.format('%.0f', now), version, redis.call('HGETALL', KEYS[1]), shards}
+open_index(now)
+local later, says = now + tonumber(ARGV[2]), ARGV[3] == '' and said or ARGV[3]
+if says == said and (score_of_node(ARGV[1]) or 0) > 0 then
+  redis.call('HSET', NODES, ARGV[1], lease_text(later, now, said))
+  redis.call('ZADD', ENDS, string.format('%.0f', later), ARGV[1])
+else
+  write_node(ARGV[1], later, now, says, now)
+end
+notice_ends(now)
+return answer(ARGV[5], now)

@@ -1,6 +1,5 @@
 -- Say what Redis drops when its memory is short.
--- KEYS[1]  nodes
--- KEYS[2]  shards
+-- KEYS     as in changes.lua
 -- Returns its maxmemory-policy, or '' where it has no limit and so drops nothing.
 local memory = redis.call('INFO', 'memory')
 if string.match(memory, 'maxmemory:(%d+)') == '0' then return '' end

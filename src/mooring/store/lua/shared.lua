@@ -47,27 +47,6 @@ local function read_owner(entry)
   return tonumber(epoch), owner
 end
 
--- How often the shards were changed, as text; '0' where there never were any. See `Snapshot.version`.
-local function version_of(shards)
-  return string.match(redis.call('HGET', shards, '#version') or '', '^%d+$') or '0'
-end
-
--- Counts one more change. The count starts anew with the key, from the time.
-local function count_change(shards)
-  if version_of(shards) == '0' then
-    redis.call('HSET', shards, '#version', redis.call('TIME')[1] .. '000000')
-  end
-  redis.call('HINCRBY', shards, '#version', 1)
-end
-
--- Gives a shard an owner; returns '<epoch> <node id>'.
-local function own(shards, shard, epoch, owner)
-  local text = string.format('%.0f %s', epoch, owner)
-  redis.call('HSET', shards, shard, text)
-  count_change(shards)
-  return text
-end
-
 -- A session's record: 'record', 'removed' or 'none', and its epoch. A key of another kind is no record.
 local function read_record(key)
   local fields = redis.pcall('HMGET', key, 'epoch', 'removed', 'created')

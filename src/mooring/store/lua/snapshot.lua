@@ -1,7 +1,7 @@
--- Say what the store knows, at one moment.
--- KEYS[1]  nodes
--- KEYS[2]  shards
--- Returns {now in ms, version, nodes, shards}.
-local now = now_ms()
-local version = version_of(KEYS[2])
-return {string.format('%.0f', now), version, redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[2])}
+-- Say what the store knows, at one moment, for anyone: nothing is written.
+-- KEYS     as in changes.lua
+-- Returns as `answer` in changes.lua, without a mark.
+return {
+  string.format('%.0f', now_ms()), version_of(SHARDS), '',
+  1, redis.call('HGETALL', NODES), 1, redis.call('HGETALL', SHARDS)
+}
