@@ -103,8 +103,8 @@ class RealRedis:
         self._process.send_signal(signal.SIGCONT)
 
     @contextlib.asynccontextmanager
-    async def client(self) -> AsyncIterator[Any]:
-        client = Redis.from_url(self.url, decode_responses=True)
+    async def client(self, *, decode_responses: bool = True) -> AsyncIterator[Any]:
+        client = Redis.from_url(self.url, decode_responses=decode_responses)
         try:
             yield client
         finally:

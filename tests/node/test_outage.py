@@ -128,19 +128,20 @@ async def test_redis_frozen_and_thawed(raw: RawClient) -> None:
 
 async def test_redis_set_back_to_an_old_copy(raw: RawClient) -> None:
     async with real_redis() as redis, cluster_under_load(redis, raw) as (nodes, load):
-        async with redis.client() as client:
-            old = {key: await client.hgetall(key) for key in await redis.keys() if "{cluster}" in key}
+        async with redis.client() as client, redis.client(decode_responses=False) as copier:
+            old = {key: await copier.dump(key) for key in await redis.keys() if "{cluster}" in key}
+            before = await client.hgetall("mcp:{cluster}:nodes")
             await raw.open(nodes[0].url)
 
             async def all_beat_since() -> bool:
                 now = await client.hgetall("mcp:{cluster}:nodes")
-                return all(now[node_id] != said for node_id, said in old["mcp:{cluster}:nodes"].items())
+                return all(now[node_id] != said for node_id, said in before.items())
 
             await until(all_beat_since, what="a heartbeat of each node")
-            async with client.pipeline(transaction=True) as pipeline:
+            async with copier.pipeline(transaction=True) as pipeline:
                 pipeline.flushall()
-                for key, fields in old.items():
-                    pipeline.hset(key, mapping=fields)
+                for key, copy in old.items():
+                    pipeline.restore(key, 0, copy)
                 await pipeline.execute()
         await until(lambda: everything_is_back(redis, nodes, SESSIONS + 1), what="everything to be on record again")
         await load.more(60)
