@@ -9,12 +9,23 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import churn, diagnosis, forwarding, in_process, memory, middleware_cost, redis_silence, throughput
+from benchmarks import (
+    churn,
+    diagnosis,
+    forwarding,
+    heartbeat,
+    in_process,
+    memory,
+    middleware_cost,
+    redis_silence,
+    throughput,
+)
 from benchmarks.report import make_console, show_result, show_summary
 from benchmarks.result import Figure, Result
 
 _BENCHMARKS = {
     "redis_silence": redis_silence.run,
+    "heartbeat": heartbeat.run,
     "throughput": throughput.run,
     "forwarding": forwarding.run,
     "memory": memory.run,

@@ -169,7 +169,7 @@ class Settings(BaseSettings):
         description="How many sessions this node wants to hold; beyond that, new ones go to the least loaded peer.",
     )
     shards: int = Field(8, ge=1, le=64, description="How many fresh shards a node starts with.")
-    heartbeat_seconds: float = Field(1.0, gt=0, le=60, description="Time between two renewals of the node's lease.")
+    heartbeat_seconds: float = Field(0.5, gt=0, le=60, description="Time between two renewals of the node's lease.")
     lease_seconds: float = Field(
         5.0,
         gt=0,

@@ -255,7 +255,8 @@ async def test_a_node_that_leaves_stays_known_as_gone(store: Store) -> None:
 
 
 async def _over(store: Store, node: NodeInfo) -> None:
-    """This node's lease is over."""
+    """This node's lease is over, and not everybody's."""
+    await store.register(replace(OTHER, id="node-9-abcde"), lease_seconds=600)
     await store.register(node, lease_seconds=0.001)
     await until(lambda: _expired(store, node.id), what="the lease to end")
 
@@ -269,6 +270,54 @@ async def test_a_shard_whose_owners_lease_is_over_is_adopted_at_the_next_epoch(s
     snapshot = await store.snapshot()
     assert snapshot.shards == {"abcde": ShardOwner(OTHER.id, 4)}
     assert snapshot.version == version + 1
+
+
+async def _silence(store: Store, *nodes: NodeInfo) -> None:
+    """The store was away from all of these for longer than their leases."""
+    for node in nodes:
+        await store.register(node, lease_seconds=0.001)
+    for node in nodes:
+        await until(lambda node_id=node.id: _expired(store, node_id), what="the lease to end")  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("first", ["a newcomer", "one of them"])
+async def test_after_a_silence_of_all_whoever_lives_has_a_lease_s_time_to_renew(store: Store, first: str) -> None:
+    """The store was away from everybody, or its clock has made a jump: nobody's lease says who is dead."""
+    third = replace(OTHER, id="node-3-abcde")
+    await _silence(store, NODE, third)
+    await store.claim("abcde", ShardOwner(NODE.id, 1), 0)
+    await store.claim("fghij", ShardOwner(third.id, 1), 0)
+    adopter = OTHER if first == "a newcomer" else third
+    await store.register(adopter, lease_seconds=0.6)
+    assert await store.adopt("abcde", adopter.id, 1) == ShardOwner(NODE.id, 1)
+    await store.register(adopter, lease_seconds=60)
+
+    async def adopted() -> bool:
+        return await store.adopt("abcde", adopter.id, 1) == ShardOwner(adopter.id, 2)
+
+    await until(adopted, what="the silent one to be dead", seconds=2)
+    lease = (await store.snapshot()).leases[adopter.id]
+    assert lease.until_ms > lease.renewed_ms
+
+
+async def test_one_that_renews_after_a_silence_of_all_keeps_its_shards(store: Store) -> None:
+    await _silence(store, NODE)
+    await store.claim("abcde", ShardOwner(NODE.id, 1), 0)
+    await store.register(OTHER, lease_seconds=0.05)
+    await store.register(NODE, lease_seconds=60)
+    await until(lambda: _expired(store, OTHER.id), what="the newcomer's lease to end")
+    await store.register(OTHER, lease_seconds=60)
+    assert await store.adopt("abcde", OTHER.id, 1) == ShardOwner(NODE.id, 1)
+
+
+@pytest.mark.parametrize("end", ["leave", "bury"])
+async def test_an_end_that_is_on_record_is_one_after_a_silence_too(store: Store, end: str) -> None:
+    third = replace(OTHER, id="node-3-abcde")
+    await _silence(store, NODE, third)
+    await store.claim("abcde", ShardOwner(NODE.id, 1), 0)
+    await (store.leave(NODE) if end == "leave" else store.bury(NODE.id))
+    await store.register(OTHER, lease_seconds=60)
+    assert await store.adopt("abcde", OTHER.id, 1) == ShardOwner(OTHER.id, 2)
 
 
 @pytest.mark.parametrize("end", ["leave", "bury"])

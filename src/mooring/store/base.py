@@ -87,7 +87,9 @@ class Store(Protocol):
         Only where the shard stands at `expected_epoch`, the lease of `node_id` is alive, and the owner is dead: its
         lease is over, or it is `gone`. An owner without an entry is not dead: the store may have been emptied in
         part. It is given a lease as long as the adopter's own, from now on, so that the shard can be adopted if
-        its owner does not come back by then.
+        its owner does not come back by then. Nor is one whose lease is over while no other lived: the store may have
+        been away from all. From the first renewal after such a silence they have a lease's time to come back; but for
+        those that are `gone` or buried.
         """
 
     async def give(self, shard: str, giver: ShardOwner, receiver_id: str) -> ShardOwner:

@@ -39,12 +39,16 @@ class MemoryStore:
         self._sessions: dict[str, tuple[SessionRecord, float]] = {}
         # The epoch that each record was removed at, and until when that is remembered; the oldest first.
         self._removed: dict[str, tuple[int, float]] = {}
+        # After a silence of all nodes nobody adopts until then.
+        self._grace_until_ms = 0
 
     async def register(self, node: NodeInfo, lease_seconds: float) -> int:
         if _is_final(self._leases.get(node.id)):
             raise DeclaredDead(f"node {node.id} left or was seen to end: it cannot come back by this id")
-        now_ms = self._now_ms()
-        self._leases[node.id] = Lease(node, now_ms + round(lease_seconds * 1000), now_ms)
+        now_ms, lease_ms = self._now_ms(), round(lease_seconds * 1000)
+        if not any(map(self._is_alive, self._leases.values())) and not all(map(_has_ended, self._leases.values())):
+            self._grace_until_ms = now_ms + lease_ms
+        self._leases[node.id] = Lease(node, now_ms + lease_ms, now_ms)
         return now_ms
 
     async def heartbeat(
@@ -93,7 +97,8 @@ class MemoryStore:
             now_ms = self._now_ms()
             until_ms = now_ms + adopter.until_ms - adopter.renewed_ms
             self._leases[owner.node_id] = Lease(unknown_node(owner.node_id), until_ms, now_ms)
-        if self._is_alive(self._leases[owner.node_id]):
+        lease = self._leases[owner.node_id]
+        if self._is_alive(lease) or (self._now_ms() < self._grace_until_ms and not _has_ended(lease)):
             return owner
         return self._own(shard, ShardOwner(node_id, owner.epoch + 1))
 
@@ -201,6 +206,11 @@ class MemoryStore:
 def _is_final(lease: Lease | None) -> bool:
     """Whether the node said goodbye or was seen to end."""
     return lease is not None and lease.until_ms == 0
+
+
+def _has_ended(lease: Lease) -> bool:
+    """Whether its end is on record."""
+    return _is_final(lease) or lease.node.state is NodeState.GONE
 
 
 def _is_placeholder(lease: Lease) -> bool:

@@ -5,6 +5,7 @@
 -- KEYS[3]  told     'n' and node id -> '<sessions> <gist>', as nodes were last told. '#life': which index this is.
 --                   '#last': the number of the last change. '#floor', '#all_shards': who knows less than that is told
 --                   everything, or all shards. '#shards': the '#version' of the shards. '#next': when to reconcile.
+--                   '#grace': until when nobody adopts, ms.
 -- KEYS[4]  changes  'n' and node id, 's' and shard -> number of its last change
 -- KEYS[5]  ends     node id -> when its lease ends, ms; less than 0: nodes were told that it is over; 0: for good.
 --                   Half a millisecond less where an earlier release wrote the lease (a stranger)
@@ -31,6 +32,15 @@ end
 local function change(member)
   index.last = redis.call('HINCRBY', TOLD, '#last', 1)
   redis.call('ZADD', CHANGES, index.last, member)
+end
+
+-- Where no lease lives, and one has ended without a goodbye, the store may have been away from all: for a lease's time
+-- nobody adopts, so that whoever lives can renew first. Called before the renewal that ends such a silence.
+local function note_silence(now, lease)
+  if redis.call('ZCOUNT', ENDS, string.format('(%.0f', now), '+inf') > 0 then return end
+  if redis.call('ZCOUNT', ENDS, '-inf', -1) + redis.call('ZCOUNT', ENDS, 1, string.format('%.0f', now)) > 0 then
+    redis.call('HSET', TOLD, '#grace', string.format('%.0f', now + lease))
+  end
 end
 
 -- What is left of a node's words without its counts, which change all the time; and how full it is.

@@ -11,6 +11,7 @@ local ends, renewed, said = read_lease(redis.call('HGET', NODES, ARGV[1]))
 if not ends or ends == 0 or said == PLACEHOLDER or renewed ~= tonumber(ARGV[4]) then return {} end
 local now = now_ms()
 open_index(now)
+note_silence(now, tonumber(ARGV[2]))
 local later, says = now + tonumber(ARGV[2]), ARGV[3] == '' and said or ARGV[3]
 if says == said and (score_of_node(ARGV[1]) or 0) > 0 then
   redis.call('HSET', NODES, ARGV[1], lease_text(later, now, said))

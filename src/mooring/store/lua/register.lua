@@ -7,5 +7,6 @@
 if read_lease(redis.call('HGET', NODES, ARGV[1])) == 0 then return '' end
 local now = now_ms()
 open_index(now)
+note_silence(now, tonumber(ARGV[2]))
 write_node(ARGV[1], now + tonumber(ARGV[2]), now, ARGV[3], now)
 return string.format('%.0f', now)
