@@ -23,6 +23,7 @@ EXCEPTIONS = {
     "tests/store/test_ownership.py": "what every store promises of owners, in any order of what may happen",
     "tests/store/test_heartbeats.py": "what every node is told, in any order of what may happen, by the real scripts",
     "tests/store/test_open_store.py": "the door of the package, which is in its __init__.py",
+    "src/mooring/node/membership/session.py": "a session's data, which tests/node/membership/test_sessions.py works on",
     "src/mooring/node/requests/admission.py": "who may act, tried with real authentication in test_principals_*.py",
     "tests/node/requests/test_cut_off.py": "what a node serves of a session that it has lost",
     "tests/node/requests/test_principals_lost.py": "sessions that died with their node, and whose they are",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mooring.errors import MooringError, SettingsError, StoreUnavailable
     from mooring.hosting.collector import tune_gc
     from mooring.log_filter import ShortSessionIds
-    from mooring.node.membership.sessions import ClosedSession
+    from mooring.node.membership.session import ClosedSession
     from mooring.node.middleware import Mooring
     from mooring.settings import Settings
     from mooring.store.registry import NodeStatus, Registry

@@ -13,7 +13,7 @@ import pytest
 from mooring import ClosedSession, Settings, SettingsError, StoreUnavailable
 from mooring.core.ids import SessionIds
 from mooring.core.model import NodeState
-from mooring.node.membership.sessions import LocalSession
+from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.store import MemoryStore, RedisStore, Store
 from tests.cluster_in_process import SECRET

@@ -94,6 +94,7 @@ class Membership:
         standing: what the peers' last words make of a node that cannot renew its lease; None while it can.
         renewed_ms: when the lease was last renewed, by the store's clock: what the store must still say of it.
         must_write_anew: the store was away, or lost something of ours, since everything was last written.
+        has_lost: it lost something, as was seen since then.
         known: what the store said at the last renewal, for it to say what changed since. No later look counts: only of
             a renewal can the store tell that it has not gone back to a time before it. None where it has to say
             everything.
@@ -108,6 +109,7 @@ class Membership:
         self.standing: Standing | None = None
         self.renewed_ms = 0
         self.must_write_anew = False
+        self.has_lost = False
         self.known: Snapshot | None = None
         self._node_id = node_id
         self._lease_seconds = lease_seconds
@@ -215,7 +217,7 @@ class Membership:
 
     def forgotten(self) -> None:
         """The store does not know this node, or not as it was at its last renewal: it was emptied, or went back."""
-        self.must_write_anew = True
+        self.must_write_anew = self.has_lost = True
 
     def begin_writing_anew(self, now: float) -> None:
         """Everything is written again from now on; our peers do the same, each in its time."""
@@ -223,7 +225,7 @@ class Membership:
 
     def wrote_anew(self) -> bool:
         """The store has everything of ours again; returns whether that ended a degraded state."""
-        self.must_write_anew = False
+        self.must_write_anew = self.has_lost = False
         self.why_degraded = ""
         if self.state is not NodeState.DEGRADED:
             return False
@@ -256,7 +258,7 @@ class Membership:
 
     def _observe(self, snapshot: Snapshot, now: float) -> None:
         if self._is_behind(snapshot.shards):
-            self.must_write_anew = True
+            self.must_write_anew = self.has_lost = True
             self._observer.begin_grace(now)
         self._observer.see(snapshot, now)
 

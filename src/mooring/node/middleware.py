@@ -11,7 +11,7 @@ from mooring.asgi import App, Receive, Scope, Send, respond, route_of
 from mooring.core.ids import brief
 from mooring.errors import MooringError
 from mooring.node.lifespan import Lifespan
-from mooring.node.membership.sessions import CloseHandler
+from mooring.node.membership.session import CloseHandler
 from mooring.node.node import Node
 from mooring.node.pages import health
 from mooring.node.pages.status import StatusPage

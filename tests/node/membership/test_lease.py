@@ -16,7 +16,8 @@ from mooring.core.model import NodeInfo, NodeState, ShardOwner
 from mooring.core.standing import PeerWord
 from mooring.errors import IllegalMove, StoreUnavailable
 from mooring.node.membership.lease import LeaseKeeper
-from mooring.node.membership.sessions import ClosedSession, LocalSession, LocalSessions
+from mooring.node.membership.session import ClosedSession, LocalSession
+from mooring.node.membership.sessions import LocalSessions
 from mooring.settings import Settings
 from mooring.store import MemoryStore
 from tests.fakes import Clock, FlakyStore

@@ -15,7 +15,8 @@ from mooring.core.model import SessionRecord
 from mooring.errors import StoreUnavailable
 from mooring.node.membership import inner_ids
 from mooring.node.membership import sessions as membership_sessions
-from mooring.node.membership.sessions import ClosedSession, LocalSession, LocalSessions
+from mooring.node.membership.session import ClosedSession, LocalSession
+from mooring.node.membership.sessions import LocalSessions
 from mooring.store import MemoryStore
 from tests.fakes import Clock, FlakyStore
 
@@ -69,6 +70,11 @@ class World:
         return {record.id: record async for record in self.store.inner.sessions()}
 
 
+async def write_all_again(sessions: LocalSessions) -> None:
+    sessions.records.write_all_again(from_the_start=True)
+    await sessions.records.flush()
+
+
 @pytest.fixture
 def world() -> World:
     return World()
@@ -96,10 +102,10 @@ async def test_a_session_opens_while_the_store_is_away_and_is_on_record_once_it_
     assert "not on record until the store is back" in caplog.text
     assert "a-long-session-id" not in caplog.text
     with pytest.raises(StoreUnavailable):
-        await world.sessions.flush()
+        await world.sessions.records.flush()
     assert await world.records() == {}
     world.store.away = False
-    await world.sessions.flush()
+    await world.sessions.records.flush()
     assert set(await world.records()) == {"a-long-session-id"}
 
 
@@ -107,9 +113,9 @@ async def test_what_was_written_once_is_not_written_again(world: World) -> None:
     world.store.away = True
     await world.open("one")
     world.store.away = False
-    await world.sessions.flush()
+    await world.sessions.records.flush()
     world.store.calls.clear()
-    await world.sessions.flush()
+    await world.sessions.records.flush()
     assert world.store.calls == []
 
 
@@ -133,8 +139,8 @@ async def test_a_session_that_opens_unsaved_during_a_flush_is_saved_by_the_next(
         world.store.away = False
 
     world.store.after["save_sessions"] = open_while_away
-    await world.sessions.flush()
-    await world.sessions.flush()
+    await world.sessions.records.flush()
+    await world.sessions.records.flush()
     assert set(await world.records()) == {"one", "two"}
 
 
@@ -228,10 +234,10 @@ async def test_closing_while_the_store_is_away_removes_the_record_later(world: W
     await world.sessions.close("one")
     assert [closed.id for closed in world.closed] == ["one"]
     with pytest.raises(StoreUnavailable):
-        await world.sessions.flush()
+        await world.sessions.records.flush()
     assert set(await world.records()) == {"one", "two"}
     world.store.away = False
-    await world.sessions.flush()
+    await world.sessions.records.flush()
     assert set(await world.records()) == {"two"}
 
 
@@ -243,9 +249,9 @@ async def test_records_that_could_not_be_removed_are_each_removed_in_the_end(wor
     for _ in range(2):
         world.store.away, world.store.takes = False, 1
         with pytest.raises(StoreUnavailable):
-            await world.sessions.flush()
+            await world.sessions.records.flush()
     world.store.away, world.store.takes = False, None
-    await world.sessions.flush()
+    await world.sessions.records.flush()
     assert await world.records() == {}
 
 
@@ -254,7 +260,7 @@ async def test_a_session_that_opened_and_closed_while_the_store_was_away_never_w
     await world.open("one")
     await world.sessions.close("one")
     world.store.away = False
-    await world.sessions.flush()
+    await world.sessions.records.flush()
     assert await world.records() == {}
 
 
@@ -270,18 +276,18 @@ async def test_the_app_is_not_asked_any_more_how_a_closed_session_ends(world: Wo
 
 async def test_forgetting_says_whether_there_was_a_record(world: World) -> None:
     await world.open("one")
-    assert await world.sessions.forget("one", 9) is True
-    assert await world.sessions.forget("one", 9) is False
+    assert await world.sessions.records.remove("one", 9) is True
+    assert await world.sessions.records.remove("one", 9) is False
     world.store.away = True
-    assert await world.sessions.forget("two", 9) is False
+    assert await world.sessions.records.remove("two", 9) is False
 
 
 async def test_a_record_of_another_node_is_forgotten_once_the_store_is_back(world: World) -> None:
     await world.store.inner.save_session(world.a_session("theirs").record("node-2-aaaaa"), TTL_SECONDS)
     world.store.away = True
-    await world.sessions.forget("theirs", 9)
+    await world.sessions.records.remove("theirs", 9)
     world.store.away = False
-    await world.sessions.flush()
+    await world.sessions.records.flush()
     assert await world.records() == {}
 
 
@@ -337,8 +343,8 @@ async def test_the_records_of_fenced_sessions_are_never_written_again(world: Wor
     world.sessions.fence(SHARD)
     await world.sessions.settle()
     world.store.calls.clear()
-    await world.sessions.flush()
-    await world.sessions.save_all()
+    await world.sessions.records.flush()
+    await write_all_again(world.sessions)
     assert world.store.calls == []
 
 
@@ -380,7 +386,7 @@ async def test_what_was_seen_is_touched_in_one_batch_and_no_more_often_than_aske
         world.clock.now = start + second
         for n in range(50):
             world.see(f"s{n}")
-        await world.sessions.flush()
+        await world.sessions.records.flush()
         touches_by_minute[(second - 1) // TOUCH_SECONDS] += len(world.store.calls)
         assert set(world.store.calls) <= {"touch_sessions"}
         world.store.calls.clear()
@@ -392,7 +398,7 @@ async def test_a_session_that_nobody_uses_is_not_touched(world: World) -> None:
     await world.open("used", "idle")
     world.clock.now += TOUCH_SECONDS
     world.see("used")
-    await world.sessions.flush()
+    await world.sessions.records.flush()
     records = await world.records()
     assert (records["used"].last_seen, records["idle"].last_seen) == (1_060.0, 1_000.0)
 
@@ -402,7 +408,7 @@ async def test_a_touch_keeps_a_record_alive(world: World) -> None:
     for _ in range(2 * TTL_SECONDS // TOUCH_SECONDS):
         world.clock.now += TOUCH_SECONDS
         world.see("used")
-        await world.sessions.flush()
+        await world.sessions.records.flush()
     assert set(await world.records()) == {"used"}
 
 
@@ -411,7 +417,7 @@ async def test_a_touch_finds_that_the_record_is_missing_and_writes_it(world: Wor
     world.lose("one")
     world.clock.now += TOUCH_SECONDS
     world.see("one")
-    await world.sessions.flush()
+    await world.sessions.records.flush()
     assert (await world.records())["one"].last_seen == 1_060.0
 
 
@@ -421,9 +427,9 @@ async def test_a_touch_that_failed_is_made_up_for(world: World) -> None:
     world.see("one")
     world.store.away = True
     with pytest.raises(StoreUnavailable):
-        await world.sessions.flush()
+        await world.sessions.records.flush()
     world.store.away = False
-    await world.sessions.flush()
+    await world.sessions.records.flush()
     assert (await world.records())["one"].last_seen == 1_060.0
 
 
@@ -436,14 +442,14 @@ async def test_a_session_that_is_closed_while_it_is_touched_stays_off_the_record
         await world.sessions.close("one")
 
     world.store.before["touch_sessions"] = close
-    await world.sessions.flush()
+    await world.sessions.records.flush()
     assert await world.records() == {}
 
 
 async def test_all_records_are_written_anew_on_demand(world: World) -> None:
     await world.open("one", "two")
     world.lose("one", "two")
-    await world.sessions.save_all()
+    await write_all_again(world.sessions)
     assert set(await world.records()) == {"one", "two"}
 
 
@@ -456,7 +462,7 @@ async def test_after_a_write_that_failed_all_records_are_written_again(world: Wo
     await world.open("two")
     world.lose("one")
     world.store.away = False
-    await world.sessions.flush()
+    await world.sessions.records.flush()
     assert set(await world.records()) == {"one", "two"}
 
 
@@ -467,9 +473,9 @@ async def test_after_a_removal_that_failed_all_records_are_written_again_in_the_
     world.lose("one")
     world.store.away, world.store.takes = False, 1  # the removal, and not what follows
     with pytest.raises(StoreUnavailable):
-        await world.sessions.flush()
+        await world.sessions.records.flush()
     world.store.away, world.store.takes = False, None
-    await world.sessions.flush()
+    await world.sessions.records.flush()
     assert set(await world.records()) == {"one"}
 
 
@@ -478,7 +484,7 @@ async def test_what_was_removed_lately_does_not_come_back_with_an_old_copy(world
     before = dict(world.memory._sessions)
     await world.sessions.close("one")
     world.memory._sessions = before
-    await world.sessions.save_all()
+    await write_all_again(world.sessions)
     assert set(await world.records()) == {"two"}
 
 
@@ -486,9 +492,9 @@ async def test_what_was_removed_is_not_remembered_for_long(world: World) -> None
     await world.open("one")
     await world.sessions.close("one")
     world.clock.now += 60
-    await world.sessions.flush()
+    await world.sessions.records.flush()
     world.store.calls.clear()
-    await world.sessions.save_all()
+    await write_all_again(world.sessions)
     assert world.store.calls == []
 
 
@@ -511,8 +517,8 @@ async def test_what_another_owner_wrote_stays_and_is_told_of_once_for_each_shard
         world.clock.now += TOUCH_SECONDS
         for name in ("one", "two", "three"):
             world.see(name)
-        await world.sessions.flush()
-        await world.sessions.save_all()
+        await world.sessions.records.flush()
+        await write_all_again(world.sessions)
     assert {(record.node_id, record.epoch) for record in (await world.records()).values()} == {("node-2-aaaaa", 2)}
     assert len(world.sessions) == 3
     told = [record.getMessage() for record in caplog.records if record.name == "mooring.sessions"]
@@ -533,7 +539,7 @@ async def test_a_closed_session_does_not_come_back_when_its_owner_of_old_writes_
     await paused.open(world.a_session("one", epoch=1))
     await world.sessions.open(world.a_session("one", epoch=2))
     await world.sessions.close("one")
-    await paused.save_all()
+    await write_all_again(paused)
     assert await world.records() == {}
 
 
@@ -548,7 +554,7 @@ async def test_a_session_that_is_closed_while_it_is_touched_is_nothing_to_tell_o
         await world.sessions.close("one")
 
     world.store.before["touch_sessions"] = close
-    await world.sessions.flush()
+    await world.sessions.records.flush()
     assert [record for record in caplog.records if record.levelname == "WARNING"] == []
 
 
@@ -592,9 +598,9 @@ async def test_whenever_the_store_is_away_it_has_everything_in_the_end(story: li
         elif step == "minute":
             world.clock.now += TOUCH_SECONDS
         elif step in ("flush", "save all"):
-            await _try(world.sessions.flush() if step == "flush" else world.sessions.save_all())
+            await _try(world.sessions.records.flush() if step == "flush" else write_all_again(world.sessions))
     world.store.away, world.store.takes = False, None
-    await world.sessions.flush()
+    await world.sessions.records.flush()
     live = {session_id: session for session_id in ids.values() if (session := world.sessions.find(session_id))}
     records = await world.records()
     assert set(live) <= set(records) <= set(live) | {ids[name] for name in fenced}

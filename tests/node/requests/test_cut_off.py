@@ -12,7 +12,7 @@ import pytest
 from mooring import Mooring
 from mooring.asgi import Scope, Send
 from mooring.core.model import ShardOwner
-from mooring.node.membership.sessions import ClosedSession
+from mooring.node.membership.session import ClosedSession
 from mooring.store import MemoryStore
 from tests.core.views import a_node
 from tests.fakes import Clock

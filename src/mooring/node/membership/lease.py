@@ -90,6 +90,8 @@ class LeaseKeeper:
         # One at a time: the store compares each renewal with the one before. A peer that asks whether we can renew gets
         # an answer from here, so this asks no peer: two who ask each other would wait for each other.
         self.renew = Shared(self._renew_once)
+        # What else the store has to be told; it may take longer than a heartbeat, which does not wait for it.
+        self._telling: asyncio.Task[None] | None = None
         self._beat = Shared(self._beat_once)
         self._regain = Shared(self._regain_once)
         self.helper: NodeInfo | None = None
@@ -130,8 +132,11 @@ class LeaseKeeper:
     async def leave(self) -> None:
         """Say goodbye, so that peers need not wait for the lease to end."""
         self.membership.go(NodeState.GONE)
+        if self._telling is not None:
+            self._telling.cancel()
+            await asyncio.wait({self._telling})
         try:
-            await self._sessions.flush()
+            await self._sessions.records.flush()
             await self._store.leave(self._describe())
         except StoreUnavailable as error:
             logger.warning("left without saying goodbye; the lease ends by itself: %s", error)
@@ -165,17 +170,32 @@ class LeaseKeeper:
                 await self._hear_peers()
         else:  # the next word has to be there before the last one is used up
             await asyncio.gather(self.renew(), self._hear_peers())
+        if self.membership.standing is None:
+            await self._tell_the_rest()
+
+    async def _tell_the_rest(self) -> None:
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.create_task(self._flush_and_prune(), name="mooring records")
+        await asyncio.wait({self._telling}, timeout=self._settings.heartbeat_seconds)
+
+    async def _flush_and_prune(self) -> None:
+        try:
+            await self._sessions.records.flush()
+            await self._prune()
+        except StoreUnavailable as error:
+            self._note_failure(error)
+
+    def _note_failure(self, error: StoreUnavailable) -> None:
+        if self.membership.missed(str(error)):
+            logger.warning("degraded: %s", error)
 
     async def _renew_once(self) -> bool:
         is_renewed = False
         try:
             await self._renew()
             is_renewed, self.helper = True, None
-            await self._sessions.flush()
-            await self._prune()
         except StoreUnavailable as error:
-            if self.membership.missed(str(error)):
-                logger.warning("degraded: %s", error)
+            self._note_failure(error)
         except DeclaredDead as error:
             is_renewed = True  # the store answered: there is nothing to ask peers for
             lost = self.membership.declared_dead()
@@ -267,6 +287,7 @@ class LeaseKeeper:
             return
         self.membership.begin_writing_anew(self._now())
         await self._write_anew(asked)
+        self._sessions.records.write_all_again(from_the_start=self.membership.has_lost)
         if self.membership.wrote_anew():
             logger.warning("the store is back and has everything again")
         if not await self._heartbeat(asked):  # it says that the node is ready again, so it comes last
@@ -297,7 +318,6 @@ class LeaseKeeper:
             if not self.membership.claimed(shard, owner):
                 self._sessions.fence(shard)
         self.membership.holds_until_renewed(asked)
-        await self._sessions.save_all()
 
     async def _register(self) -> None:
         self.membership.registered(await self._store.register(self._describe(), self._settings.lease_seconds))

@@ -10,7 +10,7 @@ from mooring.core.model import Written
 from mooring.errors import StoreUnavailable
 from mooring.store.base import Store
 
-_REMEMBERED_SECONDS: Final = 30.0
+REMEMBERED_SECONDS: Final = 30.0
 """How long a store may take, while it is well, to have for good what it was told: Redis tells its replicas later."""
 
 
@@ -71,5 +71,5 @@ class Removals:
 
     def forget_old(self) -> None:
         """The store is well, and has had its time. While it is away this is not called: that time does not count."""
-        long_ago = self._now() - _REMEMBERED_SECONDS
+        long_ago = self._now() - REMEMBERED_SECONDS
         self._done = {name: (epoch, then) for name, (epoch, then) in self._done.items() if then > long_ago}

@@ -22,7 +22,7 @@ from mooring.asgi import Scope, Send
 from mooring.core.ids import brief
 from mooring.core.routing import Reason
 from mooring.node.membership.inner_ids import Guard
-from mooring.node.membership.sessions import LocalSession
+from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.node.requests.answers import refuse
 from mooring.node.requests.principal import NOBODY, principal_of

@@ -26,7 +26,7 @@ from mooring.asgi import App, HeaderList, Message, Receive, Scope, Send, replace
 from mooring.core import jsonrpc
 from mooring.core.request import SESSION_HEADER, RequestFacts
 from mooring.core.routing import Reason
-from mooring.node.membership.sessions import LocalSession
+from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.node.passing import PassingAnswer
 from mooring.node.requests.admission import REQUEST, admit, note_refusal

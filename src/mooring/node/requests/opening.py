@@ -16,7 +16,7 @@ from mooring.core.request import SESSION_HEADER
 from mooring.core.routing import Reason
 from mooring.core.sse import SseParser
 from mooring.node.membership import inner_ids
-from mooring.node.membership.sessions import LocalSession
+from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.node.requests.admission import guard_of
 from mooring.node.requests.answers import refuse

@@ -26,7 +26,7 @@ from mooring.core.routing import (
     decide_at_sight,
 )
 from mooring.errors import SignatureError
-from mooring.node.membership.sessions import LocalSession
+from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.node.requests.answers import refuse
 from mooring.node.requests.attending import AttendedClient

@@ -1,0 +1,193 @@
+"""What the store still has to learn of this node's sessions: told with the heartbeat, in batches.
+
+    what                                        when it is told
+    ------------------------------------------  -----------------------------------------------------------------
+    a session was opened, or taken over         at once, or else as soon as the store is back
+    it was seen                                 at most once every `touch_seconds`
+    it was closed                               at once, or else as soon as the store is back
+    the store may have lost what it was told    every record again, and every removal of the last half minute
+
+Every record again may be many: what was written stays written when the store fails on the way, but for what it may not
+have had for good by then; and where there are many, each node begins at its own moment.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import Final
+
+from mooring.core.ids import brief
+from mooring.core.model import Touch, Written
+from mooring.errors import StoreUnavailable
+from mooring.node.membership.removals import REMEMBERED_SECONDS, Removals
+from mooring.node.membership.session import LocalSession
+from mooring.store.base import Store
+
+logger = logging.getLogger("mooring.sessions")
+
+_BATCH: Final = 500
+_SPREAD_SECONDS: Final = 1.0
+"""Within which nodes with more than one batch begin to write everything again."""
+
+
+class Records:
+    """
+    Args:
+        sessions: those that live here, by id; `LocalSessions` keeps them.
+        now: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        node_id: str,
+        ttl_seconds: int,
+        touch_seconds: float,
+        sessions: Mapping[str, LocalSession],
+        now: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._node_id = node_id
+        self._ttl_seconds = ttl_seconds
+        self._touch_seconds = touch_seconds
+        self._sessions = sessions
+        self._now = now
+        self._removals = Removals(store, now)
+        # The sessions whose records are due, in the order in which they are written: a set that has one.
+        self._due: dict[str, None] = {}
+        # Whether all of them are being written again, and when that begins; and what was written of them lately.
+        self._is_writing_all = False
+        self._begins_at = 0.0
+        self._written: deque[tuple[float, str]] = deque()
+        # Whether a write failed since all was last written: whoever answers next may lack what was written before.
+        self._is_in_doubt = False
+        # Shards for which a write was refused, and which were not fenced since: each is told of once.
+        self._refused_shards: set[str] = set()
+
+    def is_removal_due(self, session_id: str) -> bool:
+        """Whether the record may still be there only because the store was away."""
+        return self._removals.is_due(session_id)
+
+    def fenced(self, shard: str) -> None:
+        """Its records are another node's."""
+        self._refused_shards.discard(shard)
+
+    async def opened(self, session: LocalSession) -> None:
+        """Its record is written when this returns, unless the store is away."""
+        self._removals.opened(session.id)
+        await self.write(session)
+
+    async def write(self, session: LocalSession) -> None:
+        """The same for one that was there before."""
+        try:
+            written = await self._store.save_session(session.record(self._node_id), self._ttl_seconds)
+        except StoreUnavailable as error:
+            self._due[session.id] = None
+            self._is_in_doubt = True
+            logger.warning("session %s is not on record until the store is back: %s", brief(session.id), error)
+        else:
+            self._note_refusals({session.id: written})
+
+    async def remove(self, session_id: str, epoch: int) -> bool:
+        """Remove a record now, or when the store is back; returns whether there was one.
+
+        Args:
+            epoch: at which its shard is held here.
+        """
+        try:
+            return await self._removals.remove(session_id, epoch)
+        except StoreUnavailable:
+            self._is_in_doubt = True
+            return False
+
+    def write_all_again(self, *, from_the_start: bool) -> None:
+        """The store may have lost some of it; with the next `flush` it gets everything.
+
+        Args:
+            from_the_start: it has lost something since; else what was written on the way stays written.
+        """
+        self._is_in_doubt = False
+        if self._is_writing_all and not from_the_start:
+            return
+        self._is_writing_all = True
+        self._due = dict.fromkeys(self._sessions)
+        self._written.clear()
+        is_much = len(self._due) > _BATCH
+        self._begins_at = self._now() + _SPREAD_SECONDS * secrets.randbelow(1000) / 1000 if is_much else 0.0
+
+    async def flush(self) -> None:
+        """Tell the store what it does not know yet.
+
+        Raises:
+            StoreUnavailable: what was not told is kept for the next time.
+        """
+        await self._removals.catch_up()
+        if self._is_in_doubt:
+            self.write_all_again(from_the_start=False)
+        await self._write_due()
+        await self._touch()
+        self._removals.forget_old()
+
+    async def _write_due(self) -> None:
+        if self._is_writing_all and self._now() < self._begins_at:
+            return
+        try:
+            if self._is_writing_all:
+                await self._removals.repeat()
+            while batch := list(islice(self._due, _BATCH)):
+                await self._save([self._sessions[name] for name in batch if name in self._sessions])
+                for name in batch:
+                    self._due.pop(name, None)
+                if self._is_writing_all:
+                    self._remember(batch)
+        except StoreUnavailable:
+            self._due.update(dict.fromkeys(name for _, name in self._written))
+            self._written.clear()
+            raise
+        self._is_writing_all = False
+        self._written.clear()
+
+    def _remember(self, batch: list[str]) -> None:
+        now = self._now()
+        self._written.extend((now, name) for name in batch)
+        while self._written[0][0] < now - REMEMBERED_SECONDS:
+            self._written.popleft()
+
+    async def _touch(self) -> None:
+        due = {
+            session.id: session
+            for session in self._sessions.values()
+            if session.last_seen - session.touched >= self._touch_seconds
+        }
+        if not due:
+            return
+        touches = [Touch(session.id, session.epoch, session.last_seen) for session in due.values()]
+        untouched = await self._store.touch_sessions(touches, self._ttl_seconds)
+        self._note_refusals(untouched)
+        missing = [session_id for session_id, what in untouched.items() if what is Written.MISSING]
+        await self._save([due[session_id] for session_id in missing if session_id in self._sessions])
+        for session in due.values():
+            session.touched = session.last_seen
+
+    async def _save(self, sessions: list[LocalSession]) -> None:
+        records = [session.record(self._node_id) for session in sessions]
+        self._note_refusals(await self._store.save_sessions(records, self._ttl_seconds))
+
+    def _note_refusals(self, written: Mapping[str, Written]) -> None:
+        """Tell once of each shard that is another node's by now, as it seems: the heartbeat finds out, and fences.
+
+        A session that was closed here meanwhile says nothing.
+        """
+        for session_id, what in written.items():
+            session = self._sessions.get(session_id)
+            if what is Written.REFUSED and session is not None and session.shard not in self._refused_shards:
+                self._refused_shards.add(session.shard)
+                logger.warning(
+                    "the record of session %s was not written: it was removed, or shard %s has another owner",
+                    brief(session_id),
+                    session.shard,
+                )

@@ -1,0 +1,108 @@
+"""Everything again, where it is much: it goes on where it stood, and no node begins when all do."""
+
+from __future__ import annotations
+
+import pytest
+
+from mooring.errors import StoreUnavailable
+from mooring.node.membership.session import LocalSession
+from mooring.node.membership.sessions import LocalSessions
+from mooring.store import MemoryStore
+from tests.fakes import Clock, FlakyStore
+
+BATCH = 500
+
+
+class World:
+    """A node with very many sessions, all on record; the store then lost them all."""
+
+    def __init__(self, sessions: int) -> None:
+        self.clock = Clock(1_000_000.0)
+        self.store = FlakyStore(MemoryStore(self.clock))
+        self.sessions = LocalSessions(self.store, "node-1-aaaaa", 600, 60, self.clock)
+        now = self.clock.now
+        for number in range(sessions):
+            session_id = f"aaaaa.{number:05d}"
+            session = LocalSession(session_id, "aaaaa", session_id, now, now, now, "", "", "", b"")
+            self.sessions._sessions[session_id] = session
+
+    @property
+    def records(self) -> set[str]:
+        return set(self.store.inner._sessions)  # type: ignore[attr-defined]
+
+    async def flush(self, batches: int | None = None) -> None:
+        """Until the store is away again, after so many batches."""
+        self.store.away, self.store.takes = False, batches
+        await self.sessions.records.flush()
+
+
+async def begun(world: World) -> None:
+    """The time has come at which this node begins."""
+    world.sessions.records.write_all_again(from_the_start=True)
+    world.clock.now += 1.0
+
+
+async def test_it_goes_on_where_it_stood_when_the_store_failed_on_the_way() -> None:
+    world = World(10 * BATCH)
+    await begun(world)
+    with pytest.raises(StoreUnavailable):
+        await world.flush(batches=6)
+    assert len(world.records) == 6 * BATCH
+    world.clock.now += 3600
+    world.sessions.records.write_all_again(from_the_start=False)
+    world.store.calls.clear()
+    await world.flush()
+    assert world.records == set(world.sessions._sessions)
+    # Those of the last half minute before the failure may be lost with a primary: here it is all six.
+    assert world.store.calls == ["save_sessions"] * 10
+
+
+async def test_what_was_written_long_before_the_failure_stays_written() -> None:
+    world = World(10 * BATCH)
+    await begun(world)
+
+    async def much_later() -> None:
+        world.clock.now += 31
+        world.store.before["save_sessions"] = much_later
+
+    world.store.before["save_sessions"] = much_later
+    with pytest.raises(StoreUnavailable):
+        await world.flush(batches=3)
+    world.store.before.clear()
+    world.store.calls.clear()
+    await world.flush()
+    assert world.records == set(world.sessions._sessions)
+    assert world.store.calls == ["save_sessions"] * 8  # the third is too fresh to be sure of
+
+
+async def test_a_store_that_has_lost_something_again_gets_everything_again() -> None:
+    world = World(4 * BATCH)
+    await begun(world)
+    with pytest.raises(StoreUnavailable):
+        await world.flush(batches=3)
+    world.store.inner = MemoryStore(world.clock)
+    await begun(world)
+    await world.flush()
+    assert world.records == set(world.sessions._sessions)
+
+
+async def test_nodes_begin_at_different_moments_where_it_is_much() -> None:
+    waits = set()
+    for _ in range(20):
+        world = World(BATCH + 1)
+        world.sessions.records.write_all_again(from_the_start=True)
+        for hundredth in range(101):
+            await world.flush()
+            if world.records:
+                waits.add(hundredth)
+                break
+            world.clock.now += 0.01
+    assert len(waits) > 5
+    assert max(waits) <= 100
+
+
+async def test_what_is_little_is_written_at_once() -> None:
+    world = World(BATCH)
+    world.sessions.records.write_all_again(from_the_start=True)
+    await world.flush()
+    assert len(world.records) == BATCH
