@@ -20,7 +20,7 @@ from tests.redis_groups import wait_for
 
 SECRET: Final = "sixteen or more of them"
 STATUS_TOKEN: Final = "for-the-status-page"
-_SERVES: Final = re.compile(r"^node \S+ serves (http://\S+)/mcp$", re.MULTILINE)
+_SERVES: Final = re.compile(r"^node \S+ serves (http://[^/\s]+)/", re.MULTILINE)
 
 
 class ServedNode:
@@ -32,14 +32,21 @@ class ServedNode:
     """
 
     def __init__(
-        self, name: str, target: str, folder: Path, variables: Mapping[str, str], source: Path, port: int = 0
+        self,
+        name: str,
+        target: str,
+        folder: Path,
+        variables: Mapping[str, str],
+        source: Path,
+        port: int = 0,
+        python: str = sys.executable,
     ) -> None:
         self.name = name
         self._port = port
         self._log = folder / f"{name}.log"
         told = environment(variables) | {"MOORING_NODE_NAME": name, "MOORING_STATUS_TOKEN": STATUS_TOKEN}
         told |= {"MOORING_SECRET": SECRET, "PYTHONPATH": f"{source}:{ROOT}"}
-        command = [sys.executable, "-m", "mooring", "serve", str(ROOT / target), "--port", str(port)]
+        command = [python, "-m", "mooring", "serve", str(ROOT / target), "--port", str(port)]
         command += ["--stop-seconds", "2"]
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(command, cwd=folder, env=told, stdout=log, stderr=log)
@@ -84,18 +91,20 @@ def serving_nodes(
     sources: Mapping[str, Path],
     own: Mapping[str, Mapping[str, str]] | None = None,
     ports: Mapping[str, int] | None = None,
+    python: str = sys.executable,
 ) -> Iterator[list[ServedNode]]:
     """One node of each name, on the same Redis, in this order.
 
     Args:
         own: the variables of one alone, by its name.
         ports: where they listen, by name.
+        python: the interpreter of the environment that they run in.
     """
     with tempfile.TemporaryDirectory(prefix="mooring-nodes-") as folder, contextlib.ExitStack() as running:
         nodes = []
         for name, source in sources.items():
             told = {**variables, **(own or {}).get(name, {})}
-            node = ServedNode(name, target, Path(folder), told, source, (ports or {}).get(name, 0))
+            node = ServedNode(name, target, Path(folder), told, source, (ports or {}).get(name, 0), python)
             running.callback(node.stop)
             nodes.append(node)
         for node in nodes:
