@@ -171,12 +171,8 @@ class Node:
         """
         return self.endpoints.of(route_of(scope)) or self.endpoints.of(scope["path"])
 
-    def found_endpoint(self, scope: Scope) -> str:
-        """The app gives out a session at this path; returns its endpoint."""
-        known = self.endpoint_of(scope)
-        if known is not None:
-            return known
-        path = route_of(scope)
+    def found_endpoint(self, path: str) -> str:
+        """The app gives out a session at this path, below `root_path`; returns its endpoint."""
         if self.endpoints.find(path):
             logger.info("found an MCP endpoint at %s (find_endpoints)", path)
         return self.endpoints.of(path) or path

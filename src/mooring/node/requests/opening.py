@@ -10,7 +10,7 @@ import functools
 import time
 from typing import Final
 
-from mooring.asgi import App, Message, Receive, Scope, Send, header, replaced, without
+from mooring.asgi import App, Message, Receive, Scope, Send, header, replaced, route_of, without
 from mooring.core import jsonrpc
 from mooring.core.request import SESSION_HEADER
 from mooring.core.routing import Reason
@@ -40,6 +40,8 @@ class OpeningRequest:
         self._node = node
         self._app = app
         self._scope = scope
+        # Before the app has it: routers write into the scope what they have made of the path.
+        self._endpoint, self._route = node.endpoint_of(scope), route_of(scope)
         self._body = RememberedBody(receive, _INITIALIZE_LIMIT_BYTES)
         self._send = send
         self._public_id, self._shard = node.mint()
@@ -109,7 +111,7 @@ class OpeningRequest:
             client=_client_of(initialize),
             initialize=self._body.raw(),
             epoch=self._node.membership.shards.get(self._shard, 0),
-            endpoint=self._node.found_endpoint(self._scope),
+            endpoint=self._endpoint or self._node.found_endpoint(self._route),
         )
         if session.is_mapped:
             inner_ids.forget(session.id)
