@@ -41,7 +41,7 @@ class OpeningRequest:
         self._app = app
         self._scope = scope
         # Before the app has it: routers write into the scope what they have made of the path.
-        self._endpoint, self._route = node.endpoint_of(scope), route_of(scope)
+        self._endpoint, self._route, self._as_it_came = node.endpoint_of(scope), route_of(scope), {**scope}
         self._body = RememberedBody(receive, _INITIALIZE_LIMIT_BYTES)
         self._send = send
         self._public_id, self._shard = node.mint()
@@ -120,7 +120,7 @@ class OpeningRequest:
             if self._principal is not None:
                 session.principal, session.is_guarded = self._principal, True
         if not session.is_guarded:
-            session.end_in_app = functools.partial(end_in_app, self._app, self._scope, session.inner_id)
+            session.end_in_app = functools.partial(end_in_app, self._app, self._as_it_came, session.inner_id)
         await self._node.sessions.open(session)
         held, self._held = self._held, []
         for message in held:
@@ -136,7 +136,7 @@ class OpeningRequest:
     async def _refuse(self) -> None:
         self._held, self._is_refused = [], True
         if not await inner_ids.end(self._public_id):
-            await end_in_app(self._app, self._scope, self._inner_id)
+            await end_in_app(self._app, self._as_it_came, self._inner_id)
         await refuse(self._send, Reason.UNREACHABLE, request_id=jsonrpc.id_of(self._body.message()))
 
 
