@@ -35,7 +35,7 @@ def header(headers: HeaderList, name: bytes) -> bytes | None:
 
 
 def has_body(headers: HeaderList) -> bool:
-    """Whether a request with these headers brings a body (RFC 9112, section 6)."""
+    """Whether a request with these headers brings a body (RFC 9112, section 6). Of HTTP/2 they do not tell."""
     return any(
         name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0") != b"")
         for name, value in headers

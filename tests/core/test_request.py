@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mooring.core.request import (
+    CLIENT_HEADER,
     INTERNAL_HEADERS,
     PEER_HEADER,
     REPLY_HEADER,
@@ -15,6 +16,7 @@ from mooring.core.request import (
     VERSION_HEADER,
     is_modern,
     read_facts,
+    tidied,
 )
 
 PROPERTY = settings(deadline=None, max_examples=100)
@@ -64,7 +66,7 @@ def test_headers_are_read_once_from_any_iterable(headers: list[tuple[bytes, byte
 @PROPERTY
 @given(header_lists)
 def test_other_headers_change_nothing(headers: list[tuple[bytes, bytes]]) -> None:
-    known = {SESSION_HEADER, VERSION_HEADER, PEER_HEADER}
+    known = {SESSION_HEADER, VERSION_HEADER, *INTERNAL_HEADERS}
     ours = [(name, value) for name, value in headers if name in known]
     assert read_facts("POST", headers) == read_facts("POST", ours)
 
@@ -75,7 +77,17 @@ def test_a_session_id_is_doubled_from_the_second_one_on(ids: list[bytes]) -> Non
     facts = read_facts("POST", [(SESSION_HEADER, value) for value in ids])
     assert facts.doubled == (len(ids) > 1)
     if len(ids) == 1:
-        assert facts.session_id == ids[0].decode("latin-1")
+        assert facts.session_id == ids[0].strip(b" \t").decode("latin-1")
+        assert facts.is_untidy == (ids[0].strip(b" \t") != ids[0])
+
+
+@PROPERTY
+@given(header_lists)
+def test_what_is_tidy_is_seen_by_the_app_as_it_came(headers: list[tuple[bytes, bytes]]) -> None:
+    facts = read_facts("POST", headers)
+    assert facts.is_untidy == (tidied(headers) != headers)
+    assert not read_facts("POST", tidied(headers)).is_untidy
+    assert not INTERNAL_HEADERS & {name for name, _ in tidied(headers)}
 
 
 def test_an_empty_session_id_is_one_all_the_same() -> None:
@@ -118,5 +130,5 @@ def test_a_request_without_headers_is_legacy_and_has_no_session() -> None:
 
 
 def test_what_nodes_say_to_each_other_is_named_as_internal() -> None:
-    assert {PEER_HEADER, REPLY_HEADER} == INTERNAL_HEADERS
+    assert {PEER_HEADER, REPLY_HEADER, CLIENT_HEADER} == INTERNAL_HEADERS
     assert all(name == name.lower() for name in INTERNAL_HEADERS | {SESSION_HEADER, VERSION_HEADER})

@@ -19,9 +19,10 @@ SESSION_HEADER: Final = b"mcp-session-id"
 VERSION_HEADER: Final = b"mcp-protocol-version"
 PEER_HEADER: Final = b"mooring-peer"
 REPLY_HEADER: Final = b"mooring-reply"
-INTERNAL_HEADERS: Final = frozenset({PEER_HEADER, REPLY_HEADER})
+CLIENT_HEADER: Final = b"mooring-client"
+INTERNAL_HEADERS: Final = frozenset({PEER_HEADER, REPLY_HEADER, CLIENT_HEADER})
 
-_READ: Final = frozenset({SESSION_HEADER, VERSION_HEADER, PEER_HEADER})
+_READ: Final = frozenset({SESSION_HEADER, VERSION_HEADER}) | INTERNAL_HEADERS
 _REVISION = re.compile(rb"\d{4}-\d{2}-\d{2}")
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -31,12 +32,14 @@ Headers = Iterable[tuple[bytes, bytes]]
 class RequestFacts:
     """
     Attributes:
-        session_id: the text in `Mcp-Session-Id`, unchecked; None where there is none.
+        session_id: the text in `Mcp-Session-Id`, unchecked, without the blanks that some servers leave around it
+            (RFC 9110, section 5.5); None where there is none.
         doubled: `Mcp-Session-Id` appears more than once, so that nobody can say which one is meant.
         modern: the request is of revision 2026-07-28 or later, where there are no sessions. Where the version is
             given more than once, all have to be: an app may go by the first or by the last one, and a request that
             it may take for a session's is checked as one.
         peer: what another node says to prove that it passes this request on; unchecked.
+        is_untidy: there are blanks around the session id, or headers that only nodes send to each other.
     """
 
     method: str
@@ -45,6 +48,7 @@ class RequestFacts:
     modern: bool = False
     peer: str | None = None
     forwarded: bool = False
+    is_untidy: bool = False
 
 
 def read_facts(method: str, headers: Headers) -> RequestFacts:
@@ -52,24 +56,37 @@ def read_facts(method: str, headers: Headers) -> RequestFacts:
     session_id: bytes | None = None
     versions: list[bytes] = []
     peer: str | None = None
-    doubled = False
+    doubled = is_untidy = False
     for name, value in headers:
         if name not in _READ:
             continue
         if name == SESSION_HEADER:
             doubled = session_id is not None
-            session_id = value
+            session_id = value.strip(b" \t")
+            is_untidy = is_untidy or session_id != value
         elif name == VERSION_HEADER:
             versions.append(value)
-        elif name == PEER_HEADER:
-            peer = value.decode("latin-1")
+        else:
+            is_untidy = True
+            if name == PEER_HEADER:
+                peer = value.decode("latin-1")
     return RequestFacts(
         method=method,
         session_id=None if session_id is None else session_id.decode("latin-1"),
         doubled=doubled,
         modern=bool(versions) and all(is_modern(version) for version in versions),
         peer=peer,
+        is_untidy=is_untidy,
     )
+
+
+def tidied(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """The headers as the app is to see them: without those that only nodes send to each other."""
+    return [
+        (name, value.strip(b" \t") if name == SESSION_HEADER else value)
+        for name, value in headers
+        if name not in INTERNAL_HEADERS
+    ]
 
 
 @lru_cache(maxsize=64)

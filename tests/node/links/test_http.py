@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from mooring.asgi import HeaderList, Message, Scope, Send
 from mooring.core.model import ShardOwner
+from mooring.core.passed_on import decode
 from mooring.core.signing import BODY_MAC_BYTES, REFUSED, SEEN, BodyMac, moved_to
 from mooring.errors import PeerMoved
 from mooring.node.links.http import Forwarder
@@ -499,8 +500,13 @@ async def test_a_client_that_left_is_waited_for_by_nobody(
 
     peer.answer = stream_for_ever
     caller = Caller(body=[{"type": "http.request", "body": b"", "more_body": False}])
-    caller.stays = False
-    await caller.through(forwarder, peer.info)
+    forwarding = asyncio.create_task(caller.through(forwarder, peer.info))
+
+    async def hears_hello() -> bool:
+        return len(caller.sent) > 1
+
+    await until(hears_hello, what="the stream to begin")
+    forwarding.cancel()
     await asyncio.wait_for(left.wait(), 5)
     assert all(message.get("more_body", True) for message in caller.sent)
     assert caplog.messages == []
@@ -509,7 +515,7 @@ async def test_a_client_that_left_is_waited_for_by_nobody(
 # A header's bytes. Names are tokens (RFC 9110, section 5.6.2); values have no white space around them.
 
 HOP_BY_HOP = (b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"proxy-authorization")
-OURS = (b"mooring-peer", b"mooring-reply")
+OURS = (b"mooring-peer", b"mooring-reply", b"mooring-client")
 names = st.sampled_from([*HOP_BY_HOP, *OURS, b"host", b"accept", b"cookie", b"x-one", b"x-two"])
 values = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x2FF, exclude_characters="\x7f"), max_size=10)
 
@@ -525,16 +531,20 @@ async def test_whatever_headers_a_client_sends_the_peer_gets_its_own_and_none_of
     async with odd_peer() as peer:
         await Caller(headers=headers).through(forwarder, peer.info)
     await forwarder.aclose()
-    got = [(name, value) for name, value in peer.heads[0].headers if name != b"mooring-peer"]
+    got = [(name, value) for name, value in peer.heads[0].headers if name not in OURS]
     assert [pair for pair in got if pair[0] != b"host"] == [pair for pair in expected if pair[0] != b"host"]
     assert len([name for name, _ in got if name == b"host"]) == 1
 
 
-async def test_a_header_that_is_no_utf_8_is_passed_on_as_latin_1_text(forwarder: Forwarder, peer: OddPeer) -> None:
+async def test_a_header_that_is_no_utf_8_travels_beside(forwarder: Forwarder, peer: OddPeer) -> None:
     caller = Caller(headers=[(b"host", b"a"), (b"x-name", b"Bj\xf6rn"), (b"x-text", "Björn ✓".encode())])
     await caller.through(forwarder, peer.info)
     got = dict(peer.heads[0].headers)
-    assert (got[b"x-name"], got[b"x-text"]) == ("Björn".encode(), "Björn ✓".encode())
+    assert b"x-name" not in got
+    assert got[b"x-text"] == "Björn ✓".encode()
+    nonce = got[b"mooring-peer"].decode().split(";")[4]
+    passed_on = decode(KEY, nonce, got[b"mooring-client"].decode())
+    assert passed_on.beside == ((1, b"x-name", b"Bj\xf6rn"),)
 
 
 @pytest.mark.parametrize("pieces", [[b""], [b"{}"], [b"", b"01", b"", b"234", b""]])

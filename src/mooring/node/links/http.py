@@ -26,8 +26,9 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from mooring.asgi import HeaderList, Receive, Scope, Send, has_body, header, target_of
+from mooring.asgi import HeaderList, Message, Receive, Scope, Send, has_body, header, target_of
 from mooring.core.model import NodeInfo, ShardOwner
+from mooring.core.passed_on import PassedOn, beside, encode
 from mooring.core.request import INTERNAL_HEADERS
 from mooring.core.signing import (
     ACCEPTED,
@@ -43,6 +44,7 @@ from mooring.core.signing import (
     verify_reply,
 )
 from mooring.errors import PeerMoved, PeerSilent, SignatureError
+from mooring.node.passing import PassingAnswer
 
 logger = logging.getLogger("mooring.forwarding")
 
@@ -67,6 +69,11 @@ _NOT_ON_ANSWERS: Final = _HOP_BY_HOP | INTERNAL_HEADERS | {b"date", b"server"}
 
 _IDLE_SECONDS: Final = 4.0
 """Shorter than the 5 s after which uvicorn by default closes an idle connection: else a request meets the close."""
+
+
+_HEADER_BYTES: Final = 1024 * 1024
+_HEADERS: Final = 10_000
+"""An app's answer may have any headers that its server lets out."""
 
 
 class Forwarder:
@@ -112,7 +119,9 @@ class Forwarder:
         send: Send,
         last_words: Callable[[], bytes],
     ) -> None:
-        """Pass the request to `peer` and its answer back, until it ends, the client leaves, or the peer's lease ends.
+        """Pass the request to `peer` and its answer back, until it ends or the peer's lease does.
+
+        Where the client leaves, whoever called this cancels it (`mooring.node.requests.attending`).
 
         Args:
             nonce: of this request; the same again where it may have reached this peer before.
@@ -124,7 +133,7 @@ class Forwarder:
         answer = await self._ask(peer, nonce, session_id, principal, scope, receive)
         try:
             self._verify(answer, peer, nonce)
-            await self._pass_back(peer, answer, receive, send, last_words)
+            await self._pass_back(peer, answer, send, last_words)
         finally:
             answer.close()
 
@@ -133,19 +142,20 @@ class Forwarder:
     ) -> aiohttp.ClientResponse:
         """The peer's answer as far as its headers."""
         given: HeaderList = scope["headers"]
-        length = header(given, b"content-length")
-        is_signed = has_body(given)
+        is_signed, receive = await _has_body(scope, receive)
         dropped = _NOT_ON_REQUESTS | _named_in(given)
-        headers = CIMultiDict((_text(name), _text(value)) for name, value in given if name not in dropped)
+        headers = self._headers(scope, [(name, value) for name, value in given if name not in dropped], nonce)
         claim = PeerClaim(
             self._node_id, peer.id, int(self._now() * 1000), nonce, principal, SIGNED_BODY if is_signed else NO_BODY
         )
         target = target_of(scope)
-        headers["Mooring-Peer"] = sign_request(self._key, claim, scope["method"], target, session_id)
+        method = scope["method"].upper()  # as the client below writes it
+        headers["Mooring-Peer"] = sign_request(self._key, claim, method, target, session_id)
+        length = header(given, b"content-length")
         if is_signed and length is not None and length.isdigit():
             headers["Content-Length"] = str(int(length) + BODY_MAC_BYTES)
         request = self._open_client().request(
-            scope["method"],
+            method,
             URL(peer.url + target.decode("latin-1"), encoded=True),
             headers=headers,
             data=_signed(receive, BodyMac(self._key, nonce)) if is_signed else None,
@@ -159,6 +169,25 @@ class Forwarder:
             return asking.result()
         finally:
             asking.cancel()
+
+    def _headers(self, scope: Scope, passed: HeaderList, nonce: str) -> CIMultiDict[str]:
+        """What goes along in headers, and what of the rest has to travel beside."""
+        apart = beside(passed)
+        places = {place for place, *_ in apart}
+        kept = [pair for place, pair in enumerate(passed) if place not in places]
+        headers = CIMultiDict((name.decode(), value.decode()) for name, value in kept)
+        client = scope.get("client")
+        passed_on = PassedOn(
+            method=scope["method"],
+            scheme=scope.get("scheme", "http"),
+            http_version=scope.get("http_version", "1.1"),
+            client=None if client is None else (str(client[0]), int(client[1])),
+            has_host=header(passed, b"host") is not None,
+            is_chunked=header(scope["headers"], b"transfer-encoding") is not None,
+            beside=apart,
+        )
+        headers["Mooring-Client"] = encode(self._key, nonce, passed_on)
+        return headers
 
     async def _is_done_while_alive(self, peer: NodeInfo, *tasks: asyncio.Future[Any]) -> bool:
         """Wait for one of these for as long as the peer lives: a tool may take its time, a dead node has none."""
@@ -187,32 +216,33 @@ class Forwarder:
         self,
         peer: NodeInfo,
         answer: aiohttp.ClientResponse,
-        receive: Receive,
         send: Send,
         last_words: Callable[[], bytes],
     ) -> None:
         raw = [(name.lower(), value) for name, value in answer.raw_headers]
         dropped = _NOT_ON_ANSWERS | _named_in(raw)
         headers = [(name, value) for name, value in raw if name not in dropped]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        leaving = asyncio.ensure_future(_until_disconnect(receive))
-        pump = _Pump(answer, send)
-        pumping = asyncio.ensure_future(pump.run())
+        passing = PassingAnswer()
+        await passing.pass_on({"type": "http.response.start", "status": answer.status, "headers": headers}, send)
+        pumping = asyncio.ensure_future(_pump(answer, passing, send))
         try:
-            if not await self._is_done_while_alive(peer, leaving, pumping):
-                pumping.cancel()
-                await asyncio.wait({pumping})
-                await pump.end_for_a_dead_owner(last_words())
-            elif pumping.done():
+            if await self._is_done_while_alive(peer, pumping):
                 pumping.result()
+                return
+            pumping.cancel()
+            await asyncio.wait({pumping})
+            logger.warning("the owner of a forwarded request died while it answered")
+            await passing.end(send, last_words())
         finally:
-            leaving.cancel()
             pumping.cancel()
 
     def _open_client(self) -> aiohttp.ClientSession:
         if self._client is None:
             self._client = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS),
+                max_line_size=_HEADER_BYTES,
+                max_field_size=_HEADER_BYTES,
+                max_headers=_HEADERS,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_seconds),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
@@ -237,6 +267,18 @@ def _said(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
+async def _has_body(scope: Scope, receive: Receive) -> tuple[bool, Receive]:
+    """Whether the request brings a body; and how to receive it, since of HTTP/2 only the first piece tells."""
+    if scope.get("http_version", "1.1") < "2" or header(scope["headers"], b"content-length") is not None:
+        return has_body(scope["headers"]), receive
+    first = [await receive()]
+
+    async def from_first() -> Message:
+        return first.pop() if first else await receive()
+
+    return bool(first[0].get("body") or first[0].get("more_body")), from_first
+
+
 async def _signed(receive: Receive, mac: BodyMac) -> AsyncIterator[bytes]:
     """The request's body as it comes, then its MAC."""
     more = True
@@ -250,55 +292,18 @@ async def _signed(receive: Receive, mac: BodyMac) -> AsyncIterator[bytes]:
         yield piece if more else piece + mac.digest()
 
 
-class _Pump:
-    """Passes an answer's body on as it comes."""
-
-    def __init__(self, answer: aiohttp.ClientResponse, send: Send) -> None:
-        self._answer = answer
-        self._send = send
-        # The last bytes that went out, as many as tell whether an event ended with them; empty while a piece goes out,
-        # since nobody knows how much of it did.
-        self._tail = b"\n\n"
-
-    async def run(self) -> None:
-        """To its end. One that breaks off is broken off: nobody may take a part for the whole."""
-        try:
-            async for piece in self._answer.content.iter_any():
-                before, self._tail = self._tail, b""
-                await self._send({"type": "http.response.body", "body": piece, "more_body": True})
-                self._tail = (before + piece[-4:])[-4:]
-        except (aiohttp.ClientError, OSError) as error:
-            logger.warning("the owner's answer broke off: %s", _said(error))
-            return
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def end_for_a_dead_owner(self, last_words: bytes) -> None:
-        """End an event stream properly, between two events; anything else is broken off.
-
-        So is one to which nothing can be added: it was compressed, or its length was announced.
-        """
-        headers = self._answer.headers
-        is_stream = self._answer.content_type == "text/event-stream"
-        is_open = "Content-Encoding" not in headers and "Content-Length" not in headers
-        logger.warning("the owner of a forwarded request died while it answered")
-        if is_stream and is_open and self._tail.replace(b"\r\n", b"\n").endswith((b"\n\n", b"\r\r")):
-            await self._send({"type": "http.response.body", "body": last_words, "more_body": False})
-
-
-async def _until_disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+async def _pump(answer: aiohttp.ClientResponse, passing: PassingAnswer, send: Send) -> None:
+    """Pass an answer's body on as it comes. One that breaks off is broken off: nobody may take a part for the whole."""
+    try:
+        async for piece in answer.content.iter_any():
+            await passing.pass_on({"type": "http.response.body", "body": piece, "more_body": True}, send)
+    except (aiohttp.ClientError, OSError) as error:
+        logger.warning("the owner's answer broke off: %s", _said(error))
+        return
+    await passing.pass_on({"type": "http.response.body", "body": b"", "more_body": False}, send)
 
 
 def _named_in(headers: HeaderList) -> frozenset[bytes]:
     """The headers that a Connection header names as its own."""
     named = (value for name, value in headers if name == b"connection")
     return frozenset(token.strip().lower() for value in named for token in value.split(b","))
-
-
-def _text(value: bytes) -> str:
-    """A header for aiohttp, which writes UTF-8; what is not UTF-8 is passed on as Latin-1 text."""
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")

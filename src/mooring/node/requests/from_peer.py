@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 
-from mooring.asgi import HeaderList, Message, Receive, Scope, Send, has_body, respond, target_of, without
+from mooring.asgi import Message, Receive, Scope, Send, has_body, header, respond, target_of
 from mooring.core.model import ShardOwner
-from mooring.core.request import PEER_HEADER, REPLY_HEADER, RequestFacts
+from mooring.core.passed_on import PassedOn, decode
+from mooring.core.request import CLIENT_HEADER, REPLY_HEADER, RequestFacts, tidied
 from mooring.core.routing import Reason
 from mooring.core.signing import (
     ACCEPTED,
@@ -57,11 +58,10 @@ class PeerRequest:
             RequestSeen: it was used before; the caller has to say so.
             SignatureError: why not; the caller has to refuse the request.
         """
-        target = target_of(self.scope)
-        claim = verify_request(
-            self._key, facts.peer or "", facts.method, target, facts.session_id, recipient=self._node_id
-        )
+        claim = self._verify_target(facts)
         self._nonce = claim.nonce
+        said = header(self.scope["headers"], CLIENT_HEADER)
+        passed_on = None if said is None else decode(self._key, claim.nonce, said.decode("latin-1"))
         if claim.body != SIGNED_BODY and has_body(self.scope["headers"]):
             raise SignatureError("a body that its sender did not announce")
         try:
@@ -73,8 +73,29 @@ class PeerRequest:
         if claim.body == SIGNED_BODY:
             self._body = SignedBody(self.receive, BodyMac(self._key, claim.nonce))
             self.receive = self._body.receive
-        self.scope = {**self.scope, "headers": _as_from_client(self.scope["headers"], claim)}
+        self.scope = _as_from_client(self.scope, claim, passed_on)
         return claim
+
+    def _verify_target(self, facts: RequestFacts) -> PeerClaim:
+        """The claim. A server that puts `root_path` before each path has put it before the peer's, which had it."""
+
+        def verify() -> PeerClaim:
+            target = target_of(self.scope)
+            return verify_request(
+                self._key, facts.peer or "", facts.method, target, facts.session_id, recipient=self._node_id
+            )
+
+        try:
+            return verify()
+        except SignatureError:
+            root = self.scope.get("root_path") or ""
+            if not root or not self.scope["path"].startswith(root * 2):
+                raise
+            raw = self.scope.get("raw_path")
+            self.scope = {**self.scope, "path": self.scope["path"].removeprefix(root)}
+            if raw is not None:
+                self.scope["raw_path"] = raw.removeprefix(root.encode())
+            return verify()
 
     async def send(self, message: Message) -> None:
         """Send the answer, signed; or a refusal in its place where the body turned out to be forged."""
@@ -108,11 +129,21 @@ class PeerRequest:
             await refuse(self._send, Reason.SIGNATURE)
 
 
-def _as_from_client(headers: HeaderList, claim: PeerClaim) -> HeaderList:
-    """The headers as the client sent them: without the peer's, and with the length of the client's own body."""
-    cleaned = without(headers, PEER_HEADER, REPLY_HEADER)
-    if claim.body != SIGNED_BODY:
-        return cleaned
-    return [
-        (name, b"%d" % (int(value) - BODY_MAC_BYTES) if name == b"content-length" else value) for name, value in cleaned
-    ]
+def _as_from_client(scope: Scope, claim: PeerClaim, passed_on: PassedOn | None) -> Scope:
+    """The scope as it was where the client came to; and with the length of the client's own body."""
+    headers = tidied(scope["headers"])
+    if claim.body == SIGNED_BODY:
+        headers = [
+            (name, b"%d" % (int(value) - BODY_MAC_BYTES) if name == b"content-length" else value)
+            for name, value in headers
+        ]
+    if passed_on is None:
+        return {**scope, "headers": headers}
+    return {
+        **scope,
+        "headers": passed_on.restored(headers),
+        "method": passed_on.method,
+        "scheme": passed_on.scheme,
+        "http_version": passed_on.http_version,
+        "client": passed_on.client,
+    }

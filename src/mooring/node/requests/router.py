@@ -9,7 +9,7 @@ from functools import partial
 
 from mooring.asgi import App, Message, Receive, Scope, Send, header, without
 from mooring.core.ids import brief
-from mooring.core.request import SESSION_HEADER, RequestFacts, read_facts
+from mooring.core.request import SESSION_HEADER, RequestFacts, read_facts, tidied
 from mooring.core.routing import (
     Adopt,
     Consult,
@@ -49,6 +49,8 @@ class Router:
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         facts = read_facts(scope["method"], scope["headers"])
         if facts.peer is None:
+            if facts.is_untidy:
+                scope = {**scope, "headers": tidied(scope["headers"])}
             await self._handle(facts, scope, receive, send)
         else:
             await self._handle_from_peer(facts, PeerRequest(self._node.id, self._node.peer_key, scope, receive, send))
@@ -83,7 +85,7 @@ class Router:
             await refuse(request.send, Reason.SIGNATURE)
             return
         self._node.tally.forwarded_in += 1
-        forwarded = replace(facts, peer=None, forwarded=True)
+        forwarded = replace(facts, method=request.scope["method"], peer=None, forwarded=True)
         try:
             moved = await self._handle(forwarded, request.scope, request.receive, request.send)
         except Exception:

@@ -1,0 +1,129 @@
+"""What a request that is passed on loses on its way through HTTP between two nodes, and how the owner gets it back.
+
+It travels beside the request, in `Mooring-Client: <JSON, base64>;<mac>`, the MAC bound to the request's nonce:
+
+    what                          what HTTP between nodes makes of it
+    ----------------------------  ---------------------------------------------------------------
+    the client's address          the peer's
+    the scheme                    that of the peer's URL
+    the version of HTTP           1.1
+    the method, as it was written in capitals
+    headers that are not UTF-8    other bytes
+    whether there was a Host      there always is one
+    how the body was framed       in chunks, where its length was not given
+
+A node of an earlier release sends none of it, and its requests are as they come.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mooring.errors import SignatureError
+
+Headers = list[tuple[bytes, bytes]]
+
+_SCHEMES: Final = frozenset({"http", "https"})
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOn:
+    """
+    Attributes:
+        client: host and port, or None where the server did not say.
+        has_host: the client sent a Host header.
+        is_chunked: the client sent its body in chunks of its own.
+        beside: headers that do not survive the way, each with its place among all of them.
+    """
+
+    method: str
+    scheme: str = "http"
+    http_version: str = "1.1"
+    client: tuple[str, int] | None = None
+    has_host: bool = True
+    is_chunked: bool = False
+    beside: tuple[tuple[int, bytes, bytes], ...] = ()
+
+    def restored(self, headers: Headers) -> Headers:
+        """The headers as the client sent them, from those that came over the wire."""
+        dropped = set() if self.has_host else {b"host"}
+        if not self.is_chunked:
+            dropped.add(b"transfer-encoding")
+        kept = [(name, value) for name, value in headers if name not in dropped]
+        for place, name, value in self.beside:
+            kept.insert(place, (name, value))
+        return kept
+
+
+def beside(headers: Headers) -> tuple[tuple[int, bytes, bytes], ...]:
+    """Those of these headers, in their order, that have to travel beside the request."""
+    return tuple((place, name, value) for place, (name, value) in enumerate(headers) if not _is_utf8(name + value))
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def encode(key: bytes, nonce: str, passed_on: PassedOn) -> str:
+    """The value of `Mooring-Client`."""
+    said = {
+        "method": passed_on.method,
+        "scheme": passed_on.scheme,
+        "http": passed_on.http_version,
+        "client": passed_on.client,
+        "host": passed_on.has_host,
+        "chunked": passed_on.is_chunked,
+        "beside": [[place, _text(name), _text(value)] for place, name, value in passed_on.beside],
+    }
+    text = _text(json.dumps(said, separators=(",", ":")).encode())
+    return f"{text};{_mac(key, nonce, text)}"
+
+
+def decode(key: bytes, nonce: str, text: str) -> PassedOn:
+    """
+    Raises:
+        SignatureError: no peer has sent this with the request of this nonce; or one of a later release, in its own way.
+    """
+    said, _, mac = text.partition(";")
+    if not hmac.compare_digest(mac.encode(errors="replace"), _mac(key, nonce, said).encode()):
+        raise SignatureError("what it says of its client is not signed by its peer")
+    try:
+        return _read(json.loads(base64.urlsafe_b64decode(said)))
+    except (ValueError, TypeError, KeyError) as error:
+        raise SignatureError("what it says of its client cannot be read") from error
+
+
+def _read(said: Any) -> PassedOn:
+    client = said["client"]
+    if said["scheme"] not in _SCHEMES:
+        raise ValueError("a scheme of no HTTP")
+    return PassedOn(
+        method=str(said["method"]),
+        scheme=said["scheme"],
+        http_version=str(said["http"]),
+        client=None if client is None else (str(client[0]), int(client[1])),
+        has_host=said["host"] is True,
+        is_chunked=said["chunked"] is True,
+        beside=tuple((int(place), _bytes(name), _bytes(value)) for place, name, value in said["beside"]),
+    )
+
+
+def _mac(key: bytes, nonce: str, text: str) -> str:
+    return hmac.new(key, f"client {nonce} {text}".encode(errors="surrogatepass"), hashlib.sha256).hexdigest()
+
+
+def _text(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).decode()
+
+
+def _bytes(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text)

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mooring.core.passed_on import PassedOn, beside, decode, encode
+from mooring.errors import SignatureError
+
+KEY, NONCE = b"a key", "n" * 22
+
+names = st.text("abcxyz-", min_size=1).map(str.encode)
+headers = st.lists(st.tuples(names, st.binary(max_size=6)), max_size=8)
+anything = st.builds(
+    PassedOn,
+    method=st.text("abGET"),
+    scheme=st.sampled_from(["http", "https"]),
+    http_version=st.sampled_from(["1.0", "1.1", "2", "3"]),
+    client=st.none() | st.tuples(st.text(), st.integers(0, 65535)),
+    has_host=st.booleans(),
+    is_chunked=st.booleans(),
+    beside=headers.map(beside),
+)
+
+
+@given(anything)
+def test_what_is_said_is_read(passed_on: PassedOn) -> None:
+    text = encode(KEY, NONCE, passed_on)
+    assert text.isascii()
+    assert text.isprintable()
+    assert decode(KEY, NONCE, text) == passed_on
+
+
+@given(headers)
+def test_headers_that_travel_beside_come_back_to_their_places(given_headers: list[tuple[bytes, bytes]]) -> None:
+    apart = beside(given_headers)
+    over_the_wire = [pair for place, pair in enumerate(given_headers) if place not in {place for place, *_ in apart}]
+    for _, value in over_the_wire:
+        value.decode()
+    assert PassedOn("GET", beside=apart).restored(over_the_wire) == given_headers
+
+
+def test_what_http_between_nodes_adds_is_taken_off() -> None:
+    wire = [(b"host", b"10.0.0.7"), (b"a", b"1"), (b"transfer-encoding", b"chunked")]
+    assert PassedOn("GET", has_host=False).restored(wire) == [(b"a", b"1")]
+    assert PassedOn("GET", is_chunked=True).restored(wire) == wire
+
+
+@pytest.mark.parametrize("wrong", ["key", "nonce", "text", "mac", "no mac", "nothing", "foreign bytes"])
+def test_what_no_peer_has_said_is_refused(wrong: str) -> None:
+    text = encode(KEY, NONCE, PassedOn("GET", client=("192.0.2.1", 1)))
+    said, _, mac = text.partition(";")
+    forged = {
+        "text": f"{encode(b'', NONCE, PassedOn('GET')).partition(';')[0]};{mac}",
+        "mac": f"{said};{'0' * 64}",
+        "no mac": said,
+        "nothing": "",
+        "foreign bytes": f"{said};\u00e9\udcff",
+    }
+    with pytest.raises(SignatureError, match="not signed by its peer"):
+        decode(b"other" if wrong == "key" else KEY, "m" * 22 if wrong == "nonce" else NONCE, forged.get(wrong, text))
+
+
+def test_what_cannot_be_read_is_refused_though_a_peer_has_signed_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = encode(KEY, NONCE, PassedOn("GET", scheme="gopher"))
+    with pytest.raises(SignatureError, match="cannot be read"):
+        decode(KEY, NONCE, text)
