@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,7 +79,13 @@ class RunningNode:
 
 @contextlib.asynccontextmanager
 async def running_node(
-    app: App, store: Store, name: str = "node-1", *, around: Callable[[App], App] | None = None, **settings: Any
+    app: App,
+    store: Store,
+    name: str = "node-1",
+    *,
+    around: Callable[[App], App] | None = None,
+    uvicorn_options: Mapping[str, Any] | None = None,
+    **settings: Any,
 ) -> AsyncIterator[RunningNode]:
     """A node; `around` puts something of the author's around Mooring."""
     # asyncio switches Nagle's algorithm off only on sockets that say they are TCP.
@@ -98,9 +104,8 @@ async def running_node(
         | settings
     )
     mooring = Mooring(app, chosen, store=store)
-    config = uvicorn.Config(
-        around(mooring) if around else mooring, log_level="warning", timeout_keep_alive=75, timeout_graceful_shutdown=1
-    )
+    options = {"log_level": "warning", "timeout_keep_alive": 75, "timeout_graceful_shutdown": 1}
+    config = uvicorn.Config(around(mooring) if around else mooring, **{**options, **(uvicorn_options or {})})
     server = PromptServer(config)
     vars(server)["capture_signals"] = contextlib.nullcontext
     serving = asyncio.create_task(server.serve(sockets=[listener]))

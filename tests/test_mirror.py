@@ -25,6 +25,7 @@ EXCEPTIONS = {
     "tests/store/test_open_store.py": "the door of the package, which is in its __init__.py",
     "src/mooring/node/membership/session.py": "a session's data, which tests/node/membership/test_sessions.py works on",
     "src/mooring/node/requests/admission.py": "who may act, tried with real authentication in test_principals_*.py",
+    "tests/node/links/test_hop.py": "what a forwarded request looks like from both ends, through all that carries it",
     "tests/node/requests/test_cut_off.py": "what a node serves of a session that it has lost",
     "tests/node/requests/test_principals_lost.py": "sessions that died with their node, and whose they are",
     "tests/node/requests/test_principals_sdks.py": "the wrong person's side, with the SDKs' own authentication",

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mooring.core.passed_on import PassedOn, beside, decode, encode
+from mooring.core.passed_on import PassedOn, decode, encode, parted
 from mooring.errors import SignatureError
 
 KEY, NONCE = b"a key", "n" * 22
@@ -17,9 +17,7 @@ anything = st.builds(
     scheme=st.sampled_from(["http", "https"]),
     http_version=st.sampled_from(["1.0", "1.1", "2", "3"]),
     client=st.none() | st.tuples(st.text(), st.integers(0, 65535)),
-    has_host=st.booleans(),
-    is_chunked=st.booleans(),
-    beside=headers.map(beside),
+    beside=headers.map(lambda headers: parted(headers, ())[1]),
 )
 
 
@@ -31,19 +29,27 @@ def test_what_is_said_is_read(passed_on: PassedOn) -> None:
     assert decode(KEY, NONCE, text) == passed_on
 
 
-@given(headers)
-def test_headers_that_travel_beside_come_back_to_their_places(given_headers: list[tuple[bytes, bytes]]) -> None:
-    apart = beside(given_headers)
-    over_the_wire = [pair for place, pair in enumerate(given_headers) if place not in {place for place, *_ in apart}]
-    for _, value in over_the_wire:
+@given(headers, st.sets(names))
+def test_headers_that_travel_beside_come_back_to_their_places(
+    given_headers: list[tuple[bytes, bytes]], dropped: set[bytes]
+) -> None:
+    wire, beside = parted(given_headers, dropped)
+    for name, value in wire:
         value.decode()
-    assert PassedOn("GET", beside=apart).restored(over_the_wire) == given_headers
+        assert name not in dropped
+    of_the_hop = [(b"host", b"10.0.0.7"), *wire, (b"content-length", b"7"), (b"transfer-encoding", b"chunked")]
+    assert PassedOn("GET", beside=beside).restored(of_the_hop) == given_headers
 
 
-def test_what_http_between_nodes_adds_is_taken_off() -> None:
-    wire = [(b"host", b"10.0.0.7"), (b"a", b"1"), (b"transfer-encoding", b"chunked")]
-    assert PassedOn("GET", has_host=False).restored(wire) == [(b"a", b"1")]
-    assert PassedOn("GET", is_chunked=True).restored(wire) == wire
+def test_what_each_hop_writes_for_itself_is_the_clients_own_again() -> None:
+    given_headers = [(b"a", b"1"), (b"host", b"mcp.example.com"), (b"content-length", b"2"), (b"b", b"2")]
+    wire, beside = parted(given_headers, {b"content-length"})
+    assert wire == [(b"a", b"1"), (b"host", b"mcp.example.com"), (b"b", b"2")]
+    assert PassedOn("GET", beside=beside).restored(wire) == given_headers
+
+
+def test_what_nodes_send_to_each_other_travels_no_further() -> None:
+    assert parted([(b"mooring-client", b"forged"), (b"mooring-peer", b"\xff")], ()) == ([], ())
 
 
 @pytest.mark.parametrize("wrong", ["key", "nonce", "text", "mac", "no mac", "nothing", "foreign bytes"])

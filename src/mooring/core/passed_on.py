@@ -8,9 +8,10 @@ It travels beside the request, in `Mooring-Client: <JSON, base64>;<mac>`, the MA
     the scheme                    that of the peer's URL
     the version of HTTP           1.1
     the method, as it was written in capitals
+    headers of the connection     taken off (RFC 9110, section 7.6.1)
+    Host, and its place           there always is one, before all others
+    how the body was framed       another length, or chunks
     headers that are not UTF-8    other bytes
-    whether there was a Host      there always is one
-    how the body was framed       in chunks, where its length was not given
 
 A node of an earlier release sends none of it, and its requests are as they come.
 """
@@ -21,13 +22,17 @@ import base64
 import hashlib
 import hmac
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
+from mooring.core.request import INTERNAL_HEADERS
 from mooring.errors import SignatureError
 
 Headers = list[tuple[bytes, bytes]]
 
+_OF_THE_HOP: Final = frozenset({b"host", b"content-length", b"transfer-encoding"})
+"""What each hop writes for itself."""
 _SCHEMES: Final = frozenset({"http", "https"})
 
 
@@ -36,8 +41,6 @@ class PassedOn:
     """
     Attributes:
         client: host and port, or None where the server did not say.
-        has_host: the client sent a Host header.
-        is_chunked: the client sent its body in chunks of its own.
         beside: headers that do not survive the way, each with its place among all of them.
     """
 
@@ -45,24 +48,32 @@ class PassedOn:
     scheme: str = "http"
     http_version: str = "1.1"
     client: tuple[str, int] | None = None
-    has_host: bool = True
-    is_chunked: bool = False
     beside: tuple[tuple[int, bytes, bytes], ...] = ()
 
     def restored(self, headers: Headers) -> Headers:
         """The headers as the client sent them, from those that came over the wire."""
-        dropped = set() if self.has_host else {b"host"}
-        if not self.is_chunked:
-            dropped.add(b"transfer-encoding")
-        kept = [(name, value) for name, value in headers if name not in dropped]
+        kept = [(name, value) for name, value in headers if name not in _OF_THE_HOP]
         for place, name, value in self.beside:
             kept.insert(place, (name, value))
         return kept
 
 
-def beside(headers: Headers) -> tuple[tuple[int, bytes, bytes], ...]:
-    """Those of these headers, in their order, that have to travel beside the request."""
-    return tuple((place, name, value) for place, (name, value) in enumerate(headers) if not _is_utf8(name + value))
+def parted(headers: Headers, dropped: Collection[bytes]) -> tuple[Headers, tuple[tuple[int, bytes, bytes], ...]]:
+    """The client's headers, but for our own: those that go over the wire, and those that travel beside.
+
+    Args:
+        dropped: those that HTTP does not pass on.
+    """
+    wire: Headers = []
+    beside: list[tuple[int, bytes, bytes]] = []
+    own = [(name, value) for name, value in headers if name not in INTERNAL_HEADERS]
+    for place, (name, value) in enumerate(own):
+        survives = name not in dropped and _is_utf8(name + value)
+        if survives:
+            wire.append((name, value))
+        if not survives or name in _OF_THE_HOP:
+            beside.append((place, name, value))
+    return wire, tuple(beside)
 
 
 def _is_utf8(value: bytes) -> bool:
@@ -80,8 +91,6 @@ def encode(key: bytes, nonce: str, passed_on: PassedOn) -> str:
         "scheme": passed_on.scheme,
         "http": passed_on.http_version,
         "client": passed_on.client,
-        "host": passed_on.has_host,
-        "chunked": passed_on.is_chunked,
         "beside": [[place, _text(name), _text(value)] for place, name, value in passed_on.beside],
     }
     text = _text(json.dumps(said, separators=(",", ":")).encode())
@@ -111,8 +120,6 @@ def _read(said: Any) -> PassedOn:
         scheme=said["scheme"],
         http_version=str(said["http"]),
         client=None if client is None else (str(client[0]), int(client[1])),
-        has_host=said["host"] is True,
-        is_chunked=said["chunked"] is True,
         beside=tuple((int(place), _bytes(name), _bytes(value)) for place, name, value in said["beside"]),
     )
 

@@ -28,7 +28,7 @@ from yarl import URL
 
 from mooring.asgi import HeaderList, Message, Receive, Scope, Send, has_body, header, target_of
 from mooring.core.model import NodeInfo, ShardOwner
-from mooring.core.passed_on import PassedOn, beside, encode
+from mooring.core.passed_on import PassedOn, encode, parted
 from mooring.core.request import INTERNAL_HEADERS
 from mooring.core.signing import (
     ACCEPTED,
@@ -144,7 +144,7 @@ class Forwarder:
         given: HeaderList = scope["headers"]
         is_signed, receive = await _has_body(scope, receive)
         dropped = _NOT_ON_REQUESTS | _named_in(given)
-        headers = self._headers(scope, [(name, value) for name, value in given if name not in dropped], nonce)
+        headers = self._headers(scope, dropped, nonce)
         claim = PeerClaim(
             self._node_id, peer.id, int(self._now() * 1000), nonce, principal, SIGNED_BODY if is_signed else NO_BODY
         )
@@ -170,21 +170,17 @@ class Forwarder:
         finally:
             asking.cancel()
 
-    def _headers(self, scope: Scope, passed: HeaderList, nonce: str) -> CIMultiDict[str]:
-        """What goes along in headers, and what of the rest has to travel beside."""
-        apart = beside(passed)
-        places = {place for place, *_ in apart}
-        kept = [pair for place, pair in enumerate(passed) if place not in places]
-        headers = CIMultiDict((name.decode(), value.decode()) for name, value in kept)
+    def _headers(self, scope: Scope, dropped: frozenset[bytes], nonce: str) -> CIMultiDict[str]:
+        """What goes over the wire, and beside it what does not."""
+        wire, beside = parted(scope["headers"], dropped)
+        headers = CIMultiDict((name.decode(), value.decode()) for name, value in wire)
         client = scope.get("client")
         passed_on = PassedOn(
             method=scope["method"],
             scheme=scope.get("scheme", "http"),
             http_version=scope.get("http_version", "1.1"),
             client=None if client is None else (str(client[0]), int(client[1])),
-            has_host=header(passed, b"host") is not None,
-            is_chunked=header(scope["headers"], b"transfer-encoding") is not None,
-            beside=apart,
+            beside=beside,
         )
         headers["Mooring-Client"] = encode(self._key, nonce, passed_on)
         return headers

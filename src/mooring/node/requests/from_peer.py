@@ -132,12 +132,12 @@ class PeerRequest:
 def _as_from_client(scope: Scope, claim: PeerClaim, passed_on: PassedOn | None) -> Scope:
     """The scope as it was where the client came to; and with the length of the client's own body."""
     headers = tidied(scope["headers"])
-    if claim.body == SIGNED_BODY:
-        headers = [
-            (name, b"%d" % (int(value) - BODY_MAC_BYTES) if name == b"content-length" else value)
-            for name, value in headers
-        ]
     if passed_on is None:
+        if claim.body == SIGNED_BODY:
+            headers = [
+                (name, b"%d" % (int(value) - BODY_MAC_BYTES) if name == b"content-length" else value)
+                for name, value in headers
+            ]
         return {**scope, "headers": headers}
     return {
         **scope,
