@@ -67,7 +67,7 @@ def test_a_port_in_use(taken_port: int) -> None:
         (("no_such_module:app",), 4, "there is no module 'no_such_module' in "),
         (("no/such/file.py:app",), 4, "there is no file no/such/file.py"),
         ((COUNTER + "s",), 4, "has no attribute 'servers'; did you mean server?"),
-        ((COUNTER, "--lease-seconds", "1"), 2, "setting lease_seconds: '1' is wrong: at least twice heartbeat"),
+        ((COUNTER, "--lease-seconds", "0.9"), 2, "setting lease_seconds: '0.9' is wrong: at least twice heartbeat"),
         (
             (COUNTER, "--redis-url", "redis://h"),
             2,

@@ -62,7 +62,7 @@ def test_secrets_are_never_printed(form: tuple[str, ...], monkeypatch: pytest.Mo
     ("name", "value", "line"),
     [
         ("LEASE_SECONDS", "soon", "setting lease_seconds: 'soon' is wrong: "),
-        ("LEASE_SECONDS", "1.5", "setting lease_seconds: '1.5' is wrong: at least twice heartbeat_seconds"),
+        ("LEASE_SECONDS", "0.9", "setting lease_seconds: '0.9' is wrong: at least twice heartbeat_seconds"),
         ("REDIS_URL", "http://:pw@h", "setting redis_url: 'http://:***@h' is wrong: a URL such as redis://"),
         ("SECRET", "short", "setting secret: '(hidden)' is wrong: at least 16 characters"),
         ("STATUS_TOKEN", "short", "setting status_token: '(hidden)' is wrong: at least 16 characters"),
