@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from mooring.errors import ClusterError, StoreUnavailable
-from mooring.hosting.listener import Listener, is_on_this_machine
+from mooring.hosting.listener import Listener
 
 Listen = Callable[[str, int], Listener]
 
@@ -64,18 +64,3 @@ def test_who_listens_everywhere_is_where_redis_is_reached_from(listen: Listen, r
 def test_a_redis_host_that_cannot_be_found(listen: Listen) -> None:
     with pytest.raises(StoreUnavailable, match=r"Redis's host no-such-host\.invalid cannot be found"):
         listen("0.0.0.0", 0).url_for_peers("redis://no-such-host.invalid:6379/0")
-
-
-@pytest.mark.parametrize(
-    ("redis_url", "here"),
-    [
-        ("unix:///run/redis.sock", True),
-        ("redis://localhost/0", True),
-        ("redis://127.0.0.2:6379", True),
-        ("redis://[::1]:6379", True),
-        ("redis://10.0.0.1:6379", False),
-        ("rediss://redis.internal", False),
-    ],
-)
-def test_whether_all_nodes_are_on_this_machine(redis_url: str, here: bool) -> None:
-    assert is_on_this_machine(redis_url) is here

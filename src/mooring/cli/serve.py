@@ -12,10 +12,11 @@ from mooring.cli.flags import Debug, Target, new_app, with_settings
 from mooring.cli.logs import Level, configure_logging, take_over_loggers
 from mooring.core.masking import masked
 from mooring.errors import SettingsError, TargetError
-from mooring.hosting.listener import Listener, is_on_this_machine
+from mooring.hosting.listener import Listener
 from mooring.hosting.server import run_server
 from mooring.hosting.target import load_target
 from mooring.node.middleware import Mooring
+from mooring.processes.addresses import is_on_this_machine
 from mooring.settings import Settings
 
 logger = logging.getLogger("mooring.serve")
