@@ -9,12 +9,15 @@ from functools import partial
 
 from mooring.asgi import App, Receive, Scope, Send, respond, route_of
 from mooring.core.ids import brief
+from mooring.core.request import read_facts
+from mooring.core.routing import Reason
 from mooring.errors import MooringError
 from mooring.node.lifespan import Lifespan
 from mooring.node.membership.session import CloseHandler
 from mooring.node.node import Node
 from mooring.node.pages import health
 from mooring.node.pages.status import StatusPage
+from mooring.node.requests.answers import refuse
 from mooring.node.requests.peers_question import answer_question, is_question
 from mooring.node.requests.router import Router
 from mooring.settings import Settings
@@ -46,7 +49,7 @@ class Mooring:
         self._app = app
         self._store = store or self._open_store()
         is_shared = store is None and self.settings.redis_url is not None
-        self._node = Node(self.settings, self._store, self._open_store if is_shared else None)
+        self._node = Node(self.settings, self._store, self._open_store if is_shared else None, self._answer_peer)
         self._router = Router(self._node, app)
         token = self.settings.status_token
         self._status_page = None if token is None else StatusPage(self._node, token)
@@ -135,6 +138,15 @@ class Mooring:
         if await self._has_started(send):
             await health.answer_ready(self._node, scope, send)
 
+    async def _answer_peer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What comes by the port for peers, past everything that is around Mooring: nothing but what a peer signed."""
+        if scope["type"] != "http" or read_facts(scope["method"], scope["headers"]).peer is None:
+            await _refuse_stranger(scope, receive, send)
+        elif is_question(scope):
+            await answer_question(self._node, _refuse_stranger, scope, receive, send)
+        else:
+            await self._router.handle(scope, receive, send)
+
     async def _has_started(self, send: Send) -> bool:
         """Whether the node is in its cluster. Where the server runs no lifespan, the first request joins it.
 
@@ -151,3 +163,7 @@ class Mooring:
         if not self._node.has_joined:
             await respond(send, 503, b"The node cannot start; its log says why.\n")
         return self._node.has_joined
+
+
+async def _refuse_stranger(scope: Scope, receive: Receive, send: Send) -> None:
+    await refuse(send, Reason.SIGNATURE)

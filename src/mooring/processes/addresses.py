@@ -1,4 +1,4 @@
-"""Where this machine is, as others see it: the address from which it speaks to Redis is the one that its peers reach."""
+"""Where this machine is, as its peers see it: at the address from which it speaks to Redis."""
 
 from __future__ import annotations
 
