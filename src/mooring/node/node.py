@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import multiprocessing
 import os
 import secrets
 import time
@@ -145,6 +146,11 @@ class Node:
             StoreUnavailable: a node does not start without its store.
             SettingsError: other nodes of this cluster have a different secret, or its peers have no way to come here.
         """
+        if self.settings.redis_url is None and _seems_a_worker():
+            logger.warning(
+                "this process looks like one of several that share an address, and without redis_url each of them knows "
+                "its own sessions alone: set redis_url and secret, or serve with one worker"
+            )
         await self._place.take({} if app_state is None else app_state)
         await self.keeper.join(_fresh_shard)
         try:
@@ -242,3 +248,9 @@ def _cluster_secret(settings: Settings) -> str:
     raise SettingsError(
         "secret", None, "needed with redis_url, the same on every node; `openssl rand -hex 32` makes a good one"
     )
+
+
+def _seems_a_worker() -> bool:
+    """Whether a server with several processes seems to have started this one; with one worker it looks the same."""
+    is_gunicorn = os.environ.get("SERVER_SOFTWARE", "").startswith("gunicorn/")
+    return is_gunicorn or multiprocessing.parent_process() is not None

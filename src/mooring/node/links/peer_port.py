@@ -66,6 +66,7 @@ class PeerPort:
             self._answer,
             http="httptools",
             ws="none",
+            interface="asgi3",
             lifespan="off",
             log_config=None,
             proxy_headers=False,
