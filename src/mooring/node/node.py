@@ -148,7 +148,7 @@ class Node:
         """
         if self.settings.redis_url is None and _seems_a_worker():
             logger.warning(
-                "this process looks like one of several that share an address, and without redis_url each of them knows "
+                "this process looks like one of several that share an address; without redis_url each of them knows "
                 "its own sessions alone: set redis_url and secret, or serve with one worker"
             )
         await self._place.take({} if app_state is None else app_state)
