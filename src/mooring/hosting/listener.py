@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
+from typing import Self
 
 from mooring.processes.addresses import address_towards
 from mooring.processes.ports import join, listen
@@ -21,8 +23,19 @@ class Listener:
     """
 
     def __init__(self, host: str, port: int) -> None:
-        self.socket = listen(host, port, BACKLOG)
-        self.host, self.port = self.socket.getsockname()[:2]
+        self._has(listen(host, port, BACKLOG))
+
+    def _has(self, listening: socket.socket) -> None:
+        self.socket = listening
+        self.host, self.port = listening.getsockname()[:2]
+
+    @classmethod
+    def inherited(cls, fd: int) -> Self:
+        """The parent's, which has several processes listen on it."""
+        listener = cls.__new__(cls)
+        listener._has(socket.socket(fileno=fd))
+        listener.socket.setblocking(False)
+        return listener
 
     @property
     def listens_everywhere(self) -> bool:
