@@ -42,6 +42,7 @@ SERVERS: Final[dict[str, tuple[str, ...]]] = {
     "uvicorn": ("uvicorn", EMBEDDED, "--port", "{port}", "--workers", str(WORKERS)),
     "gunicorn with uvicorn's worker": (*GUNICORN, "uvicorn.workers.UvicornWorker"),
     "gunicorn": (*GUNICORN, "asgi"),
+    "gunicorn that forks late": (*GUNICORN, "asgi", "--preload"),
     "hypercorn": ("hypercorn", EMBEDDED, "--bind", f"{HOST}:{{port}}", "--workers", str(WORKERS)),
     "granian": ("granian", EMBEDDED, "--interface", "asgi", "--port", "{port}", "--workers", str(WORKERS)),
     "mooring": SERVE,
