@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterator
 
@@ -64,3 +65,14 @@ def test_who_listens_everywhere_is_where_redis_is_reached_from(listen: Listen, r
 def test_a_redis_host_that_cannot_be_found(listen: Listen) -> None:
     with pytest.raises(StoreUnavailable, match=r"Redis's host no-such-host\.invalid cannot be found"):
         listen("0.0.0.0", 0).url_for_peers("redis://no-such-host.invalid:6379/0")
+
+
+def test_one_that_was_inherited_is_at_the_same_place(listen: Listen) -> None:
+    parents = listen("127.0.0.1", 0)
+    worker = Listener.inherited(os.dup(parents.socket.fileno()))
+    assert worker.url_for_peers(None) == parents.url_for_peers(None)
+    with socket.create_connection(("127.0.0.1", worker.port)):
+        accepted, _ = worker.socket.accept()
+        accepted.close()
+    assert worker.socket.getblocking() is False
+    worker.socket.close()
