@@ -157,7 +157,11 @@ class Mooring:
 
     async def _answer_peer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """What comes by the port for peers, past everything that is around Mooring: nothing but what a peer signed."""
-        if scope["type"] != "http" or read_facts(scope["method"], scope["headers"]).peer is None:
+        if (
+            not self._node.has_joined
+            or scope["type"] != "http"
+            or read_facts(scope["method"], scope["headers"]).peer is None
+        ):
             await _refuse_stranger(scope, receive, send)
         elif is_question(scope):
             await answer_question(self._node, _refuse_stranger, scope, receive, send)

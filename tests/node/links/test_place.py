@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mooring.asgi import Receive, Scope, Send
 from mooring.node.links.place import Place
 from mooring.settings import Settings
 from mooring.store import MemoryStore
@@ -57,6 +58,35 @@ async def test_two_nodes_at_one_address_find_out_and_are_told_apart(raw: RawClie
         before = len(app.asked)
         assert (await raw.call(elder.url, session)).status == 200
         assert len(app.asked) == before + 1
+
+
+async def test_a_node_that_tries_again_to_join_has_one_port() -> None:
+    place = Place(Settings.load(redis_url=REDIS), ok)
+    await place.take({})
+    before = place.url
+    await place.take({})
+    assert place.url == before
+    await place.leave()
+
+
+async def test_the_state_of_the_apps_lifespan_is_handed_on(raw: RawClient) -> None:
+    class Keeping(ScriptedApp):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "lifespan":
+                scope["state"]["pool"] = "opened at the start"
+            await super().__call__(scope, receive, send)
+
+    store, app = MemoryStore(), Keeping()
+    async with (
+        running_node(app, store, "node-1", peer_ports="any") as owner,
+        running_node(Keeping(), store, "node-2", peer_ports="any") as other,
+    ):
+        session = await raw.open(owner.url)
+        await other.mooring._node.keeper.beat()
+        assert (await raw.call(other.url, session)).status == 200
+        directly, passed_on = (scope["state"] for scope in app.scopes[-2:])
+        assert directly == passed_on == {"pool": "opened at the start"}
+        assert app.scopes[-1]["server"] != app.scopes[-2]["server"], "it came by the port for peers"
 
 
 async def test_a_node_that_took_a_dead_ones_place_does_not_share_it() -> None:

@@ -52,13 +52,14 @@ class Place:
         return not self._port.url and self._settings.advertise_url is not None
 
     async def take(self, app_state: dict[str, Any]) -> None:
-        """Before the node joins.
+        """Before the node joins; again where it could not join, and tries anew.
 
         Raises:
             SettingsError, StoreUnavailable: as `PeerPort.open`.
         """
         self._app_state = app_state
-        if not self._client_url or self._settings.peer_ports is not None:
+        is_needed = not self._client_url or self._settings.peer_ports is not None
+        if is_needed and not self._port.url:
             await self._port.open(app_state)
 
     async def move(self) -> None:
