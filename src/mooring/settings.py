@@ -34,6 +34,8 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _NODE_URL = re.compile(r"https?://[^\s/?#@]+/?", re.ASCII | re.IGNORECASE)
 _TOKEN = re.compile(r"[!-~]{16,}", re.ASCII)
 _ENDPOINT = re.compile(r"(/(\{[A-Za-z_][A-Za-z0-9_]*\}|[^\x00-\x20\x7f-\U0010ffff`?#/,{}])+)+")
+_HOST = re.compile(r"[A-Za-z0-9._:-]+", re.ASCII)
+_PORTS = re.compile(r"any|\d{1,5}(-\d{1,5})?", re.ASCII)
 _KEY_PREFIX = re.compile(r"[A-Za-z0-9_.-]+(:[A-Za-z0-9_.-]+)*", re.ASCII)
 
 
@@ -98,6 +100,19 @@ def _name(value: str) -> str:
     return value
 
 
+def _host(value: str) -> str:
+    if not _HOST.fullmatch(value):
+        raise ValueError("a name or an address of this machine, such as 10.0.0.7")
+    return value
+
+
+def _peer_ports(value: str) -> str:
+    first, _, last = value.partition("-")
+    if not _PORTS.fullmatch(value) or (value != "any" and not 1 <= int(first) <= int(last or first) <= 65535):
+        raise ValueError("any, a port, or a range of ports such as 9000-9015")
+    return value
+
+
 def _key_prefix(value: str) -> str:
     if not _KEY_PREFIX.fullmatch(value):
         raise ValueError("letters, digits, '_', '.', '-', in parts joined by ':', such as mcp or team:mcp")
@@ -136,8 +151,20 @@ class Settings(BaseSettings):
     )
     advertise_url: Annotated[str, AfterValidator(_node_url)] | None = Field(
         None,
-        description="Where peers and the ingress reach this node, such as http://10.0.0.7:8000. Needed with redis_url; "
-        "`mooring serve` works it out from the host and port that it listens on.",
+        description="Where peers and the ingress reach this node, such as http://10.0.0.7:8000. `mooring serve` works "
+        "it out from the host and port that it listens on. Under another server, peers come to a port of the "
+        "process's own where it is not set, and no generated ingress routes to the node.",
+    )
+    peer_host: Annotated[str, AfterValidator(_host)] | None = Field(
+        None,
+        description="Where a port of the process's own for its peers listens, and is reached; by default the address "
+        "from which this machine speaks to Redis.",
+    )
+    peer_ports: Annotated[str, AfterValidator(_peer_ports)] | None = Field(
+        None,
+        description="Have peers come to a port of the process's own: any free one (any), or the first free one of a "
+        "range such as 9000-9015, one for each process. By default only where it is needed: advertise_url is not set, "
+        "or several processes share it.",
     )
     mcp_path: Annotated[str, AfterValidator(_endpoints)] = Field(
         "/mcp",
@@ -251,6 +278,12 @@ class Settings(BaseSettings):
     def main_endpoint(self) -> str:
         """The first of them that is one path: where a server object's endpoint comes out."""
         return next((path for path in self.endpoints if "{" not in path), "/mcp")
+
+    @property
+    def peer_port_range(self) -> range:
+        """What `peer_ports` says; 0 is any port."""
+        first, _, last = (self.peer_ports or "any").partition("-")
+        return range(1) if first == "any" else range(int(first), int(last or first) + 1)
 
     @classmethod
     def load(cls, **overrides: Any) -> Self:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -249,3 +250,33 @@ def test_a_view_is_never_changed_in_place(view: ClusterView, snapshot: Snapshot,
     view.without(PEER)
     view.learned(SHARDS[0], ShardOwner(PEER, 99))
     assert view == before
+
+
+# Who else is at a node's URL.
+
+HERE = "http://10.0.0.7:8000"
+
+
+@pytest.mark.parametrize(
+    ("what", "other", "shares"),
+    [
+        ("an older one died there without a goodbye", {"url": HERE, "started": 1.0}, False),
+        ("a younger one", {"url": HERE, "started": 3.0}, True),
+        ("one of the same moment with a later id", {"url": HERE, "started": 2.0}, True),
+        ("an older one that shares", {"url": "http://10.0.0.7:41234", "client_url": HERE, "started": 1.0}, True),
+        ("one elsewhere", {"url": "http://10.0.0.8:8000", "started": 3.0}, False),
+        ("one whose entry does not read", {"url": "", "started": 3.0}, False),
+    ],
+)
+def test_a_url_is_shared_where_another_node_that_lives_surely_answers_there(
+    what: str, other: dict[str, Any], shares: bool
+) -> None:
+    me, peer = replace(a_node(ME), url=HERE, started=2.0), replace(a_node(PEER), **other)
+    assert a_view(me, peer).shares_its_url(ME) is shares, what
+    assert not a_view(me, peer, dead=(PEER,)).shares_its_url(ME)
+
+
+def test_nodes_that_do_not_know_where_clients_reach_them_share_nothing() -> None:
+    nodes = [replace(a_node(node_id), client_url="") for node_id in (ME, PEER)]
+    assert not a_view(*nodes).shares_its_url(ME)
+    assert not a_view(nodes[1]).shares_its_url(ME), "not in its own view yet"

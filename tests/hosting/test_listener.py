@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from mooring.errors import ClusterError, StoreUnavailable
-from mooring.hosting.listener import Listener, is_on_this_machine
+from mooring.hosting.listener import Listener
 
 Listen = Callable[[str, int], Listener]
 
@@ -66,16 +67,12 @@ def test_a_redis_host_that_cannot_be_found(listen: Listen) -> None:
         listen("0.0.0.0", 0).url_for_peers("redis://no-such-host.invalid:6379/0")
 
 
-@pytest.mark.parametrize(
-    ("redis_url", "here"),
-    [
-        ("unix:///run/redis.sock", True),
-        ("redis://localhost/0", True),
-        ("redis://127.0.0.2:6379", True),
-        ("redis://[::1]:6379", True),
-        ("redis://10.0.0.1:6379", False),
-        ("rediss://redis.internal", False),
-    ],
-)
-def test_whether_all_nodes_are_on_this_machine(redis_url: str, here: bool) -> None:
-    assert is_on_this_machine(redis_url) is here
+def test_one_that_was_inherited_is_at_the_same_place(listen: Listen) -> None:
+    parents = listen("127.0.0.1", 0)
+    worker = Listener.inherited(os.dup(parents.socket.fileno()))
+    assert worker.url_for_peers(None) == parents.url_for_peers(None)
+    with socket.create_connection(("127.0.0.1", worker.port)):
+        accepted, _ = worker.socket.accept()
+        accepted.close()
+    assert worker.socket.getblocking() is False
+    worker.socket.close()

@@ -86,6 +86,28 @@ def test_of_two_nodes_at_one_url_only_the_younger_is_there() -> None:
     assert backends(infos, shards) == [Backend("node-1", here, ("yyyyy",), True)]
 
 
+def test_nodes_that_share_an_address_are_one_backend_with_the_shards_of_all() -> None:
+    here = "http://10.0.0.7:8000"
+    infos = [
+        node("web-2", "bbbbb", started=1, client_url=here),
+        node("web-1", "aaaaa", started=2, client_url=here, state=NodeState.DRAINING),
+        node("web-3", "ccccc", started=3, url=here),  # it has not seen the others yet
+        node("alone", "ddddd", started=0),
+    ]
+    shards = {"bbbbb": "web-2-bbbbb", "aaaaa": "web-1-aaaaa", "ccccc": "web-3-ccccc", "ddddd": "alone-ddddd"}
+    for order in (infos, infos[::-1]):
+        alone, shared = backends(order, shards)
+        assert alone == Backend("alone", "http://ddddd:8000", ("ddddd",), True)
+        assert (shared.name, shared.url, shared.ready) == ("web-1", here, True)
+        assert sorted(shared.shards) == ["aaaaa", "bbbbb", "ccccc"]
+
+
+def test_a_node_that_does_not_know_where_clients_reach_it_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    infos = [node("node-1", "zzzzz", client_url=""), node("node-2", "bbbbb")]
+    assert [backend.name for backend in backends(infos)] == ["node-2"]
+    assert "does not know where clients reach it: set its advertise_url" in caplog.text
+
+
 def test_a_node_that_cannot_be_routed_to_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
     infos = [node("node-1", "aaaaa"), node("node-2", "bbbbb", url="http://x/`y`"), node("Bad Name", "ccccc")]
     for _ in range(2):

@@ -27,6 +27,7 @@ def node(
     state: NodeState = NodeState.READY,
     started: float = 0.0,
     url: str | None = None,
+    client_url: str | None = None,
 ) -> NodeInfo:
     return NodeInfo(
         id=f"{name}-{letters}",
@@ -39,4 +40,5 @@ def node(
         version="0",
         secret_id="s",
         started=started,
+        client_url=client_url,
     )

@@ -194,3 +194,21 @@ async def test_the_store_is_asked_only_for_a_session_that_may_exist_and_is_not_h
         assert not await mooring.has_session(FORGED)
         with pytest.raises(StoreUnavailable):
             await mooring.has_session(SessionIds(SECRET).mint("zzzzz", b"0" * 16))
+
+
+async def test_a_copy_in_a_forked_process_is_a_node_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with `gunicorn --preload`, where the app is made before the workers are."""
+    closed: list[ClosedSession] = []
+    mooring = a_mooring(ScriptedApp())
+    mooring.on_close(closed.append)
+    before = mooring.node_id
+    monkeypatch.setattr("mooring.node.middleware.os.getpid", lambda: -1)
+    opened = await initialize().to(mooring)
+    assert mooring.node_id != before
+    (info,) = [node.info for node in await mooring.registry.nodes()]
+    assert info.id == mooring.node_id
+    deleted = await Request("DELETE", session=opened.session_id).to(mooring)
+    assert deleted.status == 200
+    await mooring._node.sessions.settle()
+    assert [one.id for one in closed] == [opened.session_id]
+    await mooring._node.stop()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator
 
@@ -108,3 +109,13 @@ async def test_does_not_wait_for_a_stranger_that_holds_its_output(leash: Leash) 
 )
 def test_exit_codes_in_words(code: int, text: str) -> None:
     assert describe(code) == text
+
+
+async def test_inherits_what_it_is_given(leash: Leash) -> None:
+    reading, writing = os.pipe()
+    program = Command("child", (sys.executable, "-c", f"import os; os.write({writing}, b'told')"), inherits=(writing,))
+    child = await Child.start(program, leash, lambda _: None)
+    assert await child.wait() == 0
+    os.close(writing)
+    with os.fdopen(reading, "rb") as told:
+        assert told.read() == b"told"

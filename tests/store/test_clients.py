@@ -12,7 +12,7 @@ import pytest
 from mooring.core.masking import masked
 from mooring.core.model import Written
 from mooring.errors import SettingsError, StoreUnavailable
-from mooring.hosting.listener import is_on_this_machine
+from mooring.processes.addresses import is_on_this_machine
 from mooring.settings import Settings
 from mooring.store import RedisStore
 from mooring.store.clients import Address, parse

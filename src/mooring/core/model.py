@@ -77,11 +77,13 @@ class NodeInfo:
     Attributes:
         id: of this one process: `<name>-<5 letters>`. A node that is restarted has a new id.
         name: what the operator calls it; stays the same over restarts.
-        url: where its peers and the ingress reach it, without a path.
+        url: where its peers reach it, without a path; and everybody else, as long as `client_url` does not differ.
         capacity: the most sessions that it wants to hold.
         secret_id: a fingerprint of the cluster secret, which shows an operator nodes that cannot understand each other.
         started: seconds since the epoch, by the node's own clock; for people.
         endpoints: the paths and patterns of the MCP endpoints that it knows; none from versions that know one alone.
+        client_url: where clients and the ingress reach it, if not at `url`, which then is a port for peers alone.
+            Other processes may answer there, too. "" where the node cannot know it.
     """
 
     id: str
@@ -96,6 +98,12 @@ class NodeInfo:
     started: float
     endpoints: tuple[str, ...] = ()
     counters: Counters = field(default_factory=Counters)
+    client_url: str | None = None
+
+    @property
+    def url_for_clients(self) -> str:
+        """ "" where it is not known."""
+        return self.url if self.client_url is None else self.client_url
 
 
 def unknown_node(node_id: str) -> NodeInfo:

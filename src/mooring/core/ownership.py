@@ -56,6 +56,19 @@ class ClusterView:
         """The shards that a node owns, in order."""
         return sorted(shard for shard, owner in self.shards.items() if owner.node_id == node_id)
 
+    def shares_its_url(self, node_id: str) -> bool:
+        """Whether another process answers, too, where this node's clients reach it.
+
+        An older node at the same URL may have died without a goodbye, and left its place to this one; so it counts only
+        if it says that it shares. A younger one cannot have been there before: it says so then, and both do.
+        """
+        me = self.nodes[node_id].info if node_id in self.nodes else None
+        return me is not None and any(
+            other.client_url is not None or (other.started, other.id) > (me.started, me.id)
+            for other in self.alive()
+            if other.id != node_id and other.url_for_clients == me.url_for_clients != ""
+        )
+
     def without(self, node_id: str) -> ClusterView:
         """The view of someone who saw this node's process end, and so knows more than its lease does."""
         node = self.nodes.get(node_id)

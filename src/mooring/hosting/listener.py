@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from urllib.parse import SplitResult, urlsplit
+from typing import Self
 
-from mooring.errors import StoreUnavailable
+from mooring.processes.addresses import address_towards
 from mooring.processes.ports import join, listen
 
 BACKLOG = 2048
@@ -23,8 +23,19 @@ class Listener:
     """
 
     def __init__(self, host: str, port: int) -> None:
-        self.socket = listen(host, port, BACKLOG)
-        self.host, self.port = self.socket.getsockname()[:2]
+        self._has(listen(host, port, BACKLOG))
+
+    def _has(self, listening: socket.socket) -> None:
+        self.socket = listening
+        self.host, self.port = listening.getsockname()[:2]
+
+    @classmethod
+    def inherited(cls, fd: int) -> Self:
+        """The parent's, which has several processes listen on it."""
+        listener = cls.__new__(cls)
+        listener._has(socket.socket(fileno=fd))
+        listener.socket.setblocking(False)
+        return listener
 
     @property
     def listens_everywhere(self) -> bool:
@@ -44,39 +55,5 @@ class Listener:
         Raises:
             StoreUnavailable: Redis's host cannot be found.
         """
-        host = _address_towards(redis_url) if self.listens_everywhere else self.host
+        host = address_towards(redis_url) if self.listens_everywhere else self.host
         return f"http://{join(host, self.port)}"
-
-
-def is_on_this_machine(redis_url: str) -> bool:
-    """Whether nodes that use this Redis are all on this machine, as far as the URL says."""
-    host = _first_server(redis_url).hostname
-    if host is None or host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _first_server(redis_url: str) -> SplitResult:
-    """Of several servers (sentinels, or nodes of a cluster) the first: what is asked of one is true of all."""
-    servers = urlsplit(redis_url).netloc.rpartition("@")[2]
-    return urlsplit(f"//{servers.partition(',')[0]}")
-
-
-def _address_towards(redis_url: str | None) -> str:
-    """This machine's address on the way to Redis. No packet is sent: a datagram socket only looks up its route."""
-    parts = _first_server(redis_url or "")
-    if parts.hostname is None:
-        return "127.0.0.1"
-    try:
-        for family, kind, protocol, _, address in socket.getaddrinfo(
-            parts.hostname, parts.port or 6379, type=socket.SOCK_DGRAM
-        ):
-            with socket.socket(family, kind, protocol) as probe:
-                probe.connect(address)
-                return str(probe.getsockname()[0])
-    except OSError as error:
-        raise StoreUnavailable(f"Redis's host {parts.hostname} cannot be found: {error.strerror or error}") from error
-    raise StoreUnavailable(f"Redis's host {parts.hostname} has no address")

@@ -34,7 +34,7 @@ _ROUTABLE: Final = "an ingress can route a path such as /mcp, of letters, digits
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One node, as the ingress sees it.
+    """One node, as the ingress sees it; or all the processes that share an address, which it cannot tell apart.
 
     Attributes:
         name: stays the same when the node is restarted: the sticky cookie is a hash of a name made from it.
@@ -113,26 +113,29 @@ class Paths(Protocol):
 def topology_of(view: ClusterView, paths: Paths) -> Topology:
     """The nodes of `view` that are alive, by name.
 
-    - Two nodes at one URL: only the younger one can be there; the other died without a goodbye, its lease still runs.
+    - Several nodes at one URL, of which one says that its peers reach it elsewhere: workers that share an address. They
+      are one backend with the shards of all; whichever gets a request passes it on.
+    - Several nodes at one URL otherwise: only the youngest can be there; the others died without a goodbye, their
+      leases still run.
     - Two nodes of one name, as while one replaces the other: the one that takes new sessions gets the name, or else
       the younger; so a cookie that was set before the change leads to the new node. The others are called
       `<name>_<end of their id>`.
     - A node whose own details cannot be routed to is left out: it must not stop the rest from being followed.
     - The endpoints are those of the settings, and those that nodes say they have found.
     """
-    # One without a URL is a node whose entry cannot be read: nothing can be sent there.
-    infos = _youngest_by_url([info for info in view.alive() if info.url])
     named: dict[str, Backend] = {}
-    for info in sorted(infos, key=lambda info: (info.state in TAKES_NEW_SESSIONS, info.started, info.id), reverse=True):
-        name = info.name if info.name not in named else f"{info.name}_{info.id.removeprefix(f'{info.name}-')}"
-        shards = tuple(shard for shard in view.shards_of(info.id) if is_shard(shard))
+    for infos in sorted(_at_one_url(view.alive()), key=lambda infos: max(map(_rank, infos)), reverse=True):
+        first = min(infos, key=lambda info: (info.name, info.id))
+        name = first.name if first.name not in named else f"{first.name}_{first.id.removeprefix(f'{first.name}-')}"
+        shards = tuple(shard for info in infos for shard in view.shards_of(info.id) if is_shard(shard))
+        is_ready = any(info.state in TAKES_NEW_SESSIONS for info in infos)
         try:
-            named[name] = Backend(name, info.url, shards, info.state in TAKES_NEW_SESSIONS)
+            named[name] = Backend(name, first.url_for_clients, shards, is_ready)
         except ValueError as error:
-            _complain(info.id, f"gets no traffic: {error}")
+            _complain(first.id, f"gets no traffic: {error}")
     return Topology(
         tuple(named[name] for name in sorted(named)),
-        endpoints=_endpoints(paths.endpoints, infos),
+        endpoints=_endpoints(paths.endpoints, view.alive()),
         health_path=paths.health_path,
         ready_path=paths.ready_path,
     )
@@ -145,9 +148,21 @@ def _endpoints(known: tuple[str, ...], infos: Iterable[NodeInfo]) -> tuple[str, 
     return (*known, *sorted(found))
 
 
-def _youngest_by_url(infos: list[NodeInfo]) -> list[NodeInfo]:
-    by_age = sorted(infos, key=lambda info: (info.started, info.id))
-    return list({info.url: info for info in by_age}.values())
+def _at_one_url(infos: Iterable[NodeInfo]) -> Iterable[list[NodeInfo]]:
+    """The nodes that can be there, by the URL at which clients reach them."""
+    found: dict[str, list[NodeInfo]] = {}
+    for info in infos:
+        if info.url_for_clients:
+            found.setdefault(info.url_for_clients, []).append(info)
+        elif info.url:  # without any URL its entry cannot be read
+            _complain(info.id, "gets no traffic: it does not know where clients reach it: set its advertise_url")
+    for sharing in found.values():
+        youngest = max(sharing, key=lambda info: (info.started, info.id))
+        yield sharing if any(info.client_url is not None for info in sharing) else [youngest]
+
+
+def _rank(info: NodeInfo) -> tuple[bool, float, str]:
+    return info.state in TAKES_NEW_SESSIONS, info.started, info.id
 
 
 @functools.cache

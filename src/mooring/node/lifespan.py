@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from mooring.asgi import App, Message, Receive, Scope, Send
 from mooring.errors import MooringError
@@ -27,8 +28,11 @@ class Lifespan:
         self._was_asked = False
         # Whether the app has answered anything: one that fails before that has no lifespan, and is served without.
         self._has_answered = False
+        # What the app keeps from its start for its requests, where the server passes it on.
+        self._app_state: dict[str, Any] = {}
 
     async def run(self, app: App, scope: Scope) -> None:
+        self._app_state = scope.get("state", {})
         try:
             await app(scope, self.receive, self.send)
         except Exception as error:
@@ -58,7 +62,7 @@ class Lifespan:
         self._has_answered = True
         if message["type"] == "lifespan.startup.complete":
             try:
-                await self._node.start()
+                await self._node.start(self._app_state)
             except MooringError as error:
                 await self._send({"type": "lifespan.startup.failed", "message": str(error)})
                 return

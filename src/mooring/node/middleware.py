@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable
 from functools import partial
 
 from mooring.asgi import App, Receive, Scope, Send, respond, route_of
 from mooring.core.ids import brief
+from mooring.core.request import read_facts
+from mooring.core.routing import Reason
 from mooring.errors import MooringError
 from mooring.node.lifespan import Lifespan
 from mooring.node.membership.session import CloseHandler
 from mooring.node.node import Node
 from mooring.node.pages import health
 from mooring.node.pages.status import StatusPage
+from mooring.node.requests.answers import refuse
 from mooring.node.requests.peers_question import answer_question, is_question
 from mooring.node.requests.router import Router
 from mooring.settings import Settings
@@ -44,14 +48,28 @@ class Mooring:
     def __init__(self, app: App, settings: Settings | None = None, *, store: Store | None = None) -> None:
         self.settings = settings or Settings.load()
         self._app = app
-        self._store = store or self._open_store()
-        is_shared = store is None and self.settings.redis_url is not None
-        self._node = Node(self.settings, self._store, self._open_store if is_shared else None)
-        self._router = Router(self._node, app)
-        token = self.settings.status_token
-        self._status_page = None if token is None else StatusPage(self._node, token)
+        self._given_store = store
+        self._close_handlers: list[CloseHandler] = []
         # The first requests wait here for one of them to join the cluster.
         self._starting = asyncio.Lock()
+        self._make_node()
+
+    def _make_node(self) -> None:
+        """Nothing of it is for two processes: neither its id, nor its connections."""
+        self._made_in = os.getpid()
+        self._store = self._given_store or self._open_store()
+        is_shared = self._given_store is None and self.settings.redis_url is not None
+        self._node = Node(self.settings, self._store, self._open_store if is_shared else None, self._answer_peer)
+        for handler in self._close_handlers:
+            self._node.sessions.add_close_handler(handler)
+        self._router = Router(self._node, self._app)
+        token = self.settings.status_token
+        self._status_page = None if token is None else StatusPage(self._node, token)
+
+    def _belong_to_this_process(self) -> None:
+        """A server may import the app before it forks (`gunicorn --preload`): each worker makes a node of its own."""
+        if self._made_in != os.getpid():
+            self._make_node()
 
     def _open_store(self) -> Store:
         return open_store(self.settings.redis_url, self.settings.key_prefix, self.settings.redis_timeout_seconds)
@@ -72,6 +90,7 @@ class Mooring:
         The handler may be a coroutine function. It is called after the record is gone; what it raises is logged.
         It is not called when the node itself stops: the process ends with all that it holds.
         """
+        self._close_handlers.append(handler)
         self._node.sessions.add_close_handler(handler)
         return handler
 
@@ -100,6 +119,7 @@ class Mooring:
         if scope["type"] == "http":
             await self._handle(scope, receive, send)
         elif scope["type"] == "lifespan":
+            self._belong_to_this_process()
             await Lifespan(self._node, receive, send).run(self._app, scope)
         else:
             await self._app(scope, receive, send)
@@ -135,6 +155,19 @@ class Mooring:
         if await self._has_started(send):
             await health.answer_ready(self._node, scope, send)
 
+    async def _answer_peer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What comes by the port for peers, past everything that is around Mooring: nothing but what a peer signed."""
+        if (
+            not self._node.has_joined
+            or scope["type"] != "http"
+            or read_facts(scope["method"], scope["headers"]).peer is None
+        ):
+            await _refuse_stranger(scope, receive, send)
+        elif is_question(scope):
+            await answer_question(self._node, _refuse_stranger, scope, receive, send)
+        else:
+            await self._router.handle(scope, receive, send)
+
     async def _has_started(self, send: Send) -> bool:
         """Whether the node is in its cluster. Where the server runs no lifespan, the first request joins it.
 
@@ -143,6 +176,7 @@ class Mooring:
         if self._node.has_joined:
             return True
         async with self._starting:
+            self._belong_to_this_process()
             try:
                 if not self._node.has_joined and not self._node.was_refused:
                     await self._node.start()
@@ -151,3 +185,7 @@ class Mooring:
         if not self._node.has_joined:
             await respond(send, 503, b"The node cannot start; its log says why.\n")
         return self._node.has_joined
+
+
+async def _refuse_stranger(scope: Scope, receive: Receive, send: Send) -> None:
+    await refuse(send, Reason.SIGNATURE)

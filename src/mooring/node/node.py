@@ -5,22 +5,25 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import multiprocessing
 import os
 import secrets
 import time
 from collections.abc import Callable
 from importlib.metadata import version
+from typing import Any
 
-from mooring.asgi import Scope, route_of
+from mooring.asgi import App, Receive, Scope, Send, respond, route_of
 from mooring.core.endpoints import Endpoints
 from mooring.core.ids import ENTROPY_BYTES, SHARD_LENGTH, SessionIds, derive_key, shard_from_entropy
 from mooring.core.membership import Membership
 from mooring.core.model import TAKES_NEW_SESSIONS, NodeInfo, NodeState
 from mooring.core.signing import NonceWindow
-from mooring.errors import SettingsError
+from mooring.errors import MooringError, SettingsError
 from mooring.node.counters import Tally
 from mooring.node.links.asking import PeerQuestions
 from mooring.node.links.http import Forwarder
+from mooring.node.links.place import Place
 from mooring.node.membership.lease import LeaseKeeper
 from mooring.node.membership.pulse import Pulse
 from mooring.node.membership.sessions import LocalSessions
@@ -30,7 +33,11 @@ from mooring.store import Store
 logger = logging.getLogger("mooring.lease")
 
 _VERSION = version("mooring")
-_NO_PEERS_URL = "http://localhost"
+
+
+async def refuse_all(scope: Scope, receive: Receive, send: Send) -> None:
+    """For a node that no peer asks."""
+    await respond(send, 403, b"")
 
 
 class Node:
@@ -38,6 +45,7 @@ class Node:
     Args:
         open_store: a second way to the same store, for the thread that keeps the lease while the event loop is busy;
             None where nobody else shares the store.
+        answer_peer: the app for what comes by a port for peers alone, where the node opens one.
 
     Attributes:
         id: of this one process: `<name>-<5 letters>`, so that a restarted node is never taken for the one before.
@@ -47,7 +55,13 @@ class Node:
         nonces: those that peers have used on this node.
     """
 
-    def __init__(self, settings: Settings, store: Store, open_store: Callable[[], Store] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        open_store: Callable[[], Store] | None = None,
+        answer_peer: App = refuse_all,
+    ) -> None:
         self.settings = settings
         self.store = store
         self.id = f"{settings.node_name}-{_fresh_shard()}"
@@ -73,12 +87,14 @@ class Node:
             settings.heartbeat_seconds,
         )
         self._secret_id = hashlib.sha256(derive_key(secret, "fingerprint")).hexdigest()[:8]
-        self._url = settings.advertise_url or _advertised(settings)
+        self._place = Place(settings, answer_peer)
         self._started = time.time()
         # Counts the sessions that were opened: they go to our shards in turn.
         self._turn = 0
         # The heartbeat, from `start` to `stop`.
         self._heart: asyncio.Task[None] | None = None
+        # Looks for other processes at the node's URL, for as long as there is none.
+        self._looking: asyncio.Task[None] | None = None
 
     @property
     def membership(self) -> Membership:
@@ -107,7 +123,7 @@ class Node:
         return NodeInfo(
             id=self.id,
             name=self.settings.node_name,
-            url=self._url,
+            url=self._place.url,
             pid=os.getpid(),
             state=self.membership.state,
             sessions=len(self.sessions),
@@ -117,15 +133,25 @@ class Node:
             started=self._started,
             endpoints=self.endpoints.known,
             counters=self.tally.counters(),
+            client_url=self._place.client_url,
         )
 
-    async def start(self) -> None:
+    async def start(self, app_state: dict[str, Any] | None = None) -> None:
         """Join the cluster and keep the lease.
+
+        Args:
+            app_state: of the app's lifespan.
 
         Raises:
             StoreUnavailable: a node does not start without its store.
-            SettingsError: other nodes of this cluster have a different secret.
+            SettingsError: other nodes of this cluster have a different secret, or its peers have no way to come here.
         """
+        if self.settings.redis_url is None and _seems_a_worker():
+            logger.warning(
+                "this process looks like one of several that share an address; without redis_url each of them knows "
+                "its own sessions alone: set redis_url and secret, or serve with one worker"
+            )
+        await self._place.take({} if app_state is None else app_state)
         await self.keeper.join(_fresh_shard)
         try:
             self._check_secrets()
@@ -133,20 +159,38 @@ class Node:
             await self.keeper.leave()
             raise
         self._heart = asyncio.create_task(self.keeper.run(), name="mooring heartbeat")
+        if self._place.may_be_shared:
+            self._looking = asyncio.create_task(self._move_once_shared(), name="mooring place")
         if self._pulse is not None:
             self._pulse.start()
         logger.info("node %s joined with shards %s", self.id, " ".join(self.membership.shards))
 
     async def stop(self) -> None:
         """Leave the cluster. The sessions' transports end with the app."""
+        await self._place.drain()
+        if self._looking is not None:
+            self._looking.cancel()
         if self._heart is not None:
             self._heart.cancel()
             await asyncio.gather(self._heart, self.sessions.settle(), return_exceptions=True)
             if self._pulse is not None:
                 await asyncio.to_thread(self._pulse.stop)
             await self.keeper.leave()
+        await self._place.leave()
         await self.forwarder.aclose()
         await self.store.aclose()
+
+    async def _move_once_shared(self) -> None:
+        """Have peers come to a port of our own as soon as another process is seen at our URL."""
+        while not self.membership.view.shares_its_url(self.id):  # noqa: ASYNC110 - the view is replaced, and tells nobody
+            await asyncio.sleep(self.settings.heartbeat_seconds)
+        try:
+            await self._place.move()
+        except MooringError as error:
+            logger.error("other processes answer at %s, too, and no peer finds this one: %s", self._place.url, error)
+            return
+        logger.info("other processes answer at our address, too: peers come to %s", self._place.url)
+        await self.keeper.beat()
 
     def _a_pulse(self, open_store: Callable[[], Store]) -> Pulse:
         return Pulse(
@@ -206,9 +250,7 @@ def _cluster_secret(settings: Settings) -> str:
     )
 
 
-def _advertised(settings: Settings) -> str:
-    if settings.redis_url is None:
-        return _NO_PEERS_URL
-    raise SettingsError(
-        "advertise_url", None, "needed with redis_url: where peers reach this node, such as http://10.0.0.7:8000"
-    )
+def _seems_a_worker() -> bool:
+    """Whether a server with several processes seems to have started this one; with one worker it looks the same."""
+    is_gunicorn = os.environ.get("SERVER_SOFTWARE", "").startswith("gunicorn/")
+    return is_gunicorn or multiprocessing.parent_process() is not None

@@ -33,12 +33,14 @@ class Command:
         arguments: the program and its arguments.
         environment: what is set on top of our own environment.
         stop_seconds: how long it may take to stop once it was asked to.
+        inherits: our file descriptors that it has, too, under the same numbers.
     """
 
     name: str
     arguments: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     stop_seconds: float = 10.0
+    inherits: tuple[int, ...] = ()
 
 
 class Child:
@@ -81,6 +83,7 @@ class Child:
                 stderr=writing,
                 env={**os.environ, **command.environment},
                 start_new_session=True,
+                pass_fds=command.inherits,
             )
         except OSError as error:
             transport.close()

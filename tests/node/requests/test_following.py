@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from mooring import Mooring
-from mooring.asgi import Message
+from mooring.asgi import App, Message, Receive, Scope, Send
 from mooring.core.model import NodeInfo, ShardOwner
 from mooring.errors import PeerSilent
 from mooring.store import MemoryStore
-from tests.cluster_in_process import RunningNode, running_nodes
+from tests.cluster_in_process import RunningNode, running_node, running_nodes
 from tests.fakes import Clock, store_that_is_away
 from tests.node.apps import ScriptedApp
 from tests.node.clusters import Cluster
@@ -49,7 +49,7 @@ async def test_an_owner_that_refuses_connections_is_dead_when_its_lease_is_over_
 async def test_a_stranger_at_the_owners_address_is_no_evidence_of_its_death(cluster: Cluster, raw: RawClient) -> None:
     session = await raw.open(cluster.nodes[0].url)
     owner, stranger = cluster.nodes[0].mooring._node, cluster.nodes[2].mooring._node
-    owner._url = stranger._url
+    owner._place._client_url = cluster.nodes[2].url.replace("127.0.0.1", "localhost")  # not seen to be the same
     await owner.keeper.beat()
     await cluster.nodes[1].mooring._node.keeper.beat()
     reply = await raw.call(cluster.nodes[1].url, session)
@@ -332,3 +332,28 @@ async def test_a_client_that_got_its_whole_answer_leaves_the_connection_for_the_
         assert (await raw.call(cluster.nodes[1].url, session)).status == 200
     opener, forwarder = 1, 1
     assert len(cluster.nodes[0].server.server_state.connections) == opener + forwarder
+
+
+async def test_a_user_that_was_found_around_mooring_is_not_lost_on_the_way(raw: RawClient) -> None:
+    """At a port for peers alone nothing around Mooring runs, so its user would be missing there."""
+
+    def signing_in(app: App) -> App:
+        async def around(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                scope["user"] = SimpleNamespace(is_authenticated=True, identity="ada")
+            await app(scope, receive, send)
+
+        return around
+
+    store, owners_app = MemoryStore(), ScriptedApp()
+    async with (
+        running_node(owners_app, store, "node-1", around=signing_in, peer_ports="any") as owner,
+        running_node(ScriptedApp(), store, "node-2", around=signing_in, hold_seconds=30) as other,
+    ):
+        session = await raw.open(owner.url)
+        await other.mooring._node.keeper.beat()
+        before = len(owners_app.asked)
+        async with asyncio.timeout(5):
+            refused = await raw.call(other.url, session)
+        assert (refused.status, refused.reason, len(owners_app.asked)) == (200, "unreachable", before)
+        assert (await raw.call(owner.url, session)).status == 200

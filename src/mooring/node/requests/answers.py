@@ -45,8 +45,8 @@ _EXPLAINED: Final[dict[Reason, tuple[int, str]]] = {
     ),
     Reason.MISROUTED: (
         404,
-        f"{_GONE} Operator: a peer passed this on to a node that does not own it; check that every node's "
-        "MOORING_ADVERTISE_URL leads to that very node, and compare `mooring status`.",
+        f"{_GONE} Operator: a peer passed this on to a node that does not own it; check that the "
+        "address of every node in `mooring status` leads to that very node.",
     ),
     Reason.DUPLICATE_HEADER: (400, "Mcp-Session-Id appears more than once: send it once."),
     Reason.SIGNATURE: (
@@ -57,8 +57,8 @@ _EXPLAINED: Final[dict[Reason, tuple[int, str]]] = {
     Reason.UNREACHABLE: (
         200,
         "The node that holds this session cannot be found or reached now, so nobody knows whether the request was "
-        "carried out. The session goes on: try again. Operator: check that nodes reach each other at their "
-        "MOORING_ADVERTISE_URL, and that Redis answers.",
+        "carried out. The session goes on: try again. Operator: check that nodes reach each other at the "
+        "addresses in `mooring status`, and that Redis answers.",
     ),
 }
 # On the wire, another principal's session looks exactly like one that never existed.

@@ -33,7 +33,7 @@ from mooring.node.node import Node
 from mooring.node.requests.answers import last_words
 from mooring.node.requests.attending import AttendedClient
 from mooring.node.requests.bodies import RememberedBody
-from mooring.node.requests.principal import NOBODY
+from mooring.node.requests.principal import NOBODY, USER
 
 logger = logging.getLogger("mooring.routing")
 
@@ -138,8 +138,9 @@ class FollowedRequest:
         return attempt
 
     async def _forward(self, peer: NodeInfo, attempt: _Attempt) -> None:
-        self._node.tally.forwarded_out += 1
         try:
+            self._refuse_to_lose_the_user(peer)
+            self._node.tally.forwarded_out += 1
             # Nobody is named: the owner's app finds out who asks, and what is known here may be somebody else's name.
             await self._client.attend(
                 self._node.forwarder.forward(
@@ -157,6 +158,20 @@ class FollowedRequest:
             # A request that is held asks again and again: the first time says it.
             logger.log(logging.WARNING if attempt.is_first else logging.DEBUG, "%s", error)
             raise
+
+    def _refuse_to_lose_the_user(self, peer: NodeInfo) -> None:
+        """What is around Mooring does not run at a port for peers alone: its user would be missing there.
+
+        Raises:
+            PeerSilent: somebody around Mooring has named one.
+        """
+        if USER in self._scope and peer.client_url is not None:
+            raise PeerSilent(
+                f"not passed on to node {peer.id}: who sent it was found around Mooring, which does not run for what "
+                "peers pass on to a process that shares its address; put the authentication inside Mooring",
+                may_have_run=True,  # whether or not: it must not go out again
+                is_final=True,
+            )
 
     def _learn(self, moved: PeerMoved) -> None:
         shard = None if self._facts.session_id is None else self._node.ids.shard_of(self._facts.session_id)

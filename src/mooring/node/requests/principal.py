@@ -14,7 +14,7 @@ from mooring.asgi import Scope
 
 NOBODY = ""
 
-_USER = "user"
+USER = "user"
 
 
 def principal_of(scope: Scope) -> str:
@@ -23,7 +23,7 @@ def principal_of(scope: Scope) -> str:
     Understands the MCP SDKs' user (an `access_token` with `claims`, `subject`, `client_id`) and any user with
     Starlette's `is_authenticated` and `display_name`.
     """
-    user = scope.get(_USER)
+    user = scope.get(USER)
     if user is None:
         return NOBODY
     token = getattr(user, "access_token", None)
@@ -60,7 +60,7 @@ class WatchedScope(dict[str, Any]):
 
     def __setitem__(self, key: str, value: Any) -> None:
         super().__setitem__(key, value)
-        if key == _USER:
+        if key == USER:
             self._tell(self)
 
     def setdefault(self, key: str, default: Any = None) -> Any:
