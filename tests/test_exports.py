@@ -26,6 +26,7 @@ PUBLIC = [
     "SettingsError",
     "ShortSessionIds",
     "StoreUnavailable",
+    "share_request_state",
     "tune_gc",
 ]
 

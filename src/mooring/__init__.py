@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mooring.core.model import Counters, NodeInfo, NodeState, SessionRecord
     from mooring.errors import MooringError, SettingsError, StoreUnavailable
     from mooring.hosting.collector import tune_gc
+    from mooring.hosting.request_state import share_request_state
     from mooring.log_filter import ShortSessionIds
     from mooring.node.membership.session import ClosedSession
     from mooring.node.middleware import Mooring
@@ -33,11 +34,12 @@ __all__ = [
     "SettingsError",
     "ShortSessionIds",
     "StoreUnavailable",
+    "share_request_state",
     "tune_gc",
 ]
 
 _HOMES = {
-    "ClosedSession": "mooring.node.membership.sessions",
+    "ClosedSession": "mooring.node.membership.session",
     "Counters": "mooring.core.model",
     "Mooring": "mooring.node.middleware",
     "MooringError": "mooring.errors",
@@ -50,6 +52,7 @@ _HOMES = {
     "SettingsError": "mooring.errors",
     "ShortSessionIds": "mooring.log_filter",
     "StoreUnavailable": "mooring.errors",
+    "share_request_state": "mooring.hosting.request_state",
     "tune_gc": "mooring.hosting.collector",
 }
 """Where each name is defined."""

@@ -14,6 +14,7 @@ from mooring.cli.serving_workers import serve_workers
 from mooring.core.masking import masked
 from mooring.errors import SettingsError, TargetError
 from mooring.hosting.listener import Listener
+from mooring.hosting.request_state import key_of, share_own_keys, watch_for_own_keys
 from mooring.hosting.server import run_server
 from mooring.hosting.target import load_target
 from mooring.hosting.workers import WorkerReport
@@ -86,7 +87,9 @@ def _inherited(worker_fds: str | None) -> tuple[int | None, WorkerReport | None]
 
 
 def _wrap(target: str, settings: Settings) -> Mooring:
-    inner = load_target(target, settings)
+    watch_for_own_keys()
+    key = key_of(settings)
+    inner = load_target(target, settings, lambda server: None if key is None else share_own_keys(server, key))
     take_over_loggers()
     if isinstance(inner, Mooring):
         raise TargetError(f"{target} is already wrapped in Mooring: run it with a server, or name the app inside it")

@@ -35,20 +35,25 @@ class ServingSettings(Protocol):
         ...
 
 
-def load_target(text: str, settings: ServingSettings) -> Any:
+def load_target(text: str, settings: ServingSettings, prepare: Callable[[Any], None] = lambda server: None) -> Any:
     """The ASGI app that `text` names, with its MCP endpoint at `settings.main_endpoint` where Mooring may choose it.
+
+    Args:
+        prepare: is called with a server object, before its app is made.
 
     Raises:
         TargetError: it cannot be imported, or does not serve MCP; one line says which and why.
     """
-    return _app_of(text, import_attribute(text), settings.main_endpoint)
+    return _app_of(text, import_attribute(text), settings.main_endpoint, prepare)
 
 
-def _app_of(text: str, found: Any, path: str, *, made: bool = False) -> Any:
+def _app_of(text: str, found: Any, path: str, prepare: Callable[[Any], None], *, made: bool = False) -> Any:
     """The ASGI app of what was found; `made`: by a factory, which may not make another factory."""
     subject = f"what {text}() makes" if made else text
     if inspect.isclass(found) and (_offers(found, "http_app") or _offers(found, "streamable_http_app")):
         raise TargetError(f"{subject} is the class {found.__qualname__}: name a server that was made from it")
+    if _offers(found, "http_app") or _offers(found, "streamable_http_app"):
+        prepare(found)
     if _offers(found, "http_app"):
         return _made_by(subject, lambda: found.http_app(path=path))
     if _offers(found, "streamable_http_app"):
@@ -58,7 +63,7 @@ def _app_of(text: str, found: Any, path: str, *, made: bool = False) -> Any:
     if not made and _takes(found):
         if inspect.iscoroutinefunction(found):
             raise TargetError(f"{subject} is an async function: a factory has to be an ordinary function")
-        return _app_of(text, _made_by(text, found), path, made=True)
+        return _app_of(text, _made_by(text, found), path, prepare, made=True)
     raise TargetError(f"{subject} is {_kind(found)}; wanted: {WANTED}")
 
 
