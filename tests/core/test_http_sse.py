@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,7 +84,7 @@ def test_only_the_id_of_the_first_event_is_changed(end: str, before: str, block:
     stream = (before.format(end) + block.format(end, data) + after).encode()
     places = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
     first, out = FirstEvent(), b""
-    for start, stop in zip(places, places[1:], strict=False):
+    for start, stop in itertools.pairwise(places):
         piece = stream[start:stop]
         if first.is_over:
             out += piece
