@@ -1,4 +1,4 @@
-"""HTTP+SSE in the raw: a client that posts each message to whichever node it is told to, and an app that checks nobody."""
+"""HTTP+SSE in the raw: a client that posts each message to the node it is told to, and an app that checks nobody."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any
 
 import fastmcp
 import httpx2
@@ -45,14 +44,14 @@ def _counter() -> Callable[[], int]:
 class _RandomNode(httpx2.AsyncBaseTransport):
     """A load balancer that knows nothing of sessions, inside the client."""
 
-    def __init__(self, nodes: list[RunningNode]) -> None:
+    def __init__(self, nodes: list[RunningNode], used: set[str]) -> None:
         self._nodes = nodes
+        self._used = used
         self._wire = httpx2.AsyncHTTPTransport()
-        self.used: set[str] = set()
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         url = httpx2.URL(random.choice(self._nodes).url)
-        self.used.add(str(url))
+        self._used.add(str(url))
         request.url = request.url.copy_with(host=url.host, port=url.port)
         return await self._wire.handle_async_request(request)
 
@@ -65,10 +64,14 @@ async def test_ten_sessions_work_whichever_node_each_request_reaches(make_app: C
     async with running_nodes(make_app) as nodes:
         used: set[str] = set()
 
-        def make_client(**options: Any) -> httpx2.AsyncClient:
-            transport = _RandomNode(nodes)
-            transport.used = used
-            return httpx2.AsyncClient(transport=transport, **{k: v for k, v in options.items() if v is not None})
+        def make_client(
+            headers: dict[str, str] | None = None,
+            timeout: httpx2.Timeout | None = None,
+            auth: httpx2.Auth | None = None,
+        ) -> httpx2.AsyncClient:
+            return httpx2.AsyncClient(
+                transport=_RandomNode(nodes, used), headers=headers, timeout=timeout or 20, auth=auth
+            )
 
         for _ in range(10):
             async with (
