@@ -6,10 +6,12 @@ import logging
 import time
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
-from mooring.asgi import App, Message, Receive, Scope, Send, header, route_of, without
+from mooring.asgi import App, Message, Receive, Scope, Send, header, respond, route_of, without
 from mooring.core.http_sse import id_in
 from mooring.core.ids import brief
+from mooring.core.one_node import decide_for_one
 from mooring.core.request import SESSION_HEADER, RequestFacts, read_facts, tidied
 from mooring.core.routing import (
     Adopt,
@@ -40,6 +42,8 @@ from mooring.node.requests.refusing import RefusedRequest
 from mooring.node.requests.streaming import StreamingRequest, StreamPaths
 
 logger = logging.getLogger("mooring.routing")
+
+_ONE_NODE_IS_SILENT: Final = b"The node that answers this for the whole cluster cannot be reached now: try again.\n"
 
 
 class Router:
@@ -81,6 +85,39 @@ class Router:
             await OpeningRequest(self._node, self._app, scope, receive, send).serve()
         else:
             await self._app(scope, receive, send)
+
+    async def handle_for_one_node(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A request at a path of `one_node_paths`: it goes to the one node, unless it is on a session of ours."""
+        facts = self._read(scope)
+        if facts.peer is not None or self._is_ours(facts):
+            await self.handle(scope, receive, send)
+            return
+        decision: Decision | None = await self._decide_for_one(is_anew=False)
+        if isinstance(decision, Forward | Hold):
+            async with AttendedClient(receive) as client:
+                followed = FollowedRequest(self._node, facts, scope, client, send, self._decide_for_one, is_bound=True)
+                decision = await followed.follow(decision)
+                await self._serve_for_one(decision, facts, scope, followed.receive, send)
+        else:
+            await self._serve_for_one(decision, facts, scope, receive, send)
+
+    async def _serve_for_one(
+        self, decision: Decision | None, facts: RequestFacts, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        if decision is None:  # it was answered
+            return
+        if isinstance(decision, Refuse):
+            self._node.tally.refused[decision.reason] += 1
+            logger.warning("refused %s %s, a path of one node: %s", facts.method, route_of(scope), decision.reason)
+            await respond(send, 503, _ONE_NODE_IS_SILENT, extra=[(b"retry-after", b"3")], method=facts.method)
+        elif await self._handle(replace(facts, forwarded=True), scope, receive, send) is not None:
+            await respond(send, 503, _ONE_NODE_IS_SILENT, extra=[(b"retry-after", b"3")], method=facts.method)
+
+    async def _decide_for_one(self, *, is_anew: bool = True) -> Decision:
+        keeper = self._node.keeper
+        if (is_anew or keeper.has_lapsed) and await keeper.regain() and is_anew:
+            await keeper.look()
+        return decide_for_one(self._node.id, self._node.membership.view, has_lapsed=keeper.has_lapsed)
 
     def _read(self, scope: Scope) -> RequestFacts:
         """The facts of a request. The id of an HTTP+SSE session is in the query, and only ours is taken for one."""
