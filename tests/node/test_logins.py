@@ -70,9 +70,7 @@ async def _login(
     http: aiohttp.ClientSession, nodes: Sequence[RunningNode], *, in_turn: bool = False
 ) -> tuple[int, str]:
     """A whole login, as the SDK's clients do it; the status at which it ended, and the access token."""
-    urls = iter(
-        [nodes[n % len(nodes)].url for n in range(4)] if in_turn else [random.choice(nodes).url for _ in range(4)]
-    )
+    urls = iter([(nodes[n % len(nodes)] if in_turn else random.choice(nodes)).url for n in range(4)])
     async with http.get(f"{next(urls)}/.well-known/oauth-authorization-server") as answer:
         assert answer.status == 200
     async with http.post(f"{next(urls)}/register", json=_REGISTRATION) as answer:

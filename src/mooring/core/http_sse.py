@@ -100,7 +100,7 @@ class FirstEvent:
 def readdressed(held: bytes, data: str, session_id: str) -> bytes | None:
     """The bytes of an `endpoint` event with that data, with this session id in its address; all else as it was.
 
-    None where the data is not to be found as it is: it came in several lines.
+    None where the bytes do not have the data as it is: it came in several lines.
     """
     before = data.encode()
     place = held.find(before)

@@ -43,7 +43,7 @@ def login_paths(app: object) -> tuple[str, ...]:
 
 def _logins_in(app: object, above: str, depth: int) -> Iterator[str]:
     routes = _routes_of(app)
-    if routes is None:
+    if not routes:  # a mount has none where something is around the app that it mounts
         inner = getattr(app, "app", None)
         if inner is not None and depth:
             yield from _logins_in(inner, above, depth - 1)
@@ -52,19 +52,18 @@ def _logins_in(app: object, above: str, depth: int) -> Iterator[str]:
     if {path for path, _ in here} >= _NEEDED:
         yield from (above + path for path, route in here if _is_of_login(path, route))
     for route in routes if depth else ():
-        if _routes_of(route) is not None or hasattr(route, "app"):
-            path = getattr(route, "path", "")
-            if isinstance(path, str) and "{" not in path and not hasattr(route, "endpoint"):
-                yield from _logins_in(route, above + path.rstrip("/"), depth - 1)
+        path = getattr(route, "path", "")
+        if not hasattr(route, "endpoint") and isinstance(path, str) and "{" not in path:
+            yield from _logins_in(route, above + path.rstrip("/"), depth - 1)
 
 
-def _routes_of(app: object) -> list[Any] | None:
+def _routes_of(app: object) -> list[Any]:
     routes = getattr(app, "routes", None)
-    return list(routes) if isinstance(routes, list | tuple) else None
+    return list(routes) if isinstance(routes, list | tuple) else []
 
 
 def _is_of_login(path: str, route: object) -> bool:
-    if "{" in path or _routes_of(route):
+    if "{" in path or not hasattr(route, "endpoint"):
         return False
     provider = getattr(getattr(route, "endpoint", None), "__self__", None)
     is_providers = all(hasattr(provider, name) for name in _OF_A_PROVIDER)
