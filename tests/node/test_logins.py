@@ -19,6 +19,7 @@ from pydantic import AnyHttpUrl
 
 from mooring.asgi import App
 from tests.cluster_in_process import RunningNode, running_nodes
+from tests.node.apps import ScriptedApp
 from tests.node.rpc import INITIALIZE, RawClient
 from tests.waiting import until
 
@@ -157,3 +158,34 @@ async def test_another_node_takes_over_when_the_one_dies(http: aiohttp.ClientSes
 
         await until(works, what="the next node's turn")
         assert [(await _login(http, nodes[1:]))[0] for _ in range(3)] == [200] * 3
+
+
+async def test_a_silent_node_is_answered_as_a_failure_that_may_pass(http: aiohttp.ClientSession) -> None:
+    async with running_nodes(_fastmcp_app, 2, hold_seconds=0.2, lease_seconds=60.0) as nodes:
+        await nodes[0].vanish()
+        async with http.post(f"{nodes[1].url}/register", json=_REGISTRATION) as answer:
+            assert answer.status == 503
+            assert answer.headers["retry-after"] == "3"
+            assert "try again" in await answer.text()
+
+
+async def test_paths_of_the_settings_go_to_one_node_whether_endpoints_are_found_or_not(
+    http: aiohttp.ClientSession,
+) -> None:
+    apps: list[ScriptedApp] = []
+
+    def make_app() -> ScriptedApp:
+        apps.append(ScriptedApp())
+        return apps[-1]
+
+    async with running_nodes(make_app, one_node_paths="/jobs/*", find_endpoints=False) as nodes:
+        for node in nodes:
+            for method, headers in [("GET", {}), ("POST", {"mcp-protocol-version": "2026-07-28"}), ("PUT", {})]:
+                url = f"{node.url}/jobs/1?q=%20"
+                async with http.request(method, url, data=b"x" * 100_000, headers=headers) as answer:
+                    assert (answer.status, await answer.text()) == (200, '{"other": true}')
+            async with http.get(f"{node.url}/elsewhere") as answer:
+                assert answer.status == 200
+    assert [len(app.asked) for app in apps] == [10, 1, 1]
+    assert {scope["query_string"] for scope in apps[0].scopes} == {b"q=%20", b""}
+    assert not any(name.startswith(b"mooring") for scope in apps[0].scopes for name, _ in scope["headers"])
