@@ -11,7 +11,7 @@ import pytest
 
 from mooring.core.ids import SessionIds
 from mooring.core.model import NodeState, SessionRecord, ShardOwner
-from mooring.node.membership.sessions import ClosedSession
+from mooring.node.membership.session import ClosedSession
 from mooring.store import MemoryStore
 from tests.cluster_in_process import SECRET, RunningNode, running_node, running_nodes
 from tests.core.views import a_node

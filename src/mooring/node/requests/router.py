@@ -6,12 +6,10 @@ import logging
 import time
 from dataclasses import replace
 from functools import partial
-from typing import Final
 
-from mooring.asgi import App, Message, Receive, Scope, Send, header, respond, route_of, without
+from mooring.asgi import App, Message, Receive, Scope, Send, header, route_of, without
 from mooring.core.http_sse import id_in
 from mooring.core.ids import brief
-from mooring.core.one_node import decide_for_one
 from mooring.core.request import SESSION_HEADER, RequestFacts, read_facts, tidied
 from mooring.core.routing import (
     Adopt,
@@ -35,6 +33,7 @@ from mooring.node.requests.answers import refuse
 from mooring.node.requests.attending import AttendedClient
 from mooring.node.requests.following import FollowedRequest
 from mooring.node.requests.from_peer import PeerRequest
+from mooring.node.requests.gathering import GatheredRequest
 from mooring.node.requests.in_session import SessionRequest
 from mooring.node.requests.opening import OpeningRequest
 from mooring.node.requests.posting import PostedRequest
@@ -42,8 +41,6 @@ from mooring.node.requests.refusing import RefusedRequest
 from mooring.node.requests.streaming import StreamingRequest, StreamPaths
 
 logger = logging.getLogger("mooring.routing")
-
-_ONE_NODE_IS_SILENT: Final = b"The node that answers this for the whole cluster cannot be reached now: try again.\n"
 
 
 class Router:
@@ -92,37 +89,14 @@ class Router:
         if facts.peer is not None or self._is_ours(facts):
             await self.handle(scope, receive, send)
             return
-        decision: Decision | None = await self._decide_for_one(is_anew=False)
-        if isinstance(decision, Forward | Hold):
-            async with AttendedClient(receive) as client:
-                followed = FollowedRequest(self._node, facts, scope, client, send, self._decide_for_one, is_bound=True)
-                decision = await followed.follow(decision)
-                await self._serve_for_one(decision, facts, scope, followed.receive, send)
-        else:
-            await self._serve_for_one(decision, facts, scope, receive, send)
-
-    async def _serve_for_one(
-        self, decision: Decision | None, facts: RequestFacts, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        if decision is None:  # it was answered
-            return
-        if isinstance(decision, Refuse):
-            self._node.tally.refused[decision.reason] += 1
-            logger.warning("refused %s %s, a path of one node: %s", facts.method, route_of(scope), decision.reason)
-            await respond(send, 503, _ONE_NODE_IS_SILENT, extra=[(b"retry-after", b"3")], method=facts.method)
-        elif await self._handle(replace(facts, forwarded=True), scope, receive, send) is not None:
-            await respond(send, 503, _ONE_NODE_IS_SILENT, extra=[(b"retry-after", b"3")], method=facts.method)
-
-    async def _decide_for_one(self, *, is_anew: bool = True) -> Decision:
-        keeper = self._node.keeper
-        if (is_anew or keeper.has_lapsed) and await keeper.regain() and is_anew:
-            await keeper.look()
-        return decide_for_one(self._node.id, self._node.membership.view, has_lapsed=keeper.has_lapsed)
+        here = replace(facts, forwarded=True)  # it goes no further
+        request = GatheredRequest(self._node, facts, scope, receive, send)
+        await request.serve(lambda body: self._handle(here, scope, body, send))
 
     def _read(self, scope: Scope) -> RequestFacts:
         """The facts of a request. The id of an HTTP+SSE session is in the query, and only ours is taken for one."""
         facts = read_facts(scope["method"], scope["headers"])
-        if facts.method != "POST" or facts.session_id is not None or not scope.get("query_string"):
+        if facts.method.upper() != "POST" or facts.session_id is not None or not scope.get("query_string"):
             return facts
         session_id = id_in(scope["query_string"])
         if session_id is None or self._node.ids.shard_of(session_id) is None:
