@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -15,6 +14,8 @@ from mooring.asgi import App
 from mooring.core.ids import SessionIds
 from mooring.store import MemoryStore
 from tests.cluster_in_process import RunningNode, running_nodes
+from tests.node.clusters import Cluster
+from tests.node.rpc import INITIALIZE, RawClient
 from tests.node.sdk_apps import Tokens
 from tests.node.streams import StreamApp, streaming
 from tests.waiting import until
@@ -128,12 +129,21 @@ async def test_a_silent_node_is_answered_as_a_failure_since_the_client_reads_no_
         assert '"unreachable"' in body
 
 
-async def test_the_id_of_another_kind_of_session_in_a_query_names_none(
+async def test_the_id_of_a_stream_in_a_header_is_no_session_of_an_endpoint(
     http: aiohttp.ClientSession, nodes: list[RunningNode], apps: list[StreamApp]
 ) -> None:
-    """And the id of a stream's session in a header is no session of an endpoint."""
     async with streaming(http, nodes[0].url) as client:
         headers = {"mcp-session-id": client.session_id}
-        async with asyncio.timeout(10), http.post(f"{nodes[1].url}/mcp", json=PING, headers=headers) as answer:
+        async with http.post(f"{nodes[1].url}/mcp", json=PING, headers=headers) as answer:
             assert answer.status == 404
     assert apps[0].posted == []
+
+
+async def test_the_id_of_another_session_in_a_query_is_the_apps_to_read(cluster: Cluster, raw: RawClient) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+    for node in cluster.nodes:
+        reply = await raw.send("POST", f"{node.url}/mcp?session_id={session}", body=INITIALIZE)
+        assert reply.status == 200
+        assert reply.session_id != session
+        assert (await raw.send("POST", f"{node.url}/upload?session_id={session}", body=PING)).json == {"other": True}
+    assert {scope["query_string"] for scope in cluster.apps[0].scopes[1:]} == {f"session_id={session}".encode()}
