@@ -31,6 +31,7 @@ EXCEPTIONS = {
     "tests/node/requests/test_principals_sdks.py": "the wrong person's side, with the SDKs' own authentication",
     "tests/node/requests/test_principals_shapes.py": "the same with apps of other shapes",
     "tests/node/requests/test_principals_takeover.py": "sessions that nobody signed in for, and who gets them",
+    "tests/node/requests/test_streaming_sdks.py": "HTTP+SSE with the SDKs' own servers and client",
     "tests/node/test_outage.py": "whole nodes and a real Redis that fails",
     "tests/node/test_sdk_apps.py": "whole nodes around the apps of real SDKs",
 }

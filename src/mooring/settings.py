@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 from mooring.core.endpoints import Endpoints
 from mooring.core.masking import masked_setting
+from mooring.core.one_node import LOGIN
 from mooring.errors import SettingsError
 
 ENV_PREFIX: Final = "MOORING_"
@@ -36,6 +37,7 @@ _TOKEN = re.compile(r"[!-~]{16,}", re.ASCII)
 _ENDPOINT = re.compile(r"(/(\{[A-Za-z_][A-Za-z0-9_]*\}|[^\x00-\x20\x7f-\U0010ffff`?#/,{}])+)+")
 _HOST = re.compile(r"[A-Za-z0-9._:-]+", re.ASCII)
 _PORTS = re.compile(r"any|\d{1,5}(-\d{1,5})?", re.ASCII)
+_ONE_NODE_PATH = re.compile(r"(/[^\x00-\x20\x7f-\U0010ffff`?#/,{}*]+)*(/[^\x00-\x20\x7f-\U0010ffff`?#/,{}*]+|/\*)")
 _KEY_PREFIX = re.compile(r"[A-Za-z0-9_.-]+(:[A-Za-z0-9_.-]+)*", re.ASCII)
 
 
@@ -52,6 +54,17 @@ def _endpoints(value: str) -> str:
             raise ValueError(
                 "a path such as /mcp, or several joined by commas (/a/mcp,/s/{id}/mcp): each starts with a slash, does "
                 "not end with one, and has no query; {id} stands for one part of it"
+            )
+    return ",".join(paths)
+
+
+def _one_node_paths(value: str) -> str:
+    paths = [path.strip(" ") for path in value.split(",") if path.strip(" ")]
+    for path in paths:
+        if path != LOGIN and not _ONE_NODE_PATH.fullmatch(path):
+            raise ValueError(
+                "login, paths such as /upload, or both joined by commas (login,/upload,/jobs/*): each path starts with "
+                "a slash, and has no query; /* at its end stands for all below it"
             )
     return ",".join(paths)
 
@@ -176,6 +189,12 @@ class Settings(BaseSettings):
         description="Whether a path at which the app gives out a session becomes an endpoint as well, from then on. "
         "Without it Mooring handles those of mcp_path alone, and passes all else through.",
     )
+    one_node_paths: Annotated[str, AfterValidator(_one_node_paths)] = Field(
+        LOGIN,
+        description="Paths, joined by commas, whose requests all go to one node, the same for the whole cluster; /x/* "
+        "is all below /x. `login` stands for the routes of a login, where the app has one: its clients, codes and "
+        "tokens are in the memory of one process.",
+    )
     health_path: Annotated[str, AfterValidator(_path)] = Field(
         "/healthz", description="Answers 200 while the process is alive."
     )
@@ -273,6 +292,11 @@ class Settings(BaseSettings):
     def endpoints(self) -> tuple[str, ...]:
         """The paths and patterns of `mcp_path`."""
         return tuple(self.mcp_path.split(","))
+
+    @property
+    def bound_paths(self) -> tuple[str, ...]:
+        """The entries of `one_node_paths`."""
+        return tuple(self.one_node_paths.split(",")) if self.one_node_paths else ()
 
     @property
     def main_endpoint(self) -> str:

@@ -80,7 +80,8 @@ class NodeInfo:
         url: where its peers reach it, without a path; and everybody else, as long as `client_url` does not differ.
         capacity: the most sessions that it wants to hold.
         secret_id: a fingerprint of the cluster secret, which shows an operator nodes that cannot understand each other.
-        started: seconds since the epoch, by the node's own clock; for people.
+        started: seconds since the epoch, by the node's own clock; for people, and for all to name the same node as the
+            oldest (`mooring.core.one_node`).
         endpoints: the paths and patterns of the MCP endpoints that it knows; none from versions that know one alone.
         client_url: where clients and the ingress reach it, if not at `url`, which then is a port for peers alone.
             Other processes may answer there, too. "" where the node cannot know it.

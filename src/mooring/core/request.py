@@ -34,6 +34,8 @@ class RequestFacts:
     Attributes:
         session_id: the text in `Mcp-Session-Id`, unchecked, without the blanks that some servers leave around it
             (RFC 9110, section 5.5); None where there is none.
+        in_query: that is the id of an HTTP+SSE session, which was found, and verified, in the query of what is posted
+            (`mooring.core.http_sse`).
         doubled: `Mcp-Session-Id` appears more than once, so that nobody can say which one is meant.
         modern: the request is of revision 2026-07-28 or later, where there are no sessions. Where the version is
             given more than once, all have to be: an app may go by the first or by the last one, and a request that
@@ -49,6 +51,7 @@ class RequestFacts:
     peer: str | None = None
     forwarded: bool = False
     is_untidy: bool = False
+    in_query: bool = False
 
 
 def read_facts(method: str, headers: Headers) -> RequestFacts:

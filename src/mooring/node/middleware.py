@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 from collections.abc import Awaitable, Callable
-from functools import partial
 
 from mooring.asgi import App, Receive, Scope, Send, respond, route_of
 from mooring.core.ids import brief
+from mooring.core.one_node import LOGIN, OneNodePaths
 from mooring.core.request import read_facts
 from mooring.core.routing import Reason
 from mooring.errors import MooringError
 from mooring.node.lifespan import Lifespan
+from mooring.node.login_routes import login_paths
 from mooring.node.membership.session import CloseHandler
 from mooring.node.node import Node
 from mooring.node.pages import health
@@ -120,6 +122,7 @@ class Mooring:
             await self._handle(scope, receive, send)
         elif scope["type"] == "lifespan":
             self._belong_to_this_process()
+            _ = self._one_node_paths
             await Lifespan(self._node, receive, send).run(self._app, scope)
         else:
             await self._app(scope, receive, send)
@@ -127,17 +130,35 @@ class Mooring:
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._node.endpoint_of(scope) is not None:
             if await self._has_started(send):
-                await self._router.handle(scope, receive, send)
+                handle = self._router.handle_for_one_node if self._is_for_one(scope) else self._router.handle
+                await handle(scope, receive, send)
             return
         page = self._page_at(scope)
         if page is not None:
             await page(scope, send)
         elif self._node.has_joined and is_question(scope):
             await answer_question(self._node, self._app, scope, receive, send)
+        elif self._is_for_one(scope):
+            if await self._has_started(send):
+                await self._router.handle_for_one_node(scope, receive, send)
         elif self._node.has_joined and self._node.endpoints.finds:
             await self._router.handle_elsewhere(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    def _is_for_one(self, scope: Scope) -> bool:
+        """Whether requests at this path all go to one node."""
+        paths = self._one_node_paths
+        return bool(paths.known) and (paths.cover(route_of(scope)) or paths.cover(scope["path"]))
+
+    @functools.cached_property
+    def _one_node_paths(self) -> OneNodePaths:
+        """Asked for first once the app has its routes, when it starts or is called."""
+        paths = [path for path in self.settings.bound_paths if path != LOGIN]
+        found = login_paths(self._app) if LOGIN in self.settings.bound_paths else ()
+        if found:
+            logger.info("the app keeps logins: %s go to one node of the cluster (one_node_paths)", " ".join(found))
+        return OneNodePaths([*paths, *found])
 
     def _page_at(self, scope: Scope) -> Callable[[Scope, Send], Awaitable[None]] | None:
         """Our own page at this path, if there is one."""
@@ -146,7 +167,7 @@ class Mooring:
             return self._status_page.answer
         if scope["method"] in health.METHODS:
             if self.settings.health_path in paths:
-                return partial(health.answer_alive, self._node)
+                return functools.partial(health.answer_alive, self._node)
             if self.settings.ready_path in paths:
                 return self._answer_ready
         return None

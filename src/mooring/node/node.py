@@ -208,6 +208,11 @@ class Node:
         shard = shards[self._turn % len(shards)]
         return self.ids.mint(shard, secrets.token_bytes(ENTROPY_BYTES)), shard
 
+    async def may_open(self, shard: str) -> bool:
+        """Whether the shard is still ours: the lease may have ended while the app answered."""
+        holds_shards = bool(self.membership.shards)
+        return await self.keeper.regain_in_time() and (not holds_shards or shard in self.membership.shards)
+
     def endpoint_of(self, scope: Scope) -> str | None:
         """The MCP endpoint that a request is for; None where there is none at its path.
 

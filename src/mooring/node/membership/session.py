@@ -16,8 +16,8 @@ class ClosedSession:
     """A session that ended on this node.
 
     Attributes:
-        reason: `deleted` by its client, `ended` by the app (idle expiry, a crash, its own decision), or `fenced`:
-            another node owns its shard now, and may go on with it.
+        reason: `deleted` by its client, `ended` by the app (idle expiry, a crash, its own decision) or with its
+            stream (HTTP+SSE), or `fenced`: another node owns its shard now, and may go on with it.
     """
 
     id: str
@@ -42,6 +42,8 @@ class LocalSession:
             node holds a later one.
         principal: who it belongs to; "" for nobody, until somebody takes it over.
         endpoint: the path of the MCP endpoint that it was opened at, and is served at.
+        is_in_query: it is one of HTTP+SSE (`mooring.core.http_sse`): its id is in the query of what is posted, and it
+            lives as long as its stream.
         is_guarded: the app asks before it serves a request of it (`inner_ids`).
         ends_as: the reason to give if it ends now.
         running: the requests that the app is serving.
@@ -60,6 +62,7 @@ class LocalSession:
     initialize: bytes
     epoch: int = 0
     endpoint: str = ""
+    is_in_query: bool = False
     is_guarded: bool = False
     ends_as: str = "ended"
     running: set[Running] = field(default_factory=set)

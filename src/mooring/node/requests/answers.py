@@ -71,18 +71,25 @@ def status_of(reason: Reason) -> int:
 
 
 async def refuse(
-    send: Send, reason: Reason, *, method: str = "POST", request_id: jsonrpc.RequestId | None = None
+    send: Send,
+    reason: Reason,
+    *,
+    method: str = "POST",
+    request_id: jsonrpc.RequestId | None = None,
+    is_posted: bool = False,
 ) -> None:
     """Answer with the refusal that `reason` stands for.
 
     Args:
         method: of the request; a GET that may work later gets a stream that ends cleanly and says when to come back.
         request_id: the JSON-RPC id of the request, where it is known.
+        is_posted: it is one of HTTP+SSE, whose client reads the status of this answer and no error in it.
     """
     if reason is Reason.UNREACHABLE and method == "GET":
         await respond(send, 200, _COME_AGAIN, b"text/event-stream")
         return
-    await respond(send, status_of(reason), _error(reason, request_id), b"application/json")
+    status = 503 if is_posted and reason is Reason.UNREACHABLE else status_of(reason)
+    await respond(send, status, _error(reason, request_id), b"application/json")
 
 
 def last_words(method: str, request_id: jsonrpc.RequestId | None) -> bytes:

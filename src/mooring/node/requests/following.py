@@ -6,7 +6,8 @@ It is held while nobody owns the session, and tried again while its owner is sil
     ------------------------------------  ---------------------------------------------------------
     answered                              it is done
     the peer says who owns the session    it goes there, as a new request
-    silence; it was not carried out       a new session opens here; else it goes out again
+    silence; it was not carried out       a new session opens here; else it goes out again, as it does where it
+                                          is bound to that node
     silence; nobody knows                 it goes out again to that peer alone, as the same request
     the peer has had this very request    refuse: nobody knows what became of it
     the client left                       it is let go, and so is the connection to the peer, whose app
@@ -70,6 +71,7 @@ class FollowedRequest:
 
     Args:
         decide_anew: what to do with it by the store's view of this moment.
+        is_bound: it belongs on that node, though it is on no session.
 
     Attributes:
         receive: the request from its beginning, for whoever serves or refuses it after all.
@@ -83,6 +85,8 @@ class FollowedRequest:
         client: AttendedClient,
         send: Send,
         decide_anew: Callable[[], Awaitable[Decision]],
+        *,
+        is_bound: bool = False,
     ) -> None:
         self._node = node
         self._facts = facts
@@ -91,6 +95,7 @@ class FollowedRequest:
         self._body = RememberedBody(client.receive, _REMEMBERED_BYTES)
         self._send = send
         self._decide_anew = decide_anew
+        self._is_bound = is_bound
         self.receive = self._body.from_start()
 
     async def follow(self, decision: Forward | Hold | Adopt) -> Decision | None:
@@ -121,7 +126,7 @@ class FollowedRequest:
         return now
 
     def _may_open_here(self) -> bool:
-        is_new = self._facts.session_id is None and not self._facts.modern
+        is_new = self._facts.session_id is None and not self._facts.modern and not self._is_bound
         return is_new and not self._body.is_lost and not self._node.keeper.has_lapsed
 
     async def _try(self, attempt: _Attempt, peer: NodeInfo) -> _Attempt:

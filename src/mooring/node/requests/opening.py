@@ -94,7 +94,7 @@ class OpeningRequest:
 
     async def _open(self) -> None:
         """The session lives here from now on; then the answer may leave."""
-        if not await self._may_open():
+        if not await self._node.may_open(self._shard):
             await self._refuse()
             return
         now = time.time()
@@ -125,13 +125,6 @@ class OpeningRequest:
         held, self._held = self._held, []
         for message in held:
             await self._send(message)
-
-    async def _may_open(self) -> bool:
-        """Whether the shard is still ours: the lease may have ended while the app answered."""
-        holds_shards = bool(self._node.membership.shards)
-        return await self._node.keeper.regain_in_time() and (
-            not holds_shards or self._shard in self._node.membership.shards
-        )
 
     async def _refuse(self) -> None:
         self._held, self._is_refused = [], True

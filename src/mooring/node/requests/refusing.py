@@ -96,7 +96,9 @@ class RefusedRequest:
         self._node.tally.refused[reason] += 1
         logger.warning("refused %s %s: %s", self._facts.method, self._named(), reason)
         request_id = await self._read_id() if reason is Reason.UNREACHABLE else None
-        await refuse(self._send, reason, method=self._facts.method, request_id=request_id)
+        await refuse(
+            self._send, reason, method=self._facts.method, request_id=request_id, is_posted=self._facts.in_query
+        )
 
     async def _read_id(self) -> jsonrpc.RequestId | None:
         """The JSON-RPC id, to answer that very request; None where it has none."""

@@ -7,7 +7,8 @@ import time
 from dataclasses import replace
 from functools import partial
 
-from mooring.asgi import App, Message, Receive, Scope, Send, header, without
+from mooring.asgi import App, Message, Receive, Scope, Send, header, route_of, without
+from mooring.core.http_sse import id_in
 from mooring.core.ids import brief
 from mooring.core.request import SESSION_HEADER, RequestFacts, read_facts, tidied
 from mooring.core.routing import (
@@ -32,9 +33,12 @@ from mooring.node.requests.answers import refuse
 from mooring.node.requests.attending import AttendedClient
 from mooring.node.requests.following import FollowedRequest
 from mooring.node.requests.from_peer import PeerRequest
+from mooring.node.requests.gathering import GatheredRequest
 from mooring.node.requests.in_session import SessionRequest
 from mooring.node.requests.opening import OpeningRequest
+from mooring.node.requests.posting import PostedRequest
 from mooring.node.requests.refusing import RefusedRequest
+from mooring.node.requests.streaming import StreamingRequest, StreamPaths
 
 logger = logging.getLogger("mooring.routing")
 
@@ -45,9 +49,10 @@ class Router:
     def __init__(self, node: Node, app: App) -> None:
         self._node = node
         self._app = app
+        self._streams = StreamPaths()
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        facts = read_facts(scope["method"], scope["headers"])
+        facts = self._read(scope)
         if facts.peer is None:
             if facts.is_untidy:
                 scope = {**scope, "headers": tidied(scope["headers"])}
@@ -61,17 +66,42 @@ class Router:
         it                                    so it
         ------------------------------------  ------------------------------------------------------------------
         is on a session of this cluster       goes to the node that holds it, where the path may be known
-        was passed on by a peer               was on such a session
+        was passed on by a peer               was on such a session, or opens one
+        gets an HTTP+SSE stream, as known     opens a session, here or where there is room for it
+        is another GET                        is served here, and the app's answer tells
         posts JSON, as what opens a session   is served here, and the app's answer tells
         is anything else                      is the app's
         """
-        facts = read_facts(scope["method"], scope["headers"])
-        if facts.peer is not None or self._is_ours(facts):
+        facts = self._read(scope)
+        may_stream = facts.method == "GET" and facts.session_id is None and not facts.modern
+        if facts.peer is not None or self._is_ours(facts) or (may_stream and route_of(scope) in self._streams):
             await self.handle(scope, receive, send)
+        elif may_stream:
+            await StreamingRequest(self._node, self._streams, scope, receive, send).serve(self._app)
         elif facts.session_id is None and not facts.modern and _posts_json(scope):
             await OpeningRequest(self._node, self._app, scope, receive, send).serve()
         else:
             await self._app(scope, receive, send)
+
+    async def handle_for_one_node(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A request at a path of `one_node_paths`: it goes to the one node, unless it is on a session of ours."""
+        facts = self._read(scope)
+        if facts.peer is not None or self._is_ours(facts):
+            await self.handle(scope, receive, send)
+            return
+        here = replace(facts, forwarded=True)  # it goes no further
+        request = GatheredRequest(self._node, facts, scope, receive, send)
+        await request.serve(lambda body: self._handle(here, scope, body, send))
+
+    def _read(self, scope: Scope) -> RequestFacts:
+        """The facts of a request. The id of an HTTP+SSE session is in the query, and only ours is taken for one."""
+        facts = read_facts(scope["method"], scope["headers"])
+        if facts.method.upper() != "POST" or facts.session_id is not None or not scope.get("query_string"):
+            return facts
+        session_id = id_in(scope["query_string"])
+        if session_id is None or self._node.ids.shard_of(session_id) is None:
+            return facts
+        return replace(facts, session_id=session_id, in_query=True, modern=False)
 
     def _is_ours(self, facts: RequestFacts) -> bool:
         return facts.session_id is not None and self._node.ids.shard_of(facts.session_id) is not None
@@ -121,10 +151,13 @@ class Router:
                     await self._app(_of_no_session(scope), receive, _naming_no_session(send))
                 else:
                     await self._serve_session(session, facts, scope, receive, send)
+            case Open() if facts.method == "GET":
+                self._node.tally.served += 1
+                await StreamingRequest(self._node, self._streams, scope, receive, send).serve(self._open)
             case Open():
                 self._node.tally.served += 1
-                await OpeningRequest(self._node, self._app, scope, receive, send).serve()
-            case Refuse() if self._node.endpoint_of(scope) is None:
+                await self._open(scope, receive, send)
+            case Refuse() if self._is_the_apps(facts, scope):
                 await self._app(scope, receive, send)
             case Refuse(reason=reason):
                 await RefusedRequest(self._node, self._app, facts, scope, receive, send).refuse(reason)
@@ -132,11 +165,18 @@ class Router:
                 return decision
         return None
 
+    async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await OpeningRequest(self._node, self._app, scope, receive, send).serve()
+
     async def _serve_session(
         self, session: LocalSession, facts: RequestFacts, scope: Scope, receive: Receive, send: Send
     ) -> None:
         endpoint = self._node.endpoint_of(scope)
-        if endpoint is None:  # something of the app's own, beside its endpoints
+        if session.is_in_query and facts.in_query:
+            await PostedRequest(self._node, session, facts, scope, receive, send).serve(self._app)
+        elif facts.in_query and endpoint is not None:  # of a session that has its id in a header: it names none
+            await self._open(scope, receive, send)
+        elif endpoint is None:  # something of the app's own, beside its endpoints
             await self._app(scope, receive, send)
         elif endpoint == session.endpoint:
             await SessionRequest(self._node, session, facts, scope, receive, send).serve(self._app)
@@ -144,6 +184,10 @@ class Router:
             self._node.tally.refused[Reason.UNKNOWN] += 1
             logger.warning("session %s is of %s, and not of %s", brief(session.id), session.endpoint, endpoint)
             await refuse(send, Reason.UNKNOWN)
+
+    def _is_the_apps(self, facts: RequestFacts, scope: Scope) -> bool:
+        """Whether the app says what becomes of a request that we cannot serve: it is on no endpoint that we know."""
+        return self._node.endpoint_of(scope) is None and not facts.in_query and route_of(scope) not in self._streams
 
     async def _decide(self, facts: RequestFacts) -> Decision:
         """What to do with a request that is not decided at sight."""

@@ -1,0 +1,45 @@
+"""A message that is posted to an HTTP+SSE session that lives here: its id is in the query, and not in a header.
+
+The app gets its own id in the place of ours: at once where the session is nobody's, and else with the session's
+principal as the user in the scope, and not before.
+"""
+
+from __future__ import annotations
+
+from mooring.asgi import Receive, Scope, Send
+from mooring.core.http_sse import with_id, without_id
+from mooring.core.request import RequestFacts
+from mooring.node.membership.session import LocalSession
+from mooring.node.node import Node
+from mooring.node.requests.in_session import SessionRequest
+from mooring.node.requests.principal import WatchedScope, principal_of
+
+
+class PostedRequest(SessionRequest):
+    """One such request."""
+
+    def __init__(
+        self, node: Node, session: LocalSession, facts: RequestFacts, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        super().__init__(node, session, facts, scope, receive, send)
+        query: bytes = scope.get("query_string") or b""
+        self._query_for_app = with_id(query, session.inner_id)
+        self._query_for_others = without_id(query)
+
+    def _shown(self) -> Scope:
+        if not self._is_withheld:
+            return {**self._scope, "query_string": self._query_for_app}
+        scope = WatchedScope(self._scope, self._show_or_hide)
+        self._show_or_hide(scope)
+        return scope
+
+    def _show_or_hide(self, scope: Scope) -> None:
+        """The session id is in the query while the user is the right one, for whoever reads it from now on."""
+        if principal_of(scope) == self._session.principal:
+            scope["query_string"] = self._query_for_app
+            self._note_use()
+        else:
+            scope["query_string"] = self._query_for_others
+
+    def _ends_session(self, status: int) -> bool:
+        return False  # its stream does

@@ -1,0 +1,187 @@
+"""A GET whose answer may be the stream of an HTTP+SSE session (specification 2024-11-05, Basic / Transports).
+
+The first event of the answer tells, and nothing else of it is touched:
+
+    the answer                                        then
+    ------------------------------------------------  --------------------------------------------------------------
+    is no event stream                                it is the app's
+    is compressed                                     it is left alone, with a warning
+    first says `endpoint`, with a session id in its   a session lives here for as long as the stream; the client gets
+    query                                             an id of ours in its place
+    first says `endpoint`, otherwise                  it is left alone, with a warning
+    first says anything else                          it is the app's
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any, Final
+from urllib.parse import unquote
+
+from mooring.asgi import App, Message, Receive, Scope, Send, header, route_of
+from mooring.core.endpoints import FOUND_AT_MOST
+from mooring.core.http_sse import EVENT, FirstEvent, PostAddress, read_address, readdressed
+from mooring.core.sse import SseEvent
+from mooring.node.membership.session import LocalSession
+from mooring.node.node import Node
+from mooring.node.passing import PassingAnswer
+from mooring.node.requests.answers import last_words
+from mooring.node.requests.principal import principal_of
+
+logger = logging.getLogger("mooring.sessions")
+
+_INSTEAD: Final = (
+    "posts of such a session reach whichever node: serve this app over Streamable HTTP, or let the load balancer "
+    "bind a client to a node"
+)
+
+
+class StreamPaths:
+    """The paths at which the app has opened HTTP+SSE streams, and those of which a warning was given."""
+
+    def __init__(self) -> None:
+        # Each at most `FOUND_AT_MOST` long.
+        self._known: set[str] = set()
+        self._warned: set[str] = set()
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._known
+
+    def add(self, path: str) -> None:
+        if path not in self._known and len(self._known) < FOUND_AT_MOST:
+            self._known.add(path)
+            logger.info("found an HTTP+SSE endpoint at %s", path)
+
+    def warn_once(self, path: str, what: str) -> None:
+        if path not in self._warned and len(self._warned) < FOUND_AT_MOST:
+            self._warned.add(path)
+            logger.warning("the event stream at %s %s", path, what)
+
+
+class StreamingRequest:
+    """One such request."""
+
+    def __init__(self, node: Node, paths: StreamPaths, scope: Scope, receive: Receive, send: Send) -> None:
+        self._node = node
+        self._paths = paths
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._path = route_of(scope)
+        self._answer = PassingAnswer()
+        # While it is looked for.
+        self._first: FirstEvent | None = None
+        # From the first event until the stream ends.
+        self._session: LocalSession | None = None
+        # The task that the app runs in, to cancel; whether another node owns the session by now.
+        self._task: asyncio.Task[Any] | None = None
+        self._is_cut_off = False
+
+    async def serve(self, app: App) -> None:
+        self._task = asyncio.current_task()
+        try:
+            await app(self._scope, self._receive, self.send)
+            if self._is_cut_off:
+                await asyncio.sleep(0)  # where the app did not come to meet its cancellation, we do
+        except asyncio.CancelledError:
+            if not self._is_cut_off:
+                raise
+        finally:
+            if self._session is not None:
+                self._session.running.discard(self)
+                self._node.session_ended(self._session.id)
+        if self._is_cut_off:
+            if self._task is not None and self._task.uncancel():
+                raise asyncio.CancelledError  # the server wanted it, too
+            await self._answer.end(self._send, last_words("GET", None))
+
+    def cut_off(self) -> None:
+        self._is_cut_off = True
+        if self._task is not None:
+            self._task.cancel()
+
+    async def send(self, message: Message) -> None:
+        if self._session is not None and self._node.keeper.has_lapsed and not await self._node.keeper.regain_in_time():
+            self.cut_off()
+        if message["type"] == "http.response.start":
+            self._look_at(message)
+        elif message["type"] == "http.response.body" and self._first is not None:
+            message = await self._read(self._first, message)
+        if not self._is_cut_off:
+            await self._answer.pass_on(message, self._send)
+
+    def _look_at(self, start: Message) -> None:
+        headers = start.get("headers", [])
+        kind = header(headers, b"content-type") or b""
+        if start["status"] != 200 or kind.partition(b";")[0].strip().lower() != b"text/event-stream":
+            return
+        if (header(headers, b"content-encoding") or b"identity").lower() != b"identity":
+            self._paths.warn_once(
+                self._path,
+                "is compressed, and left as it is. If it is an MCP server's (HTTP+SSE), have the app compress no "
+                "event streams: else its posts reach whichever node",
+            )
+        elif header(headers, b"content-length") is None:  # one with a length has its end in sight, and no posts
+            self._first = FirstEvent()
+
+    async def _read(self, first: FirstEvent, message: Message) -> Message:
+        """The next piece of the body, as far as it may leave."""
+        more: bool = message.get("more_body", False)
+        leaving = first.feed(message.get("body", b""))
+        if first.event is not None:
+            leaving = await self._begin(first.event, leaving)
+        if first.is_over or not more:
+            self._first = None
+            leaving += first.let_go()
+        return {**message, "body": leaving}
+
+    async def _begin(self, event: SseEvent, held: bytes) -> bytes:
+        """The stream begins with this event; returns the bytes that hold it, as the client gets them."""
+        if event.event != EVENT:
+            return held
+        address = read_address(event.data)
+        public_id, shard = self._node.mint()
+        changed = None if address is None else readdressed(held, event.data, public_id)
+        if address is None or changed is None:
+            self._paths.warn_once(self._path, f"names an address without a session id in its query; {_INSTEAD}")
+        elif not self._sees_posts(address):
+            self._paths.warn_once(
+                self._path,
+                f"has its posts sent to {address.path}, which is not in mcp_path, and find_endpoints is off: name "
+                "both in mcp_path, or set find_endpoints",
+            )
+        elif await self._node.may_open(shard):
+            await self._open(address, public_id, shard)
+            return changed
+        else:
+            self.cut_off()
+        return held
+
+    def _sees_posts(self, address: PostAddress) -> bool:
+        """Whether we see what is posted to that address, on any node."""
+        posts = {"path": unquote(address.path), "root_path": self._scope.get("root_path", "")}
+        return self._node.endpoints.finds or self._node.endpoint_of(posts) is not None
+
+    async def _open(self, address: PostAddress, public_id: str, shard: str) -> None:
+        """The session lives here from now on; then its first event may leave."""
+        self._paths.add(self._path)
+        now = time.time()
+        self._session = LocalSession(
+            id=public_id,
+            shard=shard,
+            inner_id=address.session_id,
+            created=now,
+            last_seen=now,
+            touched=now,
+            principal=principal_of(self._scope),
+            protocol="",
+            client="",
+            initialize=b"",
+            epoch=self._node.membership.shards.get(shard, 0),
+            endpoint=address.path,
+            is_in_query=True,
+        )
+        self._session.running.add(self)
+        await self._node.sessions.open(self._session)
