@@ -26,7 +26,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from mooring.asgi import HeaderList, Message, Receive, Scope, Send, has_body, header, target_of
+from mooring.asgi import HeaderList, Message, Receive, Scope, Send, has_body, header, target_of, written
 from mooring.core.model import NodeInfo, ShardOwner
 from mooring.core.passed_on import PassedOn, encode, parted
 from mooring.core.request import INTERNAL_HEADERS
@@ -70,6 +70,8 @@ _NOT_ON_ANSWERS: Final = _HOP_BY_HOP | INTERNAL_HEADERS | {b"date", b"server"}
 _IDLE_SECONDS: Final = 4.0
 """Shorter than the 5 s after which uvicorn by default closes an idle connection: else a request meets the close."""
 
+_COMING_SECONDS: Final = 0.02
+"""How long headers wait for the first piece of the body: aiohttp sends them together, and the app may need no body."""
 
 _HEADER_BYTES: Final = 1024 * 1024
 _HEADERS: Final = 10_000
@@ -148,7 +150,7 @@ class Forwarder:
         claim = PeerClaim(
             self._node_id, peer.id, int(self._now() * 1000), nonce, principal, SIGNED_BODY if is_signed else NO_BODY
         )
-        target = target_of(scope)
+        target = written(target_of(scope))
         method = scope["method"].upper()  # as the client below writes it
         headers["Mooring-Peer"] = sign_request(self._key, claim, method, target, session_id)
         length = header(given, b"content-length")
@@ -156,7 +158,7 @@ class Forwarder:
             headers["Content-Length"] = str(int(length) + BODY_MAC_BYTES)
         request = self._open_client().request(
             method,
-            URL(peer.url + target.decode("latin-1"), encoded=True),
+            URL(peer.url + target.decode(), encoded=True),
             headers=headers,
             data=_signed(receive, BodyMac(self._key, nonce)) if is_signed else None,
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
@@ -174,12 +176,14 @@ class Forwarder:
         """What goes over the wire, and beside it what does not."""
         wire, beside = parted(scope["headers"], dropped)
         headers = CIMultiDict((name.decode(), value.decode()) for name, value in wire)
-        client = scope.get("client")
+        client, target = scope.get("client"), target_of(scope)
         passed_on = PassedOn(
             method=scope["method"],
             scheme=scope.get("scheme", "http"),
             http_version=scope.get("http_version", "1.1"),
-            client=None if client is None else (str(client[0]), int(client[1])),
+            client=None if client is None else (client[0], client[1]),
+            root_path=scope.get("root_path") or "",
+            target=None if written(target) == target else target,
             beside=beside,
         )
         headers["Mooring-Client"] = encode(self._key, nonce, passed_on)
@@ -277,15 +281,23 @@ async def _has_body(scope: Scope, receive: Receive) -> tuple[bool, Receive]:
 
 async def _signed(receive: Receive, mac: BodyMac) -> AsyncIterator[bytes]:
     """The request's body as it comes, then its MAC."""
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ConnectionAbortedError("the client left before its request was complete")
-        piece = message.get("body", b"")
-        more = message.get("more_body", False)
-        mac.update(piece)
-        yield piece if more else piece + mac.digest()
+    coming = asyncio.ensure_future(receive())
+    try:
+        if not (await asyncio.wait({coming}, timeout=_COMING_SECONDS))[0]:
+            yield b""
+        more = True
+        while more:
+            message = await coming
+            if message["type"] == "http.disconnect":
+                raise ConnectionAbortedError("the client left before its request was complete")
+            piece = message.get("body", b"")
+            more = message.get("more_body", False)
+            mac.update(piece)
+            if more:
+                coming = asyncio.ensure_future(receive())
+            yield piece if more else piece + mac.digest()
+    finally:
+        coming.cancel()
 
 
 async def _pump(answer: aiohttp.ClientResponse, passing: PassingAnswer, send: Send) -> None:
