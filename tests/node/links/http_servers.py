@@ -32,7 +32,9 @@ class ServedNode:
 
 
 @contextlib.asynccontextmanager
-async def node_behind(server: str, app: App, store: Store, name: str, **uvicorn_options: Any) -> AsyncIterator[ServedNode]:
+async def node_behind(
+    server: str, app: App, store: Store, name: str, **uvicorn_options: Any
+) -> AsyncIterator[ServedNode]:
     if server in UVICORN:
         options = {"http": server, **uvicorn_options}
         async with running_node(app, store, name, uvicorn_options=options) as node:
@@ -68,11 +70,11 @@ async def _hypercorn(app: App, port: int, stop: asyncio.Event) -> None:
     config = Config()
     config.bind = [f"127.0.0.1:{port}"]
     config.graceful_timeout = 0.1
-    await serve(app, config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
+    await serve(app, config, shutdown_trigger=stop.wait, mode="asgi")  # type: ignore[arg-type]
 
 
 async def _granian(app: App, port: int, stop: asyncio.Event) -> None:
-    server = Granian(app, address="127.0.0.1", port=port, interface=Interfaces.ASGI)
+    server = Granian(app, address="127.0.0.1", port=port, interface=Interfaces.ASGI, log_enabled=False)
     serving = asyncio.ensure_future(server.serve())
     await asyncio.wait({serving, asyncio.ensure_future(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
     server.stop()
