@@ -19,14 +19,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any, Final
 
 import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from mooring.asgi import HeaderList, Message, Receive, Scope, Send, has_body, header, target_of, written
+from mooring.asgi import HeaderList, Receive, Scope, Send, header, target_of, written
 from mooring.core.model import NodeInfo, ShardOwner
 from mooring.core.passed_on import PassedOn, encode, parted
 from mooring.core.request import INTERNAL_HEADERS
@@ -44,6 +44,7 @@ from mooring.core.signing import (
     verify_reply,
 )
 from mooring.errors import PeerMoved, PeerSilent, SignatureError
+from mooring.node.links.outgoing_body import look_for_body, signed
 from mooring.node.passing import PassingAnswer
 
 logger = logging.getLogger("mooring.forwarding")
@@ -69,9 +70,6 @@ _NOT_ON_ANSWERS: Final = _HOP_BY_HOP | INTERNAL_HEADERS | {b"date", b"server"}
 
 _IDLE_SECONDS: Final = 4.0
 """Shorter than the 5 s after which uvicorn by default closes an idle connection: else a request meets the close."""
-
-_COMING_SECONDS: Final = 0.02
-"""How long headers wait for the first piece of the body: aiohttp sends them together, and the app may need no body."""
 
 _HEADER_BYTES: Final = 1024 * 1024
 _HEADERS: Final = 10_000
@@ -144,7 +142,7 @@ class Forwarder:
     ) -> aiohttp.ClientResponse:
         """The peer's answer as far as its headers."""
         given: HeaderList = scope["headers"]
-        is_signed, receive = await _has_body(scope, receive)
+        is_signed, receive = await look_for_body(scope, receive)
         dropped = _NOT_ON_REQUESTS | _named_in(given)
         headers = self._headers(scope, dropped, nonce)
         claim = PeerClaim(
@@ -160,7 +158,7 @@ class Forwarder:
             method,
             URL(peer.url + target.decode(), encoded=True),
             headers=headers,
-            data=_signed(receive, BodyMac(self._key, nonce)) if is_signed else None,
+            data=signed(receive, BodyMac(self._key, nonce)) if is_signed else None,
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
             allow_redirects=False,
         )
@@ -265,39 +263,6 @@ async def _translated(request: aiohttp.client._RequestContextManager, peer: Node
 
 def _said(error: Exception) -> str:
     return str(error) or type(error).__name__
-
-
-async def _has_body(scope: Scope, receive: Receive) -> tuple[bool, Receive]:
-    """Whether the request brings a body; and how to receive it, since of HTTP/2 only the first piece tells."""
-    if scope.get("http_version", "1.1") < "2" or header(scope["headers"], b"content-length") is not None:
-        return has_body(scope["headers"]), receive
-    first = [await receive()]
-
-    async def from_first() -> Message:
-        return first.pop() if first else await receive()
-
-    return bool(first[0].get("body") or first[0].get("more_body")), from_first
-
-
-async def _signed(receive: Receive, mac: BodyMac) -> AsyncIterator[bytes]:
-    """The request's body as it comes, then its MAC."""
-    coming = asyncio.ensure_future(receive())
-    try:
-        if not (await asyncio.wait({coming}, timeout=_COMING_SECONDS))[0]:
-            yield b""
-        more = True
-        while more:
-            message = await coming
-            if message["type"] == "http.disconnect":
-                raise ConnectionAbortedError("the client left before its request was complete")
-            piece = message.get("body", b"")
-            more = message.get("more_body", False)
-            mac.update(piece)
-            if more:
-                coming = asyncio.ensure_future(receive())
-            yield piece if more else piece + mac.digest()
-    finally:
-        coming.cancel()
 
 
 async def _pump(answer: aiohttp.ClientResponse, passing: PassingAnswer, send: Send) -> None:
