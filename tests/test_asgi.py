@@ -8,7 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mooring.asgi import HeaderList, Message, Scope, has_body, header, replaced, respond, target_of, without
+from mooring.asgi import (
+    HeaderList,
+    Message,
+    Scope,
+    has_body,
+    header,
+    off_root,
+    replaced,
+    respond,
+    target_of,
+    without,
+    written,
+)
 
 PROPERTY = settings(deadline=None, max_examples=100)
 
@@ -82,9 +94,33 @@ def test_a_target_is_what_the_client_sent(raw_path: str, query: bytes | None) ->
     assert target_of(scope) == raw_path.encode() + (b"?" + query if query else b"")
 
 
-@pytest.mark.parametrize("scope", [{"path": "/mcp/ü"}, {"path": "/mcp/ü", "raw_path": None, "query_string": b""}])
-def test_a_server_that_keeps_no_raw_path_gives_the_decoded_one(scope: Scope) -> None:
-    assert target_of(scope) == "/mcp/ü".encode()
+@pytest.mark.parametrize("more", [{}, {"raw_path": None, "query_string": b""}])
+def test_a_server_that_keeps_no_raw_path_gives_the_decoded_one(more: Scope) -> None:
+    assert target_of({"path": "/mcp/ü?%/a b;~", **more}) == b"/mcp/%C3%BC%3F%25/a%20b;~"
+
+
+@given(st.binary())
+def test_a_target_goes_over_the_wire_in_ascii_and_once(target: bytes) -> None:
+    wire = written(target)
+    assert wire.isascii()
+    assert not {*b" #\r\n"} & {*wire}
+    assert written(wire) == wire
+
+
+@pytest.mark.parametrize(
+    ("root", "path", "below"),
+    [
+        ("/api", "/api/mcp", "/mcp"),
+        ("/api", "/api/api/mcp", "/api/mcp"),
+        ("/api", "/apis/mcp", None),
+        ("/api", "/mcp", None),
+        ("/api", "/api", None),
+        ("", "/mcp", None),
+    ],
+)
+def test_a_path_without_its_root(root: str, path: str, below: str | None) -> None:
+    found = off_root({"path": path, "raw_path": path.encode(), "root_path": root})
+    assert (found and (found["path"], found["raw_path"])) == (below and (below, below.encode()))
 
 
 # Answers.

@@ -25,6 +25,8 @@ EXCEPTIONS = {
     "tests/store/test_open_store.py": "the door of the package, which is in its __init__.py",
     "src/mooring/node/membership/session.py": "a session's data, which tests/node/membership/test_sessions.py works on",
     "src/mooring/node/requests/admission.py": "who may act, tried with real authentication in test_principals_*.py",
+    "tests/node/links/test_early_answers.py": "apps that answer before they read, heard by clients of either node",
+    "tests/node/links/test_hop_bytes.py": "what the wire between nodes does not carry, and what the owner's app sees",
     "tests/node/links/test_hop.py": "what a forwarded request looks like from both ends, through all that carries it",
     "tests/node/requests/test_cut_off.py": "what a node serves of a session that it has lost",
     "tests/node/requests/test_principals_lost.py": "sessions that died with their node, and whose they are",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import quote
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -13,12 +14,21 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 HeaderList = list[tuple[bytes, bytes]]
 
+_IN_PATHS = "/!$&'()*+,;=:@~"
+"""What stands for itself in a path (RFC 3986, section 3.3); servers need not give the path as it was written."""
+_IN_TARGETS = "".join(map(chr, range(0x21, 0x7F))).replace("#", "")
+
 
 def target_of(scope: Scope) -> bytes:
     """Path and query as the client sent them."""
-    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    raw: bytes = scope.get("raw_path") or quote(scope["path"], safe=_IN_PATHS).encode()
     query: bytes = scope.get("query_string") or b""
     return raw + b"?" + query if query else raw
+
+
+def written(target: bytes) -> bytes:
+    """The target as a client may write it: servers let in more than that. What follows a `#` would not be sent."""
+    return quote(target, safe=_IN_TARGETS).encode()
 
 
 def route_of(scope: Scope) -> str:
@@ -27,6 +37,19 @@ def route_of(scope: Scope) -> str:
     root: str = scope.get("root_path") or ""
     below = path.removeprefix(root) if root else path
     return below if below is path or below.startswith("/") else (path if below else "/")
+
+
+def off_root(scope: Scope) -> Scope | None:
+    """The scope with `root_path` off the front of its path; None where it is not there.
+
+    uvicorn with `--root-path` puts it in front of every path. One that a peer passes on has it there already.
+    """
+    path: str = scope["path"]
+    root: str = scope.get("root_path") or ""
+    if not root or not path.startswith(root + "/"):
+        return None
+    raw: bytes | None = scope.get("raw_path")
+    return {**scope, "path": path.removeprefix(root), "raw_path": raw and raw.removeprefix(root.encode())}
 
 
 def header(headers: HeaderList, name: bytes) -> bytes | None:

@@ -16,7 +16,9 @@ anything = st.builds(
     method=st.text("abGET"),
     scheme=st.sampled_from(["http", "https"]),
     http_version=st.sampled_from(["1.0", "1.1", "2", "3"]),
-    client=st.none() | st.tuples(st.text(), st.integers(0, 65535)),
+    client=st.none() | st.tuples(st.text(), st.none() | st.integers(0, 65535)),
+    root_path=st.text(),
+    target=st.none() | st.binary(),
     beside=headers.map(lambda headers: parted(headers, ())[1]),
 )
 
@@ -36,6 +38,7 @@ def test_headers_that_travel_beside_come_back_to_their_places(
     wire, beside = parted(given_headers, dropped)
     for name, value in wire:
         value.decode()
+        assert not ({*range(0x20), 0x7F} - {0x09}) & {*value}
         assert name not in dropped
     of_the_hop = [(b"host", b"10.0.0.7"), *wire, (b"content-length", b"7"), (b"transfer-encoding", b"chunked")]
     assert PassedOn("GET", beside=beside).restored(of_the_hop) == given_headers

@@ -6,7 +6,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from mooring.asgi import Receive, Scope, Send
+from mooring.asgi import Receive, Scope, Send, route_of
 
 Answer = Callable[[Scope, bytes, Send], Awaitable[None]]
 
@@ -53,7 +53,7 @@ class ScriptedApp:
             self.disconnected += 1
             return
         self.asked.append((scope["method"], session_id, body))
-        if not scope["path"].startswith("/mcp"):
+        if not route_of(scope).startswith("/mcp"):
             await answer(send, 200, b'{"other": true}')
         elif self.gate is not None:
             await self.gate(scope, body, send)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 from mooring.node.counters import Tally
 from mooring.store import MemoryStore
@@ -25,7 +26,7 @@ class Cluster:
 
 
 @contextlib.asynccontextmanager
-async def three_nodes() -> AsyncIterator[Cluster]:
+async def three_nodes(**options: Any) -> AsyncIterator[Cluster]:
     apps: list[ScriptedApp] = []
     store = MemoryStore()
 
@@ -33,5 +34,5 @@ async def three_nodes() -> AsyncIterator[Cluster]:
         apps.append(ScriptedApp())
         return apps[-1]
 
-    async with running_nodes(make_app, 3, store) as nodes:
+    async with running_nodes(make_app, 3, store, **options) as nodes:
         yield Cluster(nodes, apps, store)

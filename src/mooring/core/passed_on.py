@@ -11,7 +11,9 @@ It travels beside the request, in `Mooring-Client: <JSON, base64>;<mac>`, the MA
     headers of the connection     taken off (RFC 9110, section 7.6.1)
     Host, and its place           there always is one, before all others
     how the body was framed       another length, or chunks
-    headers that are not UTF-8    other bytes
+    headers that are not UTF-8    other bytes; and no control characters
+    root_path                     that of the owner's server
+    the target                    ASCII, and nothing from a `#` on
 
 A node of an earlier release sends none of it, and its requests are as they come.
 """
@@ -22,6 +24,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
@@ -33,6 +36,8 @@ Headers = list[tuple[bytes, bytes]]
 
 _OF_THE_HOP: Final = frozenset({b"host", b"content-length", b"transfer-encoding"})
 """What each hop writes for itself."""
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""Some servers let a few of these into headers; aiohttp writes none."""
 _SCHEMES: Final = frozenset({"http", "https"})
 
 
@@ -40,14 +45,17 @@ _SCHEMES: Final = frozenset({"http", "https"})
 class PassedOn:
     """
     Attributes:
-        client: host and port, or None where the server did not say.
+        client: host and port, or None where the server did not say; a socket of this machine has no port.
+        target: path and query as they came; None where the wire has them as they came.
         beside: headers that do not survive the way, each with its place among all of them.
     """
 
     method: str
     scheme: str = "http"
     http_version: str = "1.1"
-    client: tuple[str, int] | None = None
+    client: tuple[str, int | None] | None = None
+    root_path: str = ""
+    target: bytes | None = None
     beside: tuple[tuple[int, bytes, bytes], ...] = ()
 
     def restored(self, headers: Headers) -> Headers:
@@ -68,7 +76,7 @@ def parted(headers: Headers, dropped: Collection[bytes]) -> tuple[Headers, tuple
     beside: list[tuple[int, bytes, bytes]] = []
     own = [(name, value) for name, value in headers if name not in INTERNAL_HEADERS]
     for place, (name, value) in enumerate(own):
-        survives = name not in dropped and _is_utf8(name + value)
+        survives = name not in dropped and _is_writable(name + value)
         if survives:
             wire.append((name, value))
         if not survives or name in _OF_THE_HOP:
@@ -76,12 +84,11 @@ def parted(headers: Headers, dropped: Collection[bytes]) -> tuple[Headers, tuple
     return wire, tuple(beside)
 
 
-def _is_utf8(value: bytes) -> bool:
+def _is_writable(value: bytes) -> bool:
     try:
-        value.decode()
+        return _CONTROLS.search(value.decode()) is None
     except UnicodeDecodeError:
         return False
-    return True
 
 
 def encode(key: bytes, nonce: str, passed_on: PassedOn) -> str:
@@ -91,6 +98,8 @@ def encode(key: bytes, nonce: str, passed_on: PassedOn) -> str:
         "scheme": passed_on.scheme,
         "http": passed_on.http_version,
         "client": passed_on.client,
+        "root": passed_on.root_path,
+        "target": None if passed_on.target is None else _text(passed_on.target),
         "beside": [[place, _text(name), _text(value)] for place, name, value in passed_on.beside],
     }
     text = _text(json.dumps(said, separators=(",", ":")).encode())
@@ -112,14 +121,16 @@ def decode(key: bytes, nonce: str, text: str) -> PassedOn:
 
 
 def _read(said: Any) -> PassedOn:
-    client = said["client"]
+    client, target = said["client"], said["target"]
     if said["scheme"] not in _SCHEMES:
         raise ValueError("a scheme of no HTTP")
     return PassedOn(
         method=str(said["method"]),
         scheme=said["scheme"],
         http_version=str(said["http"]),
-        client=None if client is None else (str(client[0]), int(client[1])),
+        client=None if client is None else (str(client[0]), None if client[1] is None else int(client[1])),
+        root_path=str(said["root"]),
+        target=None if target is None else _bytes(target),
         beside=tuple((int(place), _bytes(name), _bytes(value)) for place, name, value in said["beside"]),
     )
 

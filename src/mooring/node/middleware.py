@@ -8,10 +8,10 @@ import logging
 import os
 from collections.abc import Awaitable, Callable
 
-from mooring.asgi import App, Receive, Scope, Send, respond, route_of
+from mooring.asgi import App, Receive, Scope, Send, header, off_root, respond, route_of
 from mooring.core.ids import brief
 from mooring.core.one_node import LOGIN, OneNodePaths
-from mooring.core.request import read_facts
+from mooring.core.request import PEER_HEADER, read_facts
 from mooring.core.routing import Reason
 from mooring.errors import MooringError
 from mooring.node.lifespan import Lifespan
@@ -128,7 +128,7 @@ class Mooring:
             await self._app(scope, receive, send)
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._node.endpoint_of(scope) is not None:
+        if self._is_for_endpoint(scope):
             if await self._has_started(send):
                 handle = self._router.handle_for_one_node if self._is_for_one(scope) else self._router.handle
                 await handle(scope, receive, send)
@@ -159,6 +159,13 @@ class Mooring:
         if found:
             logger.info("the app keeps logins: %s go to one node of the cluster (one_node_paths)", " ".join(found))
         return OneNodePaths([*paths, *found])
+
+    def _is_for_endpoint(self, scope: Scope) -> bool:
+        """Whether it is for an MCP endpoint, of ours or as a peer saw it that passed it on."""
+        if self._node.endpoint_of(scope) is not None:
+            return True
+        below = off_root(scope) if header(scope["headers"], PEER_HEADER) is not None else None
+        return below is not None and self._node.endpoint_of(below) is not None
 
     def _page_at(self, scope: Scope) -> Callable[[Scope, Send], Awaitable[None]] | None:
         """Our own page at this path, if there is one."""

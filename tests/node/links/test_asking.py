@@ -12,7 +12,7 @@ from mooring.core.signing import MOVED, REFUSED
 from mooring.core.standing import QUESTION_PATH, PeerWord, encode_word
 from mooring.node.links.asking import PeerQuestions, word_mac
 from tests.fakes import store_that_is_away
-from tests.node.clusters import Cluster
+from tests.node.clusters import Cluster, three_nodes
 from tests.node.links.odd_peer import KEY, ME, PEER, Head, odd_peer
 
 WORD = PeerWord(True, {"aaaaa": ShardOwner(PEER.id, 3)})
@@ -39,6 +39,13 @@ async def test_peers_say_whether_they_can_renew_and_whose_the_shards_are(cluster
     owned = {shard: ShardOwner(first.id, epoch) for shard, epoch in first.membership.shards.items()}
     assert [word for _, word in answers] == [PeerWord(True, owned), PeerWord(False, {})]
     assert [peer.id for peer, _ in answers] == [second.id, third.id]
+
+
+async def test_servers_with_a_root_path_are_asked_as_well() -> None:
+    async with three_nodes(uvicorn_options={"root_path": "/api"}) as cluster:
+        first, second, _ = (node.mooring._node for node in cluster.nodes)
+        answers = await first.keeper._ask_peers([second.describe()], [])
+        assert [word for _, word in answers] == [PeerWord(True, {})]
 
 
 async def test_two_that_ask_each_other_do_not_wait_for_each_other(cluster: Cluster) -> None:

@@ -19,14 +19,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any, Final
 
 import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from mooring.asgi import HeaderList, Message, Receive, Scope, Send, has_body, header, target_of
+from mooring.asgi import HeaderList, Receive, Scope, Send, header, target_of, written
 from mooring.core.model import NodeInfo, ShardOwner
 from mooring.core.passed_on import PassedOn, encode, parted
 from mooring.core.request import INTERNAL_HEADERS
@@ -44,6 +44,7 @@ from mooring.core.signing import (
     verify_reply,
 )
 from mooring.errors import PeerMoved, PeerSilent, SignatureError
+from mooring.node.links.outgoing_body import look_for_body, signed
 from mooring.node.passing import PassingAnswer
 
 logger = logging.getLogger("mooring.forwarding")
@@ -69,7 +70,6 @@ _NOT_ON_ANSWERS: Final = _HOP_BY_HOP | INTERNAL_HEADERS | {b"date", b"server"}
 
 _IDLE_SECONDS: Final = 4.0
 """Shorter than the 5 s after which uvicorn by default closes an idle connection: else a request meets the close."""
-
 
 _HEADER_BYTES: Final = 1024 * 1024
 _HEADERS: Final = 10_000
@@ -142,13 +142,13 @@ class Forwarder:
     ) -> aiohttp.ClientResponse:
         """The peer's answer as far as its headers."""
         given: HeaderList = scope["headers"]
-        is_signed, receive = await _has_body(scope, receive)
+        is_signed, receive = await look_for_body(scope, receive)
         dropped = _NOT_ON_REQUESTS | _named_in(given)
         headers = self._headers(scope, dropped, nonce)
         claim = PeerClaim(
             self._node_id, peer.id, int(self._now() * 1000), nonce, principal, SIGNED_BODY if is_signed else NO_BODY
         )
-        target = target_of(scope)
+        target = written(target_of(scope))
         method = scope["method"].upper()  # as the client below writes it
         headers["Mooring-Peer"] = sign_request(self._key, claim, method, target, session_id)
         length = header(given, b"content-length")
@@ -156,9 +156,9 @@ class Forwarder:
             headers["Content-Length"] = str(int(length) + BODY_MAC_BYTES)
         request = self._open_client().request(
             method,
-            URL(peer.url + target.decode("latin-1"), encoded=True),
+            URL(peer.url + target.decode(), encoded=True),
             headers=headers,
-            data=_signed(receive, BodyMac(self._key, nonce)) if is_signed else None,
+            data=signed(receive, BodyMac(self._key, nonce)) if is_signed else None,
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
             allow_redirects=False,
         )
@@ -174,12 +174,14 @@ class Forwarder:
         """What goes over the wire, and beside it what does not."""
         wire, beside = parted(scope["headers"], dropped)
         headers = CIMultiDict((name.decode(), value.decode()) for name, value in wire)
-        client = scope.get("client")
+        client, target = scope.get("client"), target_of(scope)
         passed_on = PassedOn(
             method=scope["method"],
             scheme=scope.get("scheme", "http"),
             http_version=scope.get("http_version", "1.1"),
-            client=None if client is None else (str(client[0]), int(client[1])),
+            client=None if client is None else (client[0], client[1]),
+            root_path=scope.get("root_path") or "",
+            target=None if written(target) == target else target,
             beside=beside,
         )
         headers["Mooring-Client"] = encode(self._key, nonce, passed_on)
@@ -261,31 +263,6 @@ async def _translated(request: aiohttp.client._RequestContextManager, peer: Node
 
 def _said(error: Exception) -> str:
     return str(error) or type(error).__name__
-
-
-async def _has_body(scope: Scope, receive: Receive) -> tuple[bool, Receive]:
-    """Whether the request brings a body; and how to receive it, since of HTTP/2 only the first piece tells."""
-    if scope.get("http_version", "1.1") < "2" or header(scope["headers"], b"content-length") is not None:
-        return has_body(scope["headers"]), receive
-    first = [await receive()]
-
-    async def from_first() -> Message:
-        return first.pop() if first else await receive()
-
-    return bool(first[0].get("body") or first[0].get("more_body")), from_first
-
-
-async def _signed(receive: Receive, mac: BodyMac) -> AsyncIterator[bytes]:
-    """The request's body as it comes, then its MAC."""
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ConnectionAbortedError("the client left before its request was complete")
-        piece = message.get("body", b"")
-        more = message.get("more_body", False)
-        mac.update(piece)
-        yield piece if more else piece + mac.digest()
 
 
 async def _pump(answer: aiohttp.ClientResponse, passing: PassingAnswer, send: Send) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from mooring.asgi import Message, Receive, Scope, Send, has_body, header, respond, target_of
+from mooring.asgi import Message, Receive, Scope, Send, has_body, header, off_root, respond, target_of
 from mooring.core.model import ShardOwner
 from mooring.core.passed_on import PassedOn, decode
 from mooring.core.request import CLIENT_HEADER, REPLY_HEADER, RequestFacts, tidied
@@ -78,24 +78,21 @@ class PeerRequest:
 
     def _verify_target(self, facts: RequestFacts) -> PeerClaim:
         """The claim. A server that puts `root_path` before each path has put it before the peer's, which had it."""
-
-        def verify() -> PeerClaim:
-            target = target_of(self.scope)
-            return verify_request(
-                self._key, facts.peer or "", facts.method, target, facts.session_id, recipient=self._node_id
-            )
-
+        below = off_root(self.scope)
         try:
-            return verify()
+            return self._verify_for(facts, self.scope)
         except SignatureError:
-            root = self.scope.get("root_path") or ""
-            if not root or not self.scope["path"].startswith(root * 2):
+            if below is None:
                 raise
-            raw = self.scope.get("raw_path")
-            self.scope = {**self.scope, "path": self.scope["path"].removeprefix(root)}
-            if raw is not None:
-                self.scope["raw_path"] = raw.removeprefix(root.encode())
-            return verify()
+        claim = self._verify_for(facts, below)
+        self.scope = below
+        return claim
+
+    def _verify_for(self, facts: RequestFacts, scope: Scope) -> PeerClaim:
+        target = target_of(scope)
+        return verify_request(
+            self._key, facts.peer or "", facts.method, target, facts.session_id, recipient=self._node_id
+        )
 
     async def send(self, message: Message) -> None:
         """Send the answer, signed; or a refusal in its place where the body turned out to be forged."""
@@ -139,11 +136,14 @@ def _as_from_client(scope: Scope, claim: PeerClaim, passed_on: PassedOn | None) 
                 for name, value in headers
             ]
         return {**scope, "headers": headers}
-    return {
-        **scope,
+    told: Scope = {
         "headers": passed_on.restored(headers),
         "method": passed_on.method,
         "scheme": passed_on.scheme,
         "http_version": passed_on.http_version,
         "client": passed_on.client,
+        "root_path": passed_on.root_path,
     }
+    if passed_on.target is not None:
+        told["raw_path"], _, told["query_string"] = passed_on.target.partition(b"?")
+    return {**scope, **told}

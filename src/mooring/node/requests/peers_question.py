@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
-from mooring.asgi import App, Receive, Scope, Send, respond
+from mooring.asgi import App, Receive, Scope, Send, header, respond, route_of
 from mooring.core.request import PEER_HEADER, read_facts
 from mooring.core.standing import QUESTION_PATH, PeerWord, encode_word
 from mooring.errors import SignatureError
@@ -18,7 +18,7 @@ logger = logging.getLogger("mooring.lease")
 
 def is_question(scope: Scope) -> bool:
     """Whether this may be such a question; anyone can write one, so who asks is checked by `answer_question`."""
-    return bool(scope["path"] == QUESTION_PATH) and any(name == PEER_HEADER for name, _ in scope["headers"])
+    return QUESTION_PATH in (scope["path"], route_of(scope)) and header(scope["headers"], PEER_HEADER) is not None
 
 
 async def answer_question(node: Node, app: App, scope: Scope, receive: Receive, send: Send) -> None:
