@@ -7,11 +7,15 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from mooring.core.model import TAKES_NEW_SESSIONS, NodeState
+from mooring.core.model import TAKES_NEW_SESSIONS, NodeInfo, NodeState
 from mooring.core.one_node import OneNodePaths, decide_for_one, one_of
 from mooring.core.ownership import ClusterView
 from mooring.core.routing import HOLD, OPEN, Forward
 from tests.core.views import ME, NODE_IDS, PEERS, a_node, a_view, views
+
+
+def _started(node_id: str, started: float) -> NodeInfo:
+    return replace(a_node(node_id), started=started, endpoints=("/mcp",))
 
 
 @pytest.mark.parametrize(
@@ -40,7 +44,11 @@ def test_the_star_alone_is_everything_and_no_path_is_nothing() -> None:
 
 
 @given(views)
-def test_every_node_finds_the_same_one_and_it_can_serve(view: ClusterView) -> None:
+def test_every_node_finds_the_same_one_and_it_can_serve(drawn: ClusterView) -> None:
+    nodes = {
+        node_id: replace(node, info=replace(node.info, endpoints=("/mcp",))) for node_id, node in drawn.nodes.items()
+    }
+    view = replace(drawn, nodes=nodes)
     node = one_of(view)
     for node_id in NODE_IDS:
         decision = decide_for_one(node_id, view, has_lapsed=False)
@@ -51,7 +59,7 @@ def test_every_node_finds_the_same_one_and_it_can_serve(view: ClusterView) -> No
 
 
 def test_a_node_that_joins_changes_nothing_and_one_that_goes_hands_over() -> None:
-    first, second, third = (replace(a_node(node_id), started=float(n)) for n, node_id in enumerate(NODE_IDS))
+    first, second, third = (_started(node_id, float(n)) for n, node_id in enumerate(NODE_IDS))
     assert one_of(a_view(second)) == second
     assert one_of(a_view(second, third)) == second
     assert one_of(a_view(first, second, third, dead=(first.id,))) == second
@@ -59,10 +67,11 @@ def test_a_node_that_joins_changes_nothing_and_one_that_goes_hands_over() -> Non
     full = replace(first, sessions=1000)
     assert one_of(a_view(full, second)) == full
     assert one_of(a_view(replace(first, url=""), second)) == second
+    assert one_of(a_view(replace(first, endpoints=()), second)) == second  # of an older version
 
 
 def test_a_node_whose_lease_is_over_serves_none_of_it() -> None:
-    other = replace(a_node(PEERS[0]), started=1.0)
-    assert decide_for_one(ME, a_view(a_node(ME), other), has_lapsed=True) == HOLD
-    assert decide_for_one(ME, a_view(replace(a_node(ME), started=2.0), other), has_lapsed=True) == Forward(other)
+    other = _started(PEERS[0], 1.0)
+    assert decide_for_one(ME, a_view(_started(ME, 0.0), other), has_lapsed=True) == HOLD
+    assert decide_for_one(ME, a_view(_started(ME, 2.0), other), has_lapsed=True) == Forward(other)
     assert decide_for_one(ME, a_view(), has_lapsed=False) == OPEN

@@ -98,6 +98,16 @@ async def test_no_other_refusal_of_a_get_is_a_stream(reason: Reason) -> None:
     assert (headers[b"content-type"] == b"text/event-stream") is (reason is Reason.UNREACHABLE)
 
 
+@reasons
+async def test_the_client_of_a_posted_message_reads_in_the_status_whether_it_may_try_again(reason: Reason) -> None:
+    status, headers, body = await refusal(reason, is_posted=True)
+    if reason is Reason.UNREACHABLE:
+        assert status == 503
+        assert json.loads(body)["error"]["data"] == {"reason": "unreachable"}
+    else:
+        assert (status, headers, body) == await refusal(reason)
+
+
 def test_the_last_words_of_a_stream_whose_node_died_answer_its_request() -> None:
     [event] = SseParser().feed(last_words("POST", "id 7"))
     answer = json.loads(event.data)
