@@ -63,7 +63,9 @@ def test_what_is_seen_at_home_is_seen_over_the_hop(server: str) -> None:
             ) -> None:
                 if version == "1.0" and framing == "chunked":
                     framing = "length"  # HTTP/1.0 has no chunks
-                nodes.app.answer = (status, answered, [] if status in (204, 304) else pieces)
+                # Over HTTP/2 granian lets out what an app sends for HEAD, at home too, which no client stands.
+                is_empty = status in (204, 304) or (method, version) == ("HEAD", "2")
+                nodes.app.answer = (status, answered, [] if is_empty else pieces)
                 named = [*given_headers, (b"mcp-session-id", nodes.session)]
                 if version == "2":
                     nodes_own = [(name, value) for name, value in named if name not in (b"te", b"trailer")]
