@@ -1,7 +1,8 @@
 """All settings of a node, each with its default and its meaning.
 
 A setting comes from, in this order: an argument or a flag, the environment (`MOORING_` and its name in capitals),
-the file `mooring.toml` (or the one that `MOORING_SETTINGS_FILE` names), the default.
+the file `mooring.toml` (or the one that `MOORING_SETTINGS_FILE` names), the default. A secret may be in a file of its
+own, named in the environment: `MOORING_SECRET_FILE`.
 """
 
 from __future__ import annotations
@@ -22,10 +23,14 @@ from mooring.core.endpoints import Endpoints
 from mooring.core.masking import masked_setting
 from mooring.core.one_node import LOGIN
 from mooring.errors import SettingsError
+from mooring.secret_files import from_secret_files
 
 ENV_PREFIX: Final = "MOORING_"
 SETTINGS_FILE_VARIABLE: Final = "MOORING_SETTINGS_FILE"
 DEFAULT_SETTINGS_FILE: Final = "mooring.toml"
+
+SECRET_FILES: Final = ("secret", "status_token", "redis_url")
+"""Those that may be in files of their own."""
 
 _SECRETS: Final = frozenset({"secret", "status_token"})
 _REDIS_SCHEMES: Final = frozenset(
@@ -331,7 +336,9 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, InitSettingsSource(settings_cls, dict(settings_file()))
+        secrets = dict(from_secret_files(ENV_PREFIX, SECRET_FILES))
+        sources = (InitSettingsSource(settings_cls, given) for given in (secrets, dict(settings_file())))
+        return init_settings, env_settings, *sources
 
 
 def settings_file() -> Mapping[str, Any]:

@@ -61,6 +61,16 @@ def test_a_port_in_use(taken_port: int) -> None:
     )
 
 
+def test_a_platform_names_the_port_and_the_address_in_the_environment(
+    taken_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORT", str(taken_port))
+    assert f"port {taken_port} on 127.0.0.1 is in use" in mooring("serve", COUNTER).error_line
+    monkeypatch.setenv("HOST", "192.0.2.1")
+    assert "192.0.2.1 is no address of this machine" in mooring("serve", COUNTER).error_line
+    assert f"port {taken_port} on 127.0.0.1" in mooring("serve", COUNTER, "--host", "127.0.0.1").error_line
+
+
 @pytest.mark.parametrize(
     ("flags", "code", "line"),
     [

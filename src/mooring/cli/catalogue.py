@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from mooring.core.masking import masked
-from mooring.settings import ENV_PREFIX, Settings, settings_file
+from mooring.settings import ENV_PREFIX, SECRET_FILES, Settings, settings_file
 
 HIDDEN: Final = "(hidden)"
 NOT_SET: Final = "(not set)"
@@ -49,9 +49,11 @@ def all_settings() -> list[Setting]:
 
 
 def source_of(setting: Setting) -> str:
-    """Where the value in force comes from: `environment`, `file` or `default`."""
+    """Where the value in force comes from: `environment`, `secret file`, `file` or `default`."""
     if setting.environment in {name.upper() for name in os.environ}:
         return "environment"
+    if setting.name in SECRET_FILES and f"{setting.environment}_FILE" in os.environ:
+        return "secret file"
     return "file" if setting.name in settings_file() else "default"
 
 

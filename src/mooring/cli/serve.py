@@ -31,8 +31,12 @@ app = new_app()
 @with_settings()
 def serve(
     target: Target,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 or :: for all.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 for any free one.", min=0, max=65535)] = 8000,
+    host: Annotated[
+        str, typer.Option(envvar="HOST", help="Address to listen on; 0.0.0.0 or :: for all.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(envvar="PORT", help="Port to listen on; 0 for any free one.", min=0, max=65535)
+    ] = 8000,
     log_level: Annotated[Level, typer.Option(help="Show log records from this level up.")] = "info",
     stop_seconds: Annotated[
         int, typer.Option(help="How long running requests may go on after SIGTERM or Ctrl-C.", min=0)

@@ -30,7 +30,8 @@ From Python they are the arguments of `mooring.Settings.load`. `mooring settings
 each one comes from. A wrong one ends the command with exit code 2; the error names the setting, its value and what
 would be right.
 
-`secret` and `status_token` have no flag, since `ps` shows flags to every user of the machine.
+`secret` and `status_token` have no flag, since `ps` shows flags to every user of the machine. They and `redis_url` can
+be in files of their own, as orchestrators put them there: `MOORING_SECRET_FILE=/run/secrets/mooring`.
 
 | setting | takes | default | meaning |
 |---|---|---|---|
