@@ -35,7 +35,7 @@ async def test_peers_say_whether_they_can_renew_and_whose_the_shards_are(cluster
     first, second, third = (node.mooring._node for node in cluster.nodes)
     shards = [*first.membership.shards, "zzzzz"]
     third.keeper._store = store_that_is_away()
-    answers = await first.keeper._ask_peers([second.describe(), third.describe()], shards)
+    answers = await first.keeper._peers._ask([second.describe(), third.describe()], shards)
     owned = {shard: ShardOwner(first.id, epoch) for shard, epoch in first.membership.shards.items()}
     assert [word for _, word in answers] == [PeerWord(True, owned), PeerWord(False, {})]
     assert [peer.id for peer, _ in answers] == [second.id, third.id]
@@ -44,7 +44,7 @@ async def test_peers_say_whether_they_can_renew_and_whose_the_shards_are(cluster
 async def test_servers_with_a_root_path_are_asked_as_well() -> None:
     async with three_nodes(uvicorn_options={"root_path": "/api"}) as cluster:
         first, second, _ = (node.mooring._node for node in cluster.nodes)
-        answers = await first.keeper._ask_peers([second.describe()], [])
+        answers = await first.keeper._peers._ask([second.describe()], [])
         assert [word for _, word in answers] == [PeerWord(True, {})]
 
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from mooring.core.membership import Membership
 from mooring.core.model import NodeInfo, NodeState, ShardOwner
-from mooring.core.standing import PeerWord, Standing, judge
+from mooring.core.standing import Standing
 from mooring.errors import DeclaredDead, StoreUnavailable
+from mooring.node.membership.peers_word import AskPeers, PeersWord, nobody_answers
 from mooring.node.membership.sessions import LocalSessions
 from mooring.node.membership.shared import Shared
 from mooring.settings import Settings
@@ -26,17 +26,6 @@ logger = logging.getLogger("mooring.lease")
 
 _PRUNE_EVERY_SECONDS = 60.0
 _REGAIN_EVERY_SECONDS: Final = 0.2
-_PEERS_ASKED: Final = 8
-"""As many answer for all: else 300 nodes would ask 300 each, all at once, when the store goes away."""
-
-AskPeers = Callable[[Sequence[NodeInfo], Collection[str]], Awaitable[Sequence[tuple[NodeInfo, PeerWord]]]]
-"""The words of those peers that answer, about whether they can renew and whose these shards are."""
-
-
-async def nobody_answers(peers: Sequence[NodeInfo], shards: Collection[str]) -> Sequence[tuple[NodeInfo, PeerWord]]:
-    """For a node that has no way to ask."""
-    return ()
-
 
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -54,7 +43,6 @@ class LeaseKeeper:
         look: brings the view up to this moment, once for however many requests want that; returns whether the store
             could be asked.
         renew: renews the lease, once for all who want it; returns whether that was done after they asked.
-        helper: a peer that could renew when we could not: it takes what we may not serve.
 
     Args:
         describe: what the node says of itself now.
@@ -82,7 +70,8 @@ class LeaseKeeper:
         self._sessions = sessions
         self._node_id = node_id
         self._describe = describe
-        self._ask_peers = ask_peers
+        goes_on_alone = settings.when_isolated == "go_on"
+        self._peers = PeersWord(self.membership, node_id, ask_peers, now, goes_on_alone=goes_on_alone)
         self._on_beat = on_beat
         self._now = now
         self._sleep = sleep
@@ -94,13 +83,17 @@ class LeaseKeeper:
         self._telling: asyncio.Task[None] | None = None
         self._beat = Shared(self._beat_once)
         self._regain = Shared(self._regain_once)
-        self.helper: NodeInfo | None = None
         self._prune_at = 0.0
 
     @property
     def has_lapsed(self) -> bool:
         """Whether the lease may be over. Whoever said goodbye has none, and ends what it began."""
         return self.membership.has_lapsed(self._now()) and self.membership.state is not NodeState.GONE
+
+    @property
+    def helper(self) -> NodeInfo | None:
+        """A peer that could renew when we could not: it takes what we may not serve."""
+        return self._peers.helper if self.membership.standing is Standing.CUT_OFF else None
 
     @property
     def is_in_grace(self) -> bool:
@@ -176,7 +169,9 @@ class LeaseKeeper:
     async def _tell_the_rest(self) -> None:
         if self._telling is None or self._telling.done():
             self._telling = asyncio.create_task(self._flush_and_prune(), name="mooring records")
-        await asyncio.wait({self._telling}, timeout=self._settings.heartbeat_seconds)
+        done, _ = await asyncio.wait({self._telling}, timeout=self._settings.heartbeat_seconds)
+        for told in done:
+            told.result()
 
     async def _flush_and_prune(self) -> None:
         try:
@@ -193,7 +188,7 @@ class LeaseKeeper:
         is_renewed = False
         try:
             await self._renew()
-            is_renewed, self.helper = True, None
+            is_renewed = True
         except StoreUnavailable as error:
             self._note_failure(error)
         except DeclaredDead as error:
@@ -206,36 +201,7 @@ class LeaseKeeper:
         return is_renewed
 
     async def _hear_peers(self) -> None:
-        """Find out whether it is the store that is away, or we."""
-        asked, renewed_ms, before = self._now(), self.membership.renewed_ms, self.membership.standing
-        peers = [peer for peer in self.membership.view.alive() if peer.id != self._node_id]
-        peers = random.sample(peers, min(len(peers), _PEERS_ASKED))
-        answers = await self._ask_peers(peers, list(self.membership.shards))
-        words = [word for _, word in answers]
-        standing = judge(len(peers), words)
-        if self.membership.renewed_ms != renewed_ms:
-            return  # the store answered meanwhile
-        self.helper = next((peer for peer, word in answers if word.can_renew), None)
-        goes_on_alone = self._settings.when_isolated == "go_on"
-        self._fence(self.membership.peers_said(standing, words, asked, goes_on_alone=goes_on_alone))
-        if standing is not before:
-            self._tell(standing, goes_on_alone)
-
-    def _tell(self, standing: Standing, goes_on_alone: bool) -> None:
-        if standing is Standing.AWAY:
-            logger.warning("no peer reaches the store either: sessions go on")
-        elif standing is Standing.CUT_OFF:
-            logger.error(
-                "peers reach the store and this node does not: from the end of its lease on it serves nothing, and "
-                "passes on to them what arrives; look at the network between this node and Redis"
-            )
-        elif goes_on_alone:
-            logger.error("neither the store nor enough peers answer: sessions go on, as when_isolated says")
-        else:
-            logger.error(
-                "neither the store nor enough peers answer: from the end of its lease on this node serves nothing "
-                "(when_isolated = stop); look at its network"
-            )
+        self._fence(await self._peers.hear())
 
     def _fence(self, shards: Iterable[str]) -> None:
         for shard in shards:
