@@ -7,6 +7,7 @@ import hashlib
 import random
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
@@ -21,6 +22,7 @@ from mooring.asgi import App
 from tests.cluster_in_process import RunningNode, running_nodes
 from tests.node.apps import ScriptedApp
 from tests.node.rpc import INITIALIZE, RawClient
+from tests.node.streams import streaming
 from tests.waiting import until
 
 _BASE = "http://127.0.0.1:9"
@@ -125,7 +127,12 @@ async def test_ten_logins_work_whichever_node_each_request_reaches(
     assert "/authorize /token /register" in said[0]
 
 
-_CALL = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "_whoami", "arguments": {}}}
+_CALL: dict[str, Any] = {
+    "jsonrpc": "2.0",
+    "id": 2,
+    "method": "tools/call",
+    "params": {"name": "_whoami", "arguments": {}},
+}
 
 
 async def test_a_token_in_memory_is_known_on_one_node_alone(http: aiohttp.ClientSession, raw: RawClient) -> None:
@@ -189,3 +196,24 @@ async def test_paths_of_the_settings_go_to_one_node_whether_endpoints_are_found_
     assert [len(app.asked) for app in apps] == [10, 1, 1]
     assert {scope["query_string"] for scope in apps[0].scopes} == {b"q=%20", b""}
     assert not any(name.startswith(b"mooring") for scope in apps[0].scopes for name, _ in scope["headers"])
+
+
+def _stream_app() -> App:
+    server = fastmcp.FastMCP("test", auth=_provider())
+    server.tool()(_whoami)
+    return server.http_app(transport="sse")
+
+
+async def test_streams_of_the_older_transport_go_with_the_logins_where_their_tokens_are_in_memory(
+    http: aiohttp.ClientSession,
+) -> None:
+    async with running_nodes(_stream_app, one_node_paths="login,/sse,/messages") as nodes:
+        for _ in range(3):
+            status, token = await _login(http, nodes)
+            assert status == 200
+            bearer = {"authorization": f"Bearer {token}"}
+            async with streaming(http, random.choice(nodes).url, headers=bearer) as client:
+                await client.initialize(random.choice(nodes).url, headers=bearer)
+                for node in nodes:
+                    result = await client.call(node.url, "tools/call", _CALL["params"], headers=bearer)
+                    assert result["content"][0]["text"] == "somebody"

@@ -69,7 +69,9 @@ class StreamingRequest:
         self._scope = scope
         self._receive = receive
         self._send = send
+        # Before the app's routers write into the scope.
         self._path = route_of(scope)
+        self._root: str = scope.get("root_path") or ""
         self._answer = PassingAnswer()
         # While it is looked for.
         self._first: FirstEvent | None = None
@@ -161,7 +163,7 @@ class StreamingRequest:
 
     def _sees_posts(self, address: PostAddress) -> bool:
         """Whether we see what is posted to that address, on any node."""
-        posts = {"path": unquote(address.path), "root_path": self._scope.get("root_path", "")}
+        posts = {"path": unquote(address.path), "root_path": self._root}
         return self._node.endpoints.finds or self._node.endpoint_of(posts) is not None
 
     async def _open(self, address: PostAddress, public_id: str, shard: str) -> None:
