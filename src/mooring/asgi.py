@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 Scope = MutableMapping[str, Any]
@@ -13,6 +13,9 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 HeaderList = list[tuple[bytes, bytes]]
+
+OWN_ANSWER: Final = "mooring.own"
+"""In a message that begins an answer: it is Mooring's, and not the app's."""
 
 _IN_PATHS = "/!$&'()*+,;=:@~"
 """What stands for itself in a path (RFC 3986, section 3.3); servers need not give the path as it was written."""
@@ -88,5 +91,5 @@ async def respond(
     headers: HeaderList = [(b"content-length", b"%d" % len(body)), (b"cache-control", b"no-store"), *(extra or [])]
     if body:
         headers.append((b"content-type", content_type))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers, OWN_ANSWER: True})
     await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body, "more_body": False})

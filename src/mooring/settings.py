@@ -38,6 +38,7 @@ _REDIS_SCHEMES: Final = frozenset(
 )
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _NODE_URL = re.compile(r"https?://[^\s/?#@]+/?", re.ASCII | re.IGNORECASE)
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@,]+", re.ASCII)
 _TOKEN = re.compile(r"[!-~]{16,}", re.ASCII)
 _ENDPOINT = re.compile(r"(/(\{[A-Za-z_][A-Za-z0-9_]*\}|[^\x00-\x20\x7f-\U0010ffff`?#/,{}])+)+")
 _HOST = re.compile(r"[A-Za-z0-9._:-]+", re.ASCII)
@@ -72,6 +73,14 @@ def _one_node_paths(value: str) -> str:
                 "a slash, and has no query; /* at its end stands for all below it"
             )
     return ",".join(paths)
+
+
+def _origins(value: str) -> str:
+    origins = [origin.strip(" ") for origin in value.split(",") if value]
+    for origin in origins:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise ValueError("origins such as https://app.example.org, joined by commas, or *")
+    return ",".join(origins)
 
 
 def _redis_url(value: str) -> str:
@@ -199,6 +208,11 @@ class Settings(BaseSettings):
         description="Paths, joined by commas, whose requests all go to one node, the same for the whole cluster; /x/* "
         "is all below /x. `login` stands for the routes of a login, where the app has one: its clients, codes and "
         "tokens are in the memory of one process.",
+    )
+    cors_origins: Annotated[str, AfterValidator(_origins)] = Field(
+        "",
+        description="Which web pages may read Mooring's own answers: origins joined by commas, or `*`. Without it, "
+        "those that the app allows. The app's own answers are the app's to open.",
     )
     health_path: Annotated[str, AfterValidator(_path)] = Field(
         "/healthz", description="Answers 200 while the process is alive."

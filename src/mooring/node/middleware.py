@@ -14,6 +14,7 @@ from mooring.core.one_node import LOGIN, OneNodePaths
 from mooring.core.request import PEER_HEADER, read_facts
 from mooring.core.routing import Reason
 from mooring.errors import MooringError
+from mooring.node.cors import OwnCors
 from mooring.node.lifespan import Lifespan
 from mooring.node.login_routes import login_paths
 from mooring.node.membership.session import CloseHandler
@@ -65,6 +66,7 @@ class Mooring:
         for handler in self._close_handlers:
             self._node.sessions.add_close_handler(handler)
         self._router = Router(self._node, self._app)
+        self._cors = OwnCors(self._app, tuple(filter(None, self.settings.cors_origins.split(","))))
         token = self.settings.status_token
         self._status_page = None if token is None else StatusPage(self._node, token)
 
@@ -119,7 +121,10 @@ class Mooring:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await self._handle(scope, receive, send)
+            if scope["method"] == "OPTIONS":  # a preflight says nothing of a session
+                await self._app(scope, receive, send)
+            else:
+                await self._handle(scope, receive, self._cors.around(scope, send))
         elif scope["type"] == "lifespan":
             self._belong_to_this_process()
             _ = self._one_node_paths
