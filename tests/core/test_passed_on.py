@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mooring.core.passed_on import PassedOn, decode, encode, parted
+from mooring.core.passed_on import PassedOn, decode, encode, parted, wire_method
 from mooring.errors import SignatureError
 
 KEY, NONCE = b"a key", "n" * 22
@@ -49,6 +49,16 @@ def test_what_each_hop_writes_for_itself_is_the_clients_own_again() -> None:
     wire, beside = parted(given_headers, {b"content-length"})
     assert wire == [(b"a", b"1"), (b"host", b"mcp.example.com"), (b"b", b"2")]
     assert PassedOn("GET", beside=beside).restored(wire) == given_headers
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "HEAD", "OPTIONS"])
+def test_a_common_method_is_written_as_it_is(method: str) -> None:
+    assert wire_method(method) == method
+
+
+@pytest.mark.parametrize("method", ["delete", "Post", "x-Own", "CONNECT", ""])
+def test_another_or_another_spelling_is_never_taken_for_a_common_one(method: str) -> None:
+    assert wire_method(method) == "REPORT"
 
 
 def test_what_nodes_send_to_each_other_travels_no_further() -> None:

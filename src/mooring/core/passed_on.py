@@ -7,7 +7,7 @@ It travels beside the request, in `Mooring-Client: <JSON, base64>;<mac>`, the MA
     the client's address          the peer's
     the scheme                    that of the peer's URL
     the version of HTTP           1.1
-    the method, as it was written in capitals
+    a rare method, or spelling    one that parsers know
     headers of the connection     taken off (RFC 9110, section 7.6.1)
     Host, and its place           there always is one, before all others
     how the body was framed       another length, or chunks
@@ -36,6 +36,11 @@ Headers = list[tuple[bytes, bytes]]
 
 _OF_THE_HOP: Final = frozenset({b"host", b"content-length", b"transfer-encoding"})
 """What each hop writes for itself."""
+_COMMON_METHODS: Final = frozenset(
+    {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "QUERY"}
+)
+_RARE: Final = "REPORT"
+"""Stands for a method that not every parser knows. All know this one, and as none of MCP's, old nodes refuse it."""
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 """Some servers let a few of these into headers; aiohttp writes none."""
 _SCHEMES: Final = frozenset({"http", "https"})
@@ -82,6 +87,11 @@ def parted(headers: Headers, dropped: Collection[bytes]) -> tuple[Headers, tuple
         if not survives or name in _OF_THE_HOP:
             beside.append((place, name, value))
     return wire, tuple(beside)
+
+
+def wire_method(method: str) -> str:
+    """What stands for the method on the wire between two nodes, where one may read fewer methods than the other."""
+    return method if method in _COMMON_METHODS else _RARE
 
 
 def _is_writable(value: bytes) -> bool:

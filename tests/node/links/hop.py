@@ -217,11 +217,17 @@ class Pair:
 
 
 @contextlib.asynccontextmanager
-async def pair(server: str, **uvicorn_options: Any) -> AsyncIterator[Pair]:
+async def pair(server: str, *, has_peer_port: bool = False, **uvicorn_options: Any) -> AsyncIterator[Pair]:
+    """Args:
+    has_peer_port: whether each node has a port of its own for its peers, as where several share one for clients.
+    """
     store, app = MemoryStore(), RecordingApp()
+    options: dict[str, Any] = {"uvicorn_options": uvicorn_options}
+    if has_peer_port:
+        options.update(peer_host="127.0.0.1", peer_ports="any")
     async with (
-        node_behind(server, app, store, "node-1", **uvicorn_options) as owner,
-        node_behind(server, app, store, "node-2", **uvicorn_options) as other,
+        node_behind(server, app, store, "node-1", **options) as owner,
+        node_behind(server, app, store, "node-2", **options) as other,
     ):
         await other.mooring._node.keeper.beat()
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {}}).encode()

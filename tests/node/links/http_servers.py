@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -33,19 +33,21 @@ class ServedNode:
 
 @contextlib.asynccontextmanager
 async def node_behind(
-    server: str, app: App, store: Store, name: str, **uvicorn_options: Any
+    server: str, app: App, store: Store, name: str, *, uvicorn_options: Mapping[str, Any], **settings: Any
 ) -> AsyncIterator[ServedNode]:
     if server in UVICORN:
         options = {"http": server, **uvicorn_options}
-        async with running_node(app, store, name, uvicorn_options=options) as node:
+        async with running_node(app, store, name, uvicorn_options=options, **settings) as node:
             yield ServedNode(node.mooring, node.url)
         return
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         port = held.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    settings = Settings.load(node_name=name, advertise_url=url, secret=SECRET, hold_seconds=2.0)
-    mooring = Mooring(app, settings, store=store)
+    chosen = Settings.load(
+        **{"node_name": name, "advertise_url": url, "secret": SECRET, "hold_seconds": 2.0} | settings
+    )
+    mooring = Mooring(app, chosen, store=store)
     stop = asyncio.Event()
     run = _hypercorn if server == "hypercorn" else _granian
     serving = asyncio.create_task(run(mooring, port, stop))

@@ -29,11 +29,12 @@ targets = st.sampled_from([b"/mcp", b"/mcp/", b"/mcp/a%20b", b"/mcp//x", b"/mcp/
 queries = st.sampled_from([b"", b"?a=1&b=%20", b"?x=%ff", b"?", b"?a=b=c/d?e"])
 
 
+@pytest.mark.parametrize("has_peer_port", [False, True])
 @pytest.mark.parametrize("server", SERVERS)
-def test_what_is_seen_at_home_is_seen_over_the_hop(server: str) -> None:
+def test_what_is_seen_at_home_is_seen_over_the_hop(server: str, has_peer_port: bool) -> None:
     with asyncio.Runner() as runner:
         stack = contextlib.AsyncExitStack()
-        nodes = runner.run(_entered(stack, server))
+        nodes = runner.run(_entered(stack, server, has_peer_port))
         try:
 
             @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -88,8 +89,8 @@ def test_what_is_seen_at_home_is_seen_over_the_hop(server: str) -> None:
             runner.run(stack.aclose())
 
 
-async def _entered(stack: contextlib.AsyncExitStack, server: str) -> Pair:
-    return await stack.enter_async_context(pair(server))
+async def _entered(stack: contextlib.AsyncExitStack, server: str, has_peer_port: bool) -> Pair:
+    return await stack.enter_async_context(pair(server, has_peer_port=has_peer_port))
 
 
 @pytest.mark.parametrize("http", UVICORN)
@@ -137,15 +138,18 @@ async def test_headers_that_only_nodes_send_to_each_other_reach_no_app(http: str
         assert not [name for name, _ in at_home[1].headers if name.startswith(b"mooring-")]
 
 
-async def test_methods_arrive_as_they_were_written() -> None:
-    async with pair("h11") as nodes:
-        for method in ("delete", "Post", "PROPFIND", "QUERY", "x-Own"):
+@pytest.mark.parametrize("has_peer_port", [False, True])
+async def test_methods_arrive_as_they_were_written(has_peer_port: bool) -> None:
+    """A node's port for its peers is served by a parser that knows none but the common ones."""
+    async with pair("h11", has_peer_port=has_peer_port) as nodes:
+        for method in ("delete", "Post", "head", "PROPFIND", "QUERY", "x-Own"):
             request = written(method, b"/mcp", [(b"mcp-session-id", nodes.session)], b"{}")
             assert_same(*await nodes.both(request, method))
 
 
-async def test_a_server_with_a_root_path_passes_on_what_lies_below_it() -> None:
-    async with pair("h11", root_path="/api") as nodes:
+@pytest.mark.parametrize("has_peer_port", [False, True])
+async def test_a_server_with_a_root_path_passes_on_what_lies_below_it(has_peer_port: bool) -> None:
+    async with pair("h11", has_peer_port=has_peer_port, root_path="/api") as nodes:
         assert_same(*await nodes.both(written("POST", b"/mcp?a", [(b"mcp-session-id", nodes.session)], b"{}")))
 
 

@@ -28,7 +28,7 @@ from yarl import URL
 
 from mooring.asgi import HeaderList, Receive, Scope, Send, header, target_of, written
 from mooring.core.model import NodeInfo, ShardOwner
-from mooring.core.passed_on import PassedOn, encode, parted
+from mooring.core.passed_on import PassedOn, encode, parted, wire_method
 from mooring.core.request import INTERNAL_HEADERS
 from mooring.core.signing import (
     ACCEPTED,
@@ -149,7 +149,7 @@ class Forwarder:
             self._node_id, peer.id, int(self._now() * 1000), nonce, principal, SIGNED_BODY if is_signed else NO_BODY
         )
         target = written(target_of(scope))
-        method = scope["method"].upper()  # as the client below writes it
+        method = wire_method(scope["method"])
         headers["Mooring-Peer"] = sign_request(self._key, claim, method, target, session_id)
         length = header(given, b"content-length")
         if is_signed and length is not None and length.isdigit():
