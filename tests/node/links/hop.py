@@ -151,7 +151,10 @@ async def ask_over_http2(url: str, method: str, target: bytes, headers: HeaderLi
             while True:
                 _send_what_it_takes(connection, stream, left)
                 writer.write(connection.data_to_send())
-                for event in connection.receive_data(await reader.read(65_536)):
+                received = await reader.read(65_536)
+                if not received:
+                    raise ConnectionResetError("the server closed the connection before its answer ended")
+                for event in connection.receive_data(received):
                     if isinstance(event, ResponseReceived):
                         (_, status), *answer.headers = event.headers
                         answer.status = int(status)
