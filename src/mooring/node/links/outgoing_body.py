@@ -29,18 +29,18 @@ async def signed(receive: Receive, mac: BodyMac) -> AsyncIterator[bytes]:
     """The request's body as it comes, then its MAC."""
     coming = asyncio.ensure_future(receive())
     try:
-        if not (await asyncio.wait({coming}, timeout=_COMING_SECONDS))[0]:
+        await asyncio.sleep(0)  # most often it is there
+        if not (coming.done() or (await asyncio.wait({coming}, timeout=_COMING_SECONDS))[0]):
             yield b""
-        more = True
-        while more:
-            message = await coming
-            if message["type"] == "http.disconnect":
-                raise ConnectionAbortedError("the client left before its request was complete")
-            piece = message.get("body", b"")
-            more = message.get("more_body", False)
-            mac.update(piece)
-            if more:
-                coming = asyncio.ensure_future(receive())
-            yield piece if more else piece + mac.digest()
+        message = await coming
     finally:
         coming.cancel()
+    while message["type"] != "http.disconnect":
+        piece = message.get("body", b"")
+        mac.update(piece)
+        if not message.get("more_body", False):
+            yield piece + mac.digest()
+            return
+        yield piece
+        message = await receive()
+    raise ConnectionAbortedError("the client left before its request was complete")
