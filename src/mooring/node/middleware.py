@@ -121,7 +121,7 @@ class Mooring:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            if scope["method"] == "OPTIONS":  # a preflight says nothing of a session
+            if scope["method"] == "OPTIONS" and self._page_at(scope) is None:  # a preflight says nothing of a session
                 await self._app(scope, receive, send)
             else:
                 await self._handle(scope, receive, self._cors.around(scope, send))
