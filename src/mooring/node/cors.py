@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mooring.asgi import OWN_ANSWER, App, HeaderList, Message, Scope, Send, header
+from mooring.asgi import OWN_ANSWER, App, HeaderList, Message, Scope, Send
 
 _REMEMBERED: Final = 1_000
 """Origins of which it is known what the app says."""
@@ -40,7 +40,7 @@ class OwnCors:
 
     def around(self, scope: Scope, send: Send) -> Send:
         """Sends what is ours with these headers, and all else as it is."""
-        origin = header(scope["headers"], b"origin")
+        origin = next((value for name, value in scope["headers"] if name == b"origin"), None)
         if origin is None:
             return send
         as_it_came = {**scope, "headers": list(scope["headers"])}
