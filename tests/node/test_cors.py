@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+
 import pytest
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import StreamingResponse
 
 from mooring.asgi import App, HeaderList, Receive, Scope, Send
 from tests.node.apps import ScriptedApp
@@ -87,7 +91,21 @@ async def test_a_preflight_reaches_the_app_whatever_becomes_of_the_request(app: 
         assert app.scopes == []
 
 
-async def test_an_app_is_asked_once_for_each_origin_and_may_fail() -> None:
+async def test_an_app_is_asked_once_for_each_origin(app: ScriptedApp) -> None:
+    asked: list[str] = []
+    within = opened(app)
+
+    async def counting(scope: Scope, receive: Receive, send: Send) -> None:
+        asked.append(scope["type"] if scope["type"] != "http" else scope["method"])
+        await within(scope, receive, send)
+
+    async with joined(counting) as mooring:
+        for origin in (PAGE, OTHER, PAGE, OTHER):
+            await from_page(origin).to(mooring)
+    assert asked.count("OPTIONS") == 2
+
+
+async def test_an_app_that_failed_is_asked_again() -> None:
     asked: list[bytes] = []
 
     async def failing(scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,7 +115,33 @@ async def test_an_app_is_asked_once_for_each_origin_and_may_fail() -> None:
     async with joined(failing) as mooring:
         for _ in range(3):
             assert not cors(await from_page().to(mooring))
-    assert asked == [PAGE]
+    assert asked == [PAGE] * 3
+
+
+@pytest.mark.parametrize("forever", [False, True])
+async def test_an_app_that_streams_its_answer_to_a_preflight_holds_nothing(forever: bool) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"a piece"
+        if forever:
+            await asyncio.Event().wait()
+
+    async def streaming(scope: Scope, receive: Receive, send: Send) -> None:
+        await StreamingResponse(pieces())({**scope, "asgi": {"spec_version": "2.3"}}, receive, send)
+
+    async with joined(streaming) as mooring:
+        async with asyncio.timeout(5):
+            assert (await from_page().to(mooring)).reason == "forged"
+
+
+async def test_what_an_app_says_of_one_path_is_not_taken_for_another(app: ScriptedApp) -> None:
+    within = opened(app)
+
+    async def split(scope: Scope, receive: Receive, send: Send) -> None:
+        await (within if scope["path"].startswith("/mcp") else app)(scope, receive, send)
+
+    async with joined(split) as mooring:
+        assert not cors(await from_page(method="GET", path="/healthz").to(mooring))
+        assert cors(await from_page().to(mooring))[ALLOW] == PAGE
 
 
 async def test_headers_that_something_around_mooring_adds_are_not_doubled(app: ScriptedApp) -> None:
