@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mooring.core.model import Counters, NodeInfo, NodeState, SessionRecord
+from mooring.core.sealing import Seals
+
+SECRET = "a secret for what is kept"
+SEALS = Seals([SECRET], "mcp")
+"""For a store whose keys begin with `mcp`."""
 
 NODE = NodeInfo(
     id="node-1-abcde",

@@ -19,7 +19,7 @@ from mooring.store.clients import Address, parse
 from tests.bare import free_port
 from tests.real_redis import real_redis
 from tests.redis_groups import PASSWORD, SENTINEL_PASSWORD, Group, real_cluster, real_sentinel, real_single
-from tests.store.examples import NODE, RECORD
+from tests.store.examples import NODE, RECORD, SEALS
 from tests.waiting import until
 
 real = pytest.mark.real
@@ -57,7 +57,7 @@ real = pytest.mark.real
 def test_what_a_url_of_several_servers_says(url: str, address: Address) -> None:
     assert parse(url) == address
     assert Settings.load(redis_url=url).redis_url == url
-    RedisStore(url, "mcp", timeout_seconds=1)
+    RedisStore(url, "mcp", timeout_seconds=1, seals=SEALS)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_what_a_url_of_several_servers_says(url: str, address: Address) -> None:
 )
 def test_what_no_url_of_redis_is(url: str) -> None:
     with pytest.raises(SettingsError, match="redis_url"):
-        RedisStore(url.replace("://", "://user:hunter2@", 1), "mcp", timeout_seconds=1)
+        RedisStore(url.replace("://", "://user:hunter2@", 1), "mcp", timeout_seconds=1, seals=SEALS)
 
 
 def test_no_password_of_such_a_url_is_shown() -> None:
@@ -102,7 +102,7 @@ def test_where_several_servers_are_the_first_says(url: str, here: bool) -> None:
 @pytest.mark.parametrize("group", [real_single, real_sentinel, real_cluster], ids=["single", "sentinel", "cluster"])
 async def test_each_kind_speaks_tls_and_wants_a_password_and_says_what_it_misses(group: Callable[..., Any]) -> None:
     with group(tls=True, password=True) as servers:
-        store = RedisStore(servers.url, "mcp", timeout_seconds=2)
+        store = RedisStore(servers.url, "mcp", timeout_seconds=2, seals=SEALS)
         await store.register(NODE, 60)
         assert await store.save_session(RECORD, 600) is Written.DONE
         assert [record async for record in store.sessions()] == [RECORD]
@@ -114,7 +114,7 @@ async def test_each_kind_speaks_tls_and_wants_a_password_and_says_what_it_misses
             (servers.url.replace(password, "wrong"), "does not accept the user or the password"),
             (servers.url.replace(f":{password}@", ""), "does not accept the user or the password"),
         ):
-            stranger = RedisStore(url, "mcp", timeout_seconds=2)
+            stranger = RedisStore(url, "mcp", timeout_seconds=2, seals=SEALS)
             with pytest.raises(StoreUnavailable, match=says) as told:
                 await stranger.register(NODE, 60)
             assert PASSWORD not in str(told.value)
@@ -125,7 +125,9 @@ async def test_each_kind_speaks_tls_and_wants_a_password_and_says_what_it_misses
 @real
 async def test_sentinels_want_a_password_of_their_own() -> None:
     with real_sentinel(password=True) as servers:
-        store = RedisStore(servers.url.replace(quote(SENTINEL_PASSWORD), "wrong"), "mcp", timeout_seconds=2)
+        store = RedisStore(
+            servers.url.replace(quote(SENTINEL_PASSWORD), "wrong"), "mcp", timeout_seconds=2, seals=SEALS
+        )
         with pytest.raises(StoreUnavailable) as told:
             await store.register(NODE, 60)
         assert "has no sentinel that names its primary" in str(told.value)
@@ -140,7 +142,7 @@ async def test_sentinels_want_a_password_of_their_own() -> None:
 async def test_after_a_failover_the_store_goes_on_with_the_new_primary(group: Callable[[], Any]) -> None:
     with group() as servers:
         assert isinstance(servers, Group)
-        store = RedisStore(servers.url, "mcp", timeout_seconds=1)
+        store = RedisStore(servers.url, "mcp", timeout_seconds=1, seals=SEALS)
         await store.register(NODE, 60)
         await store.save_session(RECORD, 600)
         servers.kill_primary_of("mcp:{cluster}:nodes")
@@ -162,7 +164,7 @@ async def test_after_a_failover_the_store_goes_on_with_the_new_primary(group: Ca
 @real
 async def test_sentinels_that_know_no_such_primary() -> None:
     with real_sentinel() as servers:
-        store = RedisStore(servers.url.replace("/main", "/another"), "mcp", timeout_seconds=1)
+        store = RedisStore(servers.url.replace("/main", "/another"), "mcp", timeout_seconds=1, seals=SEALS)
         with pytest.raises(StoreUnavailable, match="has no sentinel that names its primary while registering"):
             await store.register(NODE, 60)
         await store.aclose()
@@ -172,7 +174,7 @@ async def test_sentinels_that_know_no_such_primary() -> None:
 async def test_one_server_is_no_cluster() -> None:
     port = free_port()
     async with real_redis("valkey", "--port", str(port), "--bind", "127.0.0.1"):
-        store = RedisStore(f"redis+cluster://127.0.0.1:{port}", "mcp", timeout_seconds=1)
+        store = RedisStore(f"redis+cluster://127.0.0.1:{port}", "mcp", timeout_seconds=1, seals=SEALS)
         with pytest.raises(StoreUnavailable, match="is no cluster while registering"):
             await store.register(NODE, 60)
         await store.aclose()
@@ -180,7 +182,7 @@ async def test_one_server_is_no_cluster() -> None:
 
 @pytest.mark.parametrize("url", ["redis+sentinel://127.0.0.1:1,127.0.0.1:2/main", "redis+cluster://127.0.0.1:1"])
 async def test_nobody_is_there(url: str) -> None:
-    store = RedisStore(url, "mcp", timeout_seconds=1)
+    store = RedisStore(url, "mcp", timeout_seconds=1, seals=SEALS)
     for _ in range(2):
         with pytest.raises(StoreUnavailable, match=r"does not answer while|has no sentinel that names its primary"):
             await store.register(NODE, 60)
@@ -204,7 +206,7 @@ async def test_a_redis_that_may_drop_keys_is_warned_of_once(
     policy: str, limit: str, drops: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with real_redis("valkey", "--maxmemory-policy", policy, "--maxmemory", limit) as server:
-        store = RedisStore(server.url, "mcp", timeout_seconds=2)
+        store = RedisStore(server.url, "mcp", timeout_seconds=2, seals=SEALS)
         for _ in range(3):
             await store.register(NODE, 5)
         await store.aclose()

@@ -90,7 +90,7 @@ def as_redis_returns_it(entry: dict[str, Any]) -> dict[bytes, bytes]:
 @pytest.fixture(autouse=True)
 def nothing_was_told_of() -> None:
     """What does not read is told of once in a process; here, once in each test."""
-    codec._complain.cache_clear()
+    codec.complain.cache_clear()
 
 
 # What was written reads the same.
@@ -135,12 +135,12 @@ def test_what_a_newer_node_says_besides_is_passed_over() -> None:
 
 
 def test_what_a_newer_node_counts_besides_is_passed_over() -> None:
-    said = {"served": 1, "forwarded_in": 2, "forwarded_out": 3, "refused": {"forged": 4}, "adopted": 5}
+    said = {"served": 1, "forwarded_in": 2, "forwarded_out": 3, "refused": {"forged": 4}, "dozed": 5}
     assert decode_lease(A_NODE.id, lease_text(A_NODE, counters=said), NOW_MS) == Lease(A_NODE, 6_000, 1_000)
 
 
 def test_what_a_newer_record_has_besides_is_passed_over() -> None:
-    entry = as_redis_returns_it(encode_session(A_RECORD)) | {b"log_level": b"debug"}
+    entry = as_redis_returns_it(encode_session(A_RECORD)) | {b"mood": b"calm"}
     assert decode_session(SESSION_ID, entry) == A_RECORD
 
 
@@ -206,7 +206,7 @@ def test_a_node_of_which_nothing_reads_lives_by_its_lease(said: str, caplog: pyt
     assert "'node-1-aaaaa'" in caplog.text
 
 
-def test_the_lease_of_a_node_that_was_lost_is_nothing_to_complain_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_lease_of_a_node_that_was_lost_is_nothing_tocomplain_of(caplog: pytest.LogCaptureFixture) -> None:
     assert decode_lease("node-1-aaaaa", "6000 1000 {}", NOW_MS) == Lease(unknown_node("node-1-aaaaa"), 6_000, 1_000)
     assert caplog.records == []
 
@@ -302,7 +302,7 @@ def test_no_entry_makes_reading_a_session_fail(entry: dict[bytes, bytes]) -> Non
     assert record is None or record.id == SESSION_ID
 
 
-def test_no_entry_is_no_record_and_no_reason_to_complain(caplog: pytest.LogCaptureFixture) -> None:
+def test_no_entry_is_no_record_and_no_reason_tocomplain(caplog: pytest.LogCaptureFixture) -> None:
     assert decode_session(SESSION_ID, {}) is None
     assert caplog.records == []
 
@@ -321,7 +321,7 @@ def test_a_session_that_does_not_read_is_left_out_and_logged(
     assert [(record.name, record.levelno) for record in caplog.records] == [("mooring.store", logging.WARNING)]
 
 
-def test_a_record_that_was_removed_is_none_and_no_reason_to_complain(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_record_that_was_removed_is_none_and_no_reason_tocomplain(caplog: pytest.LogCaptureFixture) -> None:
     assert decode_session(SESSION_ID, {b"epoch": b"3", b"removed": b"1"}) is None
     assert caplog.records == []
 

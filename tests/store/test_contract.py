@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 
 import pytest
 
+from mooring.core.balance import at_most, is_fuller
 from mooring.core.model import (
     NO_OWNER,
     NodeInfo,
@@ -23,53 +22,9 @@ from mooring.core.model import (
 from mooring.errors import DeclaredDead
 from mooring.store import MemoryStore, RedisStore, Store
 from mooring.store.base import REMOVED_SECONDS
-from mooring.store.clients import client_of
 from tests.real_redis import SERVERS, real_redis
-from tests.redis_groups import Group, real_cluster, real_sentinel
-from tests.store.examples import ABSENT, NODE, OTHER, RECORD
+from tests.store.examples import ABSENT, NODE, OTHER, RECORD, SEALS
 from tests.waiting import until
-
-MANY: dict[str, Callable[[], contextlib.AbstractContextManager[Group]]] = {
-    "cluster": real_cluster,
-    "sentinel": real_sentinel,
-}
-"""Several servers that take their time to start: once for all tests, and emptied for each."""
-
-
-@pytest.fixture(scope="module")
-def many(request: pytest.FixtureRequest) -> Iterator[Callable[[str], str]]:
-    """The URL of servers of this kind."""
-    urls: dict[str, str] = {}
-    with contextlib.ExitStack() as running:
-
-        def started(kind: str) -> str:
-            if kind not in urls:
-                urls[kind] = running.enter_context(MANY[kind]()).url
-            return urls[kind]
-
-        yield started
-
-
-@pytest.fixture(params=["memory", *SERVERS, *(pytest.param(kind, marks=pytest.mark.real) for kind in MANY)])
-async def store(request: pytest.FixtureRequest, many: Callable[[str], str]) -> AsyncIterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
-        return
-    if request.param in MANY:
-        url = many(request.param)
-        client = client_of(url, 2)
-        await client.flushall(**({"target_nodes": "primaries"} if request.param == "cluster" else {}))
-        await client.aclose()
-        opened = RedisStore(url, "mcp", timeout_seconds=2)
-        yield opened
-        await opened.aclose()
-        return
-    async with real_redis(request.param) as server:
-        opened = RedisStore(server.url, "mcp", timeout_seconds=2)
-        try:
-            yield opened
-        finally:
-            await opened.aclose()
 
 
 async def test_a_registered_node_is_in_the_snapshot_as_it_was_written(store: Store) -> None:
@@ -79,6 +34,18 @@ async def test_a_registered_node_is_in_the_snapshot_as_it_was_written(store: Sto
     assert lease.node == NODE
     assert lease.until_ms - lease.renewed_ms == 5000
     assert 0 <= snapshot.now_ms - lease.renewed_ms < 5000
+
+
+async def test_a_key_is_placed_where_it_first_was_until_it_is_forgotten(store: Store) -> None:
+    assert await store.place("key", "abcde", 60_000) == "abcde"
+    assert await store.place("key", "fghij", 60_000) == "abcde"
+    assert await store.place("other", "fghij", 60_000) == "fghij"
+    assert await store.place("key", "klmno", 1) == "abcde"
+
+    async def is_forgotten() -> bool:
+        return await store.place("key", "klmno", 1) == "klmno"
+
+    await until(is_forgotten, what="the key to be forgotten")
 
 
 async def test_a_heartbeat_of_an_unknown_node_says_so_and_writes_nothing(store: Store) -> None:
@@ -177,6 +144,24 @@ async def test_what_a_node_counts_and_says_is_on_record_at_once(store: Store) ->
     assert snapshot is not None
     assert (await store.snapshot()).leases[NODE.id].node == busier == snapshot.leases[NODE.id].node
     assert (await _beat(store, snapshot)).leases[NODE.id].node == busier
+
+
+async def test_peers_hear_well_enough_how_full_a_node_is(store: Store) -> None:
+    """By counts that rise and fall, by ones and by leaps, in a large node and a small one."""
+    known = await _joined(store)
+    for capacity in (10_000, 40):
+        other = replace(OTHER, capacity=capacity)
+        renewed_ms, snapshot = await store.register(other, 60), None
+        for sessions in (*range(40), 300, 301, 380, 420, 900, 890, 600, 50, 49, *range(40, 0, -1)):
+            told_of = replace(other, sessions=sessions)
+            snapshot = await store.heartbeat(told_of, 60, renewed_ms, snapshot)
+            assert snapshot is not None
+            renewed_ms = snapshot.leases[OTHER.id].renewed_ms
+            known = await store.look(NODE.id, known.leases[NODE.id].renewed_ms, known)
+            peer = known.leases[OTHER.id].node
+            assert sessions <= at_most(peer)
+            assert not is_fuller(sessions, capacity, peer, is_vague=True)
+        assert known.leases[OTHER.id].node.sessions < 20
 
 
 async def test_a_look_of_a_node_that_the_store_does_not_know_so_says_everything(store: Store) -> None:
@@ -503,6 +488,33 @@ async def test_a_lease_that_is_over_or_another_is_left_alone(store: Store, state
     assert (await store.snapshot()).leases == before
 
 
+# Orders.
+
+
+async def test_an_order_is_taken_once_by_the_node_that_it_is_for(store: Store) -> None:
+    assert await store.take_order(NODE.id) == ""
+    await store.order(NODE.id, "drain", 60)
+    await store.order(OTHER.id, "rebalance", 60)
+    assert await store.take_order(NODE.id) == "drain"
+    assert await store.take_order(NODE.id) == ""
+    assert await store.take_order(OTHER.id) == "rebalance"
+
+
+async def test_the_last_order_counts_and_an_old_one_does_not(store: Store) -> None:
+    await store.order(NODE.id, "rebalance", 60)
+    await store.order(NODE.id, "drain", 60)
+    assert await store.take_order(NODE.id) == "drain"
+    await store.order(NODE.id, "drain", 0.001)
+
+    async def is_forgotten() -> bool:
+        if await store.take_order(NODE.id) == "":
+            return True
+        await store.order(NODE.id, "drain", 0.001)
+        return False
+
+    await until(is_forgotten, what="an order to be forgotten")
+
+
 # Burying.
 
 
@@ -557,10 +569,34 @@ async def test_pruning_forgets_the_dead_and_their_shards_only(store: Store) -> N
     assert snapshot.shards == {"abcde": ShardOwner(NODE.id, 1)}
 
 
+async def test_only_its_owner_retires_a_shard(store: Store) -> None:
+    await store.register(NODE, 5)
+    owner = await store.claim("abcde", ShardOwner(NODE.id, 3), 0)
+    assert await store.retire("abcde", ShardOwner(NODE.id, 2)) == owner
+    assert await store.retire("abcde", ShardOwner(OTHER.id, 3)) == owner
+    before = (await store.snapshot()).version
+    assert await store.retire("abcde", owner) == NO_OWNER
+    assert await store.retire("abcde", owner) == NO_OWNER
+    after = await store.snapshot()
+    assert (after.shards, after.version) == ({}, before + 1)
+    assert await store.claim("abcde", ShardOwner(OTHER.id, 4), 0) == ShardOwner(OTHER.id, 4)
+
+
 async def test_a_session_record_is_read_as_it_was_written(store: Store) -> None:
     await store.save_session(RECORD, ttl_seconds=60)
     assert await store.load_session(RECORD.id) == RECORD
     assert [record async for record in store.sessions()] == [RECORD]
+
+
+async def test_what_a_record_no_longer_says_is_not_read_any_more(store: Store) -> None:
+    said = replace(
+        RECORD, endpoint="/mcp", incarnation=2, log_level="info", subscriptions=("file:///a",), has_stream=True
+    )
+    await store.save_session(said, ttl_seconds=60)
+    assert await store.load_session(RECORD.id) == said
+    less = SessionRecord(RECORD.id, NODE.id, 1.0, 2.0, epoch=RECORD.epoch)
+    await store.save_session(less, ttl_seconds=60)
+    assert await store.load_session(RECORD.id) == less
 
 
 async def test_a_deleted_record_is_gone_and_deleting_says_whether_it_was_there(store: Store) -> None:
@@ -652,7 +688,7 @@ async def test_that_a_record_was_removed_is_forgotten_after_a_while() -> None:
 @pytest.mark.parametrize("flavour", SERVERS)
 async def test_records_in_redis_that_are_old_removed_or_junk(flavour: str) -> None:
     async with real_redis("valkey" if flavour == "valkey" else "redis") as server, server.client() as client:
-        store = RedisStore(server.url, "mcp", timeout_seconds=2)
+        store = RedisStore(server.url, "mcp", timeout_seconds=2, seals=SEALS)
         key = f"mcp:session:{{{RECORD.id}}}"
         await client.hset(key, mapping={"node": NODE.id, "created": "1.5", "last_seen": "2.5"})
         found = await store.load_session(RECORD.id)

@@ -16,7 +16,7 @@ from mooring.errors import StoreUnavailable
 from mooring.store import RedisStore
 from mooring.store.lane import BATCH, Command, Lane, Script
 from tests.real_redis import RealRedis, real_redis
-from tests.store.examples import NODE, RECORD
+from tests.store.examples import NODE, RECORD, SEALS
 
 pytestmark = pytest.mark.real
 
@@ -31,7 +31,7 @@ async def redis() -> AsyncIterator[RealRedis]:
 
 @pytest.fixture
 async def store(redis: RealRedis) -> AsyncIterator[RedisStore]:
-    opened = RedisStore(redis.url, "mcp", timeout_seconds=1)
+    opened = RedisStore(redis.url, "mcp", timeout_seconds=1, seals=SEALS)
     yield opened
     await opened.aclose()
 
@@ -92,7 +92,7 @@ async def test_writing_everything_anew_holds_up_neither_a_heartbeat_nor_an_openi
 
 async def test_a_redis_that_takes_few_clients_is_enough() -> None:
     async with real_redis("valkey", "--maxclients", "4") as redis:
-        stores = [RedisStore(redis.url, "mcp", timeout_seconds=1) for _ in range(2)]
+        stores = [RedisStore(redis.url, "mcp", timeout_seconds=1, seals=SEALS) for _ in range(2)]
         half = OPENINGS // 2
         both = records(OPENINGS)
         hearts = [asyncio.create_task(Heart(store).run()) for store in stores[:1]]
@@ -113,7 +113,7 @@ async def test_a_store_has_two_connections_whatever_it_is_asked(redis: RealRedis
 
 
 async def test_whoever_waits_for_a_redis_that_hangs_waits_no_longer_than_the_first(redis: RealRedis) -> None:
-    store = RedisStore(redis.url, "mcp", timeout_seconds=0.3)
+    store = RedisStore(redis.url, "mcp", timeout_seconds=0.3, seals=SEALS)
     await store.load_session(RECORD.id)
     redis.freeze()
     began = time.monotonic()
@@ -150,7 +150,7 @@ async def test_a_redis_that_forgot_the_scripts_is_told_them_again(redis: RealRed
 
 
 async def test_closing_leaves_nobody_waiting(redis: RealRedis) -> None:
-    store = RedisStore(redis.url, "mcp", timeout_seconds=5)
+    store = RedisStore(redis.url, "mcp", timeout_seconds=5, seals=SEALS)
     await store.load_session(RECORD.id)
     redis.freeze()
     try:

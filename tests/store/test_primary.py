@@ -18,7 +18,7 @@ from tests.bare import free_port
 from tests.fakes import Clock
 from tests.real_redis import real_redis
 from tests.redis_groups import Group, real_sentinel
-from tests.store.examples import NODE, RECORD
+from tests.store.examples import NODE, RECORD, SEALS
 from tests.waiting import until
 
 real = pytest.mark.real
@@ -33,7 +33,7 @@ def group() -> Iterator[Group]:
 
 @real
 async def test_who_beats_and_who_looks_follow_the_sentinels_to_another_primary(group: Group) -> None:
-    node, onlooker = (RedisStore(group.url, "mcp", timeout_seconds=1) for _ in range(2))
+    node, onlooker = (RedisStore(group.url, "mcp", timeout_seconds=1, seals=SEALS) for _ in range(2))
     await node.register(NODE, 60)
     await node.save_session(RECORD, 600)
     assert set((await onlooker.snapshot()).leases) == {NODE.id}
@@ -96,7 +96,7 @@ async def test_sentinels_are_asked_once_a_second_and_nobody_waits_for_them(group
 
 @real
 async def test_sentinels_that_do_not_answer_are_no_reason_to_do_anything(group: Group) -> None:
-    store = RedisStore(group.url, "mcp", timeout_seconds=1)
+    store = RedisStore(group.url, "mcp", timeout_seconds=1, seals=SEALS)
     await store.register(NODE, 60)
     await store.save_session(RECORD, 600)
     group.kill(group.sentinels[0])
@@ -121,7 +121,7 @@ async def test_a_server_that_became_a_replica_is_left_for_the_one_that_its_name_
     """As behind a managed Redis's one name: connections stay open, and lead to a replica from then on."""
     port = free_port()
     async with real_redis("redis", "--port", str(port), "--bind", "127.0.0.1") as server:
-        store = RedisStore(f"redis://127.0.0.1:{port}", "mcp", timeout_seconds=1)
+        store = RedisStore(f"redis://127.0.0.1:{port}", "mcp", timeout_seconds=1, seals=SEALS)
         await store.register(NODE, 60)
         await store.save_session(RECORD, 600)
         async with server.client() as client:

@@ -13,14 +13,14 @@ from mooring.core.model import NO_OWNER, NodeState, ShardOwner, Touch, unknown_n
 from mooring.errors import SettingsError, StoreUnavailable
 from mooring.store import RedisStore, Store
 from tests.real_redis import SERVERS, Flavour, real_redis
-from tests.store.examples import NODE, OTHER, RECORD
+from tests.store.examples import NODE, OTHER, RECORD, SEALS
 from tests.waiting import until
 
 
 @pytest.mark.parametrize("flavour", SERVERS)
 async def test_a_record_in_redis_has_the_time_to_live_that_was_asked_for(flavour: Flavour) -> None:
     async with real_redis(flavour) as server:
-        store = RedisStore(server.url, "team:mcp", timeout_seconds=2)
+        store = RedisStore(server.url, "team:mcp", timeout_seconds=2, seals=SEALS)
         await store.save_session(RECORD, ttl_seconds=60)
         async with server.client() as client:
             key = f"team:mcp:session:{{{RECORD.id}}}"
@@ -35,7 +35,7 @@ async def test_a_record_in_redis_has_the_time_to_live_that_was_asked_for(flavour
 async def junkyard(request: pytest.FixtureRequest) -> AsyncIterator[tuple[RedisStore, Any]]:
     """A real store with two nodes and a shard each, and a client for what people and newer versions write there."""
     async with real_redis("valkey" if request.param == "valkey" else "redis") as server, server.client() as client:
-        store = RedisStore(server.url, "mcp", timeout_seconds=2)
+        store = RedisStore(server.url, "mcp", timeout_seconds=2, seals=SEALS)
         for node, shard in ((NODE, "abcde"), (OTHER, "klmno")):
             await store.register(node, 60)
             await store.claim(shard, ShardOwner(node.id, 1), 0)
@@ -113,7 +113,7 @@ async def test_a_node_that_says_nothing_that_reads_can_be_buried(junkyard: tuple
 
 @pytest.mark.parametrize("url", ["redis://user:hunter2@127.0.0.1:1/0", "redis://127.0.0.1:1/0?password=hunter2"])
 async def test_a_redis_that_is_away_is_told_in_one_line_without_the_password(url: str) -> None:
-    store = RedisStore(url, "mcp", timeout_seconds=0.5)
+    store = RedisStore(url, "mcp", timeout_seconds=0.5, seals=SEALS)
     with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1:1") as told:
         await store.snapshot()
     assert "hunter2" not in str(told.value)
@@ -123,7 +123,7 @@ async def test_a_redis_that_is_away_is_told_in_one_line_without_the_password(url
 @pytest.mark.real
 async def test_a_redis_that_hangs_is_away_after_its_time(tmp_path: Path) -> None:
     async with real_redis() as server:
-        store = RedisStore(server.url, "mcp", timeout_seconds=0.2)
+        store = RedisStore(server.url, "mcp", timeout_seconds=0.2, seals=SEALS)
         await store.register(NODE, 5)
         server.freeze()
         try:
@@ -153,6 +153,6 @@ async def _has(store: Store) -> bool:
 )
 def test_a_url_that_means_nothing_is_a_wrong_setting_and_hides_its_password(url: str) -> None:
     with pytest.raises(SettingsError) as told:
-        RedisStore(url, "mcp", timeout_seconds=1)
+        RedisStore(url, "mcp", timeout_seconds=1, seals=SEALS)
     assert told.value.name == "redis_url"
     assert "hunter2" not in str(told.value)

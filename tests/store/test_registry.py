@@ -32,7 +32,7 @@ def a_node(name: str = "node-1", generation: str = "aaaaa", started: float = 0.0
         version="0.1.0",
         secret_id="0123abcd",
         started=started,
-        counters=Counters(served=7, refused={"forged": 2}),
+        counters=Counters(served=7, refused={"forged": 2}, adopted=8, revived=3, outcomes={"rerun": 1}),
     )
 
 
@@ -70,7 +70,7 @@ async def test_a_node_is_told_with_its_shards_its_age_and_its_counters(store: Me
     assert first.info == node
     assert first.shards == ["aaaaa", "bbbbb"]
     assert first.lease_age_seconds == 1.5
-    assert first.counters == Counters(served=7, refused={"forged": 2})
+    assert first.counters == a_node().counters
     assert second.shards == ["ccccc"]
 
 
@@ -130,6 +130,8 @@ def test_a_node_for_programs_is_plain_json_and_alive_until_it_is_over(state: str
         "name": "node-1",
         "pid": 1,
         "url": "http://node-1:8000",
+        "peer_link": "direct",
+        "relayed_to": [],
         "version": "0.1.0",
         "state": state,
         "alive": told["alive"],
@@ -140,13 +142,19 @@ def test_a_node_for_programs_is_plain_json_and_alive_until_it_is_over(state: str
         "forwarded_in": 0,
         "forwarded_out": 0,
         "refused": {"forged": 2},
+        "adopted": 8,
+        "revived": 3,
+        "outcomes": {"rerun": 1},
+        "streams_open": 0,
+        "streams_kept": 0,
     }
 
 
 def test_what_programs_read_is_theirs_to_change() -> None:
-    counters = Counters(refused={"forged": 2})
+    counters = Counters(refused={"forged": 2}, outcomes={"rerun": 1})
     counters_as_json(counters)["refused"]["forged"] += 1
-    assert counters.refused == {"forged": 2}
+    counters_as_json(counters)["outcomes"]["rerun"] += 1
+    assert counters == Counters(refused={"forged": 2}, outcomes={"rerun": 1})
 
 
 # watch

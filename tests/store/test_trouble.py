@@ -15,10 +15,11 @@ from redis import exceptions
 from mooring.core.model import ShardOwner, Touch, Written
 from mooring.errors import StoreUnavailable
 from mooring.store import RedisStore, Store
+from mooring.store.journal import Call, LogEntry
 from mooring.store.trouble import RIGHTS, explain
 from tests.bare import free_port
 from tests.real_redis import RealRedis, real_redis
-from tests.store.examples import NODE, OTHER, RECORD
+from tests.store.examples import NODE, OTHER, RECORD, SEALS
 from tests.waiting import until
 
 real = pytest.mark.real
@@ -53,6 +54,17 @@ OTHERS: dict[str, Asking] = {
     "renewing a session's record": lambda store: store.touch_sessions([Touch(RECORD.id, 3, 1.0)], 60),
 }
 
+CALL = Call("s", "1", "ping", "", b"{}", 1.0)
+JOURNAL: dict[str, Asking] = {
+    "adding to the log of a session": lambda store: store.journal.append(RECORD.id, 3, [LogEntry("s", 3, 1, b"")], 60),
+    "reading the log of a session": lambda store: store.journal.read(RECORD.id, "s"),
+    "noting the calls of a session": lambda store: store.journal.note_calls(RECORD.id, 3, [CALL], 60),
+    "reading the calls of a session": lambda store: store.journal.calls(RECORD.id),
+    "settling a call": lambda store: store.journal.settle(RECORD.id, 3, "s", b"done", 60),
+    "forgetting calls": lambda store: store.journal.forget(RECORD.id, 3, ["s"]),
+}
+"""For a session that is on record."""
+
 
 async def troubles(store: Store, asked: dict[str, Asking]) -> list[str]:
     """What each of these calls raises. It names what was tried, and nothing that nobody should see."""
@@ -78,7 +90,7 @@ def all_say(texts: list[str], says: str, *, code: str, hint: str) -> None:
 
 
 async def ask_all(server: RealRedis, asked: dict[str, Asking], url: str | None = None) -> list[str]:
-    store = RedisStore(url or server.url, "mcp", timeout_seconds=2)
+    store = RedisStore(url or server.url, "mcp", timeout_seconds=2, seals=SEALS)
     try:
         return await troubles(store, asked)
     finally:
@@ -97,7 +109,7 @@ async def test_one_that_is_full(flavour: Any) -> None:
 @FLAVOURS
 async def test_one_that_is_full_still_says_what_it_has_and_removes(flavour: Any) -> None:
     async with real_redis(flavour) as server, server.client() as client:
-        store = RedisStore(server.url, "mcp", timeout_seconds=2)
+        store = RedisStore(server.url, "mcp", timeout_seconds=2, seals=SEALS)
         await store.register(NODE, 5)
         await store.save_session(RECORD, 60)
         await client.config_set("maxmemory", 1)
@@ -143,9 +155,42 @@ async def test_a_user_with_the_rights_that_we_ask_for_is_enough(flavour: Any) ->
     async with real_redis(flavour) as server, server.client() as client:
         acl = ["reset", "on", f">{PASSWORD}", "~mcp:*", *RIGHTS.split()]
         await client.execute_command("ACL", "SETUSER", "mooring", *acl)
-        store = RedisStore(server.url.replace("unix://", f"unix://mooring:{PASSWORD}@"), "mcp", timeout_seconds=2)
-        for ask in (WRITES | READS | OTHERS).values():
+        store = RedisStore(
+            server.url.replace("unix://", f"unix://mooring:{PASSWORD}@"), "mcp", timeout_seconds=2, seals=SEALS
+        )
+        await store.save_session(RECORD, 60)
+        for ask in (JOURNAL | WRITES | READS | OTHERS).values():
             await ask(store)
+        await store.aclose()
+
+
+@real
+@FLAVOURS
+async def test_a_user_who_may_write_no_stream_is_told(flavour: Any) -> None:
+    async with real_redis(flavour) as server, server.client() as client:
+        acl = ["reset", "on", f">{PASSWORD}", "~mcp:*", *RIGHTS.split(), "-@stream"]
+        await client.execute_command("ACL", "SETUSER", "mooring", *acl)
+        url = server.url.replace("unix://", f"unix://mooring:{PASSWORD}@")
+        store = RedisStore(url, "mcp", timeout_seconds=2, seals=SEALS)
+        await store.save_session(RECORD, 60)
+        logs = {doing: ask for doing, ask in JOURNAL.items() if "log" in doing}
+        all_say(await troubles(store, logs), "denies its user that", code="NOPERM", hint="@stream")
+        await store.aclose()
+
+
+@real
+@FLAVOURS
+async def test_a_journal_in_one_that_is_full(flavour: Any) -> None:
+    async with real_redis(flavour) as server, server.client() as client:
+        store = RedisStore(server.url, "mcp", timeout_seconds=2, seals=SEALS)
+        await store.save_session(RECORD, 60)
+        await store.journal.note_calls(RECORD.id, 3, [CALL], 60)
+        await client.config_set("maxmemory", "1")
+        growing = {doing: ask for doing, ask in JOURNAL.items() if doing.startswith(("adding", "noting", "settling"))}
+        all_say(await troubles(store, growing), "has no memory left", code="OOM", hint="raise its maxmemory")
+        assert await store.journal.calls(RECORD.id) == [CALL]
+        await store.journal.forget(RECORD.id, 3, ["s"])
+        assert await store.journal.calls(RECORD.id) == []
         await store.aclose()
 
 
@@ -235,7 +280,7 @@ async def test_another_programs_key() -> None:
 @real
 async def test_one_that_hangs() -> None:
     async with real_redis() as server:
-        store = RedisStore(server.url, "mcp", timeout_seconds=0.2)
+        store = RedisStore(server.url, "mcp", timeout_seconds=0.2, seals=SEALS)
         await store.snapshot()
         server.freeze()
         try:
@@ -258,7 +303,7 @@ async def test_one_that_hangs() -> None:
     ],
 )
 async def test_one_that_is_not_there(url: str, why: str) -> None:
-    store = RedisStore(url, "mcp", timeout_seconds=2)
+    store = RedisStore(url, "mcp", timeout_seconds=2, seals=SEALS)
     for text in await troubles(store, WRITES | READS | OTHERS):
         assert " does not answer while " in text
         assert f" ({why}): is it running" in text
@@ -269,7 +314,7 @@ async def test_one_that_is_not_there(url: str, why: str) -> None:
 async def test_one_that_is_stopped_while_it_is_asked() -> None:
     doing = "reading the nodes and shards"
     async with real_redis() as server:
-        store = RedisStore(server.url, "mcp", timeout_seconds=5)
+        store = RedisStore(server.url, "mcp", timeout_seconds=5, seals=SEALS)
         await store.snapshot()
         server.freeze()
         asked = asyncio.create_task(troubles(store, {doing: READS[doing]}))

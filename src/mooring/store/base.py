@@ -22,6 +22,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Final, Protocol
 
 from mooring.core.model import NodeInfo, SessionRecord, ShardOwner, Snapshot, Touch, Written
+from mooring.store.journal import Journal
 
 REMOVED_SECONDS: Final = 600
 """How long a removed record leaves a mark, so that a node that was paused does not bring it back."""
@@ -29,6 +30,10 @@ REMOVED_SECONDS: Final = 600
 
 class Store(Protocol):
     """Leases, shard owners and session records."""
+
+    @property
+    def journal(self) -> Journal:
+        """What is written down of the sessions' running work; it goes with their records."""
 
     async def register(self, node: NodeInfo, lease_seconds: float) -> int:
         """Write the node with a fresh lease, whether or not the store knew it; returns `Lease.renewed_ms`.
@@ -98,6 +103,19 @@ class Store(Protocol):
         Only where `giver` holds it at exactly that epoch, and the leases of both are alive and neither is `gone`.
         """
 
+    async def retire(self, shard: str, owner: ShardOwner) -> ShardOwner:
+        """Leave a shard without an owner, where `owner` holds it at exactly that epoch; returns the owner then.
+
+        Sessions of it may still be on record: whoever is asked for one may `claim` the shard, at an epoch above the
+        record's.
+        """
+
+    async def order(self, node_id: str, word: str, keep_seconds: float) -> None:
+        """Leave a word of the operator's for a node, in the place of the last one; it is forgotten after a while."""
+
+    async def take_order(self, node_id: str) -> str:
+        """The word that was left for this node, once; "" where there is none."""
+
     async def snapshot(self) -> Snapshot:
         """What the store knows now, for anyone. Nothing is written."""
 
@@ -131,6 +149,13 @@ class Store(Protocol):
 
     def sessions(self) -> AsyncIterator[SessionRecord]:
         """All records, in no order; one that comes or goes during the call may be missing."""
+
+    async def place(self, key: str, shard: str, ttl_ms: int) -> str:
+        """The shard that goes with a placement key: this one from now on, where it has none. It is remembered anew.
+
+        Args:
+            key: made from what a client said, so that nobody reads that here.
+        """
 
     async def aclose(self) -> None:
         """Close the connections."""

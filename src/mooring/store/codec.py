@@ -38,6 +38,8 @@ _NODE_PARTS: Final[Mapping[str, TypeAdapter[Any]]] = {
         get_type_hints(NodeInfo) | {"sessions": Annotated[int, Field(ge=0)], "capacity": Annotated[int, Field(ge=1)]}
     ).items()
 }
+_HOMES: Final = TypeAdapter(tuple[tuple[str, float], ...])
+_TEXTS: Final = TypeAdapter(tuple[str, ...])
 _OBJECT: Final = TypeAdapter(dict[str, Any])
 _EPOCH: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
 _LEASE: Final = re.compile(r"([0-9]{1,16}) ([0-9]{1,16}) (.*)", re.ASCII | re.DOTALL)
@@ -63,10 +65,15 @@ def decode_changes(answer: Sequence[Any]) -> Changes:
 
 
 def _pairs(flat: Sequence[bytes] | Mapping[bytes, bytes]) -> Iterator[tuple[str, str]]:
-    """The fields of a hash as a script returns it: a flat list in RESP2, perhaps a map in RESP3."""
+    for name, value in pairs(flat):
+        yield name, value.decode(errors="replace")
+
+
+def pairs(flat: Sequence[bytes] | Mapping[bytes, bytes]) -> Iterator[tuple[str, bytes]]:
+    """The fields of a hash: a flat list in RESP2, perhaps a map in RESP3."""
     items = flat.items() if isinstance(flat, Mapping) else zip(flat[::2], flat[1::2], strict=True)
     for name, value in items:
-        yield name.decode(errors="replace"), value.decode(errors="replace")
+        yield name.decode(errors="replace"), value
 
 
 def decode_lease(node_id: str, text: str, now_ms: int) -> Lease | None:
@@ -79,7 +86,7 @@ def decode_lease(node_id: str, text: str, now_ms: int) -> Lease | None:
     """
     parts = _LEASE.fullmatch(text)
     if parts is None:
-        _complain("node", node_id[:80], "not a lease: left out")
+        complain("node", node_id[:80], "not a lease: left out")
         return None
     until_ms, renewed_ms, said = parts.groups()
     return Lease(_decode_node(node_id, said), int(until_ms), int(renewed_ms), is_over=int(until_ms) <= now_ms)
@@ -108,7 +115,7 @@ def _decode_in_part(node_id: str, said: str) -> NodeInfo:
         with contextlib.suppress(KeyError, ValidationError):
             read[name] = kind.validate_json(json.dumps(parts[name]), strict=True)
     unread = ", ".join(name for name in _NODE_PARTS if name not in read)
-    _complain("node", node_id[:80], f"{unread}: taken for a node that takes no new sessions")
+    complain("node", node_id[:80], f"{unread}: taken for a node that takes no new sessions")
     state = NodeState.GONE if read.get("state") is NodeState.GONE else NodeState.UNKNOWN
     return replace(unknown_node(node_id), **read | {"id": node_id, "state": state})
 
@@ -122,11 +129,12 @@ def decode_owner(shard: str, text: str) -> ShardOwner | None:
     epoch, _, node_id = text.partition(" ")
     if is_shard(shard) and _EPOCH.fullmatch(epoch) and node_id:
         return ShardOwner(node_id, int(epoch))
-    _complain("shard", shard[:80], "not an owner: left out")
+    complain("shard", shard[:80], "not an owner: left out")
     return None
 
 
 def encode_session(record: SessionRecord) -> dict[str, Any]:
+    """The fields of its hash; those that say nothing are empty, and save.lua leaves them out."""
     return {
         "node": record.node_id,
         "created": record.created,
@@ -136,6 +144,12 @@ def encode_session(record: SessionRecord) -> dict[str, Any]:
         "client": record.client,
         "initialize": record.initialize,
         "epoch": record.epoch,
+        "endpoint": record.endpoint,
+        "incarnation": record.incarnation or "",
+        "log_level": record.log_level,
+        "subscriptions": json.dumps(record.subscriptions) if record.subscriptions else "",
+        "has_stream": int(record.has_stream) or "",
+        "homes": json.dumps(record.homes, separators=(",", ":")) if record.homes else "",
     }
 
 
@@ -158,9 +172,15 @@ def decode_session(session_id: str, entry: Mapping[bytes, bytes]) -> SessionReco
             client=text(b"client"),
             initialize=entry.get(b"initialize", b""),
             epoch=_epoch(entry.get(b"epoch", b"")),
+            endpoint=text(b"endpoint"),
+            incarnation=_epoch(entry.get(b"incarnation", b"")),
+            log_level=text(b"log_level"),
+            subscriptions=_TEXTS.validate_json(text(b"subscriptions") or "[]", strict=True),
+            has_stream=text(b"has_stream") == "1",
+            homes=_HOMES.validate_json(text(b"homes") or "[]"),
         )
     except (KeyError, ValueError) as error:
-        _complain("session", brief(session_id), f"{type(error).__name__}: left out")
+        complain("session", brief(session_id), f"{type(error).__name__}: left out")
         return None
 
 
@@ -171,6 +191,11 @@ def _epoch(text: bytes) -> int:
 
 
 @functools.lru_cache(maxsize=1000)
-def _complain(kind: str, name: str, why: str) -> None:
+def complain(kind: str, name: str, why: str) -> None:
     """Once for each entry and reason, as long as there are not too many to remember."""
-    logger.warning("the entry of %s %r cannot be read (%s)", kind, name, why)
+    logger.warning(
+        "the entry of %s %r cannot be read (%s): is it another program's, or another version's? (key_prefix)",
+        kind,
+        name,
+        why,
+    )

@@ -6,7 +6,15 @@
     <prefix>:{cluster}:changes    zset    node or shard -> number of its last change
     <prefix>:{cluster}:ends       zset    node id -> lease end; less than 0: it is known to be over
     <prefix>:{cluster}:removed    zset    node or shard that is no longer there -> when it was removed
+    <prefix>:{cluster}:orders     hash    node id -> the operator's word for it, until it is read, or for minutes
     <prefix>:session:{<id>}       hash    the session's record, for `session_ttl_seconds` after its last use
+    <prefix>:session:{<id>}:log   stream  what was sent on its streams, for minutes: see redis_journal.py
+    <prefix>:session:{<id>}:calls hash    its calls, for minutes after they ended
+    <prefix>:session:{<id>}:state string  what its server keeps, as long as the record: see commit.lua
+    <prefix>:session:{<id>}:carried string  a dump that goes along when it is given away, until its new owner has it
+    <prefix>:place:{<key>}        string  the shard of a placement key, for `placement_idle_seconds`
+
+    <prefix>:{cluster}:events     channel of what nodes tell each other of their servers' changes; keeps nothing
 
 The braces are literal: hash tags, so that what one script touches lies on one node of a Redis Cluster.
 A session id becomes a key only after `SessionIds.shard_of` has verified it, or when this node minted it.
@@ -38,8 +46,40 @@ class Keys:
         """All that the scripts on nodes and shards touch, in the order in which they know them."""
         return [self.nodes, self.shards, *(f"{self.prefix}:{{cluster}}:{name}" for name in _CHANGES)]
 
+    @property
+    def orders(self) -> str:
+        return f"{self.prefix}:{{cluster}}:orders"
+
+    @property
+    def events(self) -> str:
+        """The channel, which is no key."""
+        return f"{self.prefix}:{{cluster}}:events"
+
+    def place(self, key: str) -> str:
+        return f"{self.prefix}:place:{{{key}}}"
+
+    def mailbox(self, node_id: str) -> str:
+        return f"{self.prefix}:mailbox:{{{node_id}}}"
+
     def session(self, session_id: str) -> str:
         return f"{self.prefix}:session:{{{session_id}}}"
+
+    def log(self, session_id: str) -> str:
+        return f"{self.session(session_id)}:log"
+
+    def calls(self, session_id: str) -> str:
+        return f"{self.session(session_id)}:calls"
+
+    def state(self, session_id: str) -> str:
+        return f"{self.session(session_id)}:state"
+
+    def carried(self, session_id: str) -> str:
+        return f"{self.session(session_id)}:carried"
+
+    def of_session(self, session_id: str) -> list[str]:
+        """The record, and all that goes with it."""
+        hanging = (self.log, self.calls, self.state, self.carried)
+        return [self.session(session_id), *(key(session_id) for key in hanging)]
 
     @property
     def every_session(self) -> str:

@@ -10,15 +10,18 @@ of it. So whatever goes wrong on one lane is a doubt about all of a store's: eac
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha1
+from importlib.resources import files
 from typing import Any, Final
 
 from redis.asyncio import RedisCluster
 from redis.exceptions import NoScriptError, ReadOnlyError
 
+from mooring.core.model import Written
 from mooring.errors import StoreUnavailable
 from mooring.store.trouble import RAISED, SILENCE
 
@@ -45,6 +48,14 @@ class Script:
 
     def on(self, keys: list[str], args: Iterable[Any]) -> Command:
         return Command(("EVALSHA", self.sha, len(keys), *keys, *args), self)
+
+
+@functools.cache
+def script(name: str, *parts: str) -> Script:
+    """A script behind what it shares with others."""
+    folder = files("mooring.store") / "lua"
+    texts = ((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("shared", *parts, name))
+    return Script.of("".join(texts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +137,22 @@ class Lane:
                 answers += await asyncio.gather(*(self.ask(doing, command) for command in batch))
                 batch.clear()
         return answers + await asyncio.gather(*(self.ask(doing, command) for command in batch))
+
+    async def write_all(self, doing: str, commands: Iterable[tuple[str, Command]]) -> Mapping[str, Written]:
+        """Writes of many sessions, each command made when its turn comes; answers those that were not done, by session.
+
+        A session of which one was not done is told of, whatever else was.
+        """
+        sessions: list[str] = []
+
+        def each() -> Iterator[Command]:
+            for session_id, command in commands:
+                sessions.append(session_id)
+                yield command
+
+        answers = await self.ask_all(doing, each())
+        written = ((session_id, Written(answer)) for session_id, answer in zip(sessions, answers, strict=True))
+        return {session_id: what for session_id, what in written if what is not Written.DONE}
 
     async def scan(self, doing: str, pattern: str) -> AsyncIterator[list[bytes]]:
         """The keys that match, from all servers, some at a time. One that comes or goes meanwhile may be missing.

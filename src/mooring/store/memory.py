@@ -22,6 +22,7 @@ from mooring.core.model import (
 )
 from mooring.errors import DeclaredDead
 from mooring.store.base import REMOVED_SECONDS
+from mooring.store.memory_journal import MemoryJournal
 
 
 class MemoryStore:
@@ -29,6 +30,9 @@ class MemoryStore:
 
     Args:
         now: seconds, by the clock that leases are measured with.
+
+    Attributes:
+        journal: of these sessions.
     """
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
@@ -36,11 +40,16 @@ class MemoryStore:
         self._version = 0
         self._leases: dict[str, Lease] = {}
         self._shards: dict[str, ShardOwner] = {}
+        # By key: the shard, and until when it is remembered.
+        self._places: dict[str, tuple[str, int]] = {}
+        # The operator's words for nodes, and how long they are kept.
+        self._orders: dict[str, tuple[str, float]] = {}
         self._sessions: dict[str, tuple[SessionRecord, float]] = {}
         # The epoch that each record was removed at, and until when that is remembered; the oldest first.
         self._removed: dict[str, tuple[int, float]] = {}
         # After a silence of all nodes nobody adopts until then.
         self._grace_until_ms = 0
+        self.journal = MemoryJournal(self._fence, now)
 
     async def register(self, node: NodeInfo, lease_seconds: float) -> int:
         if _is_final(self._leases.get(node.id)):
@@ -82,11 +91,25 @@ class MemoryStore:
             self._leases[node_id] = Lease(lease.node, 0, self._now_ms())
         return True
 
+    async def order(self, node_id: str, word: str, keep_seconds: float) -> None:
+        self._orders[node_id] = word, self._now() + keep_seconds
+
+    async def take_order(self, node_id: str) -> str:
+        word, until = self._orders.pop(node_id, ("", 0.0))
+        return word if self._now() < until else ""
+
     async def claim(self, shard: str, claimed: ShardOwner, expected_epoch: int) -> ShardOwner:
         current = self._shards.get(shard, NO_OWNER)
         if current.epoch >= claimed.epoch or (current.node_id != claimed.node_id and current.epoch != expected_epoch):
             return current
         return self._own(shard, claimed)
+
+    async def place(self, key: str, shard: str, ttl_ms: int) -> str:
+        now_ms = self._now_ms()
+        self._places = {name: place for name, place in self._places.items() if place[1] > now_ms}
+        placed = self._places.get(key, (shard, 0))[0]
+        self._places[key] = (placed, now_ms + ttl_ms)
+        return placed
 
     async def adopt(self, shard: str, node_id: str, expected_epoch: int) -> ShardOwner:
         owner = self._shards.get(shard, NO_OWNER)
@@ -109,6 +132,13 @@ class MemoryStore:
         if all(self._is_proven(self._leases.get(node_id)) for node_id in (giver.node_id, receiver_id)):
             return self._own(shard, ShardOwner(receiver_id, owner.epoch + 1))
         return owner
+
+    async def retire(self, shard: str, owner: ShardOwner) -> ShardOwner:
+        if self._shards.get(shard) != owner:
+            return self._shards.get(shard, NO_OWNER)
+        del self._shards[shard]
+        self._count_change()
+        return NO_OWNER
 
     async def snapshot(self) -> Snapshot:
         now_ms = self._now_ms()
@@ -153,10 +183,24 @@ class MemoryStore:
             return Written.REFUSED if is_removed else Written.MISSING
         return await self.save_session(replace(record, epoch=touch.epoch, last_seen=touch.last_seen), ttl_seconds)
 
+    def _fence(self, session_id: str, epoch: int) -> Written:
+        """Whether a writer of this epoch may write of the session; if so, its record takes the epoch."""
+        record = self._record(session_id)
+        if record is None:
+            return Written.REFUSED if epoch <= self._removed_at(session_id) else Written.MISSING
+        if epoch < record.epoch:
+            return Written.REFUSED
+        self._sessions[session_id] = (replace(record, epoch=epoch), self._sessions[session_id][1])
+        return Written.DONE
+
     async def load_session(self, session_id: str) -> SessionRecord | None:
+        return self._record(session_id)
+
+    def _record(self, session_id: str) -> SessionRecord | None:
         record, until = self._sessions.get(session_id, (None, 0.0))
         if record is not None and until <= self._now():
             del self._sessions[session_id]
+            self.journal.forget_session(session_id)
             return None
         return record
 
@@ -164,6 +208,7 @@ class MemoryStore:
         record = await self.load_session(session_id)
         if record is not None and epoch < record.epoch:
             return Written.REFUSED
+        self.journal.forget_session(session_id)
         if epoch > self._removed_at(session_id):
             self._removed.pop(session_id, None)
             self._removed[session_id] = (epoch, self._now() + REMOVED_SECONDS)

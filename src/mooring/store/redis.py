@@ -11,11 +11,9 @@ the store may have lost something in between.
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
-from importlib.resources import files
 from typing import Any
 
 from mooring.core.masking import masked
@@ -30,13 +28,16 @@ from mooring.core.model import (
     Touch,
     Written,
 )
+from mooring.core.sealing import Seals
 from mooring.errors import DeclaredDead, SettingsError, StoreUnavailable
 from mooring.store import codec
 from mooring.store.base import REMOVED_SECONDS
 from mooring.store.clients import client_of
 from mooring.store.keys import Keys
-from mooring.store.lane import Command, Lane, Script
+from mooring.store.lane import Command, Lane, script
 from mooring.store.primary import PrimaryWatch
+from mooring.store.redis_journal import RedisJournal
+from mooring.store.sealed import seal_field, unseal_field
 from mooring.store.trouble import explain
 
 logger = logging.getLogger("mooring.store")
@@ -49,9 +50,10 @@ class RedisStore:
         url: see `mooring.store.clients`.
         prefix: of every key.
         timeout_seconds: how long Redis may take for one answer.
+        seals: of what sessions' clients said; without them no record is written, and that part of one not read.
     """
 
-    def __init__(self, url: str, prefix: str, timeout_seconds: float) -> None:
+    def __init__(self, url: str, prefix: str, timeout_seconds: float, seals: Seals | None = None) -> None:
         self._url = url
         self._keys = Keys(prefix)
         self._asked_for_policy = False
@@ -59,6 +61,15 @@ class RedisStore:
         clients = [_client(url, timeout_seconds) for _ in range(2)]
         self._leases, self._sessions = (Lane(client, self._explain, self._connect_anew) for client in clients)
         self._primary = PrimaryWatch(clients, self._connect_anew)
+        self._seals = seals
+
+    @property
+    def journal(self) -> RedisJournal:
+        """
+        Raises:
+            SettingsError: there is no secret, to seal with.
+        """
+        return RedisJournal(self._sessions, self._keys, self._sealing())
 
     async def register(self, node: NodeInfo, lease_seconds: float) -> int:
         lease_ms = round(lease_seconds * 1000)
@@ -125,6 +136,17 @@ class RedisStore:
         args = [shard, giver.node_id, giver.epoch, receiver_id]
         return _owner(shard, await self._lease("give", "giving a shard to a peer", args))
 
+    async def retire(self, shard: str, owner: ShardOwner) -> ShardOwner:
+        args = [shard, owner.node_id, owner.epoch]
+        return _owner(shard, await self._lease("retire", "letting a shard go", args))
+
+    async def order(self, node_id: str, word: str, keep_seconds: float) -> None:
+        await self._order("order", "leaving a word for a node", [node_id, word, round(keep_seconds * 1000)])
+
+    async def take_order(self, node_id: str) -> str:
+        word: bytes = await self._order("take_order", "reading the word for this node", [node_id])
+        return word.decode(errors="replace")
+
     async def snapshot(self) -> Snapshot:
         answer = await self._lease("snapshot", "reading the nodes and shards", [])
         return codec.decode_changes(answer).since(None)
@@ -136,7 +158,8 @@ class RedisStore:
         return (await self.save_sessions([record], ttl_seconds)).get(record.id, Written.DONE)
 
     async def save_sessions(self, records: Iterable[SessionRecord], ttl_seconds: int) -> Mapping[str, Written]:
-        writes = ((r.id, [r.epoch, ttl_seconds, *_fields(r)]) for r in records)
+        seals = self._sealing()
+        writes = ((r.id, [r.epoch, ttl_seconds, *_fields(r, seals)]) for r in records)
         return await self._write("save", "writing a session's record", writes)
 
     async def touch_sessions(self, touches: Iterable[Touch], ttl_seconds: int) -> Mapping[str, Written]:
@@ -146,18 +169,23 @@ class RedisStore:
     async def load_session(self, session_id: str) -> SessionRecord | None:
         command = Command(("HGETALL", self._keys.session(session_id)))
         entry = await self._sessions.ask("reading a session's record", command)
-        return codec.decode_session(session_id, entry)
+        return self._record(session_id, entry)
 
     async def delete_session(self, session_id: str, epoch: int) -> Written:
-        command = _script("delete").on([self._keys.session(session_id)], [epoch, REMOVED_SECONDS])
+        command = script("delete").on(self._keys.of_session(session_id), [epoch, REMOVED_SECONDS])
         return Written(await self._sessions.ask("removing a session's record", command))
+
+    async def place(self, key: str, shard: str, ttl_ms: int) -> str:
+        command = script("place").on([self._keys.place(key)], [shard, ttl_ms])
+        placed: bytes = await self._sessions.ask("placing a conversation", command)
+        return placed.decode(errors="replace")
 
     async def sessions(self) -> AsyncIterator[SessionRecord]:
         doing = "listing the sessions"
         async for keys in self._sessions.scan(doing, self._keys.every_session):
             entries = await self._sessions.ask_all(doing, (Command(("HGETALL", key)) for key in keys))
             for key, entry in zip(keys, entries, strict=True):
-                record = codec.decode_session(self._keys.session_id(key.decode()), entry)
+                record = self._record(self._keys.session_id(key.decode()), entry)
                 if record is not None:
                     yield record
 
@@ -166,18 +194,33 @@ class RedisStore:
         await self._leases.aclose()
         await self._sessions.aclose()
 
-    async def _lease(self, script: str, doing: str, args: list[Any]) -> Any:
+    async def _lease(self, name: str, doing: str, args: list[Any]) -> Any:
         """Run a script on nodes and shards."""
         self._primary.glance()
-        return await self._leases.ask(doing, _script(script, "changes").on(self._keys.cluster, args))
+        return await self._leases.ask(doing, script(name, "changes").on(self._keys.cluster, args))
 
-    async def _write(self, script: str, doing: str, writes: Iterable[tuple[str, list[Any]]]) -> Mapping[str, Written]:
+    async def _order(self, name: str, doing: str, args: list[Any]) -> Any:
+        return await self._leases.ask(doing, script(name).on([self._keys.orders], args))
+
+    async def _write(self, name: str, doing: str, writes: Iterable[tuple[str, list[Any]]]) -> Mapping[str, Written]:
         """Run a script once for each session; answers what was not done."""
-        writes = list(writes)
-        commands = (_script(script).on([self._keys.session(session_id)], args) for session_id, args in writes)
-        answers = await self._sessions.ask_all(doing, commands)
-        written = {session_id: Written(answer) for (session_id, _), answer in zip(writes, answers, strict=True)}
-        return {session_id: what for session_id, what in written.items() if what is not Written.DONE}
+        commands = (
+            (session_id, script(name).on([self._keys.session(session_id), self._keys.state(session_id)], args))
+            for session_id, args in writes
+        )
+        return await self._sessions.write_all(doing, commands)
+
+    def _record(self, session_id: str, entry: Mapping[bytes, bytes]) -> SessionRecord | None:
+        opened = {
+            name: unseal_field(self._seals, name.decode(errors="replace"), value, session_id)
+            for name, value in entry.items()
+        }
+        return codec.decode_session(session_id, opened)
+
+    def _sealing(self) -> Seals:
+        if self._seals is None:
+            raise SettingsError("secret", None, "needed for what is kept of sessions, the same on every node")
+        return self._seals
 
     def _connect_anew(self) -> None:
         self._leases.connect_anew()
@@ -194,20 +237,13 @@ def _client(url: str, timeout_seconds: float) -> Any:
         raise SettingsError("redis_url", masked(url), str(error)) from error
 
 
-@functools.cache
-def _script(name: str, *parts: str) -> Script:
-    """A script behind what it shares with others."""
-    folder = files("mooring.store") / "lua"
-    texts = ((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("shared", *parts, name))
-    return Script.of("".join(texts))
-
-
 def _mark(known: Snapshot | None) -> str:
     return known.mark if known is not None else ""
 
 
-def _fields(record: SessionRecord) -> list[Any]:
-    return [part for field in codec.encode_session(record).items() for part in field]
+def _fields(record: SessionRecord, seals: Seals) -> list[Any]:
+    fields = codec.encode_session(record).items()
+    return [part for name, value in fields for part in (name, seal_field(seals, name, value, record.id))]
 
 
 def _owner(shard: str, answer: bytes) -> ShardOwner:

@@ -17,6 +17,7 @@ from mooring.core.model import Counters, NodeInfo, NodeState, SessionRecord
 from mooring.core.ownership import ClusterView
 from mooring.errors import StoreUnavailable
 from mooring.store.base import Store
+from mooring.store.journal import Call
 
 logger = logging.getLogger("mooring.registry")
 
@@ -73,6 +74,19 @@ class Registry:
         """The record of one session, whichever node it lives on; None where nobody knows it."""
         return await self._store.load_session(session_id)
 
+    async def running_calls(self, session_id: str) -> list[str]:
+        """The calls of a session that are under way, by method and name, and since when they are.
+
+        Those that have lasted for more than a moment: of others nothing is written.
+        """
+        noted = await self._store.journal.calls(session_id)
+        now = time.time()
+        return [
+            f"{call.method} {call.name}".strip() + f" for {max(0.0, now - call.started):.0f} s"
+            for call in noted
+            if isinstance(call, Call)
+        ]
+
     async def sessions(self) -> list[SessionRecord]:
         """Every session on record, the oldest first. Reads them all: for an operator, not for a request."""
         records = [record async for record in self._store.sessions()]
@@ -91,6 +105,8 @@ def node_as_json(info: NodeInfo, state: str, shards: list[str]) -> dict[str, Any
         "name": info.name,
         "pid": info.pid,
         "url": info.url,
+        "peer_link": info.peer_link,
+        "relayed_to": list(info.relayed_to),
         "version": info.version,
         "state": state,
         "alive": state not in OVER,
@@ -108,6 +124,11 @@ def counters_as_json(counters: Counters) -> dict[str, Any]:
         "forwarded_in": counters.forwarded_in,
         "forwarded_out": counters.forwarded_out,
         "refused": dict(counters.refused),
+        "adopted": counters.adopted,
+        "revived": counters.revived,
+        "outcomes": dict(counters.outcomes),
+        "streams_open": counters.streams_open,
+        "streams_kept": counters.streams_kept,
     }
 
 

@@ -16,8 +16,8 @@ from redis.asyncio.sentinel import MasterNotFoundError
 
 from mooring.errors import StoreUnavailable
 
-RIGHTS: Final = "+@hash +@sortedset +@keyspace +@scripting +@connection +time"
-"""What a Redis user needs, on the keys that begin with the prefix; a test runs a store with these alone."""
+RIGHTS: Final = "+@hash +@sortedset +@stream +@keyspace +@scripting +@connection +@pubsub +time +get +set"
+"""What a Redis user needs, on the keys and channels that begin with the prefix; a test has these alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ _TROUBLES: Final = (
     Trouble(
         "NOPERM",
         "denies its user that",
-        f"the user in redis_url needs {RIGHTS}, and the keys that begin with key_prefix",
+        f"the user in redis_url needs {RIGHTS}, and the keys and channels that begin with key_prefix (~…:* &…:*)",
         (exceptions.NoPermissionError,),
         ("ACL failure in script", "The user executing the script can't"),
     ),

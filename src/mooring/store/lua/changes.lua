@@ -51,9 +51,12 @@ local function gist_of(said)
   return gist, tonumber(string.match(said, '"sessions":(%d+)')) or 0, capacity
 end
 
--- Whether peers have to hear of so many sessions: it is full now, or not any more, or a fiftieth fuller or emptier.
+-- Whether peers have to hear of so many sessions: it is full now, or not any more, or it has more than ten and a quarter
+-- more or fewer, or a fiftieth of its capacity. What peers make of that is in `mooring.core.balance`.
 local function has_moved(before, sessions, capacity)
-  return (before < capacity) ~= (sessions < capacity) or math.abs(sessions - before) * 50 > capacity
+  local by = math.abs(sessions - before)
+  if (before < capacity) ~= (sessions < capacity) or by * 50 > capacity then return true end
+  return by > 10 and by * 4 > math.max(before, sessions)
 end
 
 local function score_of(ends, now, is_strange)

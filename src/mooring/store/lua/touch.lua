@@ -1,5 +1,6 @@
 -- Renew a session's record, if there is one.
 -- KEYS[1]  the session
+-- KEYS[2]  its state, which lives as long
 -- ARGV[1]  epoch of the writer
 -- ARGV[2]  last seen, seconds since the epoch
 -- ARGV[3]  time to live, seconds
@@ -10,4 +11,5 @@ if what == 'removed' and mine <= epoch or what == 'record' and mine < epoch then
 if what ~= 'record' then return MISSING end
 redis.call('HSET', KEYS[1], 'last_seen', ARGV[2], 'epoch', ARGV[1])
 redis.call('EXPIRE', KEYS[1], ARGV[3])
+redis.call('EXPIRE', KEYS[2], ARGV[3])
 return DONE
