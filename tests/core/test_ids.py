@@ -139,6 +139,18 @@ def test_derived_keys_differ_by_secret_and_by_purpose(uses: list[tuple[str, str]
     assert all(len(key) == 32 for key in keys)
 
 
+def test_of_several_secrets_the_first_mints_and_all_verify() -> None:
+    old, new = SessionIds("the old one"), SessionIds("the new one")
+    both, swapped = SessionIds("the old one", "the new one"), SessionIds("the new one", "the old one")
+    from_old, from_new = old.mint("abcde", bytes(16)), new.mint("abcde", bytes(16))
+    assert (both.mint("abcde", bytes(16)), swapped.mint("abcde", bytes(16))) == (from_old, from_new)
+    for session_id, number in ((from_old, 0), (from_new, 1)):
+        assert both.shard_of(session_id) == swapped.shard_of(session_id) == "abcde"
+        assert (both.secret_of(session_id), swapped.secret_of(session_id)) == (number, 1 - number)
+    assert new.shard_of(from_old) is None
+    assert new.secret_of(from_old) is None
+
+
 def test_a_key_is_never_the_secret_itself() -> None:
     assert SECRET.encode() not in derive_key(SECRET, "session id")
     assert SECRET not in repr(IDS)

@@ -9,8 +9,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mooring.core.jsonrpc import (
+    HEAD_BYTES,
     INTERNAL_ERROR,
+    TAIL_BYTES,
+    answered_in,
+    asked_in,
+    each_of,
     error_answer,
+    id_at_either_end,
     id_of,
     is_answer,
     read_message,
@@ -192,3 +198,56 @@ def test_every_id_that_is_read_can_be_answered(data: str) -> None:
         return
     answer = json.loads(error_answer(request_id, INTERNAL_ERROR, "", {}), parse_constant=lambda _: math.nan)
     assert answer["id"] == request_id
+
+
+flat = st.one_of(st.text(max_size=5), st.integers(), st.floats(allow_nan=False, allow_infinity=False))
+nested = st.recursive(
+    flat, lambda inner: st.dictionaries(st.sampled_from(["id", "a"]), inner, max_size=3), max_leaves=6
+)
+
+
+@given(flat, nested, st.permutations(["jsonrpc", "method", "id", "params"]))
+def test_the_id_of_a_large_message_is_found_at_either_end_or_not_at_all(
+    request_id: object, params: object, order: list[str]
+) -> None:
+    values = {"jsonrpc": "2.0", "method": "tools/call", "id": request_id, "params": params}
+    text = json.dumps({name: values[name] for name in order}).encode()
+    found = id_at_either_end(text[:HEAD_BYTES], text[-TAIL_BYTES:])
+    assert found in (request_id, None)
+    if order.index("params") in (0, 3) or not isinstance(params, dict):
+        assert found == request_id
+
+
+def test_what_a_large_message_says_is_not_taken_for_its_id() -> None:
+    large = {"method": "tools/call", "params": {"id": 1, "text": "x" * 2000, "b": {"id": 2}}, "of": {"id": 3}}
+    text = json.dumps(large).encode()
+    assert id_at_either_end(text[:HEAD_BYTES], text[-TAIL_BYTES:]) is None
+    assert id_at_either_end(b'{"id": [1, 2', b"") is None
+    assert id_at_either_end(b"", b'"a,\\"id\\":5}"}') is None
+
+
+@pytest.mark.parametrize(
+    ("said", "asked"),
+    [
+        ({"id": 1, "method": "ping"}, 1),
+        ({"method": "ping"}, None),
+        ({"id": 1, "result": {}}, None),
+        ([{"id": 1, "method": "a"}, {"method": "b"}, {"id": "c", "method": "c"}, {"id": 4, "result": {}}], (1, "c")),
+        ([{"method": "b"}], None),
+        ([], None),
+        ([{"id": 1, "method": "a"}, 7], None),
+        ("text", None),
+    ],
+)
+def test_what_a_message_or_a_batch_asks(said: Any, asked: Any) -> None:
+    assert asked_in(json.dumps(said)) == asked
+
+
+def test_which_requests_of_a_batch_are_answered() -> None:
+    said = json.dumps(
+        [{"id": 1, "result": {}}, {"id": 2, "method": "ask"}, {"id": 3, "error": {}}, {"id": 9, "result": 1}]
+    )
+    assert answered_in(said, (1, 2, 3)) == (1, 3)
+    assert answered_in(said, 3) == (3,)
+    assert answered_in(said, None) == each_of(None) == ()
+    assert [one["id"] for one in json.loads(error_answer((1, "b"), INTERNAL_ERROR, "no", {}))] == [1, "b"]

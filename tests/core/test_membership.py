@@ -354,6 +354,20 @@ def test_a_shard_that_vanished_alone_is_written_anew() -> None:
     assert node.shards == {"aaaaa": 1}
 
 
+def test_a_shard_that_was_adopted_while_the_store_was_asked_is_no_loss() -> None:
+    """Many requests ask at once: the store may have answered one before it gave another one the shard."""
+    member, store = a_member()
+    shards_then = dict(member.shards)
+    before = store.look(ME, member.renewed_ms, member.known, 1_001.0)
+    assert member.claimed("zzzzz", ShardOwner(ME, 7))
+    member.looked(member.with_later_claims(before, shards_then), 1_001.0)
+    assert not member.is_in_grace(1_001.0)
+    assert not member.must_write_anew
+    assert member.shards["zzzzz"] == 7
+    member.looked(member.with_later_claims(before, dict(member.shards)), 1_001.0)
+    assert member.must_write_anew  # asked later, and it lacks the shard
+
+
 def test_an_outage_is_news_once_and_its_end_too() -> None:
     node, _ = a_member()
     assert node.missed("first")
@@ -470,3 +484,60 @@ def test_what_a_version_says_of_the_store(before: int, after: int, lost: bool) -
     observer.see(Snapshot(0, before, {}, {}), 1_000.0)
     observer.see(Snapshot(0, after, {}, {}), 1_001.0)
     assert observer.is_in_grace(1_001.0) is lost
+
+
+def test_what_is_let_go_is_ours_no_more_and_missed_by_nobody() -> None:
+    node, store = a_member()
+    node.let_go("aaaaa")
+    node.let_go("bbbbb")
+    assert dict(node.shards) == {}
+    del store.shards["aaaaa"]
+    snapshot = store.heartbeat(ME, node.renewed_ms, node.known, 1_001.0)
+    assert snapshot is not None
+    assert node.renewed(snapshot, 1_001.0, 1_001.0) == []
+    assert not node.must_write_anew
+
+
+def test_whoever_left_or_was_declared_dead_takes_nothing_more() -> None:
+    for is_declared in (True, False):
+        node, _ = a_member()
+        assert not node.has_left
+        if is_declared:
+            node.declared_dead()
+        else:
+            node.go(NodeState.GONE)
+        assert node.has_left
+
+
+def renewed(node: Membership, store: ModelStore, now: float) -> None:
+    snapshot = store.heartbeat(ME, node.renewed_ms, node.known, now)
+    assert snapshot is not None
+    node.renewed(snapshot, now, now)
+
+
+def test_a_shard_that_a_peer_gave_is_ours_and_known_as_a_gift_until_it_is_not() -> None:
+    node, store = a_member()
+    store.claim("bbbbb", ShardOwner(PEERS[0], 1), 0)
+    renewed(node, store, 1_001.0)
+    assert not node.was_given("bbbbb")
+    store.shards["bbbbb"] = ShardOwner(ME, 2)
+    store.version += 1
+    renewed(node, store, 1_002.0)
+    assert (node.shards["bbbbb"], node.take_given(), node.take_given()) == (2, {"bbbbb": PEERS[0]}, {})
+    assert node.was_given("bbbbb")
+    assert not node.was_given("aaaaa")
+
+    node.gave("bbbbb", ShardOwner(PEERS[0], 3))
+    assert not node.was_given("bbbbb")
+    # Its new owner died, and we took it: that was no gift.
+    assert node.claimed("bbbbb", ShardOwner(ME, 4))
+    assert not node.was_given("bbbbb")
+
+
+def test_what_was_ours_before_is_no_gift_when_an_old_copy_of_the_store_comes_back() -> None:
+    node, store = a_member()
+    node.gave("aaaaa", ShardOwner(PEERS[0], 2))
+    store.shards["aaaaa"] = ShardOwner(ME, 1)
+    store.version += 1
+    renewed(node, store, 1_001.0)
+    assert (node.take_given(), dict(node.shards)) == ({}, {})

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mooring.core import model
-from mooring.core.model import CHANGES_PER_LIFE, NODE_MOVES, TAKES_NEW_SESSIONS, NodeState, life_of, move
+from mooring.core.model import CHANGES_PER_LIFE, NODE_MOVES, TAKES_NEW_SESSIONS, NodeState, life_of, move, share_secrets
 from mooring.errors import IllegalMove
 
 PROPERTY = settings(deadline=None, max_examples=100)
@@ -40,6 +40,26 @@ def test_a_legal_move_leads_there(current: NodeState, following: NodeState) -> N
 def test_any_other_move_raises_and_names_both_states(current: NodeState, following: NodeState) -> None:
     with pytest.raises(IllegalMove, match=f"{current} cannot become {following}"):
         move(current, following)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ("old", "old", True),
+        ("old", "old,new", True),
+        ("old,new", "new,old", True),
+        ("new,old", "new", True),
+        ("old", "new", False),
+        ("old", "new,old", False),
+        ("old,new", "new", False),
+        ("old", "", True),
+        ("", "", True),
+    ],
+)
+def test_nodes_understand_each_other_where_each_knows_the_others_first_secret(
+    one: str, other: str, expected: bool
+) -> None:
+    assert share_secrets(one, other) is share_secrets(other, one) is expected
 
 
 def test_gone_is_final_and_can_be_reached_from_everywhere() -> None:

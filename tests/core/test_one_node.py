@@ -67,6 +67,8 @@ def test_a_node_that_joins_changes_nothing_and_one_that_goes_hands_over() -> Non
     full = replace(first, sessions=1000)
     assert one_of(a_view(full, second)) == full
     assert one_of(a_view(replace(first, url=""), second)) == second
+    apart = replace(first, url="", peer_link="redis")
+    assert one_of(a_view(apart, second)) == apart
     assert one_of(a_view(replace(first, endpoints=()), second)) == second  # of an older version
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -280,3 +281,53 @@ def test_nodes_that_do_not_know_where_clients_reach_them_share_nothing() -> None
     nodes = [replace(a_node(node_id), client_url="") for node_id in (ME, PEER)]
     assert not a_view(*nodes).shares_its_url(ME)
     assert not a_view(nodes[1]).shares_its_url(ME), "not in its own view yet"
+
+
+# Who takes over what the dead leave.
+
+
+@PROPERTY
+@given(views)
+def test_each_orphan_has_exactly_one_heir_whoever_works_it_out(view: ClusterView) -> None:
+    dealt = [orphan for node_id in view.nodes for orphan in view.orphans_for(node_id)]
+    left = [
+        (shard, owner)
+        for shard, owner in view.shards.items()
+        if owner.node_id in view.nodes
+        and not view.is_alive(owner.node_id)
+        and view.nodes[owner.node_id].info.sessions > 0
+    ]
+    heirs = [node for node in view.nodes.values() if node.takes_new_sessions]
+    assert sorted(dealt, key=lambda orphan: orphan[0]) == (sorted(left, key=lambda orphan: orphan[0]) if heirs else [])
+
+
+@PROPERTY
+@given(views, st.randoms())
+def test_the_order_in_which_a_node_heard_of_things_changes_no_heir(view: ClusterView, chance: Random) -> None:
+    nodes, shards = list(view.nodes.items()), list(view.shards.items())
+    chance.shuffle(nodes)
+    chance.shuffle(shards)
+    same = ClusterView(view.version, dict(nodes), dict(shards))
+    for node_id in NODE_IDS:
+        assert same.orphans_for(node_id) == view.orphans_for(node_id)
+
+
+@PROPERTY
+@given(views)
+def test_heirs_are_alive_and_have_room_and_get_about_as_much_each(view: ClusterView) -> None:
+    shares = {node_id: len(view.orphans_for(node_id)) for node_id in NODE_IDS}
+    heirs = {node_id for node_id, node in view.nodes.items() if node.takes_new_sessions}
+    assert {node_id for node_id, share in shares.items() if share} <= heirs
+    if heirs:
+        dealt = [shares[node_id] for node_id in heirs]
+        assert max(dealt) - min(dealt) <= 1
+
+
+def test_the_least_loaded_takes_the_first_of_them() -> None:
+    dead, busy, idle = (
+        a_node(node_id, sessions=sessions) for node_id, sessions in zip(NODE_IDS, (5, 9, 1), strict=True)
+    )
+    view = a_view(dead, busy, idle, dead=(dead.id,), owners=dict.fromkeys(SHARDS, dead.id))
+    assert [shard for shard, _ in view.orphans_for(idle.id)] == [SHARDS[0], SHARDS[2]]
+    assert [shard for shard, _ in view.orphans_for(busy.id)] == [SHARDS[1]]
+    assert view.orphans_for(dead.id) == []

@@ -11,12 +11,14 @@ KEY, NONCE = b"a key", "n" * 22
 
 names = st.text("abcxyz-", min_size=1).map(str.encode)
 headers = st.lists(st.tuples(names, st.binary(max_size=6)), max_size=8)
+addresses = st.none() | st.tuples(st.text(), st.none() | st.integers(0, 65535))
 anything = st.builds(
     PassedOn,
     method=st.text("abGET"),
     scheme=st.sampled_from(["http", "https"]),
     http_version=st.sampled_from(["1.0", "1.1", "2", "3"]),
-    client=st.none() | st.tuples(st.text(), st.none() | st.integers(0, 65535)),
+    client=addresses,
+    server=addresses,
     root_path=st.text(),
     target=st.none() | st.binary(),
     beside=headers.map(lambda headers: parted(headers, ())[1]),

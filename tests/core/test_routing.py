@@ -25,6 +25,7 @@ from mooring.core.routing import (
     Open,
     Reason,
     Refuse,
+    Revive,
     Serve,
     Situation,
     decide,
@@ -42,6 +43,8 @@ ALONE = a_view(a_node(ME))
 ANYTHING = RequestFacts("POST")
 LEGACY = RequestFacts("POST", session_id="a session id")
 AT_HOME = Situation(ME, BOTH)
+MODERN = RequestFacts("POST", modern=True, handle="a handle")
+PLACED = RequestFacts("POST", modern=True, placed_on=OURS)
 LAPSED = replace(AT_HOME, has_lapsed=True)
 
 facts = st.builds(
@@ -52,6 +55,8 @@ facts = st.builds(
     modern=st.booleans(),
     peer=st.sampled_from([None, "", "1;"]),
     forwarded=st.booleans(),
+    handle=st.sampled_from([None, "any text: verified or not"]),
+    placed_on=st.sampled_from([None, *SHARDS]),
 )
 helpers = st.sampled_from([None, a_node(PEER)])
 situations = st.builds(
@@ -63,6 +68,7 @@ situations = st.builds(
     shard=st.sampled_from([None, *SHARDS]),
     consulted=st.booleans(),
     store_is_partial=st.booleans(),
+    has_left=st.booleans(),
 )
 lapsed = st.builds(lambda here, helper: replace(here, has_lapsed=True, helper=helper), situations, helpers)
 
@@ -91,16 +97,31 @@ TABLE: dict[tuple[str, str], list[tuple[RequestFacts, Situation]]] = {
         (replace(ANYTHING, modern=True), LAPSED),
         (ANYTHING, LAPSED),
     ],
-    ("modern era", "-"): [
+    ("modern era, names no handle", "-"): [
         (replace(ANYTHING, modern=True), AT_HOME),
         (replace(ANYTHING, modern=True), replace(AT_HOME, takes_new=False)),
         (replace(LEGACY, modern=True), replace(AT_HOME, shard=THEIRS)),
         (replace(LEGACY, modern=True), AT_HOME),
     ],
+    ("the same, not forwarded", "is draining; a peer takes new ones"): [
+        (replace(ANYTHING, modern=True), replace(AT_HOME, takes_new=False, is_draining=True)),
+    ],
+    ("any other session", "its shard is being given to a peer"): [
+        (LEGACY, replace(AT_HOME, session_here=True, shard=OURS, is_moving=True)),
+        (LEGACY, replace(AT_HOME, shard=OURS, is_moving=True, consulted=True)),
+        (replace(LEGACY, method="DELETE"), replace(AT_HOME, session_here=True, shard=OURS, is_moving=True)),
+        (MODERN, replace(AT_HOME, session_here=True, shard=OURS, is_moving=True)),
+    ],
+    ("no session id, forwarded", "is draining; a peer takes new ones"): [
+        (replace(ANYTHING, forwarded=True), replace(AT_HOME, takes_new=False, is_draining=True)),
+    ],
     ("no session id", "takes new sessions, or was forwarded"): [
         (ANYTHING, AT_HOME),
         (replace(ANYTHING, method="DELETE"), AT_HOME),
         (replace(ANYTHING, forwarded=True), replace(AT_HOME, takes_new=False)),
+    ],
+    ("no session id", "is noticeably fuller than a peer"): [
+        (ANYTHING, replace(AT_HOME, sessions=30, capacity=100)),
     ],
     ("no session id", "takes none; a peer does"): [(ANYTHING, replace(AT_HOME, takes_new=False))],
     ("no session id", "takes none; nor does any peer"): [
@@ -121,13 +142,25 @@ TABLE: dict[tuple[str, str], list[tuple[RequestFacts, Situation]]] = {
         (replace(LEGACY, session_id=""), AT_HOME),
         (replace(LEGACY, forwarded=True), AT_HOME),
     ],
+    ("handle is here", "-"): [
+        (MODERN, replace(AT_HOME, session_here=True, shard=OURS)),
+        (replace(MODERN, forwarded=True), replace(AT_HOME, session_here=True, shard=OURS)),
+        (PLACED, replace(AT_HOME, session_here=True, shard=OURS)),
+    ],
+    ("handle does not verify", "-"): [
+        (MODERN, AT_HOME),
+        (replace(MODERN, session_id="a session id"), AT_HOME),
+        (replace(MODERN, forwarded=True), AT_HOME),
+    ],
     ("shard is ours, session is not here", ""): [
         (LEGACY, replace(AT_HOME, shard=OURS)),
+        (MODERN, replace(AT_HOME, shard=OURS)),
         (replace(LEGACY, forwarded=True), replace(AT_HOME, shard=OURS)),
     ],
     ("forwarded already", "shard is another live node's, or not known"): [
         (replace(LEGACY, forwarded=True), replace(AT_HOME, shard=THEIRS)),
         (replace(LEGACY, forwarded=True), replace(AT_HOME, shard=NOBODYS)),
+        (replace(MODERN, forwarded=True), replace(AT_HOME, shard=NOBODYS)),
     ],
     ("forwarded already", "the store is away, or may lack it"): [
         (replace(LEGACY, forwarded=True), replace(AT_HOME, shard=THEIRS, store_is_partial=True)),
@@ -137,7 +170,14 @@ TABLE: dict[tuple[str, str], list[tuple[RequestFacts, Situation]]] = {
     ("shard is another live node's", "-"): [
         (LEGACY, replace(AT_HOME, shard=THEIRS)),
         (LEGACY, replace(AT_HOME, shard=THEIRS, takes_new=False)),
+        (MODERN, replace(AT_HOME, shard=THEIRS)),
+        (replace(PLACED, placed_on=THEIRS), replace(AT_HOME, shard=THEIRS)),
         (LEGACY, Situation(ME, a_view(a_node(PEER, NodeState.DRAINING), owners={THEIRS: PEER}), shard=THEIRS)),
+    ],
+    ("any other session", "this node said goodbye, or is declared dead"): [
+        (LEGACY, replace(AT_HOME, shard=OURS, has_left=True)),
+        (LEGACY, replace(AT_HOME, shard=NOBODYS, has_left=True)),
+        (LEGACY, Situation(ME, PEER_DEAD, shard=THEIRS, has_left=True)),
     ],
     ("shard is another live node's", "its entry cannot be read: no URL"): [
         (LEGACY, Situation(ME, a_view(unknown_node(PEER), owners={THEIRS: PEER}), shard=THEIRS)),
@@ -145,6 +185,7 @@ TABLE: dict[tuple[str, str], list[tuple[RequestFacts, Situation]]] = {
     ("shard's owner is dead", "-"): [
         (LEGACY, Situation(ME, a_view(unknown_node(PEER), owners={THEIRS: PEER}, dead=(PEER,)), shard=THEIRS)),
         (LEGACY, Situation(ME, PEER_DEAD, shard=THEIRS)),
+        (MODERN, Situation(ME, PEER_DEAD, shard=THEIRS)),
         (replace(LEGACY, forwarded=True), Situation(ME, PEER_DEAD, shard=THEIRS)),
         (LEGACY, Situation(ME, BOTH.without(PEER), shard=THEIRS)),
         (LEGACY, Situation(ME, a_view(a_node(ME), owners={THEIRS: PEER}), shard=THEIRS)),
@@ -188,6 +229,8 @@ def in_words(decision: Decision) -> str:
             return "adopt"
         case Moved():
             return "moved"
+        case Revive():
+            return "revive"
         case Refuse(reason=reason):
             return f"refuse `{reason}`"
 
@@ -226,6 +269,23 @@ def test_a_peer_is_told_whose_the_shard_is() -> None:
     known = replace(AT_HOME, shard=THEIRS, consulted=True)
     assert decide(forwarded, known) == Moved(known.view.shards[THEIRS])
     assert decide(forwarded, replace(known, shard=NOBODYS)) == Moved(None)
+
+
+def test_what_a_peer_passes_on_to_a_shard_that_moves_is_decided_there_anew() -> None:
+    moving = replace(AT_HOME, session_here=True, shard=OURS, is_moving=True)
+    assert decide(replace(LEGACY, forwarded=True), moving) == Moved(None)
+
+
+def test_modern_calls_are_served_by_a_draining_node_that_has_no_peer_or_was_asked_by_one() -> None:
+    modern = replace(ANYTHING, modern=True)
+    assert decide(modern, Situation(ME, ALONE, takes_new=False, is_draining=True)) == SERVE
+    assert decide(replace(modern, forwarded=True), replace(AT_HOME, takes_new=False, is_draining=True)) == SERVE
+
+
+def test_a_little_more_than_a_peer_is_no_reason_to_pass_on() -> None:
+    assert decide(ANYTHING, replace(AT_HOME, sessions=10, capacity=100)) == OPEN
+    alone_and_full = Situation(ME, ALONE, sessions=90, capacity=100)
+    assert decide(ANYTHING, alone_and_full) == OPEN
 
 
 def test_a_session_is_forwarded_to_its_owner_and_a_new_one_to_the_emptiest_peer() -> None:
@@ -273,7 +333,7 @@ def test_what_the_store_says_meanwhile_counts() -> None:
 @PROPERTY
 @given(facts, situations)
 def test_every_request_gets_a_decision(request: RequestFacts, here: Situation) -> None:
-    assert isinstance(decide(request, here), Serve | Open | Consult | Forward | Adopt | Moved | Refuse)
+    assert isinstance(decide(request, here), Serve | Open | Consult | Forward | Hold | Adopt | Moved | Revive | Refuse)
 
 
 @PROPERTY
@@ -296,9 +356,38 @@ def test_the_store_is_asked_only_before_something_is_gone_dead_or_elsewhere(
     if decide(request, replace(here, consulted=False)) != CONSULT:
         return
     decision = decide(request, replace(here, consulted=True))
-    assert isinstance(decision, Adopt | Moved | Refuse)
+    assert isinstance(decision, Adopt | Hold | Moved | Revive | Refuse)
     if isinstance(decision, Refuse):
-        assert decision.reason in {Reason.UNKNOWN, Reason.EXPIRED, Reason.UNREACHABLE}
+        assert decision.reason is Reason.UNREACHABLE
+    if isinstance(decision, Revive):
+        assert decision.reason in {Reason.UNKNOWN, Reason.EXPIRED}
+
+
+@PROPERTY
+@given(facts, situations)
+def test_a_session_is_revived_only_where_its_shard_is_ours_or_surely_nobodys(
+    request: RequestFacts, here: Situation
+) -> None:
+    decision = decide(request, here)
+    if isinstance(decision, Revive):
+        assert here.consulted
+        assert not here.session_here
+        assert not here.has_left
+        assert here.shard is not None
+        owner = here.view.owner_of(here.shard)
+        if owner is None:
+            assert not here.store_is_partial
+            assert not request.forwarded
+            assert decision.reason is Reason.UNKNOWN
+        else:
+            assert owner.node_id == ME
+            assert decision.reason is Reason.EXPIRED
+
+
+@PROPERTY
+@given(facts, lapsed)
+def test_a_node_whose_lease_has_lapsed_revives_nothing(request: RequestFacts, here: Situation) -> None:
+    assert not isinstance(decide(request, here), Revive | Adopt)
 
 
 @PROPERTY
@@ -349,14 +438,24 @@ def test_a_session_is_opened_only_for_a_request_without_one(request: RequestFact
 @PROPERTY
 @given(facts, situations)
 def test_a_request_without_a_session_is_never_said_to_be_gone(request: RequestFacts, here: Situation) -> None:
-    decision = decide(replace(request, session_id=None, doubled=False), here)
+    decision = decide(replace(request, session_id=None, doubled=False, handle=None, placed_on=None), here)
     assert not isinstance(decision, Refuse | Consult)
 
 
 @PROPERTY
 @given(facts, situations)
-def test_the_modern_era_is_served_where_it_arrives(request: RequestFacts, here: Situation) -> None:
-    assert decide(replace(request, modern=True, doubled=False), here) == SERVE
+def test_the_modern_era_is_served_where_it_arrives_unless_it_names_something(
+    request: RequestFacts, here: Situation
+) -> None:
+    assert decide(replace(request, modern=True, doubled=False, handle=None, placed_on=None), here) == SERVE
+
+
+@PROPERTY
+@given(facts, situations)
+def test_a_handle_is_decided_as_a_session_id_is(request: RequestFacts, here: Situation) -> None:
+    handle = replace(request, modern=True, handle="any text", session_id=None)
+    session = replace(request, modern=False, handle=None, placed_on=None, session_id="any text")
+    assert decide(handle, here) == decide(session, here)
 
 
 @PROPERTY

@@ -3,7 +3,7 @@
 - shard: 5 characters of `[a-z2-7]`; the unit of ownership, so that any node, and any load balancer with a
   regular expression, knows the owner without asking anyone.
 - random: 128 bits.
-- mac: HMAC-SHA256 over the rest with the cluster secret, cut to 64 bits. A forged id is refused without a look
+- mac: HMAC-SHA256 over the rest with a cluster secret, cut to 64 bits. A forged id is refused without a look
   into Redis, and no text from outside becomes a key or a log line before it is verified.
 
 Random and mac are base64url without padding: only visible ASCII, as the specification asks of `Mcp-Session-Id`
@@ -64,27 +64,37 @@ def is_shard(text: str) -> bool:
 
 
 class SessionIds:
-    """Mints and verifies the session ids of one cluster."""
+    """Mints and verifies the session ids of one cluster.
 
-    def __init__(self, secret: str) -> None:
-        self._key = derive_key(secret, "session id")
+    Args:
+        secrets: one at least: the first mints, all verify.
+    """
+
+    def __init__(self, *secrets: str) -> None:
+        self._keys = [derive_key(secret, "session id") for secret in secrets]
 
     def mint(self, shard: str, entropy: bytes) -> str:
         """A session id on `shard` from `ENTROPY_BYTES` random bytes."""
         if not is_shard(shard) or len(entropy) != ENTROPY_BYTES:
             raise ValueError(f"a session id takes a shard of {SHARD_LENGTH} letters and {ENTROPY_BYTES} random bytes")
         body = f"{shard}.{_base64url(entropy)}"
-        return f"{body}.{self._mac(body)}"
+        return f"{body}.{_mac(self._keys[0], body)}"
 
     def shard_of(self, text: str) -> str | None:
         """The shard that `text` names, or None where this cluster did not mint it. Safe for any text."""
+        return None if self.secret_of(text) is None else text[:SHARD_LENGTH]
+
+    def secret_of(self, text: str) -> int | None:
+        """The number of the secret that `text` was minted with, or None where it was with none. Safe for any text."""
         if not has_session_form(text):
             return None
         body, _, mac = text.rpartition(".")
-        return body[:SHARD_LENGTH] if hmac.compare_digest(mac, self._mac(body)) else None
+        matches = (hmac.compare_digest(mac, _mac(key, body)) for key in self._keys)
+        return next((number for number, is_it in enumerate(matches) if is_it), None)
 
-    def _mac(self, body: str) -> str:
-        return _base64url(hmac.digest(self._key, body.encode(), hashlib.sha256)[:_MAC_BYTES])
+
+def _mac(key: bytes, body: str) -> str:
+    return _base64url(hmac.digest(key, body.encode(), hashlib.sha256)[:_MAC_BYTES])
 
 
 def _base64url(data: bytes) -> str:

@@ -11,16 +11,32 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 INVALID_REQUEST: Final = -32600
+INVALID_PARAMS: Final = -32602
 INTERNAL_ERROR: Final = -32603
+
+HEAD_BYTES: Final = 1024
+TAIL_BYTES: Final = 512
+"""Of a message that is too large to be read: enough to find its id (`id_at_either_end`)."""
+_FLAT: Final = rb'(?:"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*)'
+_ID_FIRST: Final = re.compile(
+    rb'\s*\{(?:\s*"(?!id")[^"\\]*"\s*:\s*' + _FLAT + rb'\s*,)*\s*"id"\s*:\s*(' + _FLAT + rb")\s*[,}]"
+)
+_ID_LAST: Final = re.compile(
+    rb'[{,]\s*"id"\s*:\s*(' + _FLAT + rb')\s*(?:,\s*"[^"\\]*"\s*:\s*' + _FLAT + rb"\s*)*\}\s*\Z"
+)
 
 Message = dict[str, Any]
 RequestId = str | int | float
 """MCP allows strings and integers, and null to nobody, unlike JSON-RPC (2025-11-25, Base Protocol: Requests). A number
 with a fraction is taken too: it is given back, and whether it is right is for the app to say."""
+Batch = tuple[RequestId, ...]
+Asked = RequestId | Batch | None
+"""What a message asks: one request, or those of a batch; None where it asks nothing, or nobody knows."""
 
 
 def read_message(data: bytes | bytearray | str) -> Message | None:
@@ -59,6 +75,40 @@ def id_of(message: Message) -> RequestId | None:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def id_at_either_end(head: bytes, tail: bytes) -> RequestId | None:
+    """The id of a message that is too large to be read, where nothing nested stands before it or after it.
+
+    SDKs write `params` or `result` last, or first.
+    """
+    found = _ID_FIRST.match(head) or _ID_LAST.search(tail)
+    return None if found is None else id_of({"id": _read(found[1])})
+
+
+def asked_in(data: bytes | bytearray | str) -> Asked:
+    """The id of the request that this is, those of the requests in a batch, or None where nothing is asked."""
+    value = _read(data)
+    if isinstance(value, dict):
+        return id_of(value) if "method" in value else None
+    ids = tuple(id_of(one) for one in value if "method" in one) if _is_batch(value) else ()
+    return tuple(one for one in ids if one is not None) or None
+
+
+def _is_batch(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, dict) for one in value)
+
+
+def each_of(asked: Asked) -> Batch:
+    """The requests, one by one."""
+    return asked if isinstance(asked, tuple) else () if asked is None else (asked,)
+
+
+def answered_in(data: str, asked: Asked) -> Batch:
+    """Which of those requests this answers."""
+    wanted = each_of(asked)
+    ids = (id_of(one) for one in read_messages(data) if is_answer(one))
+    return tuple(one for one in ids if one is not None and one in wanted)
+
+
 def value_in(message: Message | None, *path: str) -> Any:
     """What is found on this path of names; None where it leads nowhere."""
     value: Any = message
@@ -76,7 +126,9 @@ def text_in(message: Message | None, *path: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def error_answer(request_id: RequestId | None, code: int, message: str, data: Mapping[str, Any]) -> bytes:
-    """An error as the answer to that request; its id is null where nobody could read the request's."""
+def error_answer(asked: Asked, code: int, message: str, data: Mapping[str, Any]) -> bytes:
+    """An error as the answer to that request, or to each of a batch; its id is null where nobody could read it."""
     error = {"code": code, "message": message, "data": dict(data)}
-    return json.dumps({"jsonrpc": "2.0", "id": request_id, "error": error}).encode()
+    if isinstance(asked, tuple):
+        return json.dumps([{"jsonrpc": "2.0", "id": one, "error": error} for one in asked]).encode()
+    return json.dumps({"jsonrpc": "2.0", "id": asked, "error": error}).encode()

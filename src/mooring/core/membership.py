@@ -32,9 +32,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
-from mooring.core.model import TAKES_NEW_SESSIONS, NodeState, ShardOwner, Snapshot, life_of, move
+from mooring.core.model import NO_OWNER, TAKES_NEW_SESSIONS, NodeState, ShardOwner, Snapshot, life_of, move
 from mooring.core.ownership import ClusterView, advance
 from mooring.core.standing import PeerWord, Standing
 
@@ -93,8 +94,10 @@ class Membership:
         why_degraded: what the store's last failure said; empty while it answers.
         standing: what the peers' last words make of a node that cannot renew its lease; None while it can.
         renewed_ms: when the lease was last renewed, by the store's clock: what the store must still say of it.
+        has_left: the node's end is on record: it said goodbye, or was declared dead.
         must_write_anew: the store was away, or lost something of ours, since everything was last written.
         has_lost: it lost something, as was seen since then.
+        moving: shards of this node that it is giving away: until that is done another owner is no surprise.
         known: what the store said at the last renewal, for it to say what changed since. No later look counts: only of
             a renewal can the store tell that it has not gone back to a time before it. None where it has to say
             everything.
@@ -111,10 +114,18 @@ class Membership:
         self.must_write_anew = False
         self.has_lost = False
         self.known: Snapshot | None = None
+        self.moving: set[str] = set()
         self._node_id = node_id
         self._lease_seconds = lease_seconds
         self._observer = Observer(lease_seconds)
         self._shards: dict[str, int] = {}
+        # Of each shard that was ours, the last epoch that we know of: only at a later one can it be a gift.
+        self._passed: dict[str, int] = {}
+        # Those that a peer gave to this node, since `take_given` was last asked; and who that was.
+        self._given: dict[str, str] = {}
+        # Those that are ours by such a gift, and since which epoch.
+        self._gifts: dict[str, int] = {}
+        self._is_declared_dead = False
         # By the local clock; beyond it the lease may have ended without our noticing.
         self._valid_until = -math.inf
 
@@ -126,6 +137,10 @@ class Membership:
     def shards(self) -> Mapping[str, int]:
         """This node's shards, with the epochs at which it holds them."""
         return MappingProxyType(self._shards)
+
+    @property
+    def has_left(self) -> bool:
+        return self._is_declared_dead or self.state is NodeState.GONE
 
     def has_lapsed(self, now: float) -> bool:
         """Whether the lease may be over: the process was stopped, the machine slept, the store did not answer."""
@@ -157,9 +172,11 @@ class Membership:
         self.known = snapshot
         self.renewed_ms = snapshot.leases[self._node_id].renewed_ms
         self.holds_until_renewed(asked)
-        lost = [shard for shard, epoch in self._shards.items() if self._has_lost(shard, epoch)]
+        lost = [
+            shard for shard, epoch in self._shards.items() if shard not in self.moving and self._has_lost(shard, epoch)
+        ]
         for shard in lost:
-            del self._shards[shard]
+            self._lose(shard, self.view.owner_of(shard))
         return lost
 
     def holds_until_renewed(self, asked: float) -> None:
@@ -198,7 +215,7 @@ class Membership:
         for word in words:
             for shard, owner in word.owners.items():
                 if owner.node_id != self._node_id and owner.epoch > self._shards.get(shard, owner.epoch):
-                    del self._shards[shard]
+                    self._lose(shard, owner)
                     self._observer.learned(shard, owner)
                     lost.append(shard)
         return lost
@@ -209,6 +226,7 @@ class Membership:
         It goes on for what arrives for others, holds nothing and takes nothing new: so no lease binds it any more.
         """
         self._valid_until = math.inf
+        self._is_declared_dead = True
         self.standing = None
         if self.state in TAKES_NEW_SESSIONS:
             self.go(NodeState.DRAINING)
@@ -251,16 +269,67 @@ class Membership:
     def claimed(self, shard: str, owner: ShardOwner) -> bool:
         """A claim was answered with this owner; returns whether the shard is ours."""
         if owner.node_id != self._node_id:
-            self._shards.pop(shard, None)
+            self._lose(shard, owner)
             return False
         self._shards[shard] = owner.epoch
         return True
+
+    def with_later_claims(self, snapshot: Snapshot, shards_then: Mapping[str, int]) -> Snapshot:
+        """What the store said, with the shards that became ours while it was asked: it may have answered before that.
+
+        Args:
+            shards_then: those that were ours when it was asked.
+        """
+        later = {
+            shard: ShardOwner(self._node_id, epoch)
+            for shard, epoch in self._shards.items()
+            if shards_then.get(shard) != epoch and epoch > snapshot.shards.get(shard, NO_OWNER).epoch
+        }
+        return replace(snapshot, shards={**snapshot.shards, **later}) if later else snapshot
+
+    def let_go(self, shard: str) -> None:
+        """The shard is not ours any more, and nobody's yet."""
+        self._lose(shard, None)
+
+    def gave(self, shard: str, owner: ShardOwner) -> None:
+        """The shard is a peer's now."""
+        self._lose(shard, owner)
+        self._observer.learned(shard, owner)
+
+    def take_given(self) -> dict[str, str]:
+        """The shards that peers gave to this node since this was last asked, and who had each before."""
+        given, self._given = self._given, {}
+        return given
+
+    def was_given(self, shard: str) -> bool:
+        """Whether a peer that was well gave us the shard, so that its clients were told before it moved."""
+        return shard in self._gifts and self._gifts[shard] == self._shards.get(shard)
 
     def _observe(self, snapshot: Snapshot, now: float) -> None:
         if self._is_behind(snapshot.shards):
             self.must_write_anew = self.has_lost = True
             self._observer.begin_grace(now)
+        before = self.view
         self._observer.see(snapshot, now)
+        if self.view.version != before.version and not self.has_left:
+            self._find_given(before.shards)
+
+    def _find_given(self, before: Mapping[str, ShardOwner]) -> None:
+        """A shard that the store says is ours, at an epoch at which it never was: a peer gave it to us."""
+        for shard, owner in self.view.shards.items():
+            if (
+                owner.node_id == self._node_id
+                and owner.epoch > self._passed.get(shard, 0)
+                and shard not in self._shards
+            ):
+                self._shards[shard] = self._gifts[shard] = owner.epoch
+                giver = before.get(shard, owner).node_id
+                self._given[shard] = "" if giver == self._node_id else giver
+
+    def _lose(self, shard: str, owner: ShardOwner | None) -> None:
+        epochs = self._passed.get(shard, 0), self._shards.pop(shard, 0), owner.epoch if owner else 0
+        self._passed[shard] = max(epochs)
+        self._gifts.pop(shard, None)
 
     def _is_behind(self, shards: Mapping[str, ShardOwner]) -> bool:
         """Whether the store lacks a shard of ours, or has it from before it was ours: it was emptied or set back."""

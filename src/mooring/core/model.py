@@ -62,12 +62,27 @@ TAKES_NEW_SESSIONS: Final = frozenset({NodeState.READY, NodeState.DEGRADED})
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What a node did since it started, in requests on the MCP path."""
+    """What a node did since it started.
+
+    Attributes:
+        served, forwarded_in, forwarded_out, refused: requests on the MCP path: handed to the app, from and to peers,
+            and refused, by reason.
+        adopted: shards taken over from nodes that are dead.
+        revived: sessions opened again from their records.
+        outcomes: calls that were running when their node died, by what became of them.
+        streams_open, streams_kept: event streams that are under way now; and those that a client can come back to now,
+            these included.
+    """
 
     served: int = 0
     forwarded_in: int = 0
     forwarded_out: int = 0
     refused: Mapping[str, int] = field(default_factory=dict)
+    adopted: int = 0
+    revived: int = 0
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    streams_open: int = 0
+    streams_kept: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +94,15 @@ class NodeInfo:
         name: what the operator calls it; stays the same over restarts.
         url: where its peers reach it, without a path; and everybody else, as long as `client_url` does not differ.
         capacity: the most sessions that it wants to hold.
-        secret_id: a fingerprint of the cluster secret, which shows an operator nodes that cannot understand each other.
+        secret_id: fingerprints of the cluster's secrets, joined by commas, which show nodes that cannot understand each
+            other: see `share_secrets`.
         started: seconds since the epoch, by the node's own clock; for people, and for all to name the same node as the
             oldest (`mooring.core.one_node`).
         endpoints: the paths and patterns of the MCP endpoints that it knows; none from versions that know one alone.
         client_url: where clients and the ingress reach it, if not at `url`, which then is a port for peers alone.
             Other processes may answer there, too. "" where the node cannot know it.
+        peer_link: whether peers pass requests on to its `url` (direct), through Redis (redis), or either (auto).
+        relayed_to: the ids of those peers that it found out to be reached through Redis alone, where it is auto.
     """
 
     id: str
@@ -100,6 +118,13 @@ class NodeInfo:
     endpoints: tuple[str, ...] = ()
     counters: Counters = field(default_factory=Counters)
     client_url: str | None = None
+    peer_link: str = "direct"
+    relayed_to: tuple[str, ...] = ()
+
+    @property
+    def has_a_way(self) -> bool:
+        """Whether anything can be passed on to it. Not so of a node of which little can be read."""
+        return bool(self.url) or self.peer_link != "direct"
 
     @property
     def url_for_clients(self) -> str:
@@ -121,6 +146,15 @@ def unknown_node(node_id: str) -> NodeInfo:
         secret_id="",
         started=0.0,
     )
+
+
+def share_secrets(one: str, other: str) -> bool:
+    """Whether two nodes understand each other, by their `secret_id`; one that says nothing is not judged.
+
+    They do where each knows the secret that the other one signs with: the first of its own.
+    """
+    ours, theirs = one.split(","), other.split(",")
+    return "" in (one, other) or (ours[0] in theirs and theirs[0] in ours)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +227,16 @@ class SessionRecord:
             nobody has signed in yet.
         protocol: the negotiated protocol revision, "" where the answer did not say.
         client: name and version, as the client says: foreign text.
-        initialize: the client's `initialize` message, as it came.
+        initialize: the client's `initialize` message, as it came; empty where it was too large to keep, so that the
+            session cannot be opened again elsewhere.
         epoch: of the session's shard, as its writer held it. Who holds a lower one may not write the record any more.
             0 in records of versions that did not keep it.
+        endpoint: the path of the MCP endpoint that it was opened at; "" in records of versions that did not keep it.
+        incarnation: how often it was revived.
+        log_level: what the client asked for last (`logging/setLevel`), "" where it did not.
+        subscriptions: the URIs of resources that it asked to be told of.
+        has_stream: it has, or had, a GET open for what the server says by itself.
+        homes: the nodes that it lived on last, this one included, and since when, in seconds since the epoch.
     """
 
     id: str
@@ -207,6 +248,12 @@ class SessionRecord:
     client: str = ""
     initialize: bytes = b""
     epoch: int = 0
+    endpoint: str = ""
+    incarnation: int = 0
+    log_level: str = ""
+    subscriptions: tuple[str, ...] = ()
+    has_stream: bool = False
+    homes: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ def one_of(view: ClusterView) -> NodeInfo | None:
     How many sessions a node holds is no part of it: that changes from one request to the next. A node that names no
     endpoints is of a version that would not know such a request for one.
     """
-    able = [info for info in view.alive() if info.state in TAKES_NEW_SESSIONS and info.url and info.endpoints]
+    able = [info for info in view.alive() if info.state in TAKES_NEW_SESSIONS and info.has_a_way and info.endpoints]
     return min(able, key=lambda info: (info.started, info.id), default=None)
 
 

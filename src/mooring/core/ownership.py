@@ -56,6 +56,27 @@ class ClusterView:
         """The shards that a node owns, in order."""
         return sorted(shard for shard, owner in self.shards.items() if owner.node_id == node_id)
 
+    def takers(self) -> list[NodeInfo]:
+        """The nodes that take new sessions, the least loaded first."""
+        takers = (node.info for node in self.nodes.values() if node.takes_new_sessions)
+        return sorted(takers, key=lambda info: (info.sessions / info.capacity, info.id))
+
+    def orphans_for(self, node_id: str) -> list[tuple[str, ShardOwner]]:
+        """The shards of dead nodes that this node is to take over: all who see the same agree on who takes which.
+
+        They are dealt out to those that take new sessions, the least loaded first. A dead node that had no sessions
+        leaves nothing to anybody.
+        """
+        heirs = self.takers()
+        orphans = [(shard, owner) for shard, owner in sorted(self.shards.items()) if self._has_left_it(owner.node_id)]
+        return (
+            [orphan for turn, orphan in enumerate(orphans) if heirs[turn % len(heirs)].id == node_id] if heirs else []
+        )
+
+    def _has_left_it(self, node_id: str) -> bool:
+        owner = self.nodes.get(node_id)
+        return owner is not None and not owner.alive and owner.info.sessions > 0
+
     def shares_its_url(self, node_id: str) -> bool:
         """Whether another process answers, too, where this node's clients reach it.
 

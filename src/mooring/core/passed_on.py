@@ -5,6 +5,7 @@ It travels beside the request, in `Mooring-Client: <JSON, base64>;<mac>`, the MA
     what                          what HTTP between nodes makes of it
     ----------------------------  ---------------------------------------------------------------
     the client's address          the peer's
+    that of its server            the owner's
     the scheme                    that of the peer's URL
     the version of HTTP           1.1
     a rare method, or spelling    one that parsers know
@@ -51,6 +52,7 @@ class PassedOn:
     """
     Attributes:
         client: host and port, or None where the server did not say; a socket of this machine has no port.
+        server: the same of the address that the client came to; None also of a peer that does not say it.
         target: path and query as they came; None where the wire has them as they came.
         beside: headers that do not survive the way, each with its place among all of them.
     """
@@ -59,6 +61,7 @@ class PassedOn:
     scheme: str = "http"
     http_version: str = "1.1"
     client: tuple[str, int | None] | None = None
+    server: tuple[str, int | None] | None = None
     root_path: str = ""
     target: bytes | None = None
     beside: tuple[tuple[int, bytes, bytes], ...] = ()
@@ -108,6 +111,7 @@ def encode(key: bytes, nonce: str, passed_on: PassedOn) -> str:
         "scheme": passed_on.scheme,
         "http": passed_on.http_version,
         "client": passed_on.client,
+        "server": passed_on.server,
         "root": passed_on.root_path,
         "target": None if passed_on.target is None else _text(passed_on.target),
         "beside": [[place, _text(name), _text(value)] for place, name, value in passed_on.beside],
@@ -131,18 +135,23 @@ def decode(key: bytes, nonce: str, text: str) -> PassedOn:
 
 
 def _read(said: Any) -> PassedOn:
-    client, target = said["client"], said["target"]
+    target = said["target"]
     if said["scheme"] not in _SCHEMES:
         raise ValueError("a scheme of no HTTP")
     return PassedOn(
         method=str(said["method"]),
         scheme=said["scheme"],
         http_version=str(said["http"]),
-        client=None if client is None else (str(client[0]), None if client[1] is None else int(client[1])),
+        client=_address(said["client"]),
+        server=_address(said.get("server")),
         root_path=str(said["root"]),
         target=None if target is None else _bytes(target),
         beside=tuple((int(place), _bytes(name), _bytes(value)) for place, name, value in said["beside"]),
     )
+
+
+def _address(said: Any) -> tuple[str, int | None] | None:
+    return None if said is None else (str(said[0]), None if said[1] is None else int(said[1]))
 
 
 def _mac(key: bytes, nonce: str, text: str) -> str:

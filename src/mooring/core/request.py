@@ -1,7 +1,8 @@
 """What a request says of itself, read from its method and headers alone.
 
-A body is never needed for routing: in the legacy era `Mcp-Session-Id` says it all, and a request without one opens
-a session or is wrong; in the modern era (from revision 2026-07-28) nothing is bound to a session.
+In the legacy era `Mcp-Session-Id` says it all, and a request without one opens a session or is wrong. In the modern era
+(from revision 2026-07-28) nothing is bound to a session, but a request may name a handle: where those are found is said
+in `mooring.core.handle_search`.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class RequestFacts:
             given more than once, all have to be: an app may go by the first or by the last one, and a request that
             it may take for a session's is checked as one.
         peer: what another node says to prove that it passes this request on; unchecked.
+        handle: the text by which a modern request is routed, unchecked; None where it names none.
+        placed_on: the shard that a modern request belongs to by its placement key; None where it has none.
         is_untidy: there are blanks around the session id, or headers that only nodes send to each other.
     """
 
@@ -52,6 +55,15 @@ class RequestFacts:
     forwarded: bool = False
     is_untidy: bool = False
     in_query: bool = False
+    handle: str | None = None
+    placed_on: str | None = None
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether it belongs to a node: it is of a session, names a handle, or was placed."""
+        if self.modern:
+            return self.handle is not None or self.placed_on is not None
+        return self.session_id is not None
 
 
 def read_facts(method: str, headers: Headers) -> RequestFacts:

@@ -15,7 +15,7 @@ import hmac
 import re
 from collections import deque
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from mooring.core.model import ShardOwner
 from mooring.errors import RequestSeen, SignatureError
@@ -157,6 +157,16 @@ def _reply_mac(key: bytes, nonce: str, node_id: str, verdict: str, status: int) 
     return hmac.new(key, said.encode(), hashlib.sha256).hexdigest()
 
 
+class Dated(Protocol):
+    """What is accepted once, and not for long."""
+
+    @property
+    def time_ms(self) -> int: ...
+
+    @property
+    def nonce(self) -> str: ...
+
+
 class NonceWindow:
     """Refuses what is too old, and what was used before.
 
@@ -168,7 +178,7 @@ class NonceWindow:
         self._used: set[str] = set()
         self._order: deque[tuple[int, str]] = deque()
 
-    def accept(self, claim: PeerClaim, now_ms: int) -> None:
+    def accept(self, claim: Dated, now_ms: int) -> None:
         """
         Raises:
             SignatureError: the claim is too old, from the future, or repeated.

@@ -1,0 +1,159 @@
+"""Where handles are looked for in a request: `Mcp-Name`, `Mcp-Param-*`, and `params.arguments` of its body.
+
+A body without one costs a look for a single byte; only one that has the prefix is parsed. Of names that stand twice in
+an object all values count: parsers do not agree on which one an app sees.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from mooring.core.handles import PREFIX, found_in, is_meant
+
+NAME_HEADER: Final = b"mcp-name"
+PARAMETER_HEADERS: Final = b"mcp-param-"
+
+MOST_HANDLES: Final = 100
+"""Of one request; those beyond are the app's."""
+
+_RARE: Final = PREFIX[-1].encode()
+_BEFORE: Final = PREFIX[:-1].encode()
+_LOOKS: Final = 16
+_ESCAPED: Final = re.compile(rb"\\u007[eE]")
+"""`~`, as JSON may spell it and no client does."""
+_ESCAPE_LENGTH: Final = len(rb"\u0000")
+_ENCODED: Final = re.compile(r"=\?base64\?(.*)\?=", re.ASCII | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A text in a request that somebody meant for a handle.
+
+    Attributes:
+        is_in_header: it is the value of a header; else of an argument.
+    """
+
+    text: str
+    is_in_header: bool = False
+
+
+def in_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[Named]:
+    """What is meant for a handle in the headers, whose names are lower-case."""
+    found = []
+    for name, value in headers:
+        if name == NAME_HEADER or name.startswith(PARAMETER_HEADERS):
+            text = decoded(value)
+            if is_meant(text):
+                found.append(Named(text, is_in_header=True))
+    return found[:MOST_HANDLES]
+
+
+def decoded(value: bytes) -> str:
+    """A header's value, which may be in base64 (specification 2026-07-28, Custom Headers from Tool Parameters)."""
+    text = value.decode("latin-1").strip(" \t")
+    found = _ENCODED.fullmatch(text)
+    if found is None:
+        return text
+    try:
+        return base64.b64decode(found[1], validate=True).decode()
+    except ValueError:
+        return text
+
+
+def encoded(text: str) -> bytes:
+    """The same the other way: in base64 where a header could not carry it."""
+    if text.isascii() and text.isprintable() and text == text.strip(" \t") and not _ENCODED.fullmatch(text):
+        return text.encode()
+    return b"=?base64?%b?=" % base64.b64encode(text.encode())
+
+
+def unwrapped_headers(
+    headers: Iterable[tuple[bytes, bytes]], own_ids: Mapping[str, str], body_bytes: int
+) -> list[tuple[bytes, bytes]]:
+    """The headers with own ids in place of these handles, and with the length that the body has then."""
+    return [(name, _unwrapped_header(name, value, own_ids, body_bytes)) for name, value in headers]
+
+
+def _unwrapped_header(name: bytes, value: bytes, own_ids: Mapping[str, str], body_bytes: int) -> bytes:
+    if name == b"content-length":
+        return b"%d" % body_bytes
+    if name == NAME_HEADER or name.startswith(PARAMETER_HEADERS):
+        own_id = own_ids.get(decoded(value))
+        return value if own_id is None else encoded(own_id)
+    return value
+
+
+def may_hold_handles(body: bytes, *, thoroughly: bool = False) -> bool:
+    """Whether the body has to be parsed.
+
+    Args:
+        thoroughly: somebody may have spelled it so that a handle is overlooked: escaped, or in UTF-16 or UTF-32.
+    """
+    at = body.find(_RARE)
+    for _ in range(_LOOKS):
+        if at < 0:
+            return thoroughly and _is_spelled_oddly(body)
+        if body.endswith(_BEFORE, 0, at) or b"\\" in body[max(0, at - 2 * _ESCAPE_LENGTH) : at] or b"\0" in body[:4]:
+            return True
+        at = body.find(_RARE, at + 1)
+    return PREFIX.encode() in body or thoroughly
+
+
+def _is_spelled_oddly(body: bytes) -> bool:
+    return b"\0" in body[:4] or (b"\\" in body and _ESCAPED.search(body) is not None)
+
+
+def in_body(body: bytes, inside: Collection[str] = (), members: Collection[str] = ()) -> list[Named]:
+    """What is meant for a handle in the arguments of a message, in its order.
+
+    Args:
+        inside: the arguments in which one is looked for inside of longer text, too.
+        members: of `params`, whose text may be one.
+    """
+    try:
+        message = json.loads(body, object_pairs_hook=_Pairs)
+        found = [Named(text) for text in _in_message(message, inside, members)]
+    except (ValueError, RecursionError):
+        return []
+    return found[:MOST_HANDLES]
+
+
+class _Pairs(tuple[tuple[str, Any], ...]):
+    """An object's members as they stand there, doubles too."""
+
+    def __new__(cls, pairs: list[tuple[str, Any]]) -> Self:
+        return super().__new__(cls, pairs)
+
+
+def _in_message(message: Any, inside: Collection[str], members: Collection[str]) -> Iterator[str]:
+    for params in _members(message, "params"):
+        for member in members:
+            yield from (text for text in _members(params, member) if isinstance(text, str) and is_meant(text))
+        for arguments in _members(params, "arguments"):
+            for name, value in arguments if isinstance(arguments, _Pairs) else ():
+                for text in _texts(value):
+                    if is_meant(text):
+                        yield text
+                    elif name in inside:
+                        yield from found_in(text)
+
+
+def _members(value: Any, name: str) -> Iterator[Any]:
+    return (member for key, member in value if key == name) if isinstance(value, _Pairs) else iter(())
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The texts in a value, however deep; names of members are none."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, _Pairs):
+        for _, member in value:
+            yield from _texts(member)
+    elif isinstance(value, list):
+        for member in value:
+            yield from _texts(member)

@@ -1,0 +1,69 @@
+"""Arguments that carry handles, marked in `tools/list` answers so that clients mirror them into headers.
+
+An argument is marked with a header's name where it has the same one (`Session-Id`: `session_id`, `sessionId`), where it
+is declared as text, and where the tool marks no other argument so: clients have to drop a tool whose marks are not
+valid (specification 2026-07-28, Custom Headers from Tool Parameters).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from mooring.core import exact_json
+from mooring.core.exact_json import Members, is_text
+
+MARK: Final = "x-mcp-header"
+
+_NOT_OF_A_NAME: Final = re.compile("[^a-z0-9]")
+
+
+class Marking:
+    """
+    Args:
+        names: of the headers `Mcp-Param-NAME`.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = {plain(name): name for name in names}
+
+    def message(self, text: str) -> str | None:
+        """A message with its tools marked; None where it stays as it is."""
+        try:
+            message = exact_json.read(text)
+            marked = [self._mark(properties) for properties in _properties(message)]
+            return exact_json.write(message) if any(marked) else None
+        except (ValueError, RecursionError):
+            return None
+
+    def _mark(self, properties: Members) -> bool:
+        taken = {mark.lower() for _, schema in properties for mark in _all(schema, MARK) if is_text(mark)}
+        marked = False
+        for argument, schema in properties:
+            name = self._names.get(plain(argument))
+            if name is None or name.lower() in taken or _all(schema, MARK):
+                continue
+            if isinstance(schema, Members) and schema.all("type") == ["string"]:
+                schema.append((MARK, name))
+                taken.add(name.lower())
+                marked = True
+        return marked
+
+
+def _properties(message: Any) -> Iterator[Members]:
+    """The arguments of each tool."""
+    for result in _all(message, "result"):
+        for tools in _all(result, "tools"):
+            for tool in tools if type(tools) is list else ():
+                for schema in _all(tool, "inputSchema"):
+                    yield from (one for one in _all(schema, "properties") if isinstance(one, Members))
+
+
+def _all(value: Any, name: str) -> list[Any]:
+    return value.all(name) if isinstance(value, Members) else []
+
+
+def plain(name: str) -> str:
+    """What an argument's name and a header's have in common."""
+    return _NOT_OF_A_NAME.sub("", name.lower())

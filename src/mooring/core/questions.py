@@ -1,0 +1,94 @@
+"""The ids of what a server asks its client (elicitation, sampling, roots), named by the incarnation of the session.
+
+Each incarnation of an app counts its questions from the beginning. So a late answer to a question of the last
+incarnation would be taken for the answer to another one of this. From the second incarnation on, the id that a client
+sees is text that says which incarnation asked:
+
+    the app's id   in incarnation   the client sees
+    -------------  ---------------  ----------------------
+    7              0                7
+    7              3                "mooring:3:7"
+    "seven"        3                "mooring:3:\"seven\""
+
+An answer that does not name the incarnation of this moment is to a question that nobody asks any more.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+
+from mooring.core import jsonrpc
+
+_MARK: Final = "mooring:"
+_NAMED: Final = re.compile(rb"mooring:(\d{1,10}):(.{1,200})", re.DOTALL)
+_ID: Final = re.compile(rb'"id"\s*:\s*("mooring:(?:[^"\\]|\\.){1,400}")')
+_LARGE_BYTES: Final = 64 * 1024
+
+
+def named(data: str, incarnation: int) -> str:
+    """An event's data with the ids of its questions as the client sees them."""
+    message = jsonrpc.read_message(data)
+    if message is None or not isinstance(message.get("method"), str):
+        return data
+    if jsonrpc.id_of(message) is not None:
+        message["id"] = _name(message["id"], incarnation)
+    elif message["method"] == "notifications/cancelled" and isinstance(message.get("params"), dict):
+        params: dict[str, Any] = message["params"]
+        if "requestId" in params:
+            params["requestId"] = _name(params["requestId"], incarnation)
+    else:
+        return data
+    try:
+        # In ASCII: a lone surrogate can be read from JSON, and cannot be sent in any other way.
+        return json.dumps(message, separators=(",", ":"))
+    except RecursionError:  # it can be read and not written: its answer finds nobody
+        return data
+
+
+def restored(body: bytes, incarnation: int) -> bytes | None:
+    """A client's answer as the app knows the question; None where nobody asks it any more.
+
+    What is no answer is given back as it is. A large one is not read whole.
+    """
+    if len(body) > _LARGE_BYTES and b'"method"' not in body:
+        return _restored_unread(body, incarnation)
+    message = jsonrpc.read_message(body)
+    if message is None or not jsonrpc.is_answer(message):
+        return body
+    inner = _inner_id(jsonrpc.text_in(message, "id").encode(), incarnation)
+    if inner is None:
+        return None
+    message["id"] = inner
+    try:
+        return json.dumps(message).encode()
+    except RecursionError:  # nested deeper than can be written
+        return _restored_unread(body, incarnation)
+
+
+def _restored_unread(body: bytes, incarnation: int) -> bytes | None:
+    """The same for a large body without a method: an answer, or nothing that anybody knows."""
+    found = _ID.search(body)
+    if found is None:
+        return None
+    inner = _inner_id(json.loads(found[1]).encode(), incarnation)
+    return None if inner is None else body[: found.start(1)] + json.dumps(inner).encode() + body[found.end(1) :]
+
+
+def _inner_id(named_id: bytes, incarnation: int) -> jsonrpc.RequestId | None:
+    found = _NAMED.fullmatch(named_id)
+    if found is None or int(found[1]) != incarnation:
+        return None
+    return jsonrpc.id_of({"id": _read(found[2])})
+
+
+def _read(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _name(request_id: jsonrpc.RequestId, incarnation: int) -> str:
+    return f"{_MARK}{incarnation}:{json.dumps(request_id)}"

@@ -1,0 +1,264 @@
+"""A server's own ids in its answers, as handles; and what the server is told when they come back.
+
+    where in a message                             the server's id there
+    ---------------------------------------------  -----------------------------------------------------------------
+    `structuredContent`, at the rule's field       is wrapped, and is then known in this answer
+    a text that is JSON, at the rule's field       the same
+    a text, where the rule's field is ""           the whole of it is wrapped
+    any other text, or text in `structuredContent` is wrapped where it is known and stands by itself, in longer text too
+    an error's message; what progress says         the same
+    `taskId`, `requestState`                       is wrapped, where the settings say so
+    images, sound, blobs, `_meta`, names           stays as it is
+
+An id that the server was told in this very request is known from the start. One of less than six characters is wrapped
+only where it is a field's whole value: in longer text it may be any word.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mooring.core import exact_json
+from mooring.core.exact_json import Members, is_text
+from mooring.core.handles import is_meant
+
+ANY: Final = "*"
+"""In a field's path: each member of a list."""
+
+_LEAST_INSIDE: Final = 6
+_NEVER: Final = r"(?!)"
+_FIELD = re.compile(r"([A-Za-z0-9_-]+|\*)(\.([A-Za-z0-9_-]+|\*))*|", re.ASCII)
+
+Wrap = Callable[[str], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class WrapRule:
+    """
+    Attributes:
+        mint: the tool whose result brings ids.
+        field: where in its result, as a path of names joined by dots, `*` for each of a list; "" for the whole text.
+        use: the arguments that take them, of whichever tool.
+    """
+
+    mint: str
+    field: str
+    use: tuple[str, ...]
+
+
+def read_rules(text: str) -> tuple[WrapRule, ...]:
+    """The rules in JSON: a list of objects with `mint`, `field` and `use`.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    rules = []
+    for entry in json.loads(text) if text else []:
+        if not isinstance(entry, dict) or not entry.keys() <= {"mint", "field", "use"}:
+            raise ValueError("an entry has mint, field and use")
+        mint, field, use = entry.get("mint"), entry.get("field", ""), entry.get("use", [])
+        names = [use] if isinstance(use, str) else use
+        is_right = isinstance(mint, str) and mint and isinstance(field, str) and _FIELD.fullmatch(field)
+        if not is_right or not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+            raise ValueError("mint is a tool's name, field a path of names joined by dots, use a list of arguments")
+        rules.append(WrapRule(str(mint), field, tuple(names)))
+    return tuple(rules)
+
+
+class Wrapping:
+    """What one answer's messages become.
+
+    Args:
+        wrap: makes a handle of a server's id; None where that cannot be.
+        fields: of the rules for the tool that was called.
+        known: own ids that the server was told, and the handles that they came in.
+        members: names of members of a result whose texts are ids: `taskId`, `requestState`.
+    """
+
+    def __init__(
+        self,
+        wrap: Wrap,
+        fields: tuple[str, ...] = (),
+        known: Mapping[str, str] | None = None,
+        members: tuple[str, ...] = (),
+    ) -> None:
+        self._wrap = wrap
+        self._fields = fields
+        self._known = dict(known or {})
+        self._members = members
+        self._is_changed = False
+
+    def message(self, text: str) -> str | None:
+        """The message with handles in it; None where it stays as it is, since it is no JSON, too."""
+        self._is_changed = False
+        try:
+            message = exact_json.read(text)
+            if not isinstance(message, Members):
+                return None
+            changed = self._message(message)
+            return exact_json.write(changed) if self._is_changed else None
+        except (ValueError, RecursionError):
+            return None
+
+    def _message(self, message: Members) -> Members:
+        for result in message.all("result"):
+            if isinstance(result, Members):
+                self._learn(result)
+        parts: dict[str, Callable[[Any], Any]] = {
+            "result": self._result,
+            "error": self._everywhere,
+            "params": self._params,
+        }
+        return Members((name, parts[name](value) if name in parts else value) for name, value in message)
+
+    def _learn(self, result: Members) -> None:
+        """The ids that the rules' fields hold."""
+        for field in self._fields:
+            path = field.split(".") if field else []
+            values = (
+                [] if not path else [one for member in result.all("structuredContent") for one in _at(member, path)]
+            )
+            for text in _texts_of(result):
+                if not path:
+                    values.append(text)
+                elif text.lstrip()[:1] in ("{", "["):
+                    values += _at(_parsed(text), path)
+            for own_id in values:
+                if is_text(own_id) and own_id not in self._known and not is_meant(own_id):
+                    handle = self._wrap(own_id)
+                    if handle is not None:
+                        self._known[own_id] = handle
+
+    def _result(self, result: Any) -> Any:
+        if not isinstance(result, Members):
+            return result
+        return Members((name, self._in_result(name, value)) for name, value in result)
+
+    def _in_result(self, name: str, value: Any) -> Any:
+        if name in self._members and is_text(value):
+            return self._wrapped(value)
+        if name == "structuredContent":
+            return self._structured(value)
+        if name == "content" and isinstance(value, list):
+            return [self._block(block) for block in value]
+        if name == "task" and isinstance(value, Members):
+            return self._params(value)
+        return value
+
+    def _params(self, params: Any) -> Any:
+        """Of a notification: what it says of progress, and of which task."""
+        if not isinstance(params, Members):
+            return params
+        return Members((name, self._param(name, value)) for name, value in params)
+
+    def _param(self, name: str, value: Any) -> Any:
+        if name in self._members and is_text(value):
+            return self._wrapped(value)
+        return self._everywhere(value) if name in ("message", "data", "statusMessage") else value
+
+    def _block(self, block: Any) -> Any:
+        if not isinstance(block, Members):
+            return block
+        return Members(
+            (name, self._block(value) if name == "resource" else self._everywhere(value, in_json=True))
+            if name in ("text", "uri", "resource")
+            else (name, value)
+            for name, value in block
+        )
+
+    def _structured(self, value: Any) -> Any:
+        value = self._everywhere(value)
+        for field in self._fields:
+            if field:
+                value = self._replaced_at(value, field.split("."))
+        return value
+
+    def _everywhere(self, value: Any, *, in_json: bool = False) -> Any:
+        """Known ids in all the texts of a value."""
+        if is_text(value):
+            return self._text(value, in_json=in_json)
+        if isinstance(value, Members):
+            return Members((name, self._everywhere(member)) for name, member in value)
+        return [self._everywhere(member) for member in value] if isinstance(value, list) else value
+
+    def _text(self, text: str, *, in_json: bool) -> str:
+        if in_json and text in self._known and "" in self._fields:
+            return self._changed(self._known[text])
+        text, times = self._inside().subn(lambda found: self._known[found[0]], text)
+        self._is_changed = self._is_changed or times > 0
+        if in_json and self._has_hidden() and text.lstrip()[:1] in ("{", "["):
+            parsed = _parsed(text)
+            for field in self._fields:
+                parsed = self._replaced_at(parsed, field.split(".")) if field else parsed
+            text = text if parsed is None else exact_json.write(parsed)
+        return text
+
+    def _inside(self) -> re.Pattern[str]:
+        """The known ids, all at once: none is looked for in a handle that another one became."""
+        long = sorted((own_id for own_id in self._known if len(own_id) >= _LEAST_INSIDE), key=len, reverse=True)
+        return re.compile(
+            rf"(?<![A-Za-z0-9_-])(?:{'|'.join(map(re.escape, long))})(?![A-Za-z0-9_-])" if long else _NEVER
+        )
+
+    def _has_hidden(self) -> bool:
+        """Whether there are ids that are not found in the text of JSON: too short, or spelled differently there."""
+        return any(len(own_id) < _LEAST_INSIDE or json.dumps(own_id)[1:-1] != own_id for own_id in self._known)
+
+    def _replaced_at(self, value: Any, path: list[str]) -> Any:
+        if not path:
+            return self._changed(self._known[value]) if is_text(value) and value in self._known else value
+        name, rest = path[0], path[1:]
+        if isinstance(value, Members):
+            return Members((key, self._replaced_at(one, rest) if key == name else one) for key, one in value)
+        if isinstance(value, list) and name == ANY:
+            return [self._replaced_at(one, rest) for one in value]
+        return value
+
+    def _wrapped(self, own_id: str) -> str:
+        if is_meant(own_id):
+            return own_id
+        handle = self._known.get(own_id) or self._wrap(own_id)
+        return own_id if handle is None else self._changed(handle)
+
+    def _changed(self, text: str) -> str:
+        self._is_changed = True
+        return text
+
+
+def unwrapped(body: bytes, own_ids: Mapping[str, str]) -> bytes:
+    """The body with own ids in place of these handles. What spells one differently keeps it: no server knows that."""
+    for handle, own_id in own_ids.items():
+        body = body.replace(handle.encode(), json.dumps(own_id)[1:-1].encode())
+    return body
+
+
+def _texts_of(result: Members) -> list[str]:
+    """The texts of its content, those of resources too."""
+    blocks = [block for content in result.all("content") if isinstance(content, list) for block in content]
+    blocks += [one for block in blocks if isinstance(block, Members) for one in block.all("resource")]
+    return [text for block in blocks if isinstance(block, Members) for text in block.all("text") if is_text(text)]
+
+
+def _at(value: Any, path: list[str]) -> list[Any]:
+    """What stands at a path."""
+    found = [value]
+    for name in path:
+        found = [
+            member
+            for one in found
+            for member in (
+                one.all(name) if isinstance(one, Members) else one if isinstance(one, list) and name == ANY else []
+            )
+        ]
+    return found
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return exact_json.read(text)
+    except (ValueError, RecursionError):
+        return None

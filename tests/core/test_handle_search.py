@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import base64
+import json
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mooring.core import handle_search
+from mooring.core.handle_search import (
+    decoded,
+    encoded,
+    in_body,
+    in_headers,
+    may_hold_handles,
+    unwrapped_headers,
+)
+from mooring.core.handles import Handles
+
+PROPERTY = settings(deadline=None, max_examples=200)
+HANDLES = Handles("sixteen letters and more")
+ONE = HANDLES.mint("abcde", "browser", bytes(16))
+OTHER = HANDLES.wrap("fghij", "own id") or ""
+
+json_values: Any = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.sampled_from([ONE, OTHER, f"see {ONE}."]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+def whole_texts(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [text for member in value.values() for text in whole_texts(member)]
+    if isinstance(value, list):
+        return [text for member in value for text in whole_texts(member)]
+    return [value] if value in (ONE, OTHER) else []
+
+
+def call(arguments: Any, **params: Any) -> bytes:
+    return json.dumps({"method": "tools/call", "params": {"arguments": arguments, **params}}).encode()
+
+
+def texts(body: bytes, *inside: str, members: tuple[str, ...] = ()) -> list[str]:
+    return [named.text for named in in_body(body, inside, members)]
+
+
+@PROPERTY
+@given(st.dictionaries(st.text(max_size=5), json_values, max_size=4), json_values)
+def test_what_stands_in_the_arguments_is_found_in_its_order_and_nothing_else_is(arguments: Any, other: Any) -> None:
+    body = call(arguments, _meta={"m": other}, name=ONE)
+    assert texts(body) == whole_texts(arguments)
+    assert not whole_texts(arguments) or may_hold_handles(body)
+
+
+@PROPERTY
+@given(st.dictionaries(st.text(max_size=5), json_values, min_size=1, max_size=4), st.data())
+def test_no_spelling_hides_one_from_a_thorough_look(arguments: Any, data: st.DataObject) -> None:
+    arguments["browser"] = ONE
+    body = call(arguments).decode()
+    for letter in data.draw(st.lists(st.sampled_from("mh~"), max_size=3)):
+        escape = data.draw(st.sampled_from(["\\u%04x", "\\u%04X"])) % ord(letter)
+        body = body.replace(ONE, ONE.replace(letter, escape, 1), 1) if letter in ONE else body
+    for encoding in ("utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"):
+        raw = body.encode(encoding)
+        if encoding == "utf-8-sig":
+            continue  # no JSON (RFC 8259, section 8.1)
+        assert may_hold_handles(raw, thoroughly=True), encoding
+        assert json.loads(raw)["params"]["arguments"]["browser"] != ONE or ONE in texts(raw)
+
+
+def test_a_name_that_stands_twice_counts_twice() -> None:
+    body = f'{{"params": {{"arguments": {{"b": "{ONE}"}}, "arguments": {{"b": "{OTHER}", "b": "x"}}}}}}'.encode()
+    assert texts(body) == [ONE, OTHER]
+
+
+def test_longer_text_is_looked_into_where_a_rule_says_so() -> None:
+    body = call({"code": f"goto({OTHER}) and {ONE}", "note": f"see {ONE}"})
+    assert texts(body) == []
+    assert texts(body, "code") == [OTHER, ONE]
+
+
+def test_members_of_parameters_are_looked_at_where_they_are_asked_for() -> None:
+    body = call({}, taskId=ONE, requestState=OTHER)
+    assert texts(body) == []
+    assert texts(body, members=("taskId",)) == [ONE]
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"mh~abcde.", b"[" * 100_000, b'{"params": "mh~abcde."}', b'["mh~abcde."]', b"\xff"]
+)
+def test_what_is_no_message_holds_none(body: bytes) -> None:
+    assert in_body(body) == []
+
+
+def test_one_request_has_no_more_than_a_bound() -> None:
+    assert len(texts(call({"all": [ONE] * 500}))) == handle_search.MOST_HANDLES
+    assert len(in_headers([(b"mcp-name", ONE.encode())] * 500)) == handle_search.MOST_HANDLES
+
+
+@PROPERTY
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=30))
+def test_a_header_carries_any_text(text: str) -> None:
+    value = encoded(text)
+    assert decoded(value) == text
+    assert value.isascii()
+    assert b"\n" not in value
+    assert b"\r" not in value
+
+
+def test_headers_are_looked_at_by_name() -> None:
+    written = b"=?base64?" + base64.b64encode(ONE.encode()) + b"?="
+    headers = [(b"mcp-name", OTHER.encode()), (b"mcp-param-x", written), (b"x-param", ONE.encode())]
+    assert [(named.text, named.is_in_header) for named in in_headers(headers)] == [(OTHER, True), (ONE, True)]
+    assert decoded(b"=?base64?no base64?=") == "=?base64?no base64?="
+
+
+def test_headers_are_unwrapped_and_say_the_bodys_length() -> None:
+    headers = [(b"mcp-name", OTHER.encode()), (b"content-length", b"9"), (b"x", OTHER.encode())]
+    assert unwrapped_headers(headers, {OTHER: "own id"}, 12) == [
+        (b"mcp-name", b"own id"),
+        (b"content-length", b"12"),
+        (b"x", OTHER.encode()),
+    ]
+
+
+def test_many_rare_letters_take_no_longer() -> None:
+    body = b"~" * 1024 * 1024
+    began = time.perf_counter()
+    assert not may_hold_handles(body)
+    assert time.perf_counter() - began < 0.1

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mooring.core.handles import Handles, found_in
+from mooring.core.wrapping import Wrapping, WrapRule, read_rules, unwrapped
+
+HANDLES = Handles("sixteen letters and more")
+PROPERTY = settings(deadline=None, max_examples=200)
+own_ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30).filter(lambda text: text.strip())
+
+
+def wrap(own_id: str) -> str | None:
+    return HANDLES.wrap("abcde", own_id)
+
+
+def wrapped(result: Any, *fields: str, **options: Any) -> Any:
+    """What a result becomes; None where it stays."""
+    text = Wrapping(wrap, fields or ("session_id",), **options).message(json.dumps({"id": 1, "result": result}))
+    return None if text is None else json.loads(text)["result"]
+
+
+@PROPERTY
+@given(own_ids, st.floats(allow_nan=False), st.text(max_size=20))
+def test_an_id_goes_out_as_a_handle_and_comes_back_as_it_was(own_id: str, number: float, other: str) -> None:
+    structured = {"session_id": own_id, "n": number, "other": {"deep": [other]}}
+    result = wrapped({"structuredContent": structured, "content": [{"type": "text", "text": json.dumps(structured)}]})
+    handle = result["structuredContent"]["session_id"]
+    assert json.loads(result["content"][0]["text"])["session_id"] == handle
+    assert result["structuredContent"]["n"] == number
+    read = HANDLES.read(handle)
+    assert read is not None
+    assert read.own_id == own_id
+    body = json.dumps({"params": {"arguments": {"session_id": handle, "n": number, "x": other}}}).encode()
+    back = json.loads(unwrapped(body, {handle: own_id}))
+    assert back["params"]["arguments"] == {"session_id": own_id, "n": number, "x": other}
+
+
+def test_known_ids_are_wrapped_in_longer_text_where_they_stand_by_themselves() -> None:
+    handle = wrap("browser-1")
+    result = wrapped(
+        {
+            "structuredContent": {"session_id": "browser-1", "hint": "use browser-1, not browser-12 or xbrowser-1"},
+            "content": [{"type": "text", "text": "Session browser-1."}],
+        }
+    )
+    assert result["structuredContent"]["hint"] == f"use {handle}, not browser-12 or xbrowser-1"
+    assert result["content"][0]["text"] == f"Session {handle}."
+
+
+def test_a_short_id_is_wrapped_where_it_is_the_fields_value_and_nowhere_else() -> None:
+    structured = {"session_id": "1", "count": "1", "hint": "1 of 10"}
+    result = wrapped({"structuredContent": structured, "content": [{"type": "text", "text": json.dumps(structured)}]})
+    expected = {**structured, "session_id": wrap("1")}
+    assert result["structuredContent"] == expected
+    assert json.loads(result["content"][0]["text"]) == expected
+
+
+def test_a_whole_text_may_be_the_id() -> None:
+    result = wrapped({"content": [{"type": "text", "text": "a b"}, {"type": "text", "text": "c"}]}, "")
+    assert [HANDLES.read(block["text"]).own_id for block in result["content"]] == ["a b", "c"]  # type: ignore[union-attr]
+
+
+def test_lists_of_ids_are_wrapped_one_by_one() -> None:
+    result = wrapped({"structuredContent": {"all": [{"id": "one-by-one"}, {"id": "another"}]}}, "all.*.id")
+    assert [one["id"] for one in result["structuredContent"]["all"]] == [wrap("one-by-one"), wrap("another")]
+
+
+def test_binary_content_names_and_meta_stay() -> None:
+    binary = base64.b64encode(b"browser-1").decode()
+    result: dict[str, Any] = {
+        "structuredContent": {"session_id": binary, binary: 1},
+        "content": [
+            {"type": "image", "data": binary, "mimeType": "image/png"},
+            {"type": "audio", "data": binary, "mimeType": "audio/wav"},
+            {"type": "resource", "resource": {"uri": f"x://{binary}", "blob": binary}},
+        ],
+        "_meta": {"note": binary},
+    }
+    changed = wrapped(result)
+    assert changed["content"][:2] == result["content"][:2]
+    assert changed["content"][2]["resource"] == {"uri": f"x://{wrap(binary)}", "blob": binary}
+    assert changed["_meta"] == result["_meta"]
+    assert changed["structuredContent"][binary] == 1
+
+
+def test_what_the_server_was_told_is_wrapped_in_errors_and_progress_too() -> None:
+    handle = wrap("browser-1") or ""
+    wrapping = Wrapping(wrap, (), {"browser-1": handle})
+    for message, text in (
+        ({"error": {"code": 1, "message": "no browser-1", "data": {"id": "browser-1"}}}, f"no {handle}"),
+        (
+            {"method": "notifications/progress", "params": {"message": "at browser-1", "progressToken": "browser-1"}},
+            handle,
+        ),
+    ):
+        changed = wrapping.message(json.dumps(message))
+        assert changed is not None
+        assert text in changed
+    assert changed is not None
+    assert json.loads(changed)["params"]["progressToken"] == "browser-1"
+
+
+def test_ids_of_tasks_are_wrapped_once() -> None:
+    result = wrapped({"taskId": "t1", "task": {"taskId": "t1", "statusMessage": "t1"}}, members=("taskId",))
+    assert result == {"taskId": wrap("t1"), "task": {"taskId": wrap("t1"), "statusMessage": "t1"}}
+    assert wrapped(result, members=("taskId",)) is None
+
+
+@pytest.mark.parametrize(
+    "result",
+    [{}, [], "x", None, {"structuredContent": {"session_id": 7}}, {"content": [3, {"type": "text", "text": 5}]}],
+)
+def test_what_holds_no_id_stays_as_it_is(result: Any) -> None:
+    assert wrapped(result) is None
+
+
+@pytest.mark.parametrize("text", ["", "no json", "[1]", "7", "[" * 50_000])
+def test_what_is_no_message_stays_as_it_is(text: str) -> None:
+    assert Wrapping(wrap, ("session_id",)).message(text) is None
+
+
+@PROPERTY
+@given(st.lists(own_ids, min_size=1, max_size=4, unique=True))
+def test_no_handle_is_wrapped_into_another(ids: list[str]) -> None:
+    structured = {"all": ids, "text": " and ".join(ids)}
+    result = wrapped({"structuredContent": structured}, "all.*")
+    for own_id, handle in zip(ids, result["structuredContent"]["all"], strict=True):
+        assert HANDLES.read(handle).own_id == own_id  # type: ignore[union-attr]
+    assert all(HANDLES.read(found) is not None for found in found_in(result["structuredContent"]["text"]))
+
+
+def test_rules_are_read() -> None:
+    text = '[{"mint": "create", "field": "a.*.b", "use": ["x", "y"]}, {"mint": "other", "use": "z"}]'
+    assert read_rules(text) == (WrapRule("create", "a.*.b", ("x", "y")), WrapRule("other", "", ("z",)))
+    assert read_rules("") == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "7", "[7]", '[{"mint": ""}]', '[{"field": "x"}]', '[{"mint": "a", "field": "..", "use": []}]',
+     '[{"mint": "a", "use": [1]}]', '[{"mint": "a", "other": 1}]'],
+)  # fmt: skip
+def test_what_is_no_rule_is_told(text: str) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        read_rules(text)
