@@ -7,12 +7,21 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mooring.ingress.follow import DynamicFile, follow
+from mooring.errors import ClusterError
+from mooring.ingress.follow import RETRY_SECONDS, FollowingFiles, follow
+from mooring.ingress.proxy import Choice, Files
 from mooring.ingress.topology import Topology
-from mooring.ingress.traefik import dump, dynamic_configuration
+from mooring.ingress.traefik import dump, dynamic_configuration, part
 from tests.ingress.topologies import backend, three_nodes
 
 EMPTY = Topology(())
+
+
+class DynamicFile(FollowingFiles):
+    """Traefik's."""
+
+    def __init__(self, path: Path, *, secure_cookie: bool = True) -> None:
+        super().__init__(lambda topology: part(topology, Choice(secure_cookie=secure_cookie), path))
 
 
 @pytest.fixture
@@ -101,3 +110,70 @@ async def test_follows_through_a_disk_that_is_full_for_a_while(path: Path, caplo
     await follow(topologies(), FullDisk(path))
     assert not DynamicFile(path).update(three_nodes())
     assert len(caplog.records) == 1
+
+
+def test_writes_only_what_changed_and_in_the_given_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+
+    def texts(topology: Topology) -> Files:
+        return {tmp_path / "first": str(len(topology.backends)), tmp_path / "never": "x", tmp_path / "last": "y"}
+
+    replace = Path.replace
+
+    def note(path: Path, target: Path) -> Path:
+        written.append(target.name)
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", note)
+    files = FollowingFiles(texts)
+    assert files.update(three_nodes())
+    assert files.update(Topology((backend(),)))
+    assert written == ["first", "never", "last", "first"]
+
+
+class Reloads:
+    """Counts reloads, and lets the first few fail."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.failures = failures
+        self.count = 0
+
+    async def __call__(self) -> None:
+        self.count += 1
+        if self.count <= self.failures:
+            raise ClusterError("it does not run")
+
+
+async def each(*topologies: Topology) -> AsyncIterator[Topology]:
+    for topology in topologies:
+        yield topology
+
+
+async def test_reloads_once_in_the_beginning_and_then_after_changes(path: Path) -> None:
+    reloads = Reloads()
+    DynamicFile(path).update(three_nodes())
+    await follow(each(EMPTY, three_nodes(), three_nodes(), Topology((backend(),))), DynamicFile(path), reloads)
+    assert reloads.count == 2
+
+
+async def test_tries_a_reload_that_failed_again_after_a_while(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    now = 0.0
+    reloads = Reloads(failures=2)
+
+    async def topologies() -> AsyncIterator[Topology]:
+        nonlocal now
+        for _ in range(30):
+            yield three_nodes()
+            now += RETRY_SECONDS / 10
+
+    await follow(topologies(), DynamicFile(path), reloads, clock=lambda: now)
+    assert reloads.count == 3
+    assert [record.getMessage() for record in caplog.records] == [
+        "the ingress keeps its last configuration: it does not run"
+    ]
+
+
+async def test_a_change_is_reloaded_though_the_last_reload_failed_just_now(path: Path) -> None:
+    reloads = Reloads(failures=1)
+    await follow(each(three_nodes(), Topology((backend(),))), DynamicFile(path), reloads, clock=lambda: 0.0)
+    assert reloads.count == 2

@@ -20,6 +20,20 @@ def three_nodes(urls: dict[str, str] | None = None) -> Topology:
     return Topology(tuple(backend(name, at[name], SHARDS[name]) for name in SHARDS))
 
 
+def replacing(*, is_https: bool = True) -> Topology:
+    """Nodes of which one replaces another, at addresses of other kinds, with paths other than the usual ones."""
+    return Topology(
+        (
+            backend("node-1", f"http{'s' if is_https else ''}://node-1.nodes.svc", ("aaaaa",)),
+            backend("node-1_x7k2p", "http://[::1]:8000", ("bbbbb", "ccccc"), ready=False),
+            backend("node-2", "http://10.0.0.2:8000"),
+        ),
+        endpoints=("/api/mcp",),
+        health_path="/-/alive",
+        ready_path="/-/ready",
+    )
+
+
 def node(
     name: str,
     letters: str,

@@ -8,6 +8,7 @@ cluster.
 from __future__ import annotations
 
 import functools
+import hashlib
 import logging
 import re
 from collections import Counter
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
+from mooring.core.handles import PREFIX
 from mooring.core.ids import is_shard
 from mooring.core.model import TAKES_NEW_SESSIONS, NodeInfo
 from mooring.core.ownership import ClusterView
@@ -23,11 +25,19 @@ from mooring.errors import SettingsError
 
 logger = logging.getLogger("mooring.ingress")
 
+COOKIE: Final = "_mcp_backend"
+"""The sticky cookie, at every load balancer."""
+
+SESSION_HEADER: Final = "Mcp-Session-Id"
+NAME_HEADER: Final = "Mcp-Name"
+"""It carries ids of tasks (revision 2026-07-28), which may be handles."""
+
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,127}", re.ASCII)
 _URL: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]+", re.ASCII)
 _PATH: Final = re.compile(r"(/[A-Za-z0-9._~!$&'()*+=:@-]+)+", re.ASCII)
 _ENDPOINT: Final = re.compile(r"/|(/([A-Za-z0-9._~!$&'()*+=:@-]|\{[A-Za-z0-9_]+\})+)+", re.ASCII)
-
+_VARIABLE: Final = re.compile(r"\{[^{}]+\}")
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_/-]", re.ASCII)
 
 _ROUTABLE: Final = "an ingress can route a path such as /mcp, of letters, digits and '-._~'"
 
@@ -60,6 +70,40 @@ class Backend:
             if not is_shard(shard):
                 raise ValueError(f"a shard is five characters of a-z and 2-7, not {shard!r}")
 
+    @property
+    def address(self) -> str:
+        """Its host and port, as `host:port`; an IPv6 address is in brackets."""
+        parts = urlsplit(self.url)
+        return parts.netloc if parts.port else f"{parts.netloc}:{443 if self.is_https else 80}"
+
+    @property
+    def host(self) -> str:
+        """Without brackets."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        return int(self.address.rpartition(":")[2])
+
+    @property
+    def is_https(self) -> bool:
+        return urlsplit(self.url).scheme == "https"
+
+    @property
+    def mark(self) -> str:
+        """What stands for it in the sticky cookie. It is made from the name, which tells nothing about the network."""
+        return hashlib.sha256(self.name.encode()).hexdigest()[:16]
+
+    @property
+    def session_ids(self) -> str:
+        """A regular expression for the session ids that it holds, for where the beginning has to match."""
+        return rf"^({'|'.join(self.shards)})\."
+
+    @property
+    def handles(self) -> str:
+        """The same for handles of the modern era."""
+        return rf"^{PREFIX}({'|'.join(self.shards)})\."
+
 
 @dataclass(frozen=True, slots=True)
 class Topology:
@@ -69,6 +113,7 @@ class Topology:
         endpoints: the MCP endpoints, `{name}` standing for any one part of a path; all below one belongs to it.
         health_path: answers 200 while a node serves what it holds.
         ready_path: answers 200 while a node takes new sessions.
+        handle_headers: those that carry handles, besides `Mcp-Name`.
 
     Raises:
         SettingsError: a path that cannot be put into a rule or a cookie.
@@ -79,6 +124,7 @@ class Topology:
     endpoints: tuple[str, ...] = ("/mcp",)
     health_path: str = "/healthz"
     ready_path: str = "/readyz"
+    handle_headers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for endpoint in self.endpoints:
@@ -96,6 +142,37 @@ class Topology:
         """The backends for new sessions; all of them where none says it is ready, since health checks know better."""
         return tuple(backend for backend in self.backends if backend.ready) or self.backends
 
+    @property
+    def holders(self) -> tuple[Backend, ...]:
+        """The backends that own shards."""
+        return tuple(backend for backend in self.backends if backend.shards)
+
+    @property
+    def cookie_path(self) -> str:
+        """A cookie is for one path: that of the only endpoint, or all."""
+        only, *others = self.endpoints
+        return "/" if others or "{" in only else only
+
+    @property
+    def path_pattern(self) -> str:
+        """A regular expression for the paths of the endpoints, that PCRE and RE2 read in the same way.
+
+        It needs no quoting in any configuration: what is not a letter, a digit, `_`, `-` or `/` is written as a number.
+        """
+        return f"^({'|'.join(_pattern_of(endpoint) for endpoint in self.endpoints)})"
+
+
+def _pattern_of(endpoint: str) -> str:
+    """An endpoint and all below it; below `/` is everything, so nothing belongs to that one."""
+    if endpoint == "/":
+        return "/$"
+    parts = ("".join(map(_escaped, part)) for part in _VARIABLE.split(endpoint))
+    return f"{'[^/]+'.join(parts)}(/|$)"
+
+
+def _escaped(letter: str) -> str:
+    return letter if _PLAIN.fullmatch(letter) else f"\\x{ord(letter):02x}"
+
 
 class Paths(Protocol):
     """The part of the settings that routing rules are made of; as in `Topology`."""
@@ -108,6 +185,9 @@ class Paths(Protocol):
 
     @property
     def ready_path(self) -> str: ...
+
+    @property
+    def handle_headers(self) -> tuple[str, ...]: ...
 
 
 def topology_of(view: ClusterView, paths: Paths) -> Topology:
@@ -138,6 +218,7 @@ def topology_of(view: ClusterView, paths: Paths) -> Topology:
         endpoints=_endpoints(paths.endpoints, view.alive()),
         health_path=paths.health_path,
         ready_path=paths.ready_path,
+        handle_headers=paths.handle_headers,
     )
 
 
@@ -154,7 +235,7 @@ def _at_one_url(infos: Iterable[NodeInfo]) -> Iterable[list[NodeInfo]]:
     for info in infos:
         if info.url_for_clients:
             found.setdefault(info.url_for_clients, []).append(info)
-        elif info.url:  # without any URL its entry cannot be read
+        elif info.has_a_way:  # without one its entry cannot be read
             _complain(info.id, "gets no traffic: it does not know where clients reach it: set its advertise_url")
     for sharing in found.values():
         youngest = max(sharing, key=lambda info: (info.started, info.id))

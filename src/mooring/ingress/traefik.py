@@ -5,7 +5,8 @@ Written for Traefik 3.7. Each value that is not a default was measured; `docs/in
 A request meets three routers, the first match wins:
 
     priority  router      matches                                      goes to
-    1000      mcp-<name>  MCP path, a session id on one of its shards  aff-<name>: that node, else `pool`
+    1000      mcp-<name>  MCP path, a session id or a handle on one    aff-<name>: that node, else `pool`
+                          of its shards
     100       mcp         MCP path                                     pool: `ready`, else `all`
     1         default     everything else                              all
 
@@ -19,17 +20,24 @@ So where no node takes new sessions, requests still reach a node, which knows wh
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
-from mooring.errors import ClusterError
-from mooring.ingress.topology import Backend, Topology
+from mooring.ingress.proxy import Choice, Files, beside, need_nodes
+from mooring.ingress.topology import COOKIE, NAME_HEADER, SESSION_HEADER, Backend, Topology
 
 Configuration = dict[str, Any]
 
-COOKIE: Final = "_mcp_backend"
-SESSION_HEADER: Final = "Mcp-Session-Id"
+NAME: Final = "traefik"
+PROGRAM: Final = "Traefik 3.7.12 or later"
+FILE: Final = "traefik.yml"
+RELOAD: Final = ""
+
+INSECURE_COOKIES: Final = "insecure_cookies"
+"""In the query of nodes' page for Traefik, where the ingress is plain http."""
 
 _VARIABLE: Final = re.compile(r"\{[^{}]+\}")
 _NO_ALIASES: Final = {"aliasHeadersStrategy": "delete"}
@@ -41,9 +49,39 @@ _ATTEMPTS: Final = 30
 _BUFFERED_BODY_BYTES: Final = 65_536
 
 
+def whole(topology: Topology, choice: Choice, file: Path) -> Files:
+    """The static file, and the dynamic one beside it, which Traefik watches."""
+    return {**part(topology, choice, beside(file, "dynamic")), **static_file(choice, file)}
+
+
+def static_file(choice: Choice, file: Path, dynamic: Path | None = None, from_nodes: FromNodes | None = None) -> Files:
+    """What Traefik is started with; it needs no node."""
+    static = static_configuration(
+        address=choice.address, dynamic_file=str(dynamic or beside(file, "dynamic")), from_nodes=from_nodes
+    )
+    return {file: dump(static)}
+
+
+def part(topology: Topology, choice: Choice, file: Path) -> Files:
+    """The dynamic file alone."""
+    return {file: dump(dynamic_configuration(topology, secure_cookie=choice.secure_cookie))}
+
+
 def dump(configuration: Configuration) -> str:
     """The configuration as YAML; the same text for the same configuration."""
     return yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True, width=1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class FromNodes:
+    """Where Traefik asks the nodes for the dynamic configuration: a name that leads to any of them, and the path there.
+
+    Attributes:
+        token: the status token.
+    """
+
+    url: str
+    token: str
 
 
 def static_configuration(
@@ -51,6 +89,7 @@ def static_configuration(
     address: str = "127.0.0.1:8080",
     admin_address: str = "127.0.0.1:8081",
     dynamic_file: str = "traefik-dynamic.yml",
+    from_nodes: FromNodes | None = None,
     api: bool = False,
     reuse_port: bool = True,
     grace_seconds: float = 600,
@@ -62,6 +101,7 @@ def static_configuration(
         address: where clients come in, as `host:port`.
         admin_address: where `/ping` is answered, and the API if it is wanted; no client needs to reach it.
         dynamic_file: the file that `dynamic_configuration` is written to, by rename.
+        from_nodes: where it is asked for instead.
         api: answer Traefik's own API there, without a password: for loopback.
         reuse_port: let a second Traefik listen before the first one stops.
         grace_seconds: how long open streams may go on once Traefik was asked to stop.
@@ -85,9 +125,16 @@ def static_configuration(
         },
         "providers": {
             "providersThrottleDuration": "100ms",
-            "file": {"filename": dynamic_file, "watch": True},
+            **({"file": {"filename": dynamic_file, "watch": True}} if from_nodes is None else _http(from_nodes)),
         },
     }
+
+
+def _http(from_nodes: FromNodes) -> Configuration:
+    """Asked twice a second. While nobody answers, Traefik keeps what it has, and asks ever more rarely."""
+    headers = {"Authorization": f"Bearer {from_nodes.token}"}
+    endpoint = {"endpoint": from_nodes.url, "pollInterval": "500ms", "pollTimeout": "2s", "headers": headers}
+    return {"http": endpoint}
 
 
 def dynamic_configuration(topology: Topology, *, secure_cookie: bool = True) -> Configuration:
@@ -100,9 +147,8 @@ def dynamic_configuration(topology: Topology, *, secure_cookie: bool = True) -> 
         ClusterError: no node is alive. Traefik applies an empty configuration as "404 everywhere", which clients read
             as "your session is gone"; so there is none.
     """
-    if not topology.backends:
-        raise ClusterError("no node is alive, so there is nothing to route to; start a node first")
-    holders = [backend for backend in topology.backends if backend.shards]
+    need_nodes(topology)
+    holders = topology.holders
     return {
         "http": {
             "routers": _routers(topology, holders),
@@ -113,11 +159,11 @@ def dynamic_configuration(topology: Topology, *, secure_cookie: bool = True) -> 
     }
 
 
-def _routers(topology: Topology, holders: list[Backend]) -> Configuration:
+def _routers(topology: Topology, holders: tuple[Backend, ...]) -> Configuration:
     on_path = f"({' || '.join(_at(endpoint) for endpoint in topology.endpoints)})"
     routers = {
         f"mcp-{holder.name}": _router(
-            f"{on_path} && HeaderRegexp(`{SESSION_HEADER}`, `^({'|'.join(holder.shards)})\\.`)",
+            f"{on_path} && ({_names_its_own(holder, topology.handle_headers)})",
             1000,
             f"aff-{holder.name}",
         )
@@ -126,6 +172,13 @@ def _routers(topology: Topology, holders: list[Backend]) -> Configuration:
     routers["mcp"] = _router(on_path, 100, "pool")
     routers["default"] = _router("PathPrefix(`/`)", 1, "all")
     return routers
+
+
+def _names_its_own(holder: Backend, handle_headers: tuple[str, ...]) -> str:
+    """A rule for requests on its sessions, and for those with its handles, as far as headers say."""
+    by_session = f"HeaderRegexp(`{SESSION_HEADER}`, `{holder.session_ids}`)"
+    by_handle = (f"HeaderRegexp(`{name}`, `{holder.handles}`)" for name in (NAME_HEADER, *handle_headers))
+    return " || ".join((by_session, *by_handle))
 
 
 def _at(endpoint: str) -> str:
@@ -158,13 +211,13 @@ def _retry() -> Configuration:
     }
 
 
-def _services(topology: Topology, holders: list[Backend], secure_cookie: bool) -> Configuration:
+def _services(topology: Topology, holders: tuple[Backend, ...], secure_cookie: bool) -> Configuration:
     services: Configuration = {}
     for holder in holders:
         services[f"aff-{holder.name}"] = _failover(f"node-{holder.name}", "pool")
     services["pool"] = _failover("ready", "all")
     services["ready"] = _weighted("ready", topology.ready)
-    services["ready"]["weighted"]["sticky"] = {"cookie": _cookie(_cookie_path(topology), secure_cookie)}
+    services["ready"]["weighted"]["sticky"] = {"cookie": _cookie(topology.cookie_path, secure_cookie)}
     services["all"] = _weighted("any", topology.backends)
     for holder in holders:
         services[f"node-{holder.name}"] = _watched(_load_balancer(holder.url, topology.health_path))
@@ -183,12 +236,6 @@ def _weighted(kind: str, backends: tuple[Backend, ...]) -> Configuration:
     """Services in turn. Its cookie is a hash of a service's name; that of a load balancer would give away the URL."""
     services = [{"name": f"{kind}-{backend.name}", "weight": 1} for backend in backends]
     return {"weighted": {"services": services, "healthCheck": {}}}
-
-
-def _cookie_path(topology: Topology) -> str:
-    """A cookie is for one path: that of the only endpoint, or all."""
-    only, *others = topology.endpoints
-    return "/" if others or "{" in only else only
 
 
 def _cookie(path: str, secure: bool) -> Configuration:

@@ -1,0 +1,43 @@
+{{- define "mooring.name" -}}
+{{ .Release.Name | trunc 40 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "mooring.labels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{- /* Called with the root and a component: node, redis or traefik. */ -}}
+{{- define "mooring.selector" -}}
+app.kubernetes.io/name: {{ (index . 0).Chart.Name }}
+app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end }}
+
+{{- define "mooring.serviceAccount" -}}
+{{ .Values.serviceAccount.name | default (include "mooring.name" .) }}
+{{- end }}
+
+{{- define "mooring.redisUrl" -}}
+{{- if .Values.redis.url }}{{ .Values.redis.url }}
+{{- else if .Values.redis.enabled }}redis://{{ include "mooring.name" . }}-redis:6379/0
+{{- else }}{{ fail "no Redis: set redis.enabled, redis.url, or secret.keys.redisUrl" }}
+{{- end }}
+{{- end }}
+
+{{- define "mooring.podSecurity" -}}
+automountServiceAccountToken: false
+securityContext:
+  runAsNonRoot: true
+  seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "mooring.containerSecurity" -}}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: {drop: [ALL]}
+{{- end }}

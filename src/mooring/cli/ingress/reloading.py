@@ -1,0 +1,91 @@
+"""The operator's command that makes a load balancer read its configuration again."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import time
+from pathlib import Path
+from typing import Final
+
+import typer
+
+from mooring.core.text import plain
+from mooring.errors import MooringError
+from mooring.ingress.follow import Reload
+
+SECONDS: Final = 30.0
+"""How long the command may take: Caddy's waits until the new configuration serves."""
+
+_REFUSED_SECONDS: Final = 5.0
+
+_SOCKET: Final = "unix:"
+_FAILED: Final = "Success=0"
+"""How HAProxy's master says that it kept the former configuration."""
+
+_LONGEST_LINE: Final = 500
+
+
+def reload_by(command: str, file: Path) -> Reload:
+    """Runs that command, without a shell; or says its words to a socket, where it begins with `unix:PATH`.
+
+    Raises:
+        typer.BadParameter: it cannot be read as words.
+    """
+    try:
+        words = [word.replace("{file}", str(file)) for word in shlex.split(command)]
+    except ValueError as error:
+        raise typer.BadParameter(f"{error} in {command!r}", param_hint="--reload") from error
+    shown = shlex.join(words)
+
+    async def reload() -> None:
+        try:
+            async with asyncio.timeout(SECONDS):
+                if words[0].startswith(_SOCKET):
+                    code, said = await _tell(words[0].removeprefix(_SOCKET), " ".join(words[1:]))
+                else:
+                    code, said = await _run(words)
+        except TimeoutError as error:
+            raise MooringError(f"`{shown}` took more than {SECONDS:g} s") from error
+        except OSError as error:
+            raise MooringError(f"`{shown}`: {error.strerror or error}") from error
+        if code:
+            last = plain(said.strip().rpartition("\n")[2], _LONGEST_LINE)
+            raise MooringError(f"`{shown}` ended with {code}: {last}")
+
+    return reload
+
+
+async def _run(words: list[str]) -> tuple[int, str]:
+    """Its exit code, and what it wrote."""
+    process = await asyncio.create_subprocess_exec(
+        *words, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    try:
+        said, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    return process.returncode or 0, said.decode(errors="replace")
+
+
+async def _tell(path: str, line: str) -> tuple[int, str]:
+    """Whether the answer says that it failed, and the answer.
+
+    HAProxy's master refuses connections while an earlier reload is under way.
+    """
+    deadline = time.monotonic() + _REFUSED_SECONDS
+    while True:
+        try:
+            reader, writer = await asyncio.open_unix_connection(path)
+            break
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.1)
+    try:
+        writer.write(f"{line}\n".encode())
+        said = (await reader.read()).decode(errors="replace")
+    finally:
+        writer.close()
+    return int(_FAILED in said), said
