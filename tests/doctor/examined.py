@@ -11,6 +11,7 @@ from yarl import URL
 from mooring.doctor.client.sessions import Sessions
 from mooring.doctor.client.wire import Wire
 from mooring.doctor.contact import make_contact
+from mooring.doctor.evidence.openings import open_sessions
 from mooring.doctor.examination import Examination
 from mooring.doctor.plan import Plan
 from tests.doctor.runs import Notes
@@ -30,7 +31,7 @@ async def examined(url: str, **fields: Any) -> AsyncIterator[Examination]:
             contact, reached = await make_contact(exam)
             assert reached, contact
             if exam.eras.gives_sessions:
-                await exam.open_sessions()
+                await open_sessions(exam)
             yield exam
         finally:
             await exam.close()

@@ -9,6 +9,7 @@ from typing import Any, cast
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from mooring.doctor.client.pace import Pace
 from mooring.doctor.client.reply import Reply, Trouble
 from mooring.doctor.client.sessions import Session
 from mooring.doctor.client.ways import WAYS, Way
@@ -37,9 +38,9 @@ def calls(of: Session, way: Way, *replies: Reply) -> list[Call]:
 def examination(made: Sequence[Call] = (), opened: Sequence[Session] = ()) -> Examination:
     """An examination in which these calls were made, and these sessions are open; nothing can be sent in it."""
     nothing = cast(Any, None)
-    exam = Examination(
-        Plan(URL("https://example.com/mcp")), nothing, cast(Any, SimpleNamespace(opened=list(opened))), nothing
-    )
+    sessions = SimpleNamespace(opened=list(opened), sessionless=[], refused=[], attempts=[], openings=[])
+    wire = SimpleNamespace(pace=Pace(), is_halted=False)
+    exam = Examination(Plan(URL("https://example.com/mcp")), cast(Any, wire), cast(Any, sessions), nothing)
     exam.calls = list(made)
     return exam
 

@@ -19,12 +19,16 @@ class Notes:
 
     steps: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    done: tuple[int, int] = (0, 0)
 
     def step(self, text: str) -> None:
         self.steps.append(text)
 
     def found(self, finding: Finding) -> None:
         self.findings.append(finding)
+
+    def progress(self, done: int, wanted: int) -> None:
+        self.done = (done, wanted)
 
 
 async def run(url: str, **fields: Any) -> Report:

@@ -41,7 +41,7 @@ def said(report: Report) -> str:
     [
         ("silent", "no answer within 1 s"),
         ("page", "no MCP endpoint: POST is answered with 200 (text/html)"),
-        ("login", "a login is required"),
+        ("login", "`initialize` is answered with 401 Unauthorized: a login seems to be needed"),
         ("other_host", "the server refuses its own host name: 421 Invalid Host header"),
         ("echo", "`initialize` is answered with 500"),
     ],
@@ -122,7 +122,7 @@ async def test_a_token_that_is_right_opens(faults: Faults) -> None:
 async def test_a_redirect_within_the_origin_is_followed_and_warned_of(faults: Faults) -> None:
     report = await run(faults.slash, only=frozenset({"eras", "affinity"}), calls=2)
     assert report.reached
-    assert report.url == faults.slash + "/"
+    assert report.url == faults.slash, "the URL that was typed"
     assert problems(report) == {"endpoint": f"every request is redirected to {faults.slash}/"}
 
 

@@ -26,7 +26,7 @@ Problems = dict[str, str]
 
 FAILS_WITH_TWO = r"works with one replica, fails with two: \d\d% of calls miss their session"
 NEEDS_COOKIES = r"only clients that keep cookies work: without, \d\d% of calls reach their session"
-HASHED = r"each session works always or never: requests are placed by a hash of the session id"
+HASHED = r"each session works always or never: as if placed by a hash of the session id"
 BY_CONNECTION = r"affinity by connection: on new ones \d\d% of calls reach their session"
 ON_OTHER_PATHS = r".*other paths.*"
 

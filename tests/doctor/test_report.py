@@ -117,6 +117,7 @@ def test_json_for_programs() -> None:
         "outlook": "warnings",
         "exit_code": 1,
         "proxy": "nginx",
+        "behind": [],
         "findings": [
             {
                 "check": "idle",
@@ -128,7 +129,7 @@ def test_json_for_programs() -> None:
             }
         ],
         "not_run": {"host": "why not"},
-        "sessions": {"opened": 20, "closed": 19, "left": 1},
+        "sessions": {"opened": 20, "closed": 19, "left": 1, "why_left": ""},
         "requests": 900,
         "seconds": 6.1,
     }

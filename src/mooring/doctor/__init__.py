@@ -16,7 +16,7 @@ Each layer imports only those above it:
     catalogue                          every check in its order; nothing else knows one by name
     contact                            the first contact
     report                             the whole of what was found
-    markdown                           the same as a text
+    markdown, junit                    the same as a text, and for CI
     diagnosis                          one run
 
 To add a check:

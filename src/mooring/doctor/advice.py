@@ -35,6 +35,8 @@ class Topic(enum.StrEnum):
     OVERSIZED_BODY = "oversized_body"
     SURVIVAL = "survival"
     FAILOVER = "failover"
+    SESSION_HEADER = "session_header"
+    ERROR_PAGES = "error_pages"
 
 
 def advice(topic: Topic, proxy: Proxy | None, **values: object) -> Change:

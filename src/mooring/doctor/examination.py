@@ -9,18 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from mooring.core.masking import masked, masked_secrets
 from mooring.core.text import plain
 from mooring.doctor.client import protocol
-from mooring.doctor.client.reply import Reply
+from mooring.doctor.client.reply import Outcome, Reply
 from mooring.doctor.client.sessions import CLOSE_SECONDS, Session, Sessions
 from mooring.doctor.client.ways import Way
 from mooring.doctor.client.wire import Wire
 from mooring.doctor.findings import Finding
 from mooring.doctor.plan import LEAST_SESSIONS, Plan
-from mooring.doctor.proxies import Proxy
+from mooring.doctor.proxies import Front, Proxy
 
 
 class ProgressListener(Protocol):
@@ -32,6 +32,9 @@ class ProgressListener(Protocol):
     def found(self, finding: Finding) -> None:
         """A check has ended."""
 
+    def progress(self, done: int, wanted: int) -> None:
+        """So many of the checks have ended."""
+
 
 @dataclass(slots=True)
 class Eras:
@@ -41,16 +44,21 @@ class Eras:
         legacy: each legacy version that was asked for, with the one that the server chose.
         modern: the modern versions that it offers.
         gives_sessions: whether its answer to `initialize` names a session; None where it knows no `initialize`.
+        id_is_lost: it does not, and calls without an id are refused: somebody on the way took the id out.
+        id_header: the header in which something like the id came, where it came in another one.
         capabilities: of the server, as it names them.
-        discovered: the reply to `server/discover`.
+        discovered: the last reply to `server/discover`; `discoveries` all of them.
     """
 
     legacy: dict[str, str] = field(default_factory=dict)
     modern: tuple[str, ...] = ()
     gives_sessions: bool | None = None
+    id_is_lost: bool = False
+    id_header: str = ""
     server: Mapping[str, Any] = field(default_factory=dict)
     capabilities: tuple[str, ...] = ()
     discovered: Reply = field(default_factory=Reply)
+    discoveries: list[Reply] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,8 @@ class Shared:
         """Let go of what it holds; never raises."""
 
 
+_NO_FAILURE: Final = (Outcome.REACHED, Outcome.LOST, Outcome.THROTTLED, Outcome.UNSENT)
+"""Nothing failed, or what did is told by the calls."""
 S = TypeVar("S", bound=Shared)
 
 
@@ -87,10 +97,14 @@ class Examination:
         sessions: every session of the run is opened and closed by it.
         listener: is told of each step and of each finding.
         eras: what the server speaks; filled by `contact`, and with each older version that a session is opened in.
-        proxy: the load balancer, where it was recognised; set before the first check runs.
+        front: who meets clients, and who else is on the way; set before the first check runs.
         calls: every call that was made to see which ones reach their session, in order; filled by the check that goes
             first, and only read by the others.
-        hangs: calls go unanswered, so to send more wastes the operator's time; set by the check that goes first.
+        no_calls: why no more calls are to be sent, in a few words: they go unanswered, or open sessions; empty where
+            they may be. Set by the first contact, and by the check that goes first.
+        is_in_turn: calls over new connections met their node as regularly as where nodes have their turns.
+        checks_done, checks_wanted: how far the run is.
+        failed: ordinary requests that failed, beyond those in `calls`: nothing was odd about them.
     """
 
     def __init__(self, plan: Plan, wire: Wire, sessions: Sessions, listener: ProgressListener) -> None:
@@ -99,9 +113,13 @@ class Examination:
         self.sessions = sessions
         self.listener = listener
         self.eras = Eras()
-        self.proxy: Proxy | None = None
+        self.front = Front()
         self.calls: list[Call] = []
-        self.hangs = False
+        self.no_calls = ""
+        self.is_in_turn = False
+        self.checks_done = 0
+        self.checks_wanted = 0
+        self.failed: list[Reply] = []
         self._shared: dict[type[Shared], Any] = {}  # one of each kind, from when it was first asked for
         self._last_id = 1000  # of all requests but those that `Sessions` counts itself, from small numbers on
         self._secrets = plan.secrets
@@ -112,6 +130,16 @@ class Examination:
             self._shared[kind] = kind(self)
         found: S = self._shared[kind]
         return found
+
+    @property
+    def proxy(self) -> Proxy | None:
+        """The load balancer that meets clients, where it was recognised."""
+        return self.front.proxy
+
+    @property
+    def hangs(self) -> bool:
+        """No more calls are to be sent."""
+        return bool(self.no_calls)
 
     @property
     def first(self) -> Session | None:
@@ -136,6 +164,11 @@ class Examination:
         """Close all that is shared, and every session; never raises. The sessions take at most `seconds`."""
         await asyncio.gather(*(one.close() for one in self._shared.values()))
         await self.sessions.close_all(seconds)
+
+    def note(self, reply: Reply) -> None:
+        """The answer to an ordinary request beside the calls: where it failed, nobody may call all this healthy."""
+        if reply.outcome not in _NO_FAILURE:
+            self.failed.append(reply)
 
     def next_id(self) -> int:
         """A request id that was not used before."""
@@ -172,18 +205,3 @@ class Examination:
         version = self.eras.modern[0] if self.eras.modern else protocol.MODERN_VERSION
         needed, message = protocol.modern(self.next_id(), method, params, version=version)
         return await self.wire.send("POST", message=message, headers={**needed, **(headers or {})}, **options)
-
-    async def open_sessions(self, most: int | None = None) -> None:
-        """Open sessions at once until `most` are open, or there is no more room; a few of the older versions, which
-        come last in `sessions.opened`.
-        """
-        count = self.sessions.room
-        if most is not None:
-            count = min(count, most - len(self.sessions.opened))
-        older = protocol.LEGACY_VERSIONS[1:] if count >= 2 * len(protocol.LEGACY_VERSIONS) else ()
-        versions = [*older, *([protocol.LEGACY_VERSIONS[0]] * count)][:count]
-        opened = await asyncio.gather(*(self.sessions.open(version) for version in versions))
-        for asked, session in zip(versions, opened, strict=True):
-            if session is not None:
-                self.eras.legacy[asked] = session.version
-        self.sessions.opened.sort(key=lambda session: session.version, reverse=True)

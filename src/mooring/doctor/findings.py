@@ -22,6 +22,10 @@ class Verdict(enum.StrEnum):
     UNKNOWN = "unknown"
 
 
+OUT_OF_TIME = "out of time: the deployment answers too slowly"
+"""What is said of a check that was not over in time; a deployment of which that is said is not known to be healthy."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What to change.
@@ -45,6 +49,7 @@ class Finding:
         why: what it means for whom, in whole sentences; empty where there is no more to say.
         evidence: what was measured, ready for JSON; names in snake_case, units in the names.
         changes: what to change, the best first; none where the verdict is OK.
+        lines: what happened, in the order of time, where that is to be shown line by line.
     """
 
     check: str
@@ -53,6 +58,7 @@ class Finding:
     why: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
     changes: tuple[Change, ...] = ()
+    lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

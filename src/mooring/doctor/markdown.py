@@ -45,10 +45,11 @@ def markdown(report: Report, *, version: str, command: str) -> str:
 def _facts(report: Report) -> str:
     facts = {
         "endpoint": _code(report.url),
-        "proxy": _text(report.proxy or "not recognised"),
+        "proxy": _text(", then ".join((report.proxy or "not recognised", *report.behind))),
         "speaks": _text(report.speaks),
         "sessions": f"{report.sessions} opened, {report.closed} closed"
-        + (f", **{report.left} could not be closed**" if report.left else ""),
+        + (f", **{report.left} could not be closed**" if report.left else "")
+        + (f" ({report.why_left})" if report.why_left else ""),
         "requests": f"{report.requests} in {report.seconds:.1f} s",
     }
     return "\n".join(f"- {name}: {fact}" for name, fact in facts.items() if fact)
@@ -74,6 +75,7 @@ def _section(number: int, finding: Finding) -> str:
     parts = [
         f"### {number}. {_text(finding.check)}: {_text(finding.says)}",
         *([_text(finding.why)] if finding.why else []),
+        *([_fenced("\n".join(finding.lines))] if finding.lines else []),
         *(part for change in finding.changes for part in _change(change)),
     ]
     if finding.evidence:

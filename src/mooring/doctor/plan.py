@@ -31,12 +31,14 @@ class Plan:
         headers: headers for every request to the MCP endpoint, as (name, value).
         tokens: bearer tokens; the first one is for everything, a second one is another principal's.
         tool: the tool to call where a call is made; None for pings and lists only.
+        then_tool: the tool that takes what the first one hands out; None for none.
         other_path: a path beside MCP on the same host, to see whether it is still balanced.
         timeout_seconds: how long one request may take.
         idle_seconds: how long a silent stream is held; 0 for not at all.
         read_only: nothing leaves but what opens and closes sessions, lists and pings.
         only: the names of the checks to run; empty for all.
         status_url: a Mooring node's status page.
+        most_seconds: for all of one run but its closing, where the operator asks for no longer silence.
         watch_seconds: how long sessions are watched while a node is lost; None for no watching, infinity until
             interrupted.
     """
@@ -48,6 +50,7 @@ class Plan:
     tokens: tuple[str, ...] = ()
     tool: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    then_tool: str | None = None
     other_path: str | None = None
     timeout_seconds: float = 10.0
     idle_seconds: float = 35.0
@@ -57,6 +60,7 @@ class Plan:
     status_url: URL | None = None
     status_token: str | None = None
     watch_seconds: float | None = None
+    most_seconds: float = 100.0
 
     @property
     def tool_params(self) -> dict[str, Any]:

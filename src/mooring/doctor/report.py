@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mooring.doctor.catalogue import CHECKS
-from mooring.doctor.findings import Finding, Verdict
+from mooring.doctor.findings import OUT_OF_TIME, Finding, Verdict
 
 _ESSENTIAL: Final = frozenset(check.name for check in CHECKS if check.is_essential)
 _SPEAKS: Final = {check.name: check.speaks for check in CHECKS if check.speaks is not None}
@@ -33,7 +33,8 @@ class Report:
         reached: there is an MCP endpoint that could be examined.
         findings: in the order of the checks.
         not_run: check -> why there was nothing to look at.
-        left: how many sessions could not be closed.
+        left: how many sessions could not be closed, and `why_left`, where that is known.
+        behind: other proxies that have left a sign, and do not meet clients.
     """
 
     url: str
@@ -46,6 +47,8 @@ class Report:
     left: int = 0
     requests: int = 0
     seconds: float = 0.0
+    why_left: str = ""
+    behind: tuple[str, ...] = ()
 
     @property
     def outlook(self) -> Outlook:
@@ -55,7 +58,8 @@ class Report:
         if Verdict.BROKEN in verdicts:
             return Outlook.BROKEN
         unknown = {finding.check for finding in self.findings if finding.verdict is Verdict.UNKNOWN}
-        if Verdict.WARNING in verdicts or unknown & _ESSENTIAL:
+        is_late = any(finding.says == OUT_OF_TIME for finding in self.findings)
+        if Verdict.WARNING in verdicts or unknown & _ESSENTIAL or is_late:
             return Outlook.WARNINGS
         return Outlook.HEALTHY
 
@@ -104,6 +108,7 @@ class Report:
             "outlook": self.outlook.name.lower(),
             "exit_code": int(self.outlook),
             "proxy": self.proxy,
+            "behind": list(self.behind),
             "findings": [
                 {
                     "check": finding.check,
@@ -111,12 +116,13 @@ class Report:
                     "says": finding.says,
                     "why": finding.why,
                     "evidence": dict(finding.evidence),
+                    **({"lines": list(finding.lines)} if finding.lines else {}),
                     "changes": [{"what": change.what, "config": change.config} for change in finding.changes],
                 }
                 for finding in self.findings
             ],
             "not_run": self.not_run,
-            "sessions": {"opened": self.sessions, "closed": self.closed, "left": self.left},
+            "sessions": {"opened": self.sessions, "closed": self.closed, "left": self.left, "why_left": self.why_left},
             "requests": self.requests,
             "seconds": round(self.seconds, 1),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from yarl import URL
@@ -48,6 +49,28 @@ def test_every_option(diagnosis: Diagnosis, monkeypatch: pytest.MonkeyPatch) -> 
         status_url=URL("http://10.0.0.7:8000/mooring/status"),
         status_token="token-p",
     )
+
+
+def test_quick(diagnosis: Diagnosis) -> None:
+    mooring("doctor", ENDPOINT, "--quick")
+    plan = diagnosis.plan
+    assert (plan.sessions, plan.calls, plan.idle_seconds, plan.timeout_seconds) == (12, 4, 0.0, 2.5)
+    assert plan.most_seconds + 3.0 < 9, "with the closing of sessions, and the start of the process"
+    mooring("doctor", ENDPOINT, "--quick", "--sessions", "3")
+    assert diagnosis.plan.sessions == 3
+    for flags in (("--idle", "5"), ("--watch",)):
+        assert mooring("doctor", ENDPOINT, "--quick", *flags).code == 2
+
+
+def test_junit_is_written_beside_what_is_printed(diagnosis: Diagnosis, tmp_path: Path) -> None:
+    diagnosis.report = report(AFFINITY)
+    said = mooring("doctor", ENDPOINT, "--junit", str(tmp_path / "doctor.xml"))
+    assert said.code == 2
+    assert AFFINITY.says in " ".join(said.out.split())
+    assert 'type="broken"' in (tmp_path / "doctor.xml").read_text()
+    refused = mooring("doctor", ENDPOINT, "--junit", str(tmp_path / "none" / "doctor.xml"))
+    assert refused.code == 70
+    assert "cannot be written" in refused.err
 
 
 def test_read_only(diagnosis: Diagnosis) -> None:

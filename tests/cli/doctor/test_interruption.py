@@ -47,7 +47,7 @@ async def test_while_the_first_session_is_being_opened() -> None:
 
 async def test_a_second_time_ends_it_at_once() -> None:
     async with running_ledger(hangs_on=frozenset({"DELETE"})) as ledger, running_doctor(ledger.url, *LONG) as run:
-        await _came(ledger, "ping")
+        await _came(ledger, "ping", 20)
         run.process.send_signal(signal.SIGINT)
         await _came(ledger, "DELETE")
         run.process.send_signal(signal.SIGINT)

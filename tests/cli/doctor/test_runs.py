@@ -30,7 +30,7 @@ async def test_a_healthy_server() -> None:
     assert said.out.startswith(f"healthy: 2 checks are ok\n{url}\n")
     assert (with_json.code, with_json.err) == (0, "")
     assert (with_json.json["outlook"], with_json.json["exit_code"]) == ("healthy", 0)
-    assert with_json.json["sessions"] == {"opened": 3, "closed": 3, "left": 0}
+    assert with_json.json["sessions"] == {"opened": 3, "closed": 3, "left": 0, "why_left": ""}
 
 
 async def test_a_server_whose_sessions_are_lost() -> None:

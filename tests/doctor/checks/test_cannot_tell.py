@@ -11,7 +11,7 @@ from tests.doctor.examples import LOST, ONE, REACHED, UNAVAILABLE, calls, examin
 def test_nothing_of_it_is_a_fault() -> None:
     exam = examination(calls(ONE, HOME, UNAVAILABLE))
     exam.sessions.refused = []
-    found = [not_asked("host"), throttled("host", {}), failing_anyway("host", exam)]
+    found = [not_asked("host", exam), throttled("host", {}), failing_anyway("host", exam)]
     assert {(one.check, one.verdict) for one in found} == {("host", Verdict.UNKNOWN)}
     assert found[2].says == "cannot tell: calls that nothing is odd about fail, too: 502"
 

@@ -12,6 +12,7 @@ from mooring.doctor.checks.endpoint import cannot_examine, redirected, redirecte
 from mooring.doctor.client.reply import Reply, Trouble
 from mooring.doctor.client.sessions import Sessions
 from mooring.doctor.client.wire import Wire
+from mooring.doctor.evidence.redirects import redirect_of
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Verdict
 from mooring.doctor.plan import Plan
@@ -46,8 +47,8 @@ def reply(status: int, body: bytes = b"", **headers: str) -> Reply:
             Reply(trouble=Trouble.TLS, detail="[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1)"),
             "TLS fails: what answers does not speak it (wrong version number)",
         ),
-        (reply(401), "a login is required"),
-        (reply(403), "a login is required"),
+        (reply(401), "`initialize` is answered with 401: a login seems to be needed"),
+        (reply(403), "`initialize` is answered with 403: a login seems to be needed"),
         (reply(403, b"Invalid Host header"), "the server refuses its own host name: 403 Invalid Host header"),
         (reply(421), "the server refuses its own host name: 421"),
         (reply(429, Retry_After="9"), "the server limits the rate of requests: 429"),
@@ -64,7 +65,7 @@ async def test_what_is_said(answer: Reply, says: str) -> None:
 
 async def test_a_login_that_was_tried_was_refused() -> None:
     found = cannot_examine(await examination(tokens=("abc",)), reply(401, WWW_Authenticate="Bearer"))
-    assert (found.says, found.why) == ("the token is refused: 401", "The server asks for: Bearer.")
+    assert (found.says, found.why) == ("the token is refused: 401", "The answer asks for: Bearer.")
 
 
 @given(st.sampled_from([None, *Trouble]), st.integers(0, 599), st.binary(max_size=50), st.text(max_size=50))
@@ -74,9 +75,68 @@ async def test_no_answer_is_too_strange(trouble: Trouble | None, status: int, bo
     assert found.says.isprintable()
 
 
-async def test_redirects() -> None:
+@pytest.mark.parametrize(
+    ("typed", "status", "location", "verdict", "says"),
+    [
+        (
+            "https://h/mcp",
+            307,
+            "/mcp/",
+            Verdict.WARNING,
+            "every request is redirected to https://h/mcp/",
+        ),
+        (
+            "https://h/mcp",
+            301,
+            "/mcp/",
+            Verdict.BROKEN,
+            "every request is redirected to https://h/mcp/",
+        ),
+        (
+            "https://h/mcp",
+            307,
+            "http://h/mcp/",
+            Verdict.BROKEN,
+            "redirected to http://h/mcp/: the scheme of https://h/mcp is lost",
+        ),
+        (
+            "http://h:8443/mcp",
+            307,
+            "http://h/mcp/",
+            Verdict.BROKEN,
+            "redirected to http://h/mcp/: the port of http://h:8443/mcp is lost",
+        ),
+        (
+            "https://h.example/api/mcp",
+            308,
+            "/mcp/",
+            Verdict.BROKEN,
+            "redirected to https://h.example/mcp/: the prefix of https://h.example/api/mcp is lost",
+        ),
+    ],
+)
+async def test_redirects_to_the_same_server(
+    typed: str, status: int, location: str, verdict: Verdict, says: str
+) -> None:
     exam = await examination()
-    within = redirected(exam, reply(307), URL("https://h/mcp/"))
-    assert (within.verdict, within.says) == (Verdict.WARNING, "every request is redirected to https://h/mcp/")
-    away = redirected_away(exam, reply(302, Location="https://login.example/"))
-    assert (away.verdict, away.says) == (Verdict.BROKEN, "redirected to https://login.example/")
+    exam.wire.url = URL(typed)
+    found = redirected(exam, reply(status, Location=location), redirect_of(URL(typed), location))
+    assert (found.verdict, found.says) == (verdict, says)
+    # No client is ever told to use a URL in clear where it has one that is not.
+    assert not any("Give clients the URL http://" in change.what for change in found.changes)
+
+
+@pytest.mark.parametrize(
+    ("typed", "location", "change"),
+    [
+        ("https://h/mcp", "https://login.example/", "if it is a login page"),
+        ("http://h/mcp", "https://h/mcp", "Give clients the https URL"),
+        ("https://h/mcp", "", "names nowhere to go"),
+    ],
+)
+async def test_redirects_elsewhere(typed: str, location: str, change: str) -> None:
+    exam = await examination()
+    exam.wire.url = URL(typed)
+    found = redirected_away(exam, reply(302, Location=location), redirect_of(URL(typed), location))
+    assert found.verdict is Verdict.BROKEN
+    assert change in found.changes[0].what

@@ -154,7 +154,7 @@ async def found_at(url: str, idle_seconds: float, *, sessions: int = 6, **fields
 async def test_it_is_not_asked_where_calls_hang_or_no_time_is_given() -> None:
     async with stream_server() as server, examined(server.url, sessions=2) as exam:
         assert await run(exam) == NotRun("no time to hold a silent stream is given (--idle)")
-        exam.hangs = True
+        exam.no_calls = "calls hang here"
         found = await run(exam)
     assert isinstance(found, Finding)
     assert found.verdict is UNKNOWN

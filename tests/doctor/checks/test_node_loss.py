@@ -62,7 +62,7 @@ def test_nothing_seen_is_fine_and_claims_no_more_than_that() -> None:
 def test_a_lost_session_is_broken() -> None:
     one = watched("++xxx")
     one.streams_ended.append((2.0, End.CUT))
-    finding = judge([one, watched("+++++")], [(3.0, True)], 5.0)
+    finding = judge([one, watched("+++++")], [(3.0, True, "1")], 5.0)
     assert finding.verdict is Verdict.BROKEN
     assert finding.says == "1 of 2 sessions were lost: 404 Session not found"
     assert "1 streams ended meanwhile." in finding.why

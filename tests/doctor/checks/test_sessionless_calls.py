@@ -8,7 +8,7 @@ from tests.doctor.examined import examined
 from tests.doctor.serving import serving
 
 
-async def test_a_limit_on_the_rate_is_no_fault_where_there_are_no_sessions() -> None:
+async def test_a_limit_on_the_rate_is_no_fault_where_there_are_no_sessions(quick_pace: None) -> None:
     async def limited(request: web.Request) -> web.StreamResponse:
         message = await request.json()
         if message["method"] == "ping":

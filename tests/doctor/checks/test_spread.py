@@ -19,8 +19,6 @@ from tests.cluster_in_process import running_nodes
 from tests.deployments import haproxy, mixed, nginx, traefik
 from tests.deployments.servers import replica_urls
 from tests.doctor.examined import examined
-from tests.doctor.examples import THROTTLED, UNAVAILABLE
-from tests.doctor.odd import running_odd
 from tests.doctor.status_pages import TOKEN
 from tests.node.apps import ScriptedApp
 
@@ -169,24 +167,3 @@ async def test_the_status_page_of_a_cluster_without_a_load_balancer() -> None:
         Verdict.UNKNOWN,
         "the status page cannot be read: 401, its token is a different one",
     )
-
-
-@pytest.mark.parametrize(("failed", "verdict"), [(1, Verdict.WARNING), (2, Verdict.BROKEN)])
-async def test_new_sessions_that_cannot_be_opened(failed: int, verdict: Verdict) -> None:
-    async with running_odd() as odd, examined(odd.url, sessions=4) as exam:
-        exam.sessions.refused += [UNAVAILABLE] * failed + [THROTTLED] * 2 + [Reply(status=400)] * 2
-        found = await spread.run(exam)
-    assert (found.verdict, found.says) == (verdict, f"{failed} of {4 + failed} new sessions could not be opened: 502")
-    assert found.changes
-
-
-@pytest.mark.real
-@pytest.mark.asyncio(loop_scope="module")
-async def test_sessions_that_could_be_opened_are_told_of_beside_those_that_could_not(three: list[str]) -> None:
-    async with haproxy.starved_node(three) as url, examined(url, sessions=20) as exam:
-        exam.sessions.refused.append(UNAVAILABLE)
-        finding = await spread.run(exam)
-    assert finding.says == "1 of 21 new sessions could not be opened: 502"
-    assert finding.why.endswith("The others: node-3 gets none of 20 new sessions.")
-    assert finding.evidence["sessions_by_node"]["node-3"] == 0
-    assert len(finding.changes) == 2

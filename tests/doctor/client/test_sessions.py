@@ -31,8 +31,8 @@ async def test_a_delete_that_comes_too_soon_is_sent_again(status: int) -> None:
         assert (odd.live, exam.sessions.left) == (set(), 0)
 
 
-async def test_a_session_that_a_check_could_not_close_is_closed_in_the_end() -> None:
-    async with running_odd(guard=refusing(1, 429)) as odd, examined(odd.url, sessions=3) as exam:
+async def test_a_session_that_a_check_could_not_close_is_closed_in_the_end(quick_pace: None) -> None:
+    async with running_odd(guard=refusing(4, 429)) as odd, examined(odd.url, sessions=3) as exam:
         assert (await exam.sessions.close(exam.sessions.opened[-1])).status == 429
         assert exam.sessions.left == 3
         await exam.close()

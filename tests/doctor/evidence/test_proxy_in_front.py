@@ -18,10 +18,10 @@ from mooring.doctor.client.reply import Reply
 from mooring.doctor.client.sessions import Sessions
 from mooring.doctor.client.wire import Wire
 from mooring.doctor.evidence import proxy_in_front
-from mooring.doctor.evidence.proxy_in_front import by_host, by_page, by_replies, is_go, recognise
+from mooring.doctor.evidence.proxy_in_front import by_host, by_page, is_go, recognise, signs_in
 from mooring.doctor.examination import Examination
 from mooring.doctor.plan import Plan
-from mooring.doctor.proxies import Proxy
+from mooring.doctor.proxies import Front, Proxy
 from tests.deployments import haproxy, nginx, traefik
 from tests.deployments.certificate import self_signed_pem
 from tests.deployments.servers import replica_urls
@@ -83,7 +83,7 @@ def reply(*headers: tuple[str, str]) -> Reply:
     ],
 )
 def test_what_answers_give_away(headers: list[tuple[str, str]], proxy: Proxy | None) -> None:
-    assert by_replies([reply(), reply(*headers)]) is proxy
+    assert next(signs_in([reply(), reply(*headers)]), None) is proxy
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ async def test_one_line_without_http_is_sent_and_no_secret_goes_along() -> None:
     async with recording(HAPROXY) as recorder:
         exam = examination(f"http://127.0.0.1:{recorder.port}/mcp")
         async with exam.wire:
-            assert await recognise(exam) is Proxy.HAPROXY
+            assert (await recognise(exam)).proxy is Proxy.HAPROXY
             assert exam.wire.requests == 1
     assert recorder.heard == [b"MOORING-DOCTOR\r\n\r\n"]
 
@@ -158,17 +158,16 @@ async def test_reading_only_sends_nothing() -> None:
     async with recording(HAPROXY) as recorder:
         exam = examination(f"http://127.0.0.1:{recorder.port}/mcp", read_only=True)
         async with exam.wire:
-            assert await recognise(exam) is None
+            assert (await recognise(exam)).proxy is None
     assert recorder.heard == []
 
 
-async def test_nothing_is_sent_where_headers_told() -> None:
+async def test_a_sign_in_a_header_may_be_of_any_hop() -> None:
     async with recording(HAPROXY) as recorder:
         exam = examination(f"http://127.0.0.1:{recorder.port}/mcp")
         exam.eras.discovered = reply(("Server", "nginx"))
         async with exam.wire:
-            assert await recognise(exam) is Proxy.NGINX
-    assert recorder.heard == []
+            assert await recognise(exam) == Front(Proxy.HAPROXY, "", (Proxy.NGINX,))
 
 
 async def test_it_speaks_tls_where_the_endpoint_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,9 +177,9 @@ async def test_it_speaks_tls_where_the_endpoint_does(tmp_path: Path, monkeypatch
     async with recording(HAPROXY, context) as recorder:
         exam = examination(f"https://127.0.0.1:{recorder.port}/mcp")
         async with exam.wire:
-            assert await recognise(exam) is None, "a certificate that nobody signed"
+            assert (await recognise(exam)).proxy is None, "a certificate that nobody signed"
             monkeypatch.setenv("SSL_CERT_FILE", str(pem))
-            assert await recognise(exam) is Proxy.HAPROXY
+            assert (await recognise(exam)).proxy is Proxy.HAPROXY
     assert recorder.heard[-1] == b"MOORING-DOCTOR\r\n\r\n"
 
 
@@ -192,7 +191,7 @@ async def test_what_looks_like_go_needs_more_to_be_traefik(cookie: str, proxy: P
         exam = examination(f"http://127.0.0.1:{recorder.port}/mcp")
         exam.eras.discovered = reply(("Set-Cookie", cookie))
         async with exam.wire:
-            assert await recognise(exam) is proxy
+            assert (await recognise(exam)).proxy is proxy
 
 
 async def test_who_does_not_answer_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,13 +199,13 @@ async def test_who_does_not_answer_is_not_waited_for_long(monkeypatch: pytest.Mo
     async with recording(None) as recorder:
         exam = examination(f"http://127.0.0.1:{recorder.port}/mcp")
         async with exam.wire:
-            assert await recognise(exam) is None
+            assert (await recognise(exam)).proxy is None
 
 
 async def test_where_nothing_listens_nothing_is_recognised() -> None:
     exam = examination("http://127.0.0.1:1/mcp")
     async with exam.wire:
-        assert await recognise(exam) is None
+        assert (await recognise(exam)).proxy is None
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -231,18 +230,18 @@ async def one() -> AsyncIterator[list[str]]:
 )
 async def test_real_ones(one: list[str], deploy: Deploy, proxy: Proxy | None) -> None:
     async with deploy(one) as url, examined(url, sessions=2) as exam:
-        assert await recognise(exam) is proxy
+        assert (await recognise(exam)).proxy is proxy
 
 
 @pytest.mark.real
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_bare_server_is_no_load_balancer(one: list[str]) -> None:
     async with examined(one[0], sessions=2) as exam:
-        assert await recognise(exam) is None
+        assert (await recognise(exam)).proxy is None
 
 
 @pytest.mark.real
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_bare_server_of_nodes_is_none_either() -> None:
     async with replica_urls("typescript", 1) as [url], examined(url, sessions=2) as exam:
-        assert await recognise(exam) is None
+        assert (await recognise(exam)).proxy is None

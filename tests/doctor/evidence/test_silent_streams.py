@@ -127,7 +127,8 @@ async def test_an_interrupted_run_leaves_nothing_open() -> None:
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({"only": STREAMS, "idle_seconds": 0.0}, 0),
+        ({"only": STREAMS - {"idle"}, "idle_seconds": 0.0}, 0),
+        ({"only": frozenset({"idle"}), "idle_seconds": 0.0}, 1),
         ({"only": STREAMS, "idle_seconds": 1.0, "read_only": True}, 0),
         ({"only": frozenset({"eras"}), "idle_seconds": 1.0}, 0),
         ({"only": frozenset({"idle"}), "idle_seconds": 0.1}, 1),

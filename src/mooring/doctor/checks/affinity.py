@@ -3,67 +3,77 @@
 The calls are made in each of four ways; `call_pattern` tells what fails in which of them.
 
     calls                                       verdict
+    they open sessions of their own             broken: their id does not arrive
     any is lost                                 broken, by its pattern: `lost_calls`
     all of them fail by a limit on their rate   unknown
-    some fail in another way                    a warning where they are few, else broken
+    some fail in another way                    a warning where they are few, else broken: `failed_calls`
     all reach their session                     ok
     there are no sessions                       whether any node answers: `sessionless_calls`
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
+from collections.abc import Sequence
 from typing import Final
 
 from mooring.doctor.check import Check
-from mooring.doctor.checks.cannot_tell import ASK_FOR_LESS, RATE_IS_LIMITED
-from mooring.doctor.checks.lost_calls import judge_lost
+from mooring.doctor.checks.failed_calls import judge_failed
+from mooring.doctor.checks.lost_calls import judge_dropped, judge_lost
 from mooring.doctor.checks.sessionless_calls import judge_without_sessions
-from mooring.doctor.client.reply import Outcome
-from mooring.doctor.client.sessions import Session
-from mooring.doctor.client.ways import WAYS, Way
-from mooring.doctor.evidence.call_pattern import CallTally, pattern_of, sessions_of, tally_by_way
-from mooring.doctor.evidence.failing_calls import FEW
-from mooring.doctor.examination import Call, Examination
-from mooring.doctor.findings import Change, Finding, NotRun, Verdict
+from mooring.doctor.client.reply import Outcome, Reply
+from mooring.doctor.evidence.call_pattern import CallTally, Pattern, pattern_of, sessions_of, tally_by_way
+from mooring.doctor.evidence.calls import calls_in_turn, make_calls, see_through_disguise
+from mooring.doctor.evidence.failure_pattern import turn_of
+from mooring.doctor.evidence.node_of_reply import node_reader
+from mooring.doctor.evidence.references import References, is_nameless
+from mooring.doctor.examination import Examination
+from mooring.doctor.findings import Finding, NotRun, Verdict
 
 NAME: Final = "affinity"
-WAY_SECONDS: Final = 10.0
-"""For the calls of one way; a slow deployment gets fewer calls in each rather than none in the last."""
 
 
 async def run(exam: Examination) -> Finding | NotRun:
+    if exam.wire.is_halted:
+        exam.no_calls = "calls open new sessions here"
+        return judge_dropped(NAME, exam)
+    if not exam.sessions.opened and exam.eras.gives_sessions:
+        return Finding(NAME, Verdict.UNKNOWN, "no session is open any more", "See the check `openings`.")
     if not exam.sessions.opened:
         return await judge_without_sessions(NAME, exam)
-    await _measure(exam)
-    return judge(exam)
+    await make_calls(exam)
+    if exam.wire.is_halted:
+        return judge_dropped(NAME, exam)
+    await see_through_disguise(exam)
+    lost = [call.reply for call in exam.calls if call.reply.outcome is Outcome.LOST]
+    reached = any(call.reply.outcome is Outcome.REACHED for call in exam.calls)
+    exam.sessions.loses_none = not lost and reached
+    if lost and not reached:
+        exam.no_calls = "no call reaches its session"
+        exam.sessions.reaches_none = True
+    if lost:
+        if exam.front.server and reached:
+            passed = [not failed for failed in await calls_in_turn(exam)]
+            exam.is_in_turn = turn_of(passed) > 0
+        return judge(exam, is_dropped=await _is_dropped(exam, lost))
+    is_odd = any(call.reply.outcome is not Outcome.REACHED for call in exam.calls)
+    return judge(exam, in_turn=await calls_in_turn(exam) if is_odd else ())
 
 
-async def _measure(exam: Examination) -> None:
-    """Make the calls, one way after the other: mixed, a turn of the load balancer could fall in step with them."""
-    sessions = tuple(exam.sessions.opened)
-    seconds = max(WAY_SECONDS, exam.plan.timeout_seconds + 1.0)
-    for number, way in enumerate(WAYS, 1):
-        exam.listener.step(f"affinity: {way.name} ({number} of {len(WAYS)})")
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await asyncio.gather(*(_use(exam, session, way) for session in sessions))
-        if all(call.reply.outcome is Outcome.HANG for call in exam.calls):
-            exam.hangs = True
-            return
+async def _is_dropped(exam: Examination, lost: Sequence[Reply]) -> bool:
+    """Whether calls are answered as if they named no session: then it was lost on their way."""
+    references = exam.shared(References)
+    strangers = await references.strangers()
+    nameless = await references.nameless() if strangers else Reply()
+    return all(is_nameless(reply, nameless, strangers) for reply in lost)
 
 
-async def _use(exam: Examination, session: Session, way: Way) -> None:
-    for _ in range(exam.plan.calls):
-        reply = await exam.call(session, way)
-        exam.calls.append(Call(session, way, reply))
-        if reply.outcome is Outcome.HANG:
-            return
+def judge(exam: Examination, *, in_turn: Sequence[bool] = (), is_dropped: bool = False) -> Finding:
+    """The verdict on the calls that were made.
 
-
-def judge(exam: Examination) -> Finding:
-    """The verdict on the calls that were made."""
+    Args:
+        in_turn: whether each of some calls failed that were sent one after the other.
+        is_dropped: the calls that were lost were answered as those that name no session.
+    """
     calls = exam.calls
     total = CallTally.of(calls)
     by_way = tally_by_way(calls)
@@ -84,39 +94,16 @@ def judge(exam: Examination) -> Finding:
     if not calls:
         return Finding(NAME, Verdict.UNKNOWN, "no call could be made in time", evidence=evidence)
     if total.lost:
-        return judge_lost(NAME, exam, pattern_of(calls), by_way, evidence)
-    failed = total.calls - total.reached
-    if not failed:
-        return Finding(
-            NAME,
-            Verdict.OK,
-            f"{total.reached} of {total.calls} calls reached their session, with and without cookies",
-            evidence=evidence,
-        )
-    return _failed(exam, total, evidence)
-
-
-def _failed(exam: Examination, total: CallTally, evidence: dict[str, object]) -> Finding:
-    """No session was lost, and some calls have failed all the same."""
-    failed = total.calls - total.reached
-    others = failed - total.outcomes[Outcome.THROTTLED]
-    label, _ = total.labels.most_common(1)[0]
-    says = f"{failed} of {total.calls} calls failed: {exam.show(label)}"
-    if not others:
-        return Finding(NAME, Verdict.UNKNOWN, says, RATE_IS_LIMITED, evidence, (ASK_FOR_LESS,))
-    if not total.reached and total.outcomes[Outcome.HANG] == failed:
-        why = "The server opens sessions and then does not answer within them."
-    elif total.outcomes[Outcome.HANG] == failed:
-        why = "Other calls in the same sessions were answered: the server, a node or the way to it stalls."
-    else:
-        why = "No call met a node that did not know its session; what failed is the way to the node, or the server."
+        pattern = Pattern.DROPPED if is_dropped else pattern_of(calls)
+        return judge_lost(NAME, exam, pattern, by_way, evidence)
+    if total.calls > total.reached:
+        reader = node_reader(exam)
+        return judge_failed(NAME, calls, [reader(call.reply) for call in calls], in_turn, evidence, exam.show)
     return Finding(
         NAME,
-        Verdict.WARNING if others / total.calls <= FEW else Verdict.BROKEN,
-        says,
-        why,
-        evidence,
-        (Change("Look at the proxy's and the server's log at the time of this run."),),
+        Verdict.OK,
+        f"{total.reached} of {total.calls} calls reached their session, with and without cookies",
+        evidence=evidence,
     )
 
 

@@ -33,7 +33,7 @@ async def run(exam: Examination) -> Finding | NotRun:
     if not can_ask(exam):
         return NotRun("no session is open")
     if exam.hangs:
-        return not_asked(NAME)
+        return not_asked(NAME, exam)
     attempts = await try_sizes(exam)
     if not telling_replies(exam, [attempts[-1].answer]):
         return failing_anyway(NAME, exam)

@@ -20,6 +20,7 @@ from typing import Any, Final
 from mooring.doctor.advice import Topic, advice
 from mooring.doctor.check import Check
 from mooring.doctor.checks.cannot_tell import not_asked
+from mooring.doctor.checks.hops import buffering_changes
 from mooring.doctor.evidence.heard import Heard
 from mooring.doctor.evidence.question import request_in_era
 from mooring.doctor.evidence.silent_streams import PLAIN, SilentStreams
@@ -47,12 +48,12 @@ _HURTS: Final = (
 
 async def run(exam: Examination) -> Finding | NotRun:
     if exam.hangs:
-        return not_asked(NAME)
+        return not_asked(NAME, exam)
     pings = await _ping(exam)
     tool = await _call_tool(exam) if exam.plan.tool is not None else None
     heard = await exam.shared(SilentStreams).heard(PLAIN)
     delays = await _delays(exam, heard, pings) if heard is not None else ()
-    return judge(heard, tool, pings, exam.proxy, delays)
+    return judge(heard, tool, pings, exam.proxy, delays, exam.front.behind)
 
 
 async def _delays(exam: Examination, heard: Heard, pings: Sequence[TimedCall]) -> Sequence[float]:
@@ -92,6 +93,7 @@ def judge(
     pings: Sequence[TimedCall],
     proxy: Proxy | None,
     delays: Sequence[float] = (),
+    behind: Sequence[Proxy] = (),
 ) -> Finding | NotRun:
     """The verdict.
 
@@ -100,6 +102,7 @@ def judge(
         tool: the call of the operator's tool; None where none is named.
         pings: those that were answered.
         delays: when the heads of streams came, in seconds, where they were looked at more closely.
+        behind: other proxies that have left a sign.
     """
     offers_stream = heard is not None and not heard.is_refused
     answers = [*pings, *([tool] if tool is not None else [])]
@@ -107,8 +110,8 @@ def judge(
         return NotRun("the server sends no event streams")
     evidence = _evidence(heard, tool, pings)
     found = (
-        _kept_back(heard, tool, proxy, evidence)
-        or _late_head(heard, proxy, evidence)
+        _kept_back(heard, tool, proxy, evidence, behind)
+        or _late_head(heard, proxy, evidence, behind)
         or _delayed(delays, pings, proxy, evidence)
     )
     if found is not None:
@@ -125,7 +128,11 @@ def judge(
 
 
 def _kept_back(
-    heard: Heard | None, tool: TimedCall | None, proxy: Proxy | None, evidence: dict[str, Any]
+    heard: Heard | None,
+    tool: TimedCall | None,
+    proxy: Proxy | None,
+    evidence: dict[str, Any],
+    behind: Sequence[Proxy] = (),
 ) -> Finding | None:
     """What came at once though it cannot have been sent at once."""
     if heard is not None and heard.is_held_back:
@@ -136,7 +143,7 @@ def _kept_back(
             f"events are held back until a stream ends: nothing came for {age}, then {count} at once",
             _HURTS,
             evidence,
-            (advice(Topic.BUFFERING, proxy),),
+            buffering_changes(proxy, behind),
         )
     if tool is None or not tool.is_burst:
         return None
@@ -152,11 +159,13 @@ def _kept_back(
         evidence,
         (Change("Let the tool give way while it works: no blocking call in an async function."),)
         if passes
-        else (advice(Topic.BUFFERING, proxy),),
+        else buffering_changes(proxy, behind),
     )
 
 
-def _late_head(heard: Heard | None, proxy: Proxy | None, evidence: dict[str, Any]) -> Finding | None:
+def _late_head(
+    heard: Heard | None, proxy: Proxy | None, evidence: dict[str, Any], behind: Sequence[Proxy] = ()
+) -> Finding | None:
     if heard is None or heard.head_seconds is None or not heard.is_head_late:
         return None
     return Finding(
@@ -167,7 +176,7 @@ def _late_head(heard: Heard | None, proxy: Proxy | None, evidence: dict[str, Any
         "hangs: the fetch of Node.js gives up after 300 s. "
         + ("What is sent then does come through." if heard.passes else "Whether events then come at once is not seen."),
         evidence,
-        (advice(Topic.BUFFERING, proxy),),
+        buffering_changes(proxy, behind),
     )
 
 

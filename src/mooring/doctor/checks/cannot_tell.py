@@ -14,9 +14,9 @@ RATE_IS_LIMITED: Final = "The server limits the rate of requests."
 ASK_FOR_LESS: Final = Change("Ask for less: --sessions 5 --calls 2.")
 
 
-def not_asked(check: str) -> Finding:
-    """For a deployment whose calls go unanswered: each further one would be waited for in vain."""
-    return Finding(check, Verdict.UNKNOWN, "not asked: calls hang here")
+def not_asked(check: str, exam: Examination) -> Finding:
+    """For a deployment where calls go unanswered, or do harm: no further one is sent."""
+    return Finding(check, Verdict.UNKNOWN, f"not asked: {exam.no_calls}")
 
 
 def throttled(check: str, evidence: Mapping[str, object]) -> Finding:
@@ -31,7 +31,7 @@ def where_to_look(control: Reply) -> str:
 
 def failing_anyway(check: str, exam: Examination, evidence: Mapping[str, object] | None = None) -> Finding:
     """For a check of which only failures are left, where others fail as well."""
-    reply = failing_reply(exam)
+    reply = failing_reply(exam, but_logins=True)
     label = exam.show(reply.label) if reply is not None else ""
     says = f"cannot tell: calls that nothing is odd about fail, too: {label}"
     return Finding(check, Verdict.UNKNOWN, says, evidence=evidence or {})

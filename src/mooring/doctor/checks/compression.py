@@ -13,16 +13,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mooring.doctor.advice import Topic, advice
 from mooring.doctor.check import Check
 from mooring.doctor.checks.cannot_tell import not_asked
+from mooring.doctor.checks.hops import compression_changes
 from mooring.doctor.client import protocol
 from mooring.doctor.client.reply import Reply
 from mooring.doctor.evidence.heard import Heard
 from mooring.doctor.evidence.question import request_in_era
 from mooring.doctor.evidence.silent_streams import COMPRESSED, PLAIN, SilentStreams
 from mooring.doctor.evidence.time_limits import duration
-from mooring.doctor.evidence.timed_call import timed_call
+from mooring.doctor.evidence.timed_call import TimedCall, timed_call
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Finding, NotRun, Verdict
 from mooring.doctor.proxies import Proxy
@@ -42,21 +42,33 @@ class Streams:
         post: the answer to a POST that accepts compression.
         held: what was heard on a stream that may be compressed; None where none was held.
         plain: the same on one that may not.
+        tool: the call of the operator's tool, which may be compressed; None where none is named, or streams are not.
     """
 
     post: Reply
     held: Heard | None = None
     plain: Heard | None = None
+    tool: TimedCall | None = None
 
 
 async def run(exam: Examination) -> Finding | NotRun:
     if exam.hangs:
-        return not_asked(NAME)
+        return not_asked(NAME, exam)
     post = await _post(exam)
     streams = exam.shared(SilentStreams)
     held = await streams.heard(COMPRESSED)
     plain = await streams.heard(PLAIN) if held is not None else None
-    return judge(Streams(post, held, plain), exam.proxy, exam.show)
+    tool = await _call_tool(exam) if exam.plan.tool is not None and encoding_of(post) else None
+    return judge(Streams(post, held, plain, tool), exam.proxy, exam.show)
+
+
+async def _call_tool(exam: Examination) -> TimedCall:
+    """As a client that accepts compression calls it."""
+    params = {**exam.plan.tool_params, "_meta": {"progressToken": NAME}}
+    headers, message = request_in_era(exam, "tools/call", params)
+    meta = {**message["params"].get("_meta", {}), "progressToken": NAME}
+    message = {**message, "params": {**message["params"], "_meta": meta}}
+    return await timed_call(exam, {**headers, "Accept-Encoding": COMPRESSED}, message)
 
 
 async def _post(exam: Examination) -> Reply:
@@ -80,17 +92,25 @@ def judge(streams: Streams, proxy: Proxy | None, show: Show) -> Finding | NotRun
         if post.status != 200:
             return Finding(NAME, Verdict.UNKNOWN, f"no stream was answered: {show(post.label)}", "", evidence)
         return NotRun("the server sends no event streams")
+    if streams.tool is not None and streams.tool.is_burst:
+        count, seconds = len(streams.tool.event_seconds), duration(streams.tool.seconds)
+        says = f"compressed streams hold events back: all {count} of a call of {seconds} came at its end"
+        why = f"{_HURTS} Clients that accept no compression may see nothing of it."
+        return Finding(NAME, Verdict.BROKEN, says, why, evidence, compression_changes(proxy))
+    if streams.tool is not None and streams.tool.passes:
+        says = "event streams are compressed, and the events of a call pass at once"
+        return Finding(NAME, Verdict.OK, says, evidence=evidence)
     if held is not None and encoding_of(held.reply):
         return _held(held, streams.plain, proxy, evidence)
     if encoding_of(post):
         says = f"event streams are compressed ({show(encoding_of(post))})"
         why = f"{_HURTS} Whether this one does was not seen."
-        return Finding(NAME, Verdict.WARNING, says, why, evidence, (advice(Topic.COMPRESSION, proxy),))
+        return Finding(NAME, Verdict.WARNING, says, why, evidence, compression_changes(proxy))
     return Finding(NAME, Verdict.OK, "event streams are not compressed", evidence=evidence)
 
 
 def _held(heard: Heard, plain: Heard | None, proxy: Proxy | None, evidence: dict[str, Any]) -> Finding:
-    changes = (advice(Topic.COMPRESSION, proxy),)
+    changes = compression_changes(proxy)
     if heard.is_held_back:
         count, age = heard.flushed.sendings, duration(heard.held_seconds)
         says = f"compressed streams hold events back: nothing came for {age}, then {count} at once"

@@ -18,6 +18,7 @@ from mooring.doctor.evidence.question import ask_in, ask_with_retry, with_one_re
 from mooring.doctor.evidence.refusal_kinds import RefusalKind, counted, refusal_kind
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
+from mooring.doctor.proxies import Proxy
 from mooring.doctor.showing import Show
 
 NAME: Final = "deleted-session"
@@ -33,13 +34,13 @@ async def run(exam: Examination) -> Finding | NotRun:
     if session is None:
         return NotRun("it takes a session of its own, and there is one only")
     if exam.hangs:
-        return not_asked(NAME)
+        return not_asked(NAME, exam)
     closing = await exam.sessions.close(session)
     if closing.status == 405:
         return judge(closing, (), closing, exam.show)
     ways = [HOME, *(Way(cookies, one_connection=False) for cookies in (True, False) for _ in range(_TIMES))]
     asked = [with_one_retry(partial(exam.sessions.ping, session, way)) for way in ways]
-    after = telling_replies(exam, await asyncio.gather(*asked))
+    after = telling_replies(exam, await asyncio.gather(*asked), but_logins=True)
     if not after or (not telling_replies(exam, [closing])):
         return failing_anyway(NAME, exam, {"delete": closing.status_key})
     strangers: Sequence[Reply] = ()
@@ -47,11 +48,16 @@ async def run(exam: Examination) -> Finding | NotRun:
         strangers = await asyncio.gather(
             *(ask_in(exam, invented_like(session.id), session.version) for _ in range(_TIMES))
         )
-    return judge(closing, after, await ask_with_retry(exam), exam.show, strangers)
+    return judge(closing, after, await ask_with_retry(exam), exam.show, strangers, exam.proxy)
 
 
 def judge(
-    closing: Reply, after: Sequence[Reply], control: Reply, show: Show, strangers: Sequence[Reply] = ()
+    closing: Reply,
+    after: Sequence[Reply],
+    control: Reply,
+    show: Show,
+    strangers: Sequence[Reply] = (),
+    proxy: Proxy | None = None,
 ) -> Finding:
     """The verdict.
 
@@ -68,7 +74,7 @@ def judge(
         return _not_closed(closing, after, control, evidence, show)
     served = sum(refusal_kind(reply) is RefusalKind.SERVED for reply in after)
     if not served:
-        found = judge_refusals(NAME, "a deleted session", {"POST": after}, control, show)
+        found = judge_refusals(NAME, "a deleted session", {"POST": after}, control, show, proxy)
         return Finding(NAME, found.verdict, found.says, found.why, evidence, found.changes)
     if any(refusal_kind(reply) is RefusalKind.SERVED for reply in strangers):
         says = "any session id is served here, that of a deleted session as well"

@@ -5,44 +5,121 @@ It is given before any check runs, so it is in no list of checks: there is nothi
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from yarl import URL
-
+from mooring.doctor.checks.opening_refusals import OPENING_CHANGES, OPENING_MEANS
+from mooring.doctor.client.protocol import error_text
 from mooring.doctor.client.reply import Outcome, Reply, Trouble
+from mooring.doctor.evidence.opening_kinds import refusal_of_opening
+from mooring.doctor.evidence.redirects import Lost, Redirect
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, Verdict
 
 NAME: Final = "endpoint"
+_BECOMES_GET: Final = frozenset({301, 302, 303})
+_FORWARDED: Final = {
+    Lost.SCHEME: "X-Forwarded-Proto with the scheme",
+    Lost.PORT: "the Host with its port (nginx: `$http_host`, not `$host`), or X-Forwarded-Port",
+    Lost.HOST: "the Host that clients send (nginx: `proxy_set_header Host $http_host`)",
+    Lost.PREFIX: "the path with its prefix, or the prefix as the server's `root_path` (X-Forwarded-Prefix in Traefik)",
+}
 
 
-def redirected(exam: Examination, reply: Reply, target: URL) -> Finding:
-    """A redirect within the origin, which was followed once."""
-    shown = exam.show(target)
+def redirected(exam: Examination, reply: Reply, leads: Redirect) -> Finding:
+    """A redirect to the same server, which was followed once, at the origin that was typed."""
+    typed, target = exam.show(exam.wire.url), exam.show(leads.target)
+    evidence = {"status": reply.status, "url": typed, "location": target, "lost": [str(one) for one in leads.lost]}
+    if leads.lost:
+        return _lost_on_redirect(exam, reply, leads, evidence)
+    slash = " (it differs by the slash at its end)" if leads.differs_by_slash(exam.wire.url) else ""
+    becomes_get = reply.status in _BECOMES_GET
     return Finding(
         NAME,
-        Verdict.WARNING,
-        f"every request is redirected to {shown}",
-        f"A {reply.status} costs each call another round trip, and clients that do not follow it on POST fail.",
-        {"status": reply.status, "location": shown},
-        (Change(f"Give clients the URL {shown}, or serve MCP at this one."),),
+        Verdict.BROKEN if becomes_get else Verdict.WARNING,
+        f"every request is redirected to {target}",
+        f"That is from {typed}. A {reply.status} costs each call another round trip, and clients that do not follow "
+        "it on POST fail."
+        + (f" With {reply.status} most clients send a GET where a POST was meant." if becomes_get else ""),
+        evidence,
+        (Change(f"Give clients the URL {target}{slash}, or serve MCP at the one that they have."),),
     )
 
 
-def redirected_away(exam: Examination, reply: Reply) -> Finding:
+def _lost_on_redirect(exam: Examination, reply: Reply, leads: Redirect, evidence: Mapping[str, Any]) -> Finding:
+    """The server redirects to what it takes for its own URL, and it is not that of its clients."""
+    lost, repaired = " and the ".join(leads.lost), exam.show(leads.repaired)
+    evidence = {**evidence, "would_be": repaired}
+    headers = [_FORWARDED[one] for one in leads.lost]
+    return Finding(
+        NAME,
+        Verdict.BROKEN,
+        f"redirected to {exam.show(leads.target)}: the {lost} of {exam.show(exam.wire.url)} is lost",
+        f"The server redirects ({reply.status}), and names its URL as it sees it from behind the proxy. Clients do not "
+        f"follow that, or reach nothing there; a token would go out in clear. The target should be {repaired}, and "
+        "that is what was examined.",
+        evidence,
+        (
+            Change(
+                f"Have the proxy tell the server what clients typed, and the server trust it: {'; '.join(headers)}. "
+                "In the server: `uvicorn --proxy-headers --forwarded-allow-ips=ADDRESS` of the proxy.",
+                "# nginx\nproxy_set_header Host $http_host;\nproxy_set_header X-Forwarded-Proto $scheme;\n"
+                "# HAProxy\nhttp-request set-header X-Forwarded-Proto https if { ssl_fc }",
+            ),
+            Change(f"Until then, clients that have {repaired} need no redirect."),
+        ),
+    )
+
+
+def redirected_away(exam: Examination, reply: Reply, leads: Redirect) -> Finding:
     """A redirect that clients do not follow."""
     location = exam.show(reply.headers.get("Location", "nowhere"))
-    return _cannot(
-        exam,
-        reply,
-        f"redirected to {location}",
-        "Clients do not follow a redirect to another origin, which would carry their token there.",
-        f"Give clients that URL, and run `mooring doctor {location}`; if it is a login page, see --token-env.",
-    )
+    typed, target = exam.wire.url, leads.target
+    why = "Clients do not follow a redirect to another origin, which would carry their token there."
+    if target is None or not target.host:
+        change = "Look at what redirects: its answer names nowhere to go."
+    elif target.origin() == typed.origin():
+        why = "It redirects again and again."
+        change = f"Check the path {exam.show(typed.path)}: behind a proxy, whether it is passed on unchanged."
+    elif typed.scheme == "https" and target.scheme == "http":
+        change = (
+            "Do not give clients that URL, which is not encrypted: see what the proxy tells the server of scheme and "
+            "host (X-Forwarded-Proto, Host)."
+        )
+    elif typed.host == target.host and typed.scheme == "http":
+        change = f"Give clients the https URL, and run `mooring doctor {location}`."
+    else:
+        change = f"If MCP is served there, give clients that URL, and run `mooring doctor {location}`; "
+        change += "if it is a login page, see --token-env."
+    return _cannot(exam, reply, f"redirected to {location}", f"That is from {exam.show(typed)}. {why}", change)
 
 
 def cannot_examine(exam: Examination, reply: Reply) -> Finding:
     """The verdict on an endpoint that opens no session and knows no modern request."""
+    refused = exam.sessions.refused or [reply]
+    keys = Counter(one.status_key for one in refused)
+    if len(keys) > 1:
+        return _in_different_ways(exam, refused)
+    return _refused(exam, reply)
+
+
+def _in_different_ways(exam: Examination, refused: Sequence[Reply]) -> Finding:
+    """Nobody opens a session, and not everybody for the same reason."""
+    kinds = Counter(exam.show(one.label) for one in refused)
+    shares = ", ".join(f"{label} ({count})" for label, count in kinds.most_common())
+    first = {one.status_key: one for one in reversed(refused)}
+    says = [_refused(exam, one) for one in first.values()]
+    return _cannot(
+        exam,
+        refused[-1],
+        f"`initialize` was refused {len(refused)} times, in different ways: {shares}",
+        "The nodes, or the ways to them, differ: " + "; ".join(one.says for one in says) + ".",
+        *dict.fromkeys(change.what for one in says for change in one.changes),
+    )
+
+
+def _refused(exam: Examination, reply: Reply) -> Finding:
     if reply.trouble is not None:
         return _no_answer(exam, reply)
     if reply.status == 401 or (reply.status == 403 and not _about_host(reply)):
@@ -54,7 +131,7 @@ def cannot_examine(exam: Examination, reply: Reply) -> Finding:
             exam,
             reply,
             f"the server limits the rate of requests: {exam.show(reply.label)}",
-            "It does so from the first request on: others, or an earlier run from this address, have used it up.",
+            "It is so from the first request on: others, or an earlier run from this address, may have used it up.",
             "Wait for as long as it asks for, and run with less: --sessions 5 --calls 2.",
             retry_after=exam.show(reply.headers.get("Retry-After", "")),
         )
@@ -63,16 +140,32 @@ def cannot_examine(exam: Examination, reply: Reply) -> Finding:
             exam,
             reply,
             f"`initialize` is answered with {exam.show(reply.label)}",
-            "The load balancer has no healthy node for this path, or the server fails.",
+            "Either the load balancer has no healthy node for this path, or the server fails: which, its body may say.",
             "Look at the proxy's health checks and at the server's log.",
+            body=exam.show(reply.text),
         )
-    return _cannot(
+    return _refused_by_the_server(exam, reply) or _cannot(
         exam,
         reply,
         f"no MCP endpoint: POST is answered with {exam.show(reply.label)}"
         + (f" ({reply.media_type})" if reply.media_type else ""),
         "An MCP endpoint answers `initialize` with a JSON-RPC result.",
         "Check the path: it is often /mcp; behind a proxy, whether the path is routed to the server unchanged.",
+    )
+
+
+def _refused_by_the_server(exam: Examination, reply: Reply) -> Finding | None:
+    """By a JSON-RPC error: somebody is there who speaks it."""
+    said = error_text(reply.message)
+    if not said:
+        return None
+    refusal = refusal_of_opening(reply)
+    return _cannot(
+        exam,
+        reply,
+        f"`initialize` is refused: {exam.show(reply.label)}",
+        f"What answers speaks JSON-RPC. {OPENING_MEANS[refusal]}",
+        OPENING_CHANGES[refusal],
     )
 
 
@@ -99,8 +192,12 @@ def _login(exam: Examination, reply: Reply) -> Finding:
     return _cannot(
         exam,
         reply,
-        f"the token is refused: {exam.show(reply.label)}" if has_token else "a login is required",
-        f"The server asks for: {challenge}." if challenge else "",
+        f"the token is refused: {exam.show(reply.label)}"
+        if has_token
+        else f"`initialize` is answered with {exam.show(reply.label)}: a login seems to be needed",
+        f"The answer asks for: {challenge}."
+        if challenge
+        else f"All {len(exam.sessions.refused) or 1} tries were answered so; what login is wanted is not said.",
         "Check that the token is for this server and not expired."
         if has_token
         else "Put a bearer token into an environment variable and name it: --token-env VAR; or use --header.",
@@ -125,6 +222,7 @@ def _no_answer(exam: Examination, reply: Reply) -> Finding:
             "Is this the port for HTTP, and not for HTTPS or something else? Look at the proxy's log.",
         ),
         Trouble.NO_WAY: (f"no connection to {host}:{port}", "Check the network, the firewall and the proxy."),
+        Trouble.NOT_SENT: ("nothing more was sent", "Run it again."),
         Trouble.NOT_HTTP: ("what answers does not speak HTTP", "Check the port, and http against https."),
     }
     assert reply.trouble is not None
@@ -149,18 +247,29 @@ def _on_tls(detail: str) -> tuple[str, str]:
     return f"TLS fails: {reason}", "Look at the TLS versions, ciphers and client certificates that the proxy asks for."
 
 
-def old_transport(exam: Examination, reply: Reply) -> Finding:
+def old_transport(exam: Examination, reply: Reply, path: str) -> Finding:
     """Another transport, which the doctor does not speak."""
+    is_here = path == exam.wire.url.path
+    where = "here" if is_here else f"at {exam.show(path)}"
     return _cannot(
         exam,
         reply,
-        "the server speaks the deprecated HTTP+SSE transport only (2024-11-05)",
-        "A GET at this URL opens a stream that names another endpoint for POST. That transport needs the stream "
+        "the server speaks the deprecated HTTP+SSE transport only (2024-11-05)"
+        if is_here
+        else f"no Streamable HTTP here; the deprecated HTTP+SSE transport (2024-11-05) is spoken {where}",
+        f"A GET {where} opens a stream that names another endpoint for POST. That transport needs the stream "
         "and every POST on one node, and clients are dropping it.",
         "Serve Streamable HTTP (in the SDKs: `streamable_http_app()`, `StreamableHTTPServerTransport`).",
     )
 
 
-def _cannot(exam: Examination, reply: Reply, says: str, why: str, change: str, **evidence: Any) -> Finding:
-    measured = {"status": reply.status, "seconds": round(reply.seconds, 3), "detail": exam.show(reply.detail)}
-    return Finding(NAME, Verdict.BROKEN, says, why, {**measured, **evidence}, (Change(change),))
+def _cannot(exam: Examination, reply: Reply, says: str, why: str, *changes: str, **evidence: Any) -> Finding:
+    tried = len(exam.sessions.attempts)
+    measured = {
+        "status": reply.status,
+        "seconds": round(reply.seconds, 3),
+        "detail": exam.show(reply.detail),
+        "tried": tried,
+        "answers": dict(Counter(exam.show(one.reply.label) for one in exam.sessions.attempts)),
+    }
+    return Finding(NAME, Verdict.BROKEN, says, why, {**measured, **evidence}, tuple(Change(one) for one in changes))

@@ -32,11 +32,14 @@ async def run(exam: Examination) -> Finding:
             NAME,
             Verdict.BROKEN,
             f"some nodes give out sessions and {len(exam.sessions.sessionless)} answers had none",
-            "The nodes do not run the same server: a session meets nodes that know nothing of sessions.",
+            "Either the nodes do not run the same server, and a session meets nodes that know nothing of sessions; or "
+            "the header Mcp-Session-Id of some answers is lost on their way.",
             {**evidence, "answers_without_session": len(exam.sessions.sessionless)},
         )
     sessions = (
-        "gives out sessions"
+        "keeps sessions, whose ids do not come through"
+        if eras.id_is_lost
+        else "gives out sessions"
         if eras.gives_sessions
         else "without sessions: no affinity needed"
         if eras.gives_sessions is False

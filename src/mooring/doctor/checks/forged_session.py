@@ -1,6 +1,7 @@
 """Whether ids made from a real one, odd ones and doubled ones are refused, without harm to any node.
 
 any id is served, also an invented one   cannot tell: see `unknown-session`
+an invented one fails, each time         cannot tell: see `unknown-session`
 one that was made from a real one is     broken: sessions can be forged
 a 5xx, a hang, a cut connection          broken: what anybody may send makes something fail
 any 4xx                                  right; some proxy or node may have refused it before the server saw it
@@ -67,7 +68,7 @@ async def run(exam: Examination) -> Finding | NotRun:
     if session is None:
         return NotRun("no session is open")
     if exam.hangs:
-        return not_asked(NAME)
+        return not_asked(NAME, exam)
     invented = invented_like(session.id)
     forged = {
         _INVENTED: [invented],
@@ -112,6 +113,9 @@ def judge(attempts: Attempts, show: Show) -> Finding:
         return Finding(NAME, Verdict.UNKNOWN, says, "See the check `unknown-session`.", evidence)
     if served:
         return _served(served, evidence)
+    if _INVENTED in harmful and kinds[_INVENTED] <= _HARM:
+        says = f"any unknown session id is answered so: {show(attempts.replies[_INVENTED][0].label)}"
+        return Finding(NAME, Verdict.UNKNOWN, says, "See the check `unknown-session`.", evidence)
     if harmful and all(reply.outcome in (Outcome.REACHED, Outcome.LOST) for reply in attempts.control):
         worst = next(reply for reply in attempts.replies[harmful[0]] if refusal_kind(reply) in _HARM)
         return Finding(

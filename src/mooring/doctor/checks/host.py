@@ -54,7 +54,7 @@ async def run(exam: Examination) -> Finding | NotRun:
     if not can_ask(exam):
         return NotRun("no session is open")
     if exam.hangs:
-        return not_asked(NAME)
+        return not_asked(NAME, exam)
     url = exam.wire.url
     facts = Facts(
         control=await ask_with_retry(exam),

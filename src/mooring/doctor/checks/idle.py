@@ -22,40 +22,66 @@ from mooring.doctor.advice import Topic, advice
 from mooring.doctor.check import Check
 from mooring.doctor.checks.cannot_tell import failing_anyway, not_asked, throttled
 from mooring.doctor.checks.cut_streams import CUT_HURTS, by_default, changes_for, judge_cut, judge_unendable
-from mooring.doctor.client.held_stream import End, is_lost
+from mooring.doctor.client.held_stream import End, is_lost, reach_stream
+from mooring.doctor.client.protocol import EVENT_STREAM
 from mooring.doctor.client.reply import Outcome
 from mooring.doctor.evidence.failing_calls import telling_replies
 from mooring.doctor.evidence.heard import Heard
-from mooring.doctor.evidence.question import is_gone
+from mooring.doctor.evidence.question import is_gone, tries_needed
 from mooring.doctor.evidence.silent_streams import PLAIN, SilentStreams
 from mooring.doctor.evidence.stream_probes import GIVEN_UP_SECONDS, Probes, is_cut, is_unendable, probe
-from mooring.doctor.evidence.time_limits import duration, known_limits
+from mooring.doctor.evidence.time_limits import duration, known_limits, limit_of
+from mooring.doctor.evidence.timed_call import headers_by_turn
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
 from mooring.doctor.proxies import Proxy
 from mooring.doctor.showing import Show
 
 NAME: Final = "idle"
+_HEAD_SECONDS: Final = 1.0
+_BEYOND: Final = 10.0
 
 
 async def run(exam: Examination) -> Finding | NotRun:
     if exam.hangs:
-        return not_asked(NAME)
+        return not_asked(NAME, exam)
     silence = exam.shared(SilentStreams).held.get(PLAIN)
     if silence is None:
-        return NotRun("no time to hold a silent stream is given (--idle)")
+        return await _asked_only(exam)
     heard = await silence.heard(exam.listener.step)
     if heard.is_refused and not telling_replies(exam, [heard.reply]):
         return failing_anyway(NAME, exam, heard.numbers())
     if is_cut(heard) and await is_gone(exam, silence.session):
         return _gone(heard)
-    return judge(heard, await probe(exam, heard), exam.proxy, exam.show)
+    return judge(heard, await probe(exam, heard), exam.proxy, exam.show, never_lost=_never_lost(exam))
 
 
-def judge(heard: Heard, probes: Probes, proxy: Proxy | None, show: Show) -> Finding | NotRun:
+def _never_lost(exam: Examination) -> bool:
+    """Every call met the node of its session, so that a GET does as well, if it gets to one."""
+    return bool(exam.calls) and all(call.reply.outcome is Outcome.REACHED for call in exam.calls)
+
+
+async def _asked_only(exam: Examination) -> Finding | NotRun:
+    """Whether a stream can be opened at all, where no time is given to hold it."""
+    no_time = NotRun("no time to hold a silent stream is given (--idle)")
+    if exam.first is None or exam.plan.read_only:
+        return no_time
+    headers = headers_by_turn(exam, {"Accept": EVENT_STREAM})
+    stream = await reach_stream(exam.wire, headers, tries=tries_needed(exam), seconds=_HEAD_SECONDS)
+    await stream.close()
+    reply = stream.reply
+    if not stream.is_refused or reply.trouble is not None or not telling_replies(exam, [reply]):
+        return no_time
+    heard = Heard(reply, stream.head_seconds, stream.age_seconds, end=stream.end, ended_seconds=stream.ended_seconds)
+    return _refused(heard, exam.proxy, heard.numbers(), exam.show, never_lost=_never_lost(exam))
+
+
+def judge(
+    heard: Heard, probes: Probes, proxy: Proxy | None, show: Show, *, never_lost: bool = False
+) -> Finding | NotRun:
     evidence = _evidence(heard, probes)
     if heard.is_refused and not is_cut(heard):
-        return _refused(heard, proxy, evidence, show)
+        return _refused(heard, proxy, evidence, show, never_lost=never_lost)
     if is_cut(heard):
         return judge_cut(NAME, heard, probes, proxy, evidence)
     if heard.ended_early:
@@ -70,10 +96,10 @@ def judge(heard: Heard, probes: Probes, proxy: Proxy | None, show: Show) -> Find
         )
     if is_unendable(heard) and probes.fresh is not None and probes.fresh.end is End.CLEAN:
         return judge_unendable(NAME, heard, probes, proxy, evidence)
-    return _held(heard, evidence)
+    return _held(heard, proxy, evidence)
 
 
-def _held(heard: Heard, evidence: dict[str, Any]) -> Finding:
+def _held(heard: Heard, proxy: Proxy | None, evidence: dict[str, Any]) -> Finding:
     age, longest = duration(heard.held_seconds), max((*heard.silences, heard.last_silence_seconds))
     if heard.early.sendings and heard.silences:
         kind = "a comment" if heard.early.comments else "an event"
@@ -82,17 +108,22 @@ def _held(heard: Heard, evidence: dict[str, Any]) -> Finding:
     else:
         says = f"{age} of silence did not end a stream"
         why = "Limits above that, such as the 60 s of nginx and AWS, are not seen: hold it for longer with --idle."
+        if (limit := limit_of(proxy)) is not None and limit[0] > heard.held_seconds:
+            why = f"{limit[1]} cuts a silent stream after {limit[0]:g} s: whether it does here shows "
+            why += f"`--idle {limit[0] + _BEYOND:g}`."
         if heard.flushed.sendings:
             why = "The server did send something, but it was held back until the end: see the check `buffering`."
     return Finding(NAME, Verdict.OK, says, why, evidence)
 
 
-def _refused(heard: Heard, proxy: Proxy | None, evidence: dict[str, Any], show: Show) -> Finding | NotRun:
+def _refused(
+    heard: Heard, proxy: Proxy | None, evidence: dict[str, Any], show: Show, *, never_lost: bool = False
+) -> Finding | NotRun:
     reply = heard.reply
     label = show(reply.label) + (f" ({show(reply.media_type)})" if reply.is_ok else "")
     if reply.status == 405:
         return NotRun("the server offers no standalone stream (405)")
-    if is_lost(reply):
+    if is_lost(reply) and not never_lost:
         says = f"no node that was asked for a stream knew its session: {label}"
         return Finding(NAME, Verdict.UNKNOWN, says, "See the check `affinity`.", evidence)
     if reply.outcome is Outcome.THROTTLED:

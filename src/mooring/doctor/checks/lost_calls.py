@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
 from mooring.doctor.advice import Topic, advice
 from mooring.doctor.client.reply import Outcome
 from mooring.doctor.client.ways import WAYS, Way
+from mooring.doctor.client.wire import Carried
 from mooring.doctor.evidence.call_pattern import CallTally, Pattern
 from mooring.doctor.evidence.ended_sessions import count_ended
 from mooring.doctor.examination import Examination
-from mooring.doctor.findings import Finding, Verdict
+from mooring.doctor.findings import Change, Finding, Verdict
 
 _TEXTS: Final = {
     Pattern.ROUND_ROBIN: (
@@ -30,14 +32,21 @@ _TEXTS: Final = {
         "load balancer: it works with one replica and fails with two, with `{label}`.",
     ),
     Pattern.HASH: (
-        "each session works always or never: requests are placed by a hash of the session id",
-        "`initialize` carries no session id yet, so the hash puts it on one node, and all that follows on another. "
-        "It works with one replica and fails with two, with `{label}`.",
+        "each session works always or never: as if placed by a hash of the session id",
+        "`initialize` carries no session id yet, so such a hash puts it on one node, and all that follows on another: "
+        "it works with one replica and fails with two, with `{label}`. A node that loses its sessions, or the header "
+        "that names them, looks the same; then more sessions work than one of so many as there are nodes.",
     ),
     Pattern.NEVER: (
         "no call reaches its session: {label}",
-        "Not even the node that opened a session knows it afterwards: a proxy drops the Mcp-Session-Id header, or "
-        "the nodes keep no sessions though they give out ids.",
+        "Not even the connection that opened a session leads to a node that knows it. Either the Mcp-Session-Id of "
+        "requests does not arrive, or requests never reach the node that `initialize` met, or the server keeps no "
+        "sessions though it gives out ids: which, cannot be seen from here.",
+    ),
+    Pattern.DROPPED: (
+        "Mcp-Session-Id does not reach the server: {lost} of {calls} calls are answered as if they named none",
+        "Whoever asks without an id gets the same answer, `{label}`, and whoever names an unknown one gets another. "
+        "Something on the way drops the header, or passes on only those on its list.",
     ),
     Pattern.ENDED: (
         "{ended} of {sessions} sessions ended during the calls, as with a restarted node",
@@ -46,6 +55,29 @@ _TEXTS: Final = {
     ),
 }
 """What is said, and why it hurts. `missed` and `reached` are shares of the calls without cookies on new connections."""
+_ONE_NODE: Final = (
+    "each session works always or never: most work, as with one node that fails the others",
+    "No call of the others arrives, with `{label}`, on whatever connection: as with one node of several that loses its "
+    "sessions, or the header that names them. A hash of the session id would spare fewer.",
+)
+_MOST: Final = 0.6
+"""So many sessions work that no hash over two nodes or more is likely to be the reason."""
+_BY_WORKER: Final = (
+    "affinity by connection, as with several workers on one port: on new ones {reached} of calls reach their session",
+    "No load balancer shows: {server} itself answers what is no HTTP. So it looks like several worker processes on one "
+    "port (`--workers`), each with sessions of its own, of which a connection meets one. A client that opens a second "
+    "connection meets another, and `{label}`.",
+)
+_ONE_ONLY: Final = (
+    "a session works on the connection that opened it, and on no other: {label}",
+    "No call on a new connection reaches its session. A client that opens a second one, for a stream or after a pause, "
+    "loses it.",
+)
+_WITH_WORKERS: Final = frozenset({"uvicorn", "gunicorn", "hypercorn", "granian"})
+_WORKERS: Final = Change(
+    "Run one worker process, or wrap the server with Mooring, which makes each worker a node that knows the others.",
+    "uvicorn server:app --workers 1\nmooring serve server.py:server --workers 4 --redis-url redis://...",
+)
 _LEAST_SHARE: Final = 0.05
 """Where so few calls find their session, their share tells nothing of how many nodes there are."""
 
@@ -55,6 +87,8 @@ def judge_lost(
 ) -> Finding:
     """The verdict where calls were lost in that pattern."""
     share = by_way[WAYS[3]].share
+    if pattern is Pattern.ROUND_ROBIN:  # all ways are alike, and the more calls there are, the less it is chance
+        share = evidence["reached"] / evidence["calls"]
     nodes = round(1 / share) if share > _LEAST_SHARE else 0
     lost = CallTally.of([call for call in exam.calls if call.reply.outcome is Outcome.LOST])
     has_cookie = any(call.session.opened.headers.getall("Set-Cookie", []) for call in exam.calls[:1])
@@ -66,13 +100,78 @@ def judge_lost(
         "no_help": " A cookie is set, and it does not help: see the check `cookie`." if has_cookie else "",
         "ended": count_ended(exam.calls),
         "sessions": evidence["sessions"],
+        "calls": evidence["calls"],
+        "server": exam.front.server,
+        "lost": lost.calls,
     }
-    says, why = (text.format(**values) for text in _TEXTS[pattern])
+    texts = _TEXTS[pattern]
+    if pattern is Pattern.CONNECTION and not any(by_way[way].reached for way in WAYS if not way.one_connection):
+        texts = _ONE_ONLY
+    if _are_workers(exam, pattern):
+        texts = _BY_WORKER
+    if pattern is Pattern.HASH and evidence["reached"] > _MOST * evidence["calls"]:
+        texts = _ONE_NODE
+    says, why = (text.format(**values) for text in texts)
+    why += _on_disguise(exam)
     return Finding(
         check,
         Verdict.BROKEN,
         says,
         why,
         {**evidence, "pattern": pattern.name.lower(), "nodes_about": nodes or None},
-        (advice(Topic.SURVIVAL if pattern is Pattern.ENDED else Topic.AFFINITY, exam.proxy),),
+        _changes(exam, pattern),
+    )
+
+
+def _changes(exam: Examination, pattern: Pattern) -> tuple[Change, ...]:
+    topics = {Pattern.ENDED: Topic.SURVIVAL, Pattern.DROPPED: Topic.SESSION_HEADER}
+    changes = [advice(topics.get(pattern, Topic.AFFINITY), exam.proxy)]
+    if pattern is Pattern.NEVER:
+        changes.insert(0, advice(Topic.SESSION_HEADER, exam.proxy))
+    if _are_workers(exam, pattern):
+        changes = [_WORKERS]
+    if any(call.reply.is_disguised for call in exam.calls):
+        changes.append(advice(Topic.ERROR_PAGES, exam.proxy))
+    return tuple(changes)
+
+
+def _are_workers(exam: Examination, pattern: Pattern) -> bool:
+    """A Python server answers for itself, and yet its connections meet different sessions."""
+    by_connection = pattern in (Pattern.CONNECTION, Pattern.ROUND_ROBIN)
+    is_bare = exam.front.proxy is None and exam.front.server in _WITH_WORKERS
+    # A load balancer that passes bytes on gives its connections to the nodes in turn; the kernel does not.
+    return by_connection and is_bare and not exam.is_in_turn
+
+
+def _on_disguise(exam: Examination) -> str:
+    """Where a 404 comes as something else."""
+    disguised = Counter(
+        f"{call.reply.status_key} ({exam.show(call.reply.media_type) or 'no type'})"
+        for call in exam.calls
+        if call.reply.is_disguised
+    )
+    if not disguised:
+        return ""
+    return (
+        f" An unknown session is answered in just the same way, {disguised.most_common(1)[0][0]}, where 404 is due: "
+        "something on the way puts its own answer in place of the node's."
+    )
+
+
+def judge_dropped(check: str, exam: Examination) -> Finding:
+    """Where calls opened sessions of their own, so that no more were sent."""
+    strays = len(exam.wire.strays[Carried.KNOWN])
+    arrived = exam.wire.arrived
+    within = strays + arrived
+    reached = sum(call.reply.outcome is Outcome.REACHED for call in exam.calls)
+    some = "" if not arrived else " It does so for some only: one node, or one way to it, may differ from the others."
+    return Finding(
+        check,
+        Verdict.BROKEN,
+        f"Mcp-Session-Id does not reach the server: {strays} of {within} calls opened new sessions",
+        "The server takes each for one without a session, and opens another for it. Something on the way drops the "
+        f"header, or passes on only those on its list.{some} No more calls were sent, since each would leave a session "
+        "that nobody can close.",
+        {"sessions": len(exam.sessions.opened), "strays": strays, "calls": len(exam.calls), "reached": reached},
+        (advice(Topic.SESSION_HEADER, exam.proxy),),
     )

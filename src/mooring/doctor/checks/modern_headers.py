@@ -58,13 +58,18 @@ async def run(exam: Examination) -> Finding | NotRun:
     if not exam.eras.modern and not _is_mismatch(exam.eras.discovered):
         return NotRun(_why_not(exam.eras.discovered, exam.show))
     if exam.hangs:
-        return not_asked(NAME)
+        return not_asked(NAME, exam)
     method = "tools/list" if exam.eras.modern and "tools" in exam.eras.capabilities else "server/discover"
     right: list[Reply] = []
     for _ in range(_TIMES):
-        right.append(await with_one_retry(lambda: exam.modern(method)))
+        reply = await with_one_retry(lambda: exam.modern(method))
+        if reply.outcome is Outcome.UNSENT:
+            break
+        right.append(reply)
         if right[-1].headers.get(protocol.SESSION) is not None:
             break  # an older server, which opens a session for each of these
+    if not right:
+        return NotRun("an older node opens a session for each such request")
     return judge(await _controls(exam, method, right), exam.proxy, exam.show)
 
 

@@ -12,6 +12,7 @@ from mooring.core.text import plain
 from mooring.doctor.advice import Topic, advice
 from mooring.doctor.check import Check
 from mooring.doctor.client.reply import Outcome
+from mooring.doctor.evidence.timeline import by_whom, moments, timeline
 from mooring.doctor.evidence.watch import Watch, WatchedPing, WatchedSession
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Finding, NotRun, Verdict
@@ -62,7 +63,7 @@ def outage_seconds(seen: Sequence[WatchedPing]) -> float:
 
 def judge(
     watched: Sequence[WatchedSession],
-    new_sessions: Sequence[tuple[float, bool]],
+    new_sessions: Sequence[tuple[float, bool, str]],
     seconds: float,
     proxy: Proxy | None = None,
 ) -> Finding:
@@ -74,6 +75,8 @@ def judge(
     evidence = _evidence(watched, new_sessions, seconds)
     streams = sum(len(one.streams_ended) for one in watched)
     also = f" {streams} streams ended meanwhile." if streams else ""
+    lines = tuple(timeline(moments(watched, new_sessions, seconds)))
+    whom = _by_whom(failed)
     gone = fates["lost"] + fates["failing"]
     if gone:
         word = "were lost" if fates["lost"] else "do not answer"
@@ -82,9 +85,10 @@ def judge(
             Verdict.BROKEN,
             f"{gone} of {len(watched)} sessions {word}: {labels.most_common(1)[0][0]}",
             "Sessions die with their node here, and the official clients do not open new ones by themselves: every "
-            f"later call of theirs fails until a person reconnects them.{also}",
+            f"later call of theirs fails until a person reconnects them.{also}{whom}",
             evidence,
             (advice(Topic.SURVIVAL, proxy),),
+            lines,
         )
     if failed:
         longest = max(outage_seconds(one.seen) for one in watched)
@@ -93,9 +97,10 @@ def judge(
             Verdict.WARNING,
             f"no session was lost; {fates['recovered']} had failed calls for up to {longest:.1f} s",
             "A client's call that meets this fails with it, and the Python SDK 1.x does not survive a 502 or a reset."
-            f" Most common: {labels.most_common(1)[0][0]}.{also}",
+            f" Most common: {labels.most_common(1)[0][0]}.{also}{whom}",
             evidence,
             (advice(Topic.FAILOVER, proxy),),
+            lines,
         )
     return Finding(
         NAME,
@@ -103,11 +108,22 @@ def judge(
         f"no call of {len(watched)} sessions failed in {seconds:.0f} s ({len(pings)} calls)",
         f"If a node was stopped meanwhile, no client noticed.{also}",
         evidence,
+        (),
+        lines,
     )
 
 
+def _by_whom(failed: Sequence[WatchedPing]) -> str:
+    """Whether it was the load balancer or a node that gave each kind of failure."""
+    parts = [
+        f"`{label}` came from {' and '.join(f'{by} ({count})' for by, count in of_label.items())}"
+        for label, of_label in list(by_whom(failed).items())[:3]
+    ]
+    return f" Who answered: {'; '.join(parts)}." if parts else ""
+
+
 def _evidence(
-    watched: Sequence[WatchedSession], new_sessions: Sequence[tuple[float, bool]], seconds: float
+    watched: Sequence[WatchedSession], new_sessions: Sequence[tuple[float, bool, str]], seconds: float
 ) -> dict[str, Any]:
     pings = [one for session in watched for one in session.seen]
     failed = [one for one in pings if one.outcome is not Outcome.REACHED]
@@ -120,8 +136,9 @@ def _evidence(
         "slowest_seconds": round(max((one.took_seconds for one in pings), default=0.0), 3),
         "new_sessions_after_loss": {
             "tried": len(new_sessions),
-            "opened": sum(opened for _, opened in new_sessions),
+            "opened": sum(opened for _, opened, _ in new_sessions),
         },
+        "answered_by": by_whom(pings),
         "sessions": [_as_json(one) for one in watched],
     }
 

@@ -55,7 +55,7 @@ async def run(exam: Examination) -> Finding | NotRun:
     if not can_ask(exam):
         return NotRun("no session is open")
     if exam.hangs:
-        return not_asked(NAME)
+        return not_asked(NAME, exam)
     own = str(exam.wire.url.origin())
     asked = [await ask_with_retry(exam, headers) for headers in ({}, {"Origin": FOREIGN}, {"Origin": own})]
     if not telling_replies(exam, asked[1:2]):

@@ -54,7 +54,7 @@ async def run(exam: Examination) -> Finding | NotRun:
     if session is None:
         return NotRun("no session is open")
     if exam.hangs:
-        return not_asked(NAME)
+        return not_asked(NAME, exam)
     has_login = any(name.lower() == "authorization" for name, _ in exam.plan.headers)
     replies = Replies(
         own=await ask_with_retry(exam),

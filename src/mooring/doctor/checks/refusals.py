@@ -17,6 +17,7 @@ from mooring.doctor.checks.cannot_tell import throttled
 from mooring.doctor.client.reply import Outcome, Reply
 from mooring.doctor.evidence.refusal_kinds import Answers, RefusalKind, counted, refusal_kind
 from mooring.doctor.findings import Change, Finding, Verdict
+from mooring.doctor.proxies import Proxy
 from mooring.doctor.showing import Show
 
 _LOGS: Final = Change("Look at the server's and the proxy's log at the time of this run.")
@@ -34,7 +35,9 @@ _EFFECTS: Final[dict[RefusalKind, str]] = {
 """What each wrong kind does to clients."""
 
 
-def judge_refusals(check: str, what: str, answers: Answers, control: Reply, show: Show) -> Finding:
+def judge_refusals(
+    check: str, what: str, answers: Answers, control: Reply, show: Show, proxy: Proxy | None = None
+) -> Finding:
     """The verdict where no POST was served.
 
     Args:
@@ -58,6 +61,13 @@ def judge_refusals(check: str, what: str, answers: Answers, control: Reply, show
     else:
         says = f"{what} is answered with {posts[0].status_in_words}; 404 is due"
     why = " ".join(_EFFECTS[kind] for kind in RefusalKind if kind in kinds and kind in _EFFECTS)
+    pages = [reply for reply in posts if refusal_kind(reply) is not RefusalKind.GONE and reply.is_page]
+    if pages:
+        why += (
+            f" The body is a page ({show(pages[0].media_type) or 'without a type'}) and not a server's JSON: something "
+            "on the way has put it in the place of the server's answer."
+        )
+        return Finding(check, Verdict.BROKEN, says, why, evidence, (advice(Topic.ERROR_PAGES, proxy), _LOGS))
     only_log = kinds <= {RefusalKind.GONE, RefusalKind.FAILED, RefusalKind.HANG, RefusalKind.CUT}
     return Finding(
         check, Verdict.BROKEN, says, why, evidence, (_LOGS,) if only_log else (advice(Topic.MISSING_SESSION, None),)

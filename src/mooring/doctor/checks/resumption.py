@@ -41,7 +41,7 @@ _PROMISED: Final = (
 
 async def run(exam: Examination) -> Finding | NotRun:
     if exam.hangs:
-        return not_asked(NAME)
+        return not_asked(NAME, exam)
     session = exam.first
     if session is None:
         return NotRun("no session could be opened")

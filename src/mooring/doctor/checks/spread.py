@@ -3,7 +3,6 @@
 The first line that fits counts:
 
     what is seen                                               verdict
-    a new session could not be opened; several could not       warning; broken
     the status page was named and cannot be read, or knows     unknown
     not all of the sessions
     by the status page: a node without its store, or nodes     warning
@@ -27,21 +26,18 @@ from mooring.doctor.advice import Topic, advice
 from mooring.doctor.check import Check
 from mooring.doctor.checks.spread_by_status import judge_by_status
 from mooring.doctor.checks.spread_shares import NAME, NAME_CHARS, evidence_of, judge_shares
-from mooring.doctor.client.reply import FAILURES, Outcome, Reply
+from mooring.doctor.client.reply import Outcome, Reply
 from mooring.doctor.evidence.balance import Balance
 from mooring.doctor.evidence.cluster_status import NoStatusPage, read_status
 from mooring.doctor.evidence.cookies_seen import affinity_names
 from mooring.doctor.evidence.node_marks import MarkKind, NodeMarks, find_marks
+from mooring.doctor.evidence.node_of_reply import answers_within, openings_of
 from mooring.doctor.evidence.other_path import OtherPath
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, Verdict
 from mooring.doctor.showing import ShowCut
 
 _PROBES: Final = 12
-_HEALTH: Final = Change(
-    "Let the load balancer check the health of its nodes (HAProxy: `check` on each `server` line), and look at those "
-    "that it gives up.",
-)
 _STATUS: Final = Change(
     "In a Mooring cluster the status page shows them: --status URL, with the token in MOORING_STATUS_TOKEN.",
     "mooring doctor URL --status http://127.0.0.1:8080/mooring/status",
@@ -49,33 +45,6 @@ _STATUS: Final = Change(
 
 
 async def run(exam: Examination) -> Finding:
-    spread = await _spread(exam)
-    return _refused(exam, spread) or spread
-
-
-def _refused(exam: Examination, spread: Finding) -> Finding | None:
-    """Whether some clients cannot even begin: a node that is down and still in use gets its share of new sessions.
-
-    `spread` is what there is to say of the sessions that could be opened.
-    """
-    refused = [reply for reply in exam.sessions.refused if reply.outcome in FAILURES]
-    if not refused:
-        return None
-    tried = len(refused) + exam.sessions.count
-    label = exam.show(Counter(reply.label for reply in refused).most_common(1)[0][0])
-    others = f" The others: {spread.says}." if spread.verdict in (Verdict.OK, Verdict.WARNING) else ""
-    return Finding(
-        NAME,
-        Verdict.BROKEN if len(refused) > 1 else Verdict.WARNING,
-        f"{len(refused)} of {tried} new sessions could not be opened: {label}",
-        "For that client nothing works until it tries again. A node that is down, or hangs, and gets its share of new "
-        f"sessions all the same looks like this.{others}",
-        {**spread.evidence, "tried": tried, "failed": dict(Counter(exam.show(reply.label) for reply in refused))},
-        (_HEALTH, *(spread.changes if spread.verdict is Verdict.WARNING else ())),
-    )
-
-
-async def _spread(exam: Examination) -> Finding:
     ids = [session.id for session in exam.sessions.opened]
     if exam.plan.status_url is not None and ids and not exam.hangs:
         try:
@@ -85,8 +54,8 @@ async def _spread(exam: Examination) -> Finding:
             change = Change("Check the URL of --status, and its token in MOORING_STATUS_TOKEN (--status-token-env).")
             return Finding(NAME, Verdict.UNKNOWN, says, changes=(change,))
         return judge_by_status(status, ids, exam.show)
-    openings = _openings(exam)
-    found = find_marks(openings, _within(exam), affinity_names(exam))
+    openings = openings_of(exam)
+    found = find_marks(openings, answers_within(exam), affinity_names(exam))
     if found is None:
         return _invisible(exam)
     other = None if exam.hangs else await exam.shared(OtherPath).replies()
@@ -94,21 +63,6 @@ async def _spread(exam: Examination) -> Finding:
     if found.source.kind is MarkKind.HEADER and not exam.hangs:
         seen += await _discover(exam)
     return judge(Balance.of(found, seen, other.plain if other is not None else ()), found, exam.show)
-
-
-def _openings(exam: Examination) -> list[Reply]:
-    """Every answer to `initialize`: a node that gives out no session is a node, unlike a proxy that finds none."""
-    refused = [reply for reply in exam.sessions.refused if reply.trouble is None and reply.outcome not in FAILURES]
-    return [*(session.opened for session in exam.sessions.opened), *exam.sessions.sessionless, *refused]
-
-
-def _within(exam: Examination) -> list[list[Reply]]:
-    """For each session, what the node that holds it has answered."""
-    reached: dict[int, list[Reply]] = {id(session): [] for session in exam.sessions.opened}
-    for call in exam.calls:
-        if call.reply.outcome is Outcome.REACHED and id(call.session) in reached:
-            reached[id(call.session)].append(call.reply)
-    return list(reached.values())
 
 
 async def _discover(exam: Examination) -> list[Reply]:

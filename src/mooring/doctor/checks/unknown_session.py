@@ -17,6 +17,7 @@ from mooring.doctor.evidence.question import ask_in, ask_with_retry, head_of_ans
 from mooring.doctor.evidence.refusal_kinds import Answers, RefusalKind, counted, refusal_kind
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
+from mooring.doctor.proxies import Proxy
 from mooring.doctor.showing import Show
 
 NAME: Final = "unknown-session"
@@ -29,16 +30,16 @@ async def run(exam: Examination) -> Finding | NotRun:
     if session is None:
         return NotRun("no session is open")
     if exam.hangs:
-        return not_asked(NAME)
+        return not_asked(NAME, exam)
     answers = {
         method: telling_replies(
-            exam, await asyncio.gather(*(_send_twice(exam, session, method) for _ in range(_TIMES)))
+            exam, await asyncio.gather(*(_send_twice(exam, session, method) for _ in range(_TIMES))), but_logins=True
         )
         for method in ("POST", "GET", "DELETE")
     }
     if not answers["POST"]:
         return failing_anyway(NAME, exam)
-    return judge(answers, await ask_with_retry(exam), exam.show)
+    return judge(answers, await ask_with_retry(exam), exam.show, exam.proxy)
 
 
 async def _send_twice(exam: Examination, session: Session, method: str) -> Reply:
@@ -56,14 +57,14 @@ async def _send(exam: Examination, session: Session, method: str) -> Reply:
     return await exam.wire.send(method, headers=headers)
 
 
-def judge(answers: Answers, control: Reply, show: Show) -> Finding:
+def judge(answers: Answers, control: Reply, show: Show, proxy: Proxy | None = None) -> Finding:
     """The verdict.
 
     Args:
         control: the reply to a ping in a session that is there.
     """
     if {refusal_kind(reply) for reply in answers["POST"]} != {RefusalKind.SERVED}:
-        return judge_refusals(NAME, "an unknown session", answers, control, show)
+        return judge_refusals(NAME, "an unknown session", answers, control, show, proxy)
     return Finding(
         NAME,
         Verdict.WARNING,

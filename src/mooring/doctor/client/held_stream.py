@@ -188,7 +188,7 @@ async def reach_stream(
         except asyncio.CancelledError:
             await stream.close()
             raise
-        if not stream.is_refused or turn == tries or not is_lost(stream.reply):
+        if not stream.is_refused or turn == tries or not is_lost(wire.seen_through(stream.reply)):
             break
         await stream.close()
     return stream

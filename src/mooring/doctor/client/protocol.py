@@ -25,6 +25,7 @@ HEADER_MISMATCH: Final = -32020
 
 CLIENT: Final = {"name": "mooring-doctor", "version": "1"}
 _META: Final = "io.modelcontextprotocol/"
+CAPABILITIES: Final = f"{_META}clientCapabilities"
 
 Message = jsonrpc.Message
 
@@ -52,7 +53,7 @@ def modern(
     meta = {
         f"{_META}protocolVersion": version,
         f"{_META}clientInfo": dict(CLIENT),
-        f"{_META}clientCapabilities": {},
+        CAPABILITIES: {},
     }
     headers = {VERSION: version, METHOD: method}
     if params and isinstance(params.get("name"), str):

@@ -14,6 +14,8 @@ from mooring.doctor.client.protocol import Message, error_text, reason
 
 _NO_HEADERS: Final[CIMultiDictProxy[str]] = CIMultiDictProxy(CIMultiDict())
 _TEXT_BYTES: Final = 200
+_LOOK_BYTES: Final = 400
+_CHANGES: Final = re.compile(r"[0-9a-fA-F-]{6,}|\d+")
 _ABOUT_SESSIONS: Final = re.compile(r"session|initiali[sz]e", re.IGNORECASE)
 
 
@@ -27,6 +29,7 @@ class Trouble(enum.StrEnum):
     CUT = "connection closed before the answer was whole"
     NO_WAY = "no connection"
     NOT_HTTP = "the answer is not HTTP"
+    NOT_SENT = "not sent, since calls open new sessions here"
 
 
 class Outcome(enum.StrEnum):
@@ -39,6 +42,7 @@ class Outcome(enum.StrEnum):
     UNAVAILABLE  a 5xx, or Mooring's `unreachable`
     HANG         nothing came in time
     CUT          the connection failed
+    UNSENT       it was kept back: see `Wire.is_halted`
     ODD          anything else
     """
 
@@ -49,6 +53,7 @@ class Outcome(enum.StrEnum):
     UNAVAILABLE = "unavailable"
     HANG = "hang"
     CUT = "cut"
+    UNSENT = "unsent"
     ODD = "odd"
 
 
@@ -68,6 +73,8 @@ class Reply:
         trouble: why the answer is not whole; `detail` is what the library said.
         first_byte_seconds: from sending to the answer's head.
         seconds: from sending to its end.
+        at_seconds: when it was sent, from the beginning of the run.
+        is_disguised: it looks as what an unknown session gets here, though it is no 404: see `Wire.looks_lost`.
     """
 
     status: int = 0
@@ -78,6 +85,19 @@ class Reply:
     detail: str = ""
     first_byte_seconds: float = 0.0
     seconds: float = 0.0
+    at_seconds: float = 0.0
+    is_disguised: bool = False
+
+    @property
+    def look(self) -> tuple[str, str, str]:
+        """What makes it the same answer as another: status, type, and the body but for what changes each time."""
+        text = _CHANGES.sub("", self.body[:_LOOK_BYTES].decode("utf-8", errors="replace"))
+        return self.status_key, self.media_type, text
+
+    @property
+    def is_page(self) -> bool:
+        """Its body is made for people, as no MCP server's is."""
+        return self.media_type == "text/html" or self.body.lstrip()[:1] == b"<"
 
     @property
     def media_type(self) -> str:
@@ -119,7 +139,9 @@ class Reply:
         if self.trouble is Trouble.HANG or (self.trouble is None and self.status == 0):
             return Outcome.HANG
         if self.trouble is not None:
-            return Outcome.CUT
+            return Outcome.UNSENT if self.trouble is Trouble.NOT_SENT else Outcome.CUT
+        if self.is_disguised:
+            return Outcome.LOST
         if self.status in _BY_STATUS:
             return _BY_STATUS[self.status]
         if self.status >= 500 or reason(self.message) == "unreachable":

@@ -19,6 +19,7 @@ from mooring.doctor.client.wire import Lane, Wire
 _TRIES: Final = 8
 """To reach a session's node where nothing leads there: enough for three nodes in turn, likely enough at random."""
 _CLOSE_TRIES: Final = 30
+_FEW_CLOSE_TRIES: Final = 4
 CLOSE_SECONDS: Final = 6.0
 _CLOSE_AGAIN: Final = 4
 _CLOSE_AGAIN_SECONDS: Final = 1.0
@@ -55,14 +56,31 @@ class Session:
         return {"Cookie": "; ".join(f"{name}={one.coded_value}" for name, one in sent.items())} if sent else {}
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One `initialize`: what came for it, and the session, where there is one."""
+
+    reply: Reply
+    version: str
+    session: Session | None = None
+
+    @property
+    def is_refused(self) -> bool:
+        return not _is_result(self.reply)
+
+
 class Sessions:
     """Opens sessions up to a limit, sends within them, closes them.
 
     Attributes:
         opened: those that are open now; in the order of opening, until `Examination.open_sessions` sorts them by their
             version. `close` takes one out.
-        refused: replies to `initialize` that gave no session.
-        sessionless: replies that gave a result and no session id: the server works without.
+        attempts: every `initialize` of ours, in the order in which they were answered.
+        refused: replies to `initialize` that gave no result.
+        sessionless: replies that gave a result and no session id: the server works without, or it was lost on the way.
+        loses_none: no call has ever missed its session, so that a 404 means that it is gone.
+        reaches_none: every call has missed it, so that few tries are enough to see that none can be closed.
+        unseen: sessions that the server has opened, and whose id never came; set by whoever finds that out.
     """
 
     def __init__(self, wire: Wire, limit: int) -> None:
@@ -74,6 +92,10 @@ class Sessions:
         self._closing: list[Session] = []  # what `close` was asked for, so that `close_all` tries again where it failed
         self._opening: set[asyncio.Task[Session | None]] = set()  # `close_all` waits for them
         self.opened: list[Session] = []
+        self.attempts: list[Attempt] = []
+        self.unseen = 0
+        self.loses_none = False
+        self.reaches_none = False
         self.refused: list[Reply] = []
         self.sessionless: list[Reply] = []
 
@@ -85,7 +107,7 @@ class Sessions:
     @property
     def count(self) -> int:
         """How many were opened in all."""
-        return len(self._wire.minted)
+        return len(self._wire.minted) + self.unseen
 
     @property
     def closed(self) -> int:
@@ -95,7 +117,16 @@ class Sessions:
     @property
     def left(self) -> int:
         """How many were not, or not yet."""
-        return len(self._wire.minted - self._closed)
+        return len(self._wire.minted - self._closed) + self.unseen
+
+    @property
+    def why_left(self) -> str:
+        """Why they were not, in a few words; empty where nothing is known of it."""
+        if self.unseen:
+            return "their ids never came"
+        if self.reaches_none:
+            return "no request reaches them"
+        return "their id does not reach the server" if self._wire.is_halted else ""
 
     async def open(self, version: str = protocol.LEGACY_VERSIONS[0], *, token: int = 0) -> Session | None:
         """A new session, or None where the server gave none or there is no room.
@@ -117,10 +148,12 @@ class Sessions:
             self._unanswered -= 1
         result = (reply.message or {}).get("result")
         session_id = reply.headers.get(protocol.SESSION)
-        if not reply.is_ok or not isinstance(result, dict):
+        if not _is_result(reply) or not isinstance(result, dict):
+            self.attempts.append(Attempt(reply, version))
             self.refused.append(reply)
             return None
         if session_id is None:
+            self.attempts.append(Attempt(reply, version))
             self.sessionless.append(reply)
             return None
         jar = aiohttp.CookieJar(unsafe=True)  # a name is an address in many a test
@@ -130,6 +163,7 @@ class Sessions:
         _keep_cookies(session, reply, self._wire)
         self._asked.add(session.id)
         self.opened.append(session)
+        self.attempts.append(Attempt(reply, version, session))
         for attempt in range(_TRIES):
             way = HOME if attempt == 0 else Way(cookies=True, one_connection=False)
             accepted = await self.send(session, way, protocol.INITIALIZED, token=token)
@@ -137,6 +171,19 @@ class Sessions:
             if accepted.is_ok or accepted.outcome is not Outcome.LOST:
                 break
         return session
+
+    def forget_attempts(self) -> None:
+        """What was asked of another URL says nothing of this one."""
+        self.attempts.clear()
+        self.refused.clear()
+
+    @property
+    def openings(self) -> list[Attempt]:
+        """Every `initialize`, with those that were refused for the rate and sent again."""
+        refusals = [one.reply for one in self._wire.pace.refusals if one.is_opening]
+        kept = {id(attempt.reply) for attempt in self.attempts}
+        again = [Attempt(reply, "") for reply in refusals if id(reply) not in kept]
+        return sorted((*self.attempts, *again), key=lambda attempt: attempt.reply.at_seconds)
 
     def headers(self, session: Session, way: Way) -> dict[str, str]:
         """What a request of that session carries on that way."""
@@ -185,19 +232,23 @@ class Sessions:
 
     async def _end(self, session: Session) -> Reply:
         reply = await self._delete(session)
-        if _is_over(reply):
+        is_gone = self.loses_none and reply.outcome is Outcome.LOST  # it has ended by itself
+        if _is_over(reply) or is_gone:
             self._closed.add(session.id)
+            self._wire.ended.add(session.id)
         return reply
 
     async def _delete(self, session: Session) -> Reply:
         reply = Reply()
         failed = 0
-        for attempt in range(_CLOSE_TRIES):
+        for attempt in range(_FEW_CLOSE_TRIES if self.loses_none or self.reaches_none else _CLOSE_TRIES):
             way = HOME if attempt == 0 else Way(cookies=attempt % 2 == 1, one_connection=False)
             reply = await self.send(session, way, method="DELETE")
             failed += reply.outcome in MAY_PASS
             if _is_over(reply) or (reply.outcome is not Outcome.LOST and failed != 1):
                 break  # any request may fail once
+            if self._wire.is_halted and attempt > 0:
+                break
         return reply
 
     async def close_all(self, seconds: float = CLOSE_SECONDS) -> None:
@@ -223,6 +274,8 @@ class Sessions:
         The Python SDK 1.x names one in the answer that refuses a request, and has thrown it away by then: 404.
         """
         unasked = self._wire.minted - self._asked
+        if self._wire.is_halted:
+            return  # a DELETE that loses its id closes nothing
         for session_id in unasked - self._closed:
             headers = {protocol.SESSION: session_id, protocol.VERSION: protocol.LEGACY_VERSIONS[0]}
             for _ in range(_TRIES):
@@ -233,10 +286,14 @@ class Sessions:
                 self._closed.add(session_id)
 
 
+def _is_result(reply: Reply) -> bool:
+    return reply.is_ok and isinstance((reply.message or {}).get("result"), dict)
+
+
 def _is_over(reply: Reply) -> bool:
     """Whether that answer to DELETE ends what there is to do: with 405 the server lets no client end a session, and
     does so itself (2025-11-25, Transports: Session Management)."""
-    return reply.is_ok or reply.status == 405
+    return (reply.is_ok and not reply.is_disguised and not reply.is_page) or reply.status == 405
 
 
 def _keep_cookies(session: Session, reply: Reply, wire: Wire) -> None:

@@ -1,12 +1,17 @@
 """HTTP as the doctor needs it: every cookie, connection and header is decided by the caller, and nothing raises.
 
 A request goes over a new connection, or over a `Lane`, which is one connection kept. Redirects are shown, not
-followed. What fails comes back as a `Reply` with a `Trouble`.
+followed. What fails comes back as a `Reply` with a `Trouble`. What is refused for its rate goes out again, more slowly.
+
+Some deployments open a new session for a call whose session id was dropped on the way. Each such call leaves one that
+nobody can close, so after a few of them nothing more is sent: the wire is halted.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import enum
 import json
 import math
 import ssl
@@ -20,8 +25,9 @@ import aiohttp
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from mooring.doctor.client.pace import Pace, is_limit
 from mooring.doctor.client.protocol import ACCEPT, EVENT_STREAM, SESSION, answer
-from mooring.doctor.client.reply import Reply, Trouble
+from mooring.doctor.client.reply import Outcome, Reply, Trouble
 from mooring.doctor.plan import Plan
 
 MOST_BYTES: Final = 4 * 1024 * 1024
@@ -29,9 +35,23 @@ MOST_BYTES: Final = 4 * 1024 * 1024
 END_SECONDS: Final = 0.5
 """How long a stream is given to end once it has brought the answer."""
 USER_AGENT: Final = "mooring-doctor"
+_MOST_STRAYS: Final = 3
+"""So many sessions that calls have opened, and no more."""
+_MOST_STRAY_DELETES: Final = 2
+_TRIES: Final = 4
+"""Of a request that is refused for the rate."""
 
 Headers = Mapping[str, str] | list[tuple[str, str]]
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class Carried(enum.Enum):
+    """What a request carried, when a session was opened for it that nobody had asked for."""
+
+    KNOWN = enum.auto()
+    """The id of a session that is open: somebody dropped it on the way, or the server does not heed it."""
+    INVENTED = enum.auto()
+    NOTHING = enum.auto()
 
 
 class Lane:
@@ -39,6 +59,15 @@ class Lane:
 
     def __init__(self) -> None:
         self.http = _http(aiohttp.TCPConnector(limit=1, keepalive_timeout=60.0))
+        self.is_busy = False
+        self.was_dropped = False
+
+    async def drop(self) -> None:
+        """Close the connection, where nothing is under way on it; the next request opens another."""
+        if not self.is_busy:
+            self.was_dropped = True
+            before, self.http = self.http, _http(aiohttp.TCPConnector(limit=1, keepalive_timeout=60.0))
+            await before.close()
 
 
 class Wire:
@@ -48,6 +77,12 @@ class Wire:
         url: the MCP endpoint; the first contact changes it where that redirects.
         requests: how many were sent. Whoever sends one past the wire counts it here.
         minted: the session ids that came back for requests that carried none: every session that was opened.
+        ended: those of them that were closed, so that they are as unknown as any other.
+        strays: those of them that nobody asked for, by what the request carried.
+        arrived: how many requests with the id of a session were answered in it.
+        pace: how fast requests go out.
+        looks_lost: how an unknown session is answered where that is no 404, as when a proxy puts a page of its own in
+            its place; an answer that looks so is one of a node that does not know the session.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -55,6 +90,13 @@ class Wire:
         self.url = plan.url
         self.requests = 0
         self.minted: set[str] = set()
+        self.ended: set[str] = set()
+        self.strays: dict[Carried, set[str]] = {carried: set() for carried in Carried}
+        self.arrived = 0
+        self._by_delete = 0  # strays for a DELETE of a session: one more closes nothing
+        self.pace = Pace()
+        self.looks_lost: frozenset[tuple[str, str, str]] = frozenset()
+        self._began = time.monotonic()
         self._lanes: list[Lane] = []  # closed with the wire
         self._fresh = _http(aiohttp.TCPConnector(limit=0, force_close=True))
 
@@ -65,6 +107,33 @@ class Wire:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await asyncio.gather(self._fresh.close(), *(lane.http.close() for lane in self._lanes))
+
+    @property
+    def is_halted(self) -> bool:
+        """Calls within sessions open new ones here, so none is sent any more; what closes some is."""
+        return len(self.strays[Carried.KNOWN]) >= self._most_strays
+
+    @property
+    def _most_strays(self) -> int:
+        return max(1, min(_MOST_STRAYS, self._plan.sessions - 1))
+
+    def _has_opened_enough(self, carried: Carried) -> bool:
+        strays = len(self.strays[carried])
+        is_full = strays > 0 and len(self.minted) >= self._plan.sessions
+        return is_full or strays >= self._most_strays
+
+    def _would_open(self, method: str, given: CIMultiDict[str]) -> bool:
+        """Whether requests of that kind have opened so many sessions that no more are risked."""
+        carried = self._carried(given)
+        if method == "DELETE" and carried is Carried.KNOWN:
+            return self._by_delete >= _MOST_STRAY_DELETES
+        return (carried is Carried.KNOWN and self.is_halted) or self._has_opened_enough(carried)
+
+    def _carried(self, given: CIMultiDict[str]) -> Carried:
+        ids = given.getall(SESSION, [])
+        if not ids:
+            return Carried.NOTHING
+        return Carried.KNOWN if self.minted - self.ended >= set(ids) else Carried.INVENTED
 
     def lane(self) -> Lane:
         """A new kept connection, closed with the wire."""
@@ -93,25 +162,76 @@ class Wire:
             url: by default the MCP endpoint.
             token: which of the operator's bearer tokens; None for none of them.
         """
-        started = time.monotonic()
+        is_opening = message is not None and message.get("method") == "initialize"
         given = self._headers(headers, token, url)
+        if not is_opening and url in (None, self.url) and self._would_open(method, given):
+            return Reply(trouble=Trouble.NOT_SENT)
+        for attempt in range(_TRIES):
+            async with self.pace.turn(is_opening=is_opening) as stage:
+                reply = await self._send(
+                    method, message, data, given, lane, url or self.url, timeout_seconds or self._plan.timeout_seconds
+                )
+            if self._carried(given) is Carried.INVENTED and not is_limit(reply):
+                break  # what refuses that has nothing to do with the pace
+            again = self.pace.is_to_be_sent_again(reply, stage, is_opening=is_opening)
+            # A body that is given piece by piece is gone once it was sent.
+            if not again or attempt == _TRIES - 1 or not isinstance(data, bytes | None):
+                break
+            await self._rest_lanes()
+        return reply
+
+    async def _rest_lanes(self) -> None:
+        """Close the connections that are kept but for the first, since it may be their number that is limited."""
+        await asyncio.gather(*(lane.drop() for lane in self._lanes[1:]))
+
+    async def _let_go(self, lane: Lane | None) -> None:
+        """Where the number of connections may be limited, one is kept and no more."""
+        if lane is None:
+            return
+        lane.is_busy = False
+        if (self.pace.is_slow or self.pace.opens_slowly) and lane is not self._lanes[0]:
+            await lane.drop()
+
+    async def _send(
+        self,
+        method: str,
+        message: Mapping[str, Any] | None,
+        data: bytes | AsyncIterator[bytes] | None,
+        given: CIMultiDict[str],
+        lane: Lane | None,
+        url: URL,
+        seconds: float,
+    ) -> Reply:
+        started = time.monotonic()
         request_id = message.get("id") if message is not None else None
         body = json.dumps(message).encode() if message is not None and data is None else data
-        http = self._fresh if lane is None else lane.http
         received = _Received()
         self.requests += 1
+        if lane is not None:
+            lane.is_busy = True
         try:
+            http = self._fresh if lane is None else lane.http
             async with (
-                asyncio.timeout(timeout_seconds or self._plan.timeout_seconds),
-                http.request(method, url or self.url, data=body, headers=given, allow_redirects=False) as response,
+                asyncio.timeout(seconds),
+                http.request(method, url, data=body, headers=given, allow_redirects=False) as response,
             ):
                 received.first_byte_seconds = time.monotonic() - started
                 received.status, received.headers = response.status, CIMultiDict(response.headers)
                 await _read(response, received.body, request_id)
         except Exception as error:
             received.trouble, received.detail = trouble_of(error), str(error)
-        self._note_session(given, received.headers)
-        return received.reply(request_id, time.monotonic() - started)
+        finally:
+            await self._let_go(lane)
+        is_opening = message is not None and message.get("method") == "initialize"
+        self._note_session(method, given, received.headers, is_opening=is_opening)
+        reply = received.reply(request_id, time.monotonic() - started, started - self._began)
+        self.arrived += self._carried(given) is Carried.KNOWN and reply.outcome is Outcome.REACHED
+        return self.seen_through(reply) if SESSION in given else reply
+
+    def seen_through(self, reply: Reply) -> Reply:
+        """The same, known as one of a node that does not know the session, where it looks so here."""
+        is_disguised = bool(self.looks_lost) and reply.look in self.looks_lost
+        return dataclasses.replace(reply, is_disguised=True) if is_disguised else reply
 
     async def open(
         self,
@@ -119,6 +239,7 @@ class Wire:
         *,
         headers: Headers = NO_HEADERS,
         message: Mapping[str, Any] | None = None,
+        url: URL | None = None,
         timeout_seconds: float | None = None,
     ) -> aiohttp.ClientResponse:
         """The answer's head alone, its body still to be read, over a new connection; the caller closes it.
@@ -129,13 +250,23 @@ class Wire:
         Raises:
             aiohttp.ClientError, TimeoutError, OSError: no answer began.
         """
-        self.requests += 1
-        given = self._headers(headers, 0)
+        given = self._headers(headers, 0, url)
+        if url in (None, self.url) and self._would_open(method, given):
+            raise aiohttp.ClientError(str(Trouble.NOT_SENT))
         body = None if message is None else json.dumps(message).encode()
         seconds = timeout_seconds or self._plan.timeout_seconds
-        async with asyncio.timeout(None if seconds == math.inf else seconds):
-            response = await self._fresh.request(method, self.url, data=body, headers=given, allow_redirects=False)
-        self._note_session(given, response.headers)
+        for attempt in range(_TRIES):
+            async with self.pace.turn() as stage, asyncio.timeout(None if seconds == math.inf else seconds):
+                self.requests += 1
+                response = await self._fresh.request(
+                    method, url or self.url, data=body, headers=given, allow_redirects=False
+                )
+            self._note_session(method, given, response.headers, is_opening=False)
+            head = Reply(status=response.status, headers=response.headers)
+            # A 503 that is no limit is an answer, and who holds a stream in silence wants to know when it came.
+            if not is_limit(head) or not self.pace.is_to_be_sent_again(head, stage) or attempt == _TRIES - 1:
+                break
+            response.close()
         return response
 
     def _headers(self, headers: Headers, token: int | None, url: URL | None = None) -> CIMultiDict[str]:
@@ -152,10 +283,17 @@ class Wire:
             given.update(headers)
         return given
 
-    def _note_session(self, sent: CIMultiDict[str], received: Mapping[str, str]) -> None:
+    def _note_session(
+        self, method: str, sent: CIMultiDict[str], received: Mapping[str, str], *, is_opening: bool
+    ) -> None:
         """Some servers open a session for any request that names none that they know, even for one that they refuse."""
-        if SESSION in received and received[SESSION] not in sent.getall(SESSION, []):
-            self.minted.add(received[SESSION])
+        if SESSION not in received or received[SESSION] in sent.getall(SESSION, []):
+            return
+        carried = self._carried(sent)
+        self.minted.add(received[SESSION])
+        if not is_opening:
+            self.strays[carried].add(received[SESSION])
+            self._by_delete += method == "DELETE" and carried is Carried.KNOWN
 
 
 @dataclass(slots=True)
@@ -169,7 +307,7 @@ class _Received:
     trouble: Trouble | None = None
     detail: str = ""
 
-    def reply(self, request_id: int | None, seconds: float) -> Reply:
+    def reply(self, request_id: int | None, seconds: float, at_seconds: float) -> Reply:
         media_type = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         body = bytes(self.body)
         found = answer(body, media_type, request_id) if request_id is not None else None
@@ -183,6 +321,7 @@ class _Received:
             detail=self.detail,
             first_byte_seconds=self.first_byte_seconds,
             seconds=seconds,
+            at_seconds=at_seconds,
         )
 
 

@@ -11,6 +11,8 @@ new one for each request. Which ways fail, and how, tells:
                                                       there yet at `initialize`: the session id itself
     every call       -                   NEVER        not even the node that opened it knows the session
     all later calls  all earlier calls   ENDED        the session went with its node
+    any, as without  -                   DROPPED      the id was lost on the way; told by comparing the answers
+    an id
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ class Pattern(enum.Enum):
     HASH = enum.auto()
     NEVER = enum.auto()
     ENDED = enum.auto()
+    DROPPED = enum.auto()
 
 
 @dataclass(frozen=True, slots=True)

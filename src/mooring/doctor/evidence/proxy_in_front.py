@@ -1,15 +1,17 @@
-"""Which load balancer is in front, as far as its answers give it away. A wrong name is worse than none.
+"""Which load balancer meets clients, as far as its answers give it away. A wrong name is worse than none.
 
 In this order, the first that tells counts:
 
     host name        a cloud's own domain
-    cookies          for affinity, by names that one balancer alone uses: it is what places the requests
-    headers          of the answers that came already
     error page       of one request that is no HTTP, which a balancer answers by itself and a server's own words
                      come through one that only passes bytes on; not sent where the operator wants reading only
     TLS certificate  of Traefik, which looks like any other server written in Go until it has no better one to show
+    cookies          for affinity, by names that one balancer alone uses: it is what places the requests
+    headers          of the answers that came already
 
-Measured with HAProxy 2.6, nginx 1.22 and 1.31, Traefik 3.7, Caddy 2.6, uvicorn and Node.js.
+Cookies and headers may come from any hop: where the page shows that another one meets clients, they tell who is behind
+it. Measured with HAProxy 2.6, nginx 1.22 and 1.31, Traefik 3.7, Caddy 2.6 and 2.11, Apache 2.4, uvicorn, hypercorn,
+granian and Node.js; the others as documented or as seen in their sources.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import asyncio
 import contextlib
 import re
 import ssl
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Final
 
 from yarl import URL
@@ -28,8 +30,8 @@ from mooring.doctor.client.reply import Reply
 from mooring.doctor.evidence.affinity_cookies import owner_of
 from mooring.doctor.evidence.set_cookie import cookies_of
 from mooring.doctor.examination import Examination
-from mooring.doctor.proxies import Proxy
-from mooring.ingress.traefik import COOKIE as MOORINGS_COOKIE
+from mooring.doctor.proxies import Front, Proxy
+from mooring.ingress.topology import COOKIE as MOORINGS_COOKIE
 
 _SECONDS: Final = 3.0
 _MOST_BYTES: Final = 16 * 1024
@@ -50,7 +52,14 @@ _HEADERS: Final[tuple[tuple[str, re.Pattern[str], Proxy], ...]] = tuple(
         ("Server", r"awselb/.*", Proxy.ALB),
         ("Server", r"(istio-)?envoy", Proxy.ENVOY),
         ("X-Envoy-Upstream-Service-Time", r".+", Proxy.ENVOY),
+        ("Server", r"kong/.*", Proxy.KONG),
+        ("Via", r"(.*\b)?kong/.*", Proxy.KONG),
+        ("X-Kong-Upstream-Latency", r".+", Proxy.KONG),
+        ("X-Kong-Proxy-Latency", r".+", Proxy.KONG),
+        ("X-Powered-By", r"ARR/.*", Proxy.IIS),
+        ("Server", r"Microsoft-(IIS|HTTPAPI)/.*", Proxy.IIS),
         ("Server", r"(nginx|openresty)(/.*)?", Proxy.NGINX),
+        ("Server", r"Apache(/.*)?", Proxy.APACHE),
         ("Server", r"Caddy", Proxy.CADDY),
         ("Via", r".*\bCaddy\b.*", Proxy.CADDY),
         # The last, since it stands before all others and balances for few of its users.
@@ -65,27 +74,86 @@ _PAGES: Final = (
     (b"<h1>400 Bad request</h1>\nYour browser sent an invalid request.", Proxy.HAPROXY),
     (b"<center>nginx", Proxy.NGINX),
     (b"<center>openresty", Proxy.NGINX),
+    (b"<center>cloudflare", Proxy.CLOUDFLARE),
+    (b"<center>Microsoft-Azure-Application-Gateway", Proxy.AZURE),
+    (b"Your browser sent a request that this server could not understand.", Proxy.APACHE),
+    (b"<h2>Bad Request - Invalid", Proxy.IIS),
+    (b"Error 400 (Bad Request)!!1", Proxy.GCLB),
 )
+_SERVERS: Final = (
+    (b"Invalid HTTP request received.", "uvicorn"),
+    (b"<title>Bad Request</title>", "gunicorn"),
+    (b"server: hypercorn-", "hypercorn"),
+    (b"server: granian", "granian"),
+)
+"""What a server says for itself to what is no HTTP, where no proxy reads it before."""
+_NODE: Final = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"
+_ENVOY: Final = re.compile(
+    rb"HTTP/1\.1 400 Bad Request\r\ncontent-length: 11\r\ncontent-type: text/plain\r\n.*\r\n\r\nBad Request", re.DOTALL
+)
+_IN_GO: Final = frozenset({Proxy.CADDY, Proxy.TRAEFIK})
 _GO: Final = b"\r\n\r\n400 Bad Request"
 
 
-async def recognise(exam: Examination) -> Proxy | None:
-    """The load balancer, or None where it does not give itself away."""
+async def recognise(exam: Examination) -> Front:
+    """Who meets clients, or nobody where it does not give itself away."""
     replies = _seen(exam)
-    found = by_host(exam.wire.url.host or "") or by_replies(replies)
-    if found is not None or exam.plan.read_only:
-        return found
+    named = by_host(exam.wire.url.host or "")
+    signs = tuple(dict.fromkeys(signs_in(replies)))
+    if named is not None:
+        return Front(named, "", tuple(one for one in signs if one is not named))
+    if exam.plan.read_only:
+        return front_of(b"", signs, is_traefik=False)
     exam.listener.step("which load balancer is in front")
     exam.wire.requests += 1
+    page, is_traefik = b"", False
     try:
         async with asyncio.timeout(_SECONDS):
             page = await _ask_without_http(exam.wire.url)
-            found = by_page(page)
-            if found is None and is_go(page) and (_has_moorings_cookie(replies) or await _is_traefik(exam.wire.url)):
-                found = Proxy.TRAEFIK
+            if by_page(page) is None and is_go(page):
+                is_traefik = _has_moorings_cookie(replies) or await _is_traefik(exam.wire.url)
     except (OSError, TimeoutError, ValueError):  # an SSLError is an OSError; ValueError: not a host name
         pass
-    return found
+    return front_of(page, signs, is_traefik=is_traefik)
+
+
+def front_of(page: bytes, signs: Sequence[Proxy], *, is_traefik: bool) -> Front:
+    """Who it is, by the answer to what is no HTTP, and by the signs in headers and cookies, the strongest first."""
+    server = server_of(page)
+    proxy = Proxy.TRAEFIK if is_traefik else by_page(page)
+    if proxy in (Proxy.NGINX, None) and Proxy.KONG in signs and not server:
+        proxy = Proxy.KONG  # it is built on nginx, and has its pages
+    if proxy is None and is_go(page):
+        go = [sign for sign in signs if sign in _IN_GO]
+        return Front(go[0], "", _without(signs, go[0])) if go else Front(None, "", tuple(signs))
+    if proxy is not None:
+        return Front(proxy, "", _without(signs, proxy))
+    if server:
+        return Front(None, server, tuple(signs))
+    return Front(signs[0], "", tuple(signs[1:])) if signs else Front()
+
+
+def _without(signs: Sequence[Proxy], proxy: Proxy) -> tuple[Proxy, ...]:
+    return tuple(sign for sign in signs if sign is not proxy)
+
+
+def server_of(page: bytes) -> str:
+    """The server that gave that answer by itself; empty where none is known."""
+    if page == _NODE:
+        return "Node.js"
+    return next((name for mark, name in _SERVERS if mark in page), "")
+
+
+def signs_in(replies: Iterable[Reply]) -> Iterator[Proxy]:
+    """Who has left a sign in cookies or headers: first those that place the requests."""
+    replies = tuple(replies)
+    for reply in replies:
+        yield from (owner for cookie in cookies_of(reply) if (owner := owner_of(cookie)) is not None)
+        if _ENVELOPE.fullmatch(reply.headers.get(protocol.SESSION, "")):
+            yield Proxy.ENVOY
+    for name, pattern, proxy in _HEADERS:
+        if any(pattern.fullmatch(value) for reply in replies for value in reply.headers.getall(name, [])):
+            yield proxy
 
 
 def _seen(exam: Examination) -> list[Reply]:
@@ -98,27 +166,13 @@ def by_host(host: str) -> Proxy | None:
     return next((proxy for domain, proxy in _DOMAINS if host.lower().endswith(domain)), None)
 
 
-def by_replies(replies: Iterable[Reply]) -> Proxy | None:
-    """By the cookies and headers of answers."""
-    replies = tuple(replies)
-    for reply in replies:
-        for cookie in cookies_of(reply):
-            owner = owner_of(cookie)
-            if owner is not None:
-                return owner
-        if _ENVELOPE.fullmatch(reply.headers.get(protocol.SESSION, "")):
-            return Proxy.ENVOY
-    for name, pattern, proxy in _HEADERS:
-        if any(pattern.fullmatch(value) for reply in replies for value in reply.headers.getall(name, [])):
-            return proxy
-    return None
-
-
 def by_page(page: bytes) -> Proxy | None:
     """By the answer, with its head, to a request that is no HTTP."""
     for mark, proxy in _PAGES:
         if mark in page:
             return proxy
+    if _ENVOY.match(page):
+        return Proxy.ENVOY
     head = page.partition(b"\r\n\r\n")[0].decode("latin-1")
     for line in head.split("\r\n")[1:]:
         name, _, value = line.partition(":")

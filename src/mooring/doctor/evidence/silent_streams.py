@@ -111,7 +111,7 @@ class SilentStream:
             await stream.wait(_FLUSH_SECONDS if ends else 0.0)
         await stream.close()
         return Heard(
-            reply=stream.reply,
+            reply=self._wire.seen_through(stream.reply),
             head_seconds=stream.head_seconds,
             held_seconds=held_seconds,
             arrivals=tuple(stream.arrivals),
@@ -132,11 +132,14 @@ class SilentStreams(Shared):
     def __init__(self, exam: Examination) -> None:
         super().__init__(exam)
         self.held: dict[str, SilentStream] = {}
+        self._reserved: list[Session] = []  # for whoever leaves a session alone without a stream
         self._all: list[SilentStream] = []  # with those that a check holds for itself; closed together
 
     def begin(self, seconds: float, encodings: Collection[str]) -> None:
         """Hold a stream for each of these encodings, as far as there are sessions for it."""
         # The plain one first: where there is one session only, it is the one that more checks ask about.
+        if self._exam.wire.pace.is_slow:
+            encodings = {PLAIN} & set(encodings)  # each takes a connection, of which there may be few
         for encoding in sorted(encodings, key=lambda one: one != PLAIN):
             held = self.hold(seconds, encoding)
             if held is None and encoding == PLAIN and self._exam.first is not None:
@@ -157,9 +160,17 @@ class SilentStreams(Shared):
 
     def hold(self, seconds: float, encoding: str = PLAIN) -> SilentStream | None:
         """Hold one more, in a session that nobody else needs; None where there is none."""
-        used = [held.session for held in self._all]
+        used = [*(held.session for held in self._all), *self._reserved]
         spare = next((session for session in self._exam.between if session not in used), None)
         return None if spare is None else self._hold(spare, seconds, encoding)
+
+    def reserve(self, count: int, *, leave: int) -> list[Session]:
+        """Up to so many sessions that no stream is held in, nor will be; some are left for streams."""
+        used = [*(held.session for held in self._all), *self._reserved]
+        free = [session for session in self._exam.between if session not in used]
+        taken = free[leave:][-count:] if count else []
+        self._reserved += taken
+        return taken
 
     def _hold(self, session: Session, seconds: float, encoding: str, *, ends_session: bool = True) -> SilentStream:
         exam = self._exam

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from mooring.doctor.proxies import Proxy
+
 _LIMITS: Final = (
     (15.0, "Envoy's route timeout"),
     (20.0, "Azure Application Gateway's request timeout"),
@@ -22,6 +24,17 @@ _LIMITS: Final = (
     (300.0, "Cloud Run's request timeout"),
     (350.0, "AWS NLB's idle timeout"),
 )
+_OF_PROXY: Final = {
+    Proxy.NGINX: (60.0, "nginx, where it is not told otherwise,"),
+    Proxy.ALB: (60.0, "AWS ALB, where it is not told otherwise,"),
+    Proxy.KONG: (60.0, "Kong, where it is not told otherwise,"),
+    Proxy.APACHE: (60.0, "Apache, where it is not told otherwise,"),
+    Proxy.IIS: (120.0, "IIS with ARR, where it is not told otherwise,"),
+    Proxy.CLOUDFLARE: (120.0, "Cloudflare"),
+    Proxy.AZURE: (240.0, "Azure (230 s in App Service, 240 s in Container Apps)"),
+    Proxy.ENVOY: (300.0, "Envoy, where it is not told otherwise,"),
+    Proxy.GCLB: (300.0, "Google's load balancer with Cloud Run"),
+}
 _BEFORE_SECONDS: Final = 0.5
 _AFTER_SECONDS: Final = 0.9
 """A limit is noticed a little late, and counted from a little before or after our own clock's start."""
@@ -34,6 +47,11 @@ def known_limits(*seconds: float) -> list[str]:
         for limit, name in _LIMITS
         if any(limit - _BEFORE_SECONDS <= one <= limit + _AFTER_SECONDS for one in seconds)
     ]
+
+
+def limit_of(proxy: Proxy | None) -> tuple[float, str] | None:
+    """The limit on silence that is known of that proxy, in seconds, and whose it is."""
+    return _OF_PROXY.get(proxy) if proxy is not None else None
 
 
 def duration(seconds: float) -> str:

@@ -20,6 +20,7 @@ from mooring.doctor.client.held_stream import End, HeldStream
 from mooring.doctor.client.reply import Outcome
 from mooring.doctor.client.sessions import Session
 from mooring.doctor.client.ways import WAYS, Way
+from mooring.doctor.evidence.answered_by import AnsweredBy, answered_by
 from mooring.doctor.examination import Examination
 
 PING_SECONDS: Final = 1.0
@@ -30,12 +31,13 @@ _RESERVE: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class WatchedPing:
-    """One ping: when it was sent, from the beginning of the watch, and what came of it."""
+    """One ping: when it was sent, from the beginning of the watch, what came of it, and from whom."""
 
     at_seconds: float
     took_seconds: float
     outcome: Outcome
     label: str
+    by: AnsweredBy = AnsweredBy.UNKNOWN
 
 
 @dataclass(slots=True)
@@ -62,8 +64,9 @@ class Watch:
             WatchedSession(session, WAYS[0] if number % 2 == 0 else WAYS[3])
             for number, session in enumerate(exam.sessions.opened)
         ]
-        self.new_sessions: list[tuple[float, bool]] = []
-        """Attempts to open a session after the first loss: when, and whether it worked."""
+        self.new_sessions: list[tuple[float, bool, str]] = []
+        """Attempts to open a session after the first loss: when, whether it worked, and the server's version."""
+        self._usual_servers: set[str] = set()  # what answers that arrived have as their Server
 
     @staticmethod
     def most_sessions(limit: int) -> int:
@@ -104,7 +107,10 @@ class Watch:
         while True:
             at = self.seconds
             reply = await self._exam.sessions.ping(one.session, one.way)
-            one.seen.append(WatchedPing(at, reply.seconds, reply.outcome, self._exam.show(reply.label)))
+            if reply.outcome is Outcome.REACHED:
+                self._usual_servers.add(reply.headers.get("Server", ""))
+            by = answered_by(reply, self._usual_servers)
+            one.seen.append(WatchedPing(at, reply.seconds, reply.outcome, self._exam.show(reply.label), by))
             await asyncio.sleep(max(0.0, PING_SECONDS - reply.seconds))
 
     async def _hold_streams(self, one: WatchedSession) -> None:
@@ -134,4 +140,5 @@ class Watch:
             lost = any(one.seen and one.seen[-1].outcome is not Outcome.REACHED for one in self.watched)
             if lost and self._exam.sessions.room > 0:
                 session = await self._exam.sessions.open()
-                self.new_sessions.append((self.seconds, session is not None))
+                version = self._exam.show(session.server.get("version", "")) if session is not None else ""
+                self.new_sessions.append((self.seconds, session is not None, version))

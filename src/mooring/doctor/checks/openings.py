@@ -1,0 +1,178 @@
+"""Whether every client can open a session: what each `initialize` was answered with, and in which pattern.
+
+openings                                        verdict
+some are refused, also at a slower pace         broken; one of many: a warning
+refused for the rate, and taken when slower     ok, with the rate
+calls open sessions of their own                broken: see `affinity`
+all are taken                                   ok
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+from mooring.doctor.check import Check
+from mooring.doctor.checks.opening_refusals import OPENING_CHANGES, OPENING_MEANS
+from mooring.doctor.client.sessions import Attempt
+from mooring.doctor.evidence.failure_pattern import FailurePattern, Sample, Where, failure_pattern, turn_of
+from mooring.doctor.evidence.node_of_reply import node_reader
+from mooring.doctor.evidence.opening_kinds import OpeningRefusal, refusal_of_opening
+from mooring.doctor.evidence.openings import Openings
+from mooring.doctor.evidence.time_limits import duration
+from mooring.doctor.examination import Examination
+from mooring.doctor.findings import Change, Finding, NotRun, Verdict
+from mooring.doctor.showing import Show
+
+NAME: Final = "openings"
+_SLOW_SECONDS: Final = 1.0
+_SLOWER: Final = 8.0
+_LIMITED: Final = frozenset({OpeningRefusal.FULL, OpeningRefusal.TAKEN, OpeningRefusal.RATE, OpeningRefusal.DOWN})
+
+
+async def run(exam: Examination) -> Finding | NotRun:
+    attempts = exam.sessions.openings
+    if not attempts or all(attempt.is_refused for attempt in attempts):
+        return NotRun("the server knows no `initialize`")
+    pace = exam.wire.pace
+    facts = exam.shared(Openings)
+    again = {id(attempt) for attempt in facts.again}
+    attempts = [attempt for attempt in attempts if id(attempt) not in again]
+    if pace.is_limit:
+        limited = {id(refusal.reply) for refusal in pace.refusals if refusal.is_opening}
+        attempts = [attempt for attempt in attempts if id(attempt.reply) not in limited]
+    reader = node_reader(exam)
+    nodes = [reader(attempt.reply) for attempt in attempts]
+    found = judge(attempts, nodes, facts.reopened, facts.held, exam.show)
+    if found.verdict is Verdict.OK and pace.is_limit:
+        return _limited(exam, found)
+    return found
+
+
+def judge(
+    attempts: Sequence[Attempt],
+    nodes: Sequence[str | None],
+    reopened: bool | None,
+    held: int,
+    show: Show,
+) -> Finding:
+    """The verdict.
+
+    Args:
+        attempts: every `initialize`, in the order in which they were sent.
+        nodes: the mark of each answer, where something tells nodes apart.
+        reopened: another session could be opened once one was closed; None where that was not tried.
+        held: how many were open when the next was refused.
+    """
+    refused = [attempt for attempt in attempts if attempt.is_refused]
+    labels = Counter(show(attempt.reply.label) for attempt in refused)
+    evidence: dict[str, Any] = {"tried": len(attempts), "refused": len(refused), "answers": dict(labels)}
+    slow = _slow(attempts)
+    if not refused and slow:
+        took = duration(statistics.median(slow))
+        says = f"{len(slow)} of {len(attempts)} openings took {took}, the others are quick"
+        why = (
+            "A node that is down, and is tried before another one, looks like this; so does one that is overloaded. "
+            "The client that meets it waits as long."
+        )
+        evidence["slow_seconds"] = [round(one, 2) for one in slow]
+        return Finding(NAME, Verdict.WARNING, says, why, evidence, (Change(OPENING_CHANGES[OpeningRefusal.DOWN]),))
+    usual = statistics.median(attempt.reply.seconds for attempt in attempts)
+    if not refused and usual >= _SLOW_SECONDS:
+        says = f"a session takes {duration(usual)} to open"
+        why = (
+            "A client waits as long before it can begin, and some give up connecting after 5 s. See the check `speed`."
+        )
+        evidence["median_seconds"] = round(usual, 2)
+        return Finding(NAME, Verdict.WARNING, says, why, evidence, (Change(OPENING_CHANGES[OpeningRefusal.OTHER]),))
+    if not refused:
+        says = f"all {len(attempts)} openings were taken" if len(attempts) > 1 else "the session was opened at once"
+        return Finding(NAME, Verdict.OK, says, evidence=evidence)
+    kinds = Counter(refusal_of_opening(attempt.reply) for attempt in refused)
+    kind = kinds.most_common(1)[0][0]
+    pattern = _pattern(attempts, nodes)
+    evidence |= {"kind": str(kind), "pattern": str(pattern.where), "reopened": reopened}
+    label = labels.most_common(1)[0][0]
+    says = f"{len(refused)} of {len(attempts)} new sessions could not be opened: {label}"
+    when, means, changes = _explained(kind, pattern, reopened, held, show)
+    others = len(kinds) > 1
+    more = f" Others were refused in another way: {', '.join(list(labels)[1:4])}." if others and len(labels) > 1 else ""
+    is_rare = len(refused) == 1 and len(attempts) > 4 and kind in (OpeningRefusal.NO_ANSWER, OpeningRefusal.DOWN)
+    verdict = Verdict.WARNING if is_rare else Verdict.BROKEN
+    return Finding(NAME, verdict, says, f"{when}{means}{more}", evidence, changes)
+
+
+def _slow(attempts: Sequence[Attempt]) -> list[float]:
+    """How long those took that took much longer than the others."""
+    took = [attempt.reply.seconds for attempt in attempts if not attempt.is_refused]
+    usual = statistics.median(took) if took else 0.0
+    slow = [seconds for seconds in took if seconds >= max(_SLOW_SECONDS, _SLOWER * usual)]
+    return slow if len(slow) > 1 else []
+
+
+def _pattern(attempts: Sequence[Attempt], nodes: Sequence[str | None]) -> FailurePattern:
+    samples = [
+        Sample(attempt.is_refused, attempt.reply.at_seconds, node=node)
+        for attempt, node in zip(attempts, nodes, strict=True)
+    ]
+    in_turn = [attempt.is_refused for attempt in sorted(attempts, key=lambda attempt: attempt.reply.at_seconds)]
+    return failure_pattern(samples, in_turn if turn_of(in_turn) else ())
+
+
+def _explained(
+    kind: OpeningRefusal, pattern: FailurePattern, reopened: bool | None, held: int, show: Show
+) -> tuple[str, str, tuple[Change, ...]]:
+    """When it happens, what it means, and what to change."""
+    means, change = OPENING_MEANS[kind], OPENING_CHANGES[kind]
+    if pattern.where is Where.SINCE and kind in _LIMITED and (reopened or pattern.passed <= 1 or held):
+        passed = pattern.passed
+        number = "one session" if passed == 1 else f"{passed} sessions"
+        when = f"After {number} no other was opened"
+        when += ", and when one was closed, one could be: it is a limit on their number. " if reopened else ". "
+        if kind is OpeningRefusal.TAKEN or passed == 1:
+            return (
+                f"{when}It looks like one session at a time. ",
+                OPENING_MEANS[OpeningRefusal.TAKEN],
+                (Change(OPENING_CHANGES[OpeningRefusal.TAKEN]),),
+            )
+        return (
+            when,
+            OPENING_MEANS[OpeningRefusal.FULL] if reopened else means,
+            (Change(OPENING_CHANGES[OpeningRefusal.FULL] if reopened else change),),
+        )
+    when = {
+        Where.NODE: f"Each time it was the node {show(pattern.node)}. ",
+        Where.TURN: f"Every {_ORDINALS.get(pattern.turn, 'few')} is refused, as if by one node in turn. ",
+        Where.SINCE: f"The first {pattern.passed} were opened, and none after them. ",
+        Where.SPELL: f"They all came within {pattern.seconds:.1f} s, and others before and after were opened. ",
+    }.get(pattern.where, "Nothing in the time or the order tells which: it may go by node, or be chance. ")
+    return when, means, (Change(change),)
+
+
+_ORDINALS: Final = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
+
+
+def _limited(exam: Examination, found: Finding) -> Finding:
+    """The doctor was too fast, and no client alone would be."""
+    pace = exam.wire.pace
+    first = pace.refusals[0].reply
+    says = f"all {found.evidence['tried']} openings were taken, once they came slowly"
+    why = (
+        f"At about {pace.rate_refused} requests a second some were refused ({exam.show(first.label)}): a limit on the "
+        f"rate or the number of requests. The rest was examined at one request each {pace.interval_seconds:g} s. Many "
+        "clients at one address may meet that limit, too."
+    )
+    evidence = {**found.evidence, "refused_for_the_rate": len(pace.refusals), "rate_refused": pace.rate_refused}
+    return Finding(NAME, Verdict.OK, says, why, evidence)
+
+
+CHECK: Final = Check(
+    NAME,
+    "can every client open a session?",
+    run,
+    is_reading=True,
+    makes_calls=False,
+    is_essential=True,
+)

@@ -1,0 +1,97 @@
+"""The verdict on openings that were refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import pytest
+from aiohttp import web
+
+from mooring.doctor.checks.openings import judge
+from mooring.doctor.client.reply import Reply, Trouble
+from mooring.doctor.client.sessions import Attempt
+from mooring.doctor.findings import Verdict
+from tests.doctor.examples import REACHED
+from tests.doctor.odd import Odd, running_odd
+from tests.doctor.runs import finding, problems, run
+from tests.doctor.serving import serving
+
+DOWN = Reply(502, body=b"<html>Bad Gateway</html>")
+LOGIN = Reply(401)
+FULL = Reply(503, message={"jsonrpc": "2.0", "id": 1, "error": {"code": -1, "message": "Too many sessions"}})
+TAKEN = Reply(200, message={"jsonrpc": "2.0", "id": 1, "error": {"code": -1, "message": "already initialized"}})
+
+
+def attempts(*replies: Reply) -> list[Attempt]:
+    return [
+        Attempt(dataclasses.replace(reply, at_seconds=float(number)), "2025-11-25")
+        for number, reply in enumerate(replies)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("replies", "nodes", "reopened", "verdict", "says", "why"),
+    [
+        ([REACHED] * 20, None, None, Verdict.OK, "all 20 openings were taken", ""),
+        ([REACHED] * 19 + [DOWN], None, None, Verdict.WARNING, "1 of 20 new sessions could not be opened: 502", ""),
+        ([REACHED, DOWN, REACHED, DOWN], None, None, Verdict.BROKEN, "2 of 4 new", "A node that is down"),
+        ([REACHED, REACHED, DOWN] * 4, None, None, Verdict.BROKEN, "4 of 12 new", "Every third is refused"),
+        ([REACHED, REACHED, LOGIN] * 4, None, None, Verdict.BROKEN, "4 of 12 new", "settings for tokens"),
+        (
+            [REACHED, LOGIN, REACHED, LOGIN, REACHED, LOGIN],
+            ["a", "b", "a", "b", "a", "b"],
+            None,
+            Verdict.BROKEN,
+            "3 of 6 new",
+            "Each time it was the node b",
+        ),
+        ([REACHED] * 3 + [FULL] * 5, None, True, Verdict.BROKEN, "5 of 8 new", "After 3 sessions no other was opened"),
+        ([REACHED] + [TAKEN] * 5, None, None, Verdict.BROKEN, "5 of 6 new", "After one session no other was opened"),
+        ([REACHED, Reply(404)] * 3, None, None, Verdict.BROKEN, "3 of 6 new", "serves MCP at another path"),
+        ([REACHED, Reply(trouble=Trouble.CUT)] * 3, None, None, Verdict.BROKEN, "3 of 6 new", "down or hangs"),
+    ],
+)
+def test_what_is_said(
+    replies: list[Reply], nodes: list[str | None] | None, reopened: bool | None, verdict: Verdict, says: str, why: str
+) -> None:
+    made = attempts(*replies)
+    found = judge(made, nodes or [None] * len(made), reopened, 3 if reopened else 0, str)
+    assert found.verdict is verdict
+    assert found.says.startswith(says)
+    assert why in found.why
+    assert bool(found.changes) is (verdict is not Verdict.OK)
+    assert len(found.says) <= 100
+
+
+async def test_a_token_that_one_node_takes_and_another_does_not_is_not_refused() -> None:
+    turn = iter(range(10_000))
+    async with running_odd() as odd:
+        odd.guard = lambda request: (
+            web.Response(status=401) if "Mcp-Session-Id" not in request.headers and next(turn) % 2 == 0 else None
+        )
+        report = await run(odd.url, sessions=8, calls=2, tokens=("a-good-token",))
+    assert report.reached
+    found = finding(report, "openings")
+    assert found.verdict is Verdict.BROKEN
+    assert "the token is refused" not in found.says + found.why
+
+
+async def test_a_limit_on_the_rate_is_no_finding_of_its_own() -> None:
+    """Ten requests a second, as nginx's `limit_req` with a small burst answers more."""
+    odd, bucket = Odd(), [10.0, time.monotonic()]
+
+    async def limited(request: web.Request) -> web.StreamResponse:
+        now = time.monotonic()
+        bucket[0] = min(10.0, bucket[0] + 20.0 * (now - bucket[1]))
+        bucket[1] = now
+        if bucket[0] < 1.0:
+            return web.Response(status=429)
+        bucket[0] -= 1.0
+        return await odd.answer(request)
+
+    async with serving(limited) as url:
+        report = await run(url, sessions=6, calls=2, only=frozenset({"openings", "affinity", "eras"}))
+    assert problems(report) == {}
+    assert finding(report, "affinity").verdict is Verdict.OK
+    assert odd.live == set()

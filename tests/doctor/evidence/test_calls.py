@@ -1,0 +1,70 @@
+"""The calls in every session, what is seen through, and what stops them."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from mooring.doctor.client.protocol import SESSION
+from mooring.doctor.client.reply import Outcome
+from mooring.doctor.client.ways import WAYS
+from mooring.doctor.evidence.calls import calls_in_turn, make_calls, see_through_disguise
+from tests.doctor.examined import examined
+from tests.doctor.ledger import running_ledger
+from tests.doctor.odd import Odd, running_odd
+from tests.doctor.serving import serving
+
+
+async def test_every_session_calls_in_each_way() -> None:
+    async with running_odd() as odd, examined(odd.url, sessions=4, calls=3) as exam:
+        await make_calls(exam)
+        assert len(exam.calls) == 4 * 3 * len(WAYS)
+        assert {call.reply.outcome for call in exam.calls} == {Outcome.REACHED}
+        assert await calls_in_turn(exam) == [False] * 12
+        assert exam.no_calls == ""
+
+
+async def test_where_calls_open_sessions_they_stop() -> None:
+    odd = Odd()
+
+    async def dropping(request: web.Request) -> web.StreamResponse:
+        """Every call opens a session, as where its id was dropped on the way."""
+        if request.method == "POST" and (await request.json())["method"] in ("ping", "notifications/initialized"):
+            return web.Response(status=400, headers={SESSION: odd.mint()})
+        return await odd.answer(request)
+
+    async with serving(dropping) as url, examined(url, sessions=20) as exam:
+        assert exam.wire.is_halted
+        await make_calls(exam)
+        assert exam.no_calls == "calls open new sessions here"
+        assert exam.sessions.count <= 4
+
+
+async def test_a_refusal_in_disguise_is_seen_through() -> None:
+    turn = iter(range(10_000))
+
+    def guard(request: web.Request) -> web.Response | None:
+        """Every other call meets a node that does not know its session; a proxy makes a page of its answer."""
+        if request.headers.get(SESSION) is None:
+            return None
+        is_known = request.headers[SESSION] in odd.live
+        if is_known and next(turn) % 2 == 0:
+            return None
+        return web.Response(status=502, text="<html>oops</html>", content_type="text/html")
+
+    async with running_odd() as odd:
+        odd.guard = guard
+        async with examined(odd.url, sessions=3, calls=4) as exam:
+            await make_calls(exam)
+            assert Outcome.UNAVAILABLE in {call.reply.outcome for call in exam.calls}
+            await see_through_disguise(exam)
+            assert {call.reply.outcome for call in exam.calls} == {Outcome.REACHED, Outcome.LOST}
+            assert exam.wire.looks_lost
+
+
+async def test_calls_that_hang_end_soon() -> None:
+    async with (
+        running_ledger(hangs_on=frozenset({"ping"})) as ledger,
+        examined(ledger.url, sessions=2, timeout_seconds=0.2) as exam,
+    ):
+        await make_calls(exam)
+        assert exam.no_calls == "calls hang here"

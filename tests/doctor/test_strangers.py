@@ -1,0 +1,300 @@
+"""Deployments as strangers have them: three of real parts for each kind of fault, differing in proxy, SDK and status.
+
+`says` is what has to be said, check by check, as regular expressions; `may` are checks that may say something as well,
+since it follows from the fault or is the server's own. Nothing else may be said but `ok` and `unknown`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import pytest_asyncio
+
+from mooring.doctor.report import Outlook, Report
+from tests.bare import bare_server, free_port, listening, uvicorn_command
+from tests.cli.doctor.process import running_doctor
+from tests.deployments import haproxy, nginx, traefik
+from tests.deployments.certificate import self_signed_pem
+from tests.deployments.oddities import running_oddities
+from tests.deployments.servers import replica_urls
+from tests.doctor.runs import problems, run
+
+pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
+
+Running = AbstractAsyncContextManager[str]
+IN_TURN: Final = "balance roundrobin"
+STICKY: Final = haproxy._STICKY
+TYPESCRIPT: Final = ("unknown-session", "deleted-session", "origin", "host", "body-limit")
+"""What that SDK's example does in its own way: it is told whatever is in front."""
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The servers that deployments are made of: MCP endpoints."""
+
+    v2: list[str]
+    v1: list[str]
+    typescript: list[str]
+    odd: Mapping[str, str]
+    dead: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """
+    Attributes:
+        deploy: gives the base URL of the deployment.
+        not_said: words that nothing in the report may have.
+    """
+
+    deploy: Callable[[Nodes], Running]
+    says: dict[str, str]
+    may: tuple[str, ...] = ()
+    fields: dict[str, Any] = field(default_factory=dict)
+    not_said: tuple[str, ...] = ()
+    left: int = 0
+
+
+@contextlib.asynccontextmanager
+async def uvicorn(*options: str) -> AsyncIterator[str]:
+    """A server without anything before it, run with these options."""
+    port = free_port()
+    command = [*uvicorn_command("tests.servers.small:app", port, python=sys.executable), *options]
+    async with listening(command, port, what="uvicorn"):
+        yield f"http://127.0.0.1:{port}"
+
+
+def ha(urls: list[str], *backend: str, rules: tuple[str, ...] = (), **more: Any) -> Running:
+    return haproxy.running_haproxy(urls, IN_TURN, *backend, frontend=rules, **more)
+
+
+def page(status: int) -> tuple[str, ...]:
+    html = '"<html><h1>oops</h1></html>"'
+    return (f"http-response return status {status} content-type text/html string {html} if {{ status 404 }}",)
+
+
+DROPPED: Final = r"Mcp-Session-Id does not reach the server: \d+ of \d+ calls opened new sessions"
+LOST_OUT: Final = r"the session id is lost on its way out: .*"
+REFUSED: Final = r"\d+ of \d+ new sessions could not be opened: {}.*"
+FAILS_WITH_TWO: Final = r"works with one replica, fails with two: \d\d% of calls miss their session"
+RATE: Final = {"only": frozenset({"eras", "openings", "affinity", "unknown-session"}), "sessions": 8, "calls": 2}
+CALL: Final = {"tool": "work", "arguments": {"steps": 4, "seconds": 0.4}, "calls": 1, "sessions": 2}
+CALL_ONLY: Final = {**CALL, "only": frozenset({"eras", "affinity", "buffering", "compression"})}
+
+CASES: Final[dict[str, Case]] = {
+    # The session id is lost on the way in.
+    "nginx drops the id, v2": Case(
+        lambda n: nginx.running_nginx(n.v2[:1], {"proxy_set_header Mcp-Session-Id": '""'}),
+        {"affinity": DROPPED},
+        left=9,
+    ),
+    "nginx drops the id, v1": Case(
+        lambda n: nginx.running_nginx(n.v1[:1], {"proxy_set_header Mcp-Session-Id": '""'}),
+        {"affinity": DROPPED},
+        left=9,
+    ),
+    "HAProxy drops the id, v2": Case(
+        lambda n: ha(n.v2[:1], rules=("http-request del-header Mcp-Session-Id",)), {"affinity": DROPPED}, left=9
+    ),
+    "HAProxy drops the id, TypeScript": Case(
+        lambda n: ha(n.typescript[:1], rules=("http-request del-header Mcp-Session-Id",)),
+        {"affinity": r"no call reaches its session: 400.*"},
+        left=9,
+    ),
+    # The session id is lost on the way out.
+    "nginx hides the id": Case(
+        lambda n: nginx.running_nginx(n.v2[:1], {"proxy_hide_header": "Mcp-Session-Id"}),
+        {"affinity": LOST_OUT},
+        not_said=("stateless",),
+        left=4,
+    ),
+    "HAProxy hides the id, v1": Case(
+        lambda n: ha(n.v1[:1], rules=("http-response del-header Mcp-Session-Id",)),
+        {"affinity": LOST_OUT},
+        not_said=("stateless",),
+        left=4,
+    ),
+    "HAProxy renames the id, TypeScript": Case(
+        lambda n: ha(
+            n.typescript[:1],
+            rules=(
+                "http-response set-header X-Sid %[res.hdr(Mcp-Session-Id)] if { res.hdr(Mcp-Session-Id) -m found }",
+                "http-response del-header Mcp-Session-Id",
+            ),
+        ),
+        {"affinity": LOST_OUT + "X-Sid"},
+        not_said=("stateless",),
+        left=4,
+    ),
+    # Some openings are refused.
+    "a node at another path": Case(
+        lambda n: ha([*n.v2[:2], n.odd["other_path"]], *STICKY),
+        {"openings": REFUSED.format("404 Not Found")},
+        may=("modern-headers", "modern-clients"),
+    ),
+    "a node that wants another token": Case(
+        lambda n: ha([n.odd["token"], n.odd["other_token"]], *STICKY),
+        {"openings": REFUSED.format("401 Unauthorized")},
+        may=("modern-headers", "modern-clients"),
+        fields={"tokens": ("a-token",)},
+        not_said=("token is refused",),
+    ),
+    "a node that is down, Traefik": Case(
+        lambda n: traefik.running_traefik([n.v2[0], n.dead]),
+        {"affinity": r"\d+ of \d+ calls failed: 502 Bad Gateway"},
+        may=("openings", "modern-headers", "modern-clients", "unknown-session", "forged-session", "deleted-session"),
+    ),
+    "a limit on sessions": Case(
+        lambda n: ha([n.odd["few_sessions"]]), {"openings": REFUSED.format("503 Too many open sessions")}
+    ),
+    "one client at a time": Case(
+        lambda n: nginx.running_nginx([n.odd["one_client"]]),
+        {"openings": REFUSED.format("200 Invalid Request: Server already initialized")},
+    ),
+    # The doctor's own load is no finding.
+    "uvicorn limits connections": Case(lambda n: uvicorn("--limit-concurrency", "6"), {}, fields=RATE),
+    "HAProxy limits the rate": Case(
+        lambda n: ha(
+            n.v2[:1],
+            rules=(
+                "stick-table type ip size 1k expire 1m store http_req_rate(1s)",
+                "http-request track-sc0 src",
+                "http-request deny deny_status 429 if { sc_http_req_rate(0) gt 15 }",
+            ),
+        ),
+        {},
+        fields=RATE,
+    ),
+    # A 404 that is none any more.
+    "404 becomes a 502": Case(
+        lambda n: ha(n.v2, rules=page(502)),
+        {"affinity": FAILS_WITH_TWO, "unknown-session": r".*502; 404 is due"},
+        may=("deleted-session", "idle", "compression", "resumption"),
+    ),
+    "404 becomes a page, v1": Case(
+        lambda n: ha(n.v1, rules=page(200)),
+        {"affinity": FAILS_WITH_TWO, "unknown-session": r".*200; 404 is due"},
+        may=("deleted-session", "idle", "compression", "resumption"),
+    ),
+    "404 becomes a 503": Case(
+        lambda n: ha(n.v2[:1], rules=page(503)),
+        {"unknown-session": r".*503; 404 is due", "deleted-session": r".*503; 404 is due"},
+        may=("forged-session",),
+    ),
+    # Affinity by other means.
+    "two workers": Case(
+        lambda n: uvicorn("--workers", "2"),
+        {"affinity": r"affinity by connection, as with several workers on one port: .*"},
+        may=("resumption",),
+    ),
+    "sessions in turn, TypeScript": Case(
+        lambda n: nginx.running_nginx(n.typescript), {"affinity": FAILS_WITH_TWO}, may=TYPESCRIPT
+    ),
+    # What comes after a pause.
+    "idle sessions end": Case(
+        lambda n: ha([n.odd["ends_idle_sessions"]]),
+        {"pause": r"a session that is silent for (2 s to )?5 s is gone: 404 .*"},
+        fields={"idle_seconds": 6.0},
+    ),
+    # Streams.
+    "a buffer behind HAProxy": Case(
+        lambda n: ha([n.odd["buffering"]]),
+        {"buffering": r"all 5 events of a call of .* came at its end"},
+        fields=CALL_ONLY,
+        not_said=("option http-no-delay",),
+    ),
+    "a buffer behind nginx": Case(
+        lambda n: nginx.running_nginx([n.odd["buffering"]]),
+        {"buffering": r"all 5 events of a call of .* came at its end"},
+        fields=CALL_ONLY,
+    ),
+    "gzip holds events back": Case(
+        lambda n: nginx.running_nginx(n.v2[:1], {**nginx._COMPRESSES, **nginx._BUFFERS, "proxy_http_version": "1.1"}),
+        {"compression": r"compressed streams hold events back: .*"},
+        fields=CALL_ONLY,
+    ),
+    # Pages, redirects, and what is beside.
+    "pages do not see the id": Case(
+        lambda n: nginx.running_nginx([n.odd["hides_id_from_pages"]]),
+        {"cors": r"web pages cannot read Mcp-Session-Id.*"},
+    ),
+    "pages are let in": Case(lambda n: ha([n.odd["open_to_pages"]]), {}),
+    "CORS comes twice": Case(
+        lambda n: nginx.running_nginx([n.odd["open_to_pages"]], {"add_header Access-Control-Allow-Origin": "* always"}),
+        {"cors": r"Access-Control-Allow-Origin comes twice.*"},
+    ),
+    "a redirect to a slash": Case(
+        lambda n: nginx.running_nginx([n.odd["slash"]]),
+        {"endpoint": r"every request is redirected to .*/mcp/"},
+    ),
+    "a redirect loses the port": Case(
+        lambda n: nginx.running_nginx([n.odd["slash"]], {"proxy_set_header Host": "$host"}),
+        {"endpoint": r"redirected to http://127.0.0.1/mcp/: the port of .* is lost"},
+    ),
+    "HTTP+SSE beside it": Case(lambda n: ha([n.odd["with_sse"]]), {}),
+    "answers without streams": Case(lambda n: ha([n.odd["json"]]), {}),
+    "nodes of two eras": Case(
+        lambda n: ha([n.v2[0], n.v1[0]], *STICKY),
+        {"eras": r"sessions met different server versions: .*"},
+        may=("modern-clients", "modern-headers"),
+    ),
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def nodes() -> AsyncIterator[Nodes]:
+    async with contextlib.AsyncExitStack() as stack:
+        v2 = await stack.enter_async_context(replica_urls("stateful"))
+        typescript = await stack.enter_async_context(replica_urls("typescript", 2))
+        odd = await stack.enter_async_context(running_oddities())
+        v1 = [await stack.enter_async_context(bare_server("v1")) for _ in range(2)]
+        yield Nodes(v2, v1, typescript, odd, f"http://127.0.0.1:{free_port()}/mcp")
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_what_is_said_and_what_is_not(nodes: Nodes, name: str) -> None:
+    case = CASES[name]
+    async with case.deploy(nodes) as base:
+        report = await run(f"{base}/mcp", **{"sessions": 9, "calls": 3, "timeout_seconds": 5.0, **case.fields})
+    found = problems(report)
+    assert set(case.says) <= set(found) <= set(case.says) | set(case.may), found
+    for check, says in case.says.items():
+        assert re.fullmatch(says, found[check]), found[check]
+    assert_nothing_is_said(report, case.not_said)
+    assert report.sessions <= case.fields.get("sessions", 9)
+    assert report.left <= case.left, report.why_left
+    assert (report.outlook is Outlook.HEALTHY) == (not case.says)
+
+
+def assert_nothing_is_said(report: Report, words: tuple[str, ...]) -> None:
+    said = " ".join(
+        " ".join((one.says, one.why, *(change.what + change.config for change in one.changes)))
+        for one in report.findings
+    )
+    assert not [word for word in words if word in said], said
+
+
+async def test_a_redirect_behind_tls_gives_nobody_a_url_in_clear(
+    nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(haproxy, "self_signed_pem", lambda _: self_signed_pem(tmp_path))
+    environment = {"SSL_CERT_FILE": str(tmp_path / "certificate.pem")}
+    async with (
+        ha([nodes.odd["slash"]], tls=True) as base,
+        running_doctor(f"{base}/mcp", "--quick", "--json", environment=environment) as doctor,
+    ):
+        said = (await doctor.end()).json
+    [found] = [one for one in said["findings"] if one["check"] == "endpoint"]
+    assert re.fullmatch(r"redirected to http://.*: the scheme of https://.*/mcp is lost", found["says"]), found
+    assert "X-Forwarded-Proto" in found["changes"][0]["what"]
+    assert not any("Give clients the URL http:" in change["what"] for change in found["changes"])
+    assert said["url"] == f"{base}/mcp"
+    assert said["outlook"] == "broken", "the rest was examined, at the origin that was typed"
