@@ -76,3 +76,21 @@ def test_one_that_was_inherited_is_at_the_same_place(listen: Listen) -> None:
         accepted.close()
     assert worker.socket.getblocking() is False
     worker.socket.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "address", "expected"),
+    [
+        ("0.0.0.0", "10.1.2.3", "http://10.1.2.3"),
+        ("0.0.0.0", "fdaa::3", "http://127.0.0.1"),
+        ("::", "fdaa::3", "http://[fdaa::3]"),
+        ("::", "10.1.2.3", "http://10.1.2.3"),
+        ("127.0.0.1", "10.1.2.3", "http://127.0.0.1"),
+    ],
+)
+def test_a_node_is_where_its_platform_says(
+    host: str, address: str, expected: str, monkeypatch: pytest.MonkeyPatch, listen: Listen
+) -> None:
+    monkeypatch.setenv("POD_IP", address)
+    listener = listen(host, 0)
+    assert listener.url_for_peers("redis://127.0.0.1:6379/0") == f"{expected}:{listener.port}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from fastmcp import FastMCP
 from mcp.server.mcpserver import MCPServer, RequestStateSecurity
 
 from mooring.errors import SettingsError
-from mooring.hosting.request_state import _boundaries, key_of, share_own_keys, share_request_state, watch_for_own_keys
+from mooring.hosting.request_state import _boundaries, keys_of, share_own_keys, share_request_state, watch_for_own_keys
 from mooring.settings import Settings
 
 SECRET = "a secret for tests, nowhere else"
@@ -71,20 +73,65 @@ def test_an_author_who_asks_for_it_gets_it(make: Any) -> None:
 
 
 def test_a_key_is_of_one_cluster() -> None:
-    keys = {key_of(settings()), key_of(settings(key_prefix="other")), key_of(Settings.load(secret=SECRET + "2"))}
+    of_clusters = (settings(), settings(key_prefix="other"), Settings.load(secret=SECRET + "2"))
+    keys = {key for chosen in of_clusters for key in keys_of(chosen)}
     assert len(keys) == 3
-    assert key_of(Settings.load()) is None
-    assert SECRET.encode() not in (key_of(settings()) or b"")
+    assert keys_of(Settings.load()) == []
+    assert SECRET.encode() not in keys
+
+
+def test_while_the_secret_is_changed_each_opens_what_the_next_seals() -> None:
+    new = "a new secret for the same cluster"
+    servers = []
+    for secret in (SECRET, f"{SECRET}\n{new}", f"{new}\n{SECRET}", new):
+        servers.append(MCPServer("a"))
+        share_request_state(servers[-1], Settings.load(secret=secret))
+    for before, after in pairwise(servers):
+        assert opens(before, after)
+        assert opens(after, before)
+    assert not opens(servers[0], servers[-1])
 
 
 def test_without_a_secret_there_is_nothing_to_share() -> None:
+    servers = MCPServer("a"), MCPServer("a")
+    for server in servers:
+        share_request_state(server, Settings.load())
+    assert not opens(*servers)
     with pytest.raises(SettingsError, match="secret"):
-        share_request_state(MCPServer("a"), Settings.load())
+        share_request_state(MCPServer("a"), Settings.load(redis_url="redis://h"))
 
 
 def test_a_server_that_seals_nothing_is_said_to(caplog: pytest.LogCaptureFixture) -> None:
     share_request_state(object(), settings())
     assert "seals no requestState" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("lines", "warned"),
+    [
+        ("server = MCPServer('a')", True),
+        ("server = MCPServer('a'); share_own_keys(server, b'k' * 32)", False),
+        ("server = MCPServer('a'); mooring.share_request_state(server)", False),
+        (f"server = MCPServer('a', request_state_security=RequestStateSecurity(keys=[{OWN!r}]))", False),
+        ("", False),
+    ],
+)
+@pytest.mark.real
+def test_an_app_whose_server_has_a_key_of_its_own_is_warned_of(lines: str, warned: bool) -> None:
+    script = f"""
+import logging, mooring
+from mooring.hosting.request_state import share_own_keys, warn_of_own_keys, watch_for_own_keys
+logging.basicConfig()
+watch_for_own_keys()
+from mcp.server.mcpserver import MCPServer, RequestStateSecurity
+{lines}
+warn_of_own_keys()
+"""
+    environment = {**os.environ, "MOORING_SECRET": SECRET}
+    ended = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert ("mooring.share_request_state(server)" in ended.stderr) is warned
 
 
 SCRIPT = """

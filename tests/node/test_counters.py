@@ -50,3 +50,4 @@ def test_what_was_told_does_not_change_any_more(before: list[str], after: list[s
 
 def test_at_first_nothing_was_done() -> None:
     assert Tally().counters() == Counters()
+    assert Tally().counters(1, 2) == Counters(streams_open=1, streams_kept=2)

@@ -100,6 +100,26 @@ async def test_a_node_with_another_secret_does_not_start_and_says_whose_it_lacks
         await node.stop()
 
 
+async def test_while_the_secret_is_changed_nodes_start_in_the_right_order_alone() -> None:
+    store = MemoryStore()
+    steps = [SECRET, f"{SECRET}\n{OTHER_SECRET}", f"{OTHER_SECRET}\n{SECRET}", OTHER_SECRET]
+    before = a_node(store, node_name="before", secret=steps[0])
+    await before.start()
+    for number, secret in enumerate(steps[1:], 1):
+        for too_soon in steps[number + 1 :]:
+            hasty = a_node(store, node_name="hasty", secret=too_soon)
+            with pytest.raises(SettingsError, match="before has"):
+                await hasty.start()
+            await hasty.stop()
+        after = a_node(store, node_name="before", secret=secret)
+        await after.start()
+        session_id, shard = before.mint()
+        assert after.ids.shard_of(session_id) == shard
+        await before.stop()
+        before = after
+    await before.stop()
+
+
 async def test_a_dead_node_with_another_secret_is_no_hindrance() -> None:
     """So a cluster can be given a new secret: stop it, and start it again."""
     store = MemoryStore()
@@ -240,17 +260,43 @@ async def test_a_node_stops_though_its_store_is_away() -> None:
     assert node.is_stopping
 
 
-async def test_a_session_that_the_app_ends_goes_off_the_record_unless_the_node_stops() -> None:
-    """At a stop all transports end. The records stay: a peer has to be able to say what became of them."""
+@pytest.mark.parametrize("why", ["it cannot be revived", "it was deleted", "it must not be revived"])
+async def test_a_session_that_the_app_ends_goes_off_the_record_unless_it_can_be_revived_or_the_node_stops(
+    why: str,
+) -> None:
+    """At a stop all transports end. The records stay: their sessions go on elsewhere."""
     store = MemoryStore()
-    node = a_node(store)
+    node = a_node(store, on_node_loss="reinitialize" if why == "it must not be revived" else "revive")
     closed: list[ClosedSession] = []
     node.sessions.add_close_handler(closed.append)
     await node.start()
     ended, kept = await a_session(node), await a_session(node)
+    if why == "it cannot be revived":
+        ended.initialize = b""
+    elif why == "it was deleted":
+        ended.ends_as = "deleted"
     node.session_ended(ended.id)
     await node.stop()
     node.session_ended(kept.id)
     await node.sessions.settle()
     assert [record.id async for record in store.sessions()] == [kept.id]
-    assert closed == [ClosedSession(ended.id, "ended", "")]
+    assert closed == [ClosedSession(ended.id, ended.ends_as, "")]
+
+
+async def test_a_session_that_the_app_ends_by_itself_stays_on_record_to_be_revived() -> None:
+    store = MemoryStore()
+    node = a_node(store)
+    closed: list[ClosedSession] = []
+    node.sessions.add_close_handler(closed.append)
+    await node.start()
+    session = await a_session(node)
+    session.last_seen = 77.0
+    node.session_ended(session.id)
+    node.session_ended(session.id)
+    await node.sessions.settle()
+    assert node.sessions.find(session.id) is None
+    record = await store.load_session(session.id)
+    assert record is not None
+    assert record.last_seen == 77.0
+    assert closed == [ClosedSession(session.id, "ended", "")]
+    await node.stop()

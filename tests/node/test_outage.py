@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from mooring.store import RedisStore
-from tests.cluster_in_process import RunningNode, running_node, running_nodes
+from mooring.store import Store, open_store
+from tests.cluster_in_process import SECRET, RunningNode, running_node, running_nodes
 from tests.node.apps import ScriptedApp
 from tests.node.rpc import RawClient
 from tests.real_redis import RealRedis, real_redis
@@ -50,8 +50,8 @@ class Load:
 
 @contextlib.asynccontextmanager
 async def cluster_under_load(redis: RealRedis, raw: RawClient) -> AsyncIterator[tuple[list[RunningNode], Load]]:
-    def store() -> RedisStore:
-        return RedisStore(redis.url, "mcp", timeout_seconds=0.3)
+    def store() -> Store:
+        return open_store(redis.url, "mcp", 0.3, [SECRET])
 
     async with running_nodes(ScriptedApp, 3, store) as nodes:
         sessions = [await raw.open(nodes[n % 3].url) for n in range(SESSIONS)]
@@ -150,7 +150,7 @@ async def test_redis_set_back_to_an_old_copy(raw: RawClient) -> None:
 
 async def test_a_session_closed_while_redis_is_away_is_off_the_record_when_it_is_back(raw: RawClient) -> None:
     async with real_redis() as redis:
-        store = RedisStore(redis.url, "mcp", timeout_seconds=0.3)
+        store = open_store(redis.url, "mcp", 0.3, [SECRET])
         async with running_node(ScriptedApp(), store) as node:
             sessions = [await raw.open(node.url) for _ in range(2)]
             redis.freeze()

@@ -51,12 +51,33 @@ async def test_the_apps_own_session_id_is_the_clients(make_app: Callable[..., Ap
 
 
 @both
-async def test_an_idle_session_is_off_the_record_as_soon_as_the_app_ends_it(
+async def test_an_idle_session_is_let_go_and_goes_on_with_its_next_request(
     make_app: Callable[..., App], raw: RawClient
 ) -> None:
     closed: list[ClosedSession] = []
     store = MemoryStore()
     async with running_node(make_app(0.3), store) as node:
+        node.mooring.on_close(closed.append)
+        session = await raw.open(node.url)
+
+        async def ended() -> bool:
+            return closed == [ClosedSession(session, "ended", "")]
+
+        await until(ended, what="the session to end")
+        assert await store.load_session(session) is not None
+        assert not await node.mooring.has_session(session)
+        reply = await raw.call(node.url, session, body=CALL, headers=VERSION)
+        assert reply.json["result"]["content"][0]["text"] == session
+        assert await node.mooring.has_session(session)
+
+
+@both
+async def test_an_idle_session_that_must_not_be_revived_is_off_the_record_as_soon_as_the_app_ends_it(
+    make_app: Callable[..., App], raw: RawClient
+) -> None:
+    closed: list[ClosedSession] = []
+    store = MemoryStore()
+    async with running_node(make_app(0.3), store, on_node_loss="reinitialize") as node:
         node.mooring.on_close(closed.append)
         session = await raw.open(node.url)
         assert await node.mooring.has_session(session)
@@ -205,16 +226,13 @@ async def test_in_the_legacy_era_the_work_goes_on_when_its_client_has_left(
         headers = {"mcp-session-id": session, **VERSION}
         await leave_while_it_works(built[0], nodes[asked].url, {**CALL, "params": WORK}, headers)
 
-        async def has_heard() -> bool:
-            return built[0].leavings > heard
-
         async def ended() -> bool:
             return len(built[0].ledger) == 2
 
-        await until(has_heard, what="the app to hear that its client has left")
         built[0].finish.set()
         await until(ended, what="the work to end")
         assert built[0].ledger == ["begins", "finished"]
+        assert built[0].leavings == heard
 
 
 @workshops

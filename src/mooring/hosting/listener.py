@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 from typing import Self
 
 from mooring.processes.addresses import address_towards
 from mooring.processes.ports import join, listen
+from mooring.settings.platforms import address_variable
 
 BACKLOG = 2048
 
@@ -49,11 +51,17 @@ class Listener:
     def url_for_peers(self, redis_url: str | None) -> str:
         """Where peers reach this node.
 
-        A node that listens everywhere is at the address from which it speaks to Redis, since its peers come from where
-        Redis is: another machine of that network, or this machine alone.
+        A node that listens everywhere is where its platform says that it is, in the environment; else at the address
+        from which it speaks to Redis, since its peers come from where Redis is: another machine of that network, or
+        this machine alone.
 
         Raises:
             StoreUnavailable: Redis's host cannot be found.
         """
-        host = address_towards(redis_url) if self.listens_everywhere else self.host
+        host = self._place(redis_url) if self.listens_everywhere else self.host
         return f"http://{join(host, self.port)}"
+
+    def _place(self, redis_url: str | None) -> str:
+        """Who listens on all addresses of IPv4 is not at one of IPv6; on all of IPv6, at both, as far as we know."""
+        variable = address_variable(is_ipv6=False if ipaddress.ip_address(self.host).version == 4 else None)
+        return os.environ[variable] if variable else address_towards(redis_url)

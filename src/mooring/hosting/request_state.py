@@ -33,38 +33,55 @@ _MARK: Final = "_mooring_ephemeral"
 _AUDIENCE: Final = "mooring"
 """The same on every node; which cluster it is, is in the key."""
 
+_own_keys: Final = {"made": 0, "replaced": 0}
+"""How many keys servers have made themselves in this process, and how many servers got the cluster's."""
+
 
 def share_request_state(server: Any, settings: Settings | None = None) -> None:
     """Let every node open the `requestState` that this server seals, whatever key it had before.
 
     For a server whose app you make yourself, before it serves: `mooring serve` and `mooring up` do this by themselves.
+    Without a secret, and so without a second node, nothing changes.
 
     Args:
         server: SDK v2's `MCPServer` or `Server`, or a `FastMCP`.
         settings: by default those of the environment and `mooring.toml`.
 
     Raises:
-        SettingsError: there is no secret, which the key is made of.
+        SettingsError: there may be other nodes, and there is no secret, which the key is made of.
     """
     chosen = settings or Settings.load()
-    key = key_of(chosen)
-    if key is None:
-        raise SettingsError("secret", None, "needed to share requestState among nodes, the same on every node")
-    if not _seal_with(key, server, own_keys_too=True):
-        logger.warning("%s seals no requestState that could be shared", type(server).__name__)
+    keys = keys_of(chosen)
+    if not keys:
+        if chosen.redis_url is not None:
+            raise SettingsError("secret", None, "needed to share requestState among nodes, the same on every node")
+        return
+    if not _seal_with(keys, server, own_keys_too=True):
+        logger.warning(
+            "%s seals no requestState that could be shared: give a server of the MCP SDK 2 or of FastMCP",
+            type(server).__name__,
+        )
 
 
-def key_of(settings: Settings) -> bytes | None:
-    """The key of this cluster; None where there is no secret, and so no second node."""
-    if settings.secret is None:
-        return None
-    return derive_key(settings.secret.get_secret_value(), f"request state {settings.key_prefix}")
+def keys_of(settings: Settings) -> list[bytes]:
+    """The keys of this cluster: the first seals, all open. None where there is no secret, and so no second node."""
+    return [derive_key(secret, f"request state {settings.key_prefix}") for secret in settings.secrets]
 
 
-def share_own_keys(server: Any, key: bytes) -> None:
+def share_own_keys(server: Any, *keys: bytes) -> None:
     """The same for a server that made its key itself; one that was given any keeps that."""
-    if _seal_with(key, server, own_keys_too=False):
+    if _seal_with(keys, server, own_keys_too=False):
         logger.debug("requestState is sealed with the cluster's key")
+
+
+def warn_of_own_keys() -> None:
+    """Of an app around a server that made its key itself. Which server that is cannot be seen: its author must say."""
+    if _own_keys["made"] and not _own_keys["replaced"]:
+        logger.warning(
+            "the target's server seals requestState with a key that other nodes do not have, so that questions to the "
+            "user fail: call mooring.share_request_state(server) before its app is made, or name the server as the "
+            "target"
+        )
 
 
 def watch_for_own_keys() -> None:
@@ -76,15 +93,16 @@ def watch_for_own_keys() -> None:
         sys.meta_path.insert(0, _Finder())
 
 
-def _seal_with(key: bytes, server: Any, *, own_keys_too: bool) -> int:
-    """How many of the server's boundaries seal with this key from now on."""
+def _seal_with(keys: Sequence[bytes], server: Any, *, own_keys_too: bool) -> int:
+    """How many of the server's boundaries seal with these keys from now on."""
     shared = 0
     for boundary in _boundaries(server):
         policy = boundary._security
         if own_keys_too or getattr(policy, _MARK, False):
-            policy.codec = type(policy)(keys=[key]).codec
+            policy.codec = type(policy)(keys=list(keys)).codec
             boundary._audience = policy.audience or _AUDIENCE
             shared += 1
+    _own_keys["replaced"] += shared
     return shared
 
 
@@ -104,7 +122,10 @@ def _mark_in(module: ModuleType) -> None:
     policy = getattr(module, "RequestStateSecurity", None)
     ephemeral = getattr(getattr(policy, "ephemeral", None), "__func__", None)
     if ephemeral is None:
-        logger.warning("this release of the MCP SDK seals requestState in an unknown way: nodes do not share its key")
+        logger.warning(
+            "this release of the MCP SDK seals requestState in an unknown way: nodes do not share its key; "
+            "set one on the server"
+        )
     elif not hasattr(ephemeral, "__wrapped__"):
         policy.ephemeral = classmethod(_marking(ephemeral))  # type: ignore[union-attr]
 
@@ -114,6 +135,7 @@ def _marking(ephemeral: Any) -> Any:
     def marked(cls: Any, *args: Any, **options: Any) -> Any:
         policy = ephemeral(cls, *args, **options)
         setattr(policy, _MARK, True)
+        _own_keys["made"] += 1
         return policy
 
     return marked

@@ -6,12 +6,14 @@ stopped it, though all went well.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 
@@ -31,13 +33,22 @@ _CHATTER: Final = logging.getLogger("uvicorn.error")
 
 
 def run_server(
-    app: App, listener: Listener, *, on_ready: Callable[[], None], stop_seconds: int, tunes_gc: bool = False
+    app: App,
+    listener: Listener,
+    *,
+    on_ready: Callable[[], None],
+    stop_seconds: int,
+    tunes_gc: bool = False,
+    then: Callable[[Mapping[str, Any]], Coroutine[Any, Any, None]] | None = None,
+    on_stop: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
     """Serve `app` until SIGTERM or Ctrl-C.
 
     Args:
         on_ready: called once the app has started and is served.
         stop_seconds: how long running requests may go on after the signal.
+        then: run beside the requests once the app is served, given the state of its lifespan.
+        on_stop: called once it is told to stop, while it still serves; a second signal cancels it.
         tunes_gc: whether the garbage collector is set for a server from when the app has started until its end.
 
     Raises:
@@ -61,7 +72,7 @@ def run_server(
         with ExitStack() as at_end:
             if tunes_gc:
                 on_ready = _with_tuned_gc(on_ready, at_end)
-            _Server(config, watched, on_ready).run(sockets=[listener.socket])
+            _Server(config, watched, on_ready, then, on_stop).run(sockets=[listener.socket])
     finally:
         _CHATTER.disabled = False
 
@@ -111,10 +122,23 @@ class _Watched:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, watched: _Watched, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        watched: _Watched,
+        on_ready: Callable[[], None],
+        then: Callable[[Mapping[str, Any]], Coroutine[Any, Any, None]] | None,
+        on_stop: Callable[[], Coroutine[Any, Any, None]] | None,
+    ) -> None:
         super().__init__(config)
         self._watched = watched
         self._on_ready = on_ready
+        self._then = then
+        self._on_stop = on_stop
+        # What runs beside the requests; ends with them.
+        self._beside: asyncio.Task[None] | None = None
+        # `on_stop`, while it runs.
+        self._stopping: asyncio.Future[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         with suppress(SystemExit):
@@ -123,11 +147,29 @@ class _Server(uvicorn.Server):
             raise self._watched.why_not_started()
         _CHATTER.disabled = False
         self._on_ready()
+        if self._then is not None:
+            self._beside = asyncio.create_task(self._then(self.lifespan.state))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         limit = self.config.timeout_graceful_shutdown
+        if self._beside is not None:
+            self._beside.cancel()
+        began = time.monotonic()
+        if self._on_stop is not None and not self.force_exit:
+            await self._come_to_stop(self._on_stop)
+        if limit:
+            limit = self.config.timeout_graceful_shutdown = max(1, limit - round(time.monotonic() - began))
         logger.info("stopping: running requests have %s s to finish", limit)
         await super().shutdown(sockets)
+
+    async def _come_to_stop(self, on_stop: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """What comes before the end. A second signal cancels it, and whatever becomes of it the server stops."""
+        self._stopping = asyncio.ensure_future(on_stop())
+        await asyncio.wait({self._stopping})
+        if not self._stopping.cancelled() and (error := self._stopping.exception()) is not None:
+            logger.error(
+                "nothing was given away before the end; other nodes take it over: see the error", exc_info=error
+            )
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -140,3 +182,5 @@ class _Server(uvicorn.Server):
 
     def _stop_at_once(self) -> None:
         self.force_exit = True
+        if self._stopping is not None:
+            self._stopping.cancel()

@@ -10,12 +10,25 @@ from mooring.core.model import Counters
 
 @dataclass(slots=True)
 class Tally:
-    """Requests on the MCP path since the start: handed to the app here, from and to peers, and refused by reason."""
+    """See `mooring.core.model.Counters`."""
 
     served: int = 0
     forwarded_in: int = 0
     forwarded_out: int = 0
     refused: Counter[str] = field(default_factory=Counter)
+    adopted: int = 0
+    revived: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
 
-    def counters(self) -> Counters:
-        return Counters(self.served, self.forwarded_in, self.forwarded_out, dict(self.refused))
+    def counters(self, streams_open: int = 0, streams_kept: int = 0) -> Counters:
+        return Counters(
+            self.served,
+            self.forwarded_in,
+            self.forwarded_out,
+            dict(self.refused),
+            self.adopted,
+            self.revived,
+            dict(self.outcomes),
+            streams_open,
+            streams_kept,
+        )

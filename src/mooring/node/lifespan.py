@@ -38,7 +38,11 @@ class Lifespan:
         except Exception as error:
             if self._has_answered:
                 raise
-            logger.warning("the app runs no lifespan and is served without: %s: %s", type(error).__name__, error)
+            logger.warning(
+                "the app runs no lifespan and is served without: %s: %s; mend that if it should run one",
+                type(error).__name__,
+                error,
+            )
         if not self._has_answered:
             await self._run_without_app()
 

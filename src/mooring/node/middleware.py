@@ -13,19 +13,27 @@ from mooring.core.ids import brief
 from mooring.core.one_node import LOGIN, OneNodePaths
 from mooring.core.request import PEER_HEADER, read_facts
 from mooring.core.routing import Reason
-from mooring.errors import MooringError
-from mooring.node.cors import OwnCors
+from mooring.errors import MooringError, SettingsError
+from mooring.node.carrying import Dump, Load
+from mooring.node.cors import Cors, is_preflight
 from mooring.node.lifespan import Lifespan
 from mooring.node.login_routes import login_paths
-from mooring.node.membership.session import CloseHandler
+from mooring.node.membership.session import CloseHandler, ReviveHandler
+from mooring.node.moving.draining import drain_and_end
+from mooring.node.moving.moves import Moves
 from mooring.node.node import Node
 from mooring.node.pages import health
 from mooring.node.pages.status import StatusPage
+from mooring.node.pages.token_page import TokenPage
+from mooring.node.pages.traefik import TraefikPage
 from mooring.node.requests.answers import refuse
 from mooring.node.requests.peers_question import answer_question, is_question
 from mooring.node.requests.router import Router
+from mooring.processes.signals import before_sigterm
 from mooring.settings import Settings
 from mooring.store import Store, open_store
+from mooring.store.channel import Channel, RedisChannel
+from mooring.store.mailbox import KEPT_SECONDS, Mailbox, RedisMailbox
 from mooring.store.registry import Registry
 
 logger = logging.getLogger("mooring.sessions")
@@ -45,14 +53,16 @@ class Mooring:
         store: by default the one that the settings name.
 
     Raises:
-        SettingsError: a setting is wrong or missing.
+        SettingsError: a setting is wrong or missing, or stands for nothing on this machine.
     """
 
     def __init__(self, app: App, settings: Settings | None = None, *, store: Store | None = None) -> None:
-        self.settings = settings or Settings.load()
+        self.settings = (settings or Settings.load()).placed()
         self._app = app
         self._given_store = store
         self._close_handlers: list[CloseHandler] = []
+        self._revive_handlers: list[ReviveHandler] = []
+        self._carrier: tuple[Dump, Load] | None = None
         # The first requests wait here for one of them to join the cluster.
         self._starting = asyncio.Lock()
         self._make_node()
@@ -62,13 +72,36 @@ class Mooring:
         self._made_in = os.getpid()
         self._store = self._given_store or self._open_store()
         is_shared = self._given_store is None and self.settings.redis_url is not None
-        self._node = Node(self.settings, self._store, self._open_store if is_shared else None, self._answer_peer)
+        is_alone = self._given_store is None and self.settings.redis_url is None
+        open_other = self._open_store if is_shared else None
+        channel = self._open_channel() if is_shared else None
+        open_mailbox = self._open_mailbox if is_shared and self.settings.peer_link != "direct" else None
+        self._node = Node(
+            self.settings,
+            self._store,
+            open_other,
+            self._answer_peer,
+            channel,
+            open_mailbox=open_mailbox,
+            is_alone=is_alone,
+        )
         for handler in self._close_handlers:
             self._node.sessions.add_close_handler(handler)
+        for revive_handler in self._revive_handlers:
+            self._node.sessions.add_revive_handler(revive_handler)
+        if self._carrier is not None:
+            self._node.carrying.use(*self._carrier)
+        if is_shared:
+            self._node.beside.append(Moves(self._node).run)
+        if self.settings.drain_on_sigterm and not is_alone:
+            self._node.beside.append(self._drain_at_sigterm)
         self._router = Router(self._node, self._app)
-        self._cors = OwnCors(self._app, tuple(filter(None, self.settings.cors_origins.split(","))))
+        self._cors = Cors(self._app, self.settings.web_origins, self._is_for_endpoint)
         token = self.settings.status_token
-        self._status_page = None if token is None else StatusPage(self._node, token)
+        self._token_pages: dict[str, TokenPage] = {}
+        if token is not None:
+            self._token_pages[self.settings.status_path] = StatusPage(self._node, token)
+            self._token_pages[self.settings.traefik_path] = TraefikPage(self._node, token)
 
     def _belong_to_this_process(self) -> None:
         """A server may import the app before it forks (`gunicorn --preload`): each worker makes a node of its own."""
@@ -76,7 +109,23 @@ class Mooring:
             self._make_node()
 
     def _open_store(self) -> Store:
-        return open_store(self.settings.redis_url, self.settings.key_prefix, self.settings.redis_timeout_seconds)
+        settings = self.settings
+        return open_store(settings.redis_url, settings.key_prefix, settings.redis_timeout_seconds, settings.secrets)
+
+    def _open_channel(self) -> Channel:
+        settings = self.settings
+        return RedisChannel(settings.redis_url or "", settings.key_prefix, settings.redis_timeout_seconds)
+
+    def _open_mailbox(self, node_id: str) -> Mailbox:
+        settings = self.settings
+        kept_seconds = settings.lease_seconds + KEPT_SECONDS
+        return RedisMailbox(
+            settings.redis_url or "",
+            settings.key_prefix,
+            settings.redis_timeout_seconds,
+            node_id,
+            kept_seconds=kept_seconds,
+        )
 
     @property
     def node_id(self) -> str:
@@ -98,6 +147,47 @@ class Mooring:
         self._node.sessions.add_close_handler(handler)
         return handler
 
+    def on_revive(self, handler: ReviveHandler) -> ReviveHandler:
+        """Call `handler(RevivedSession)` for each session that goes on here after its node died, or after the app had
+        ended it. Works as a decorator.
+
+        What the app kept for it in memory is gone: this is where to bring it back. The handler may be a coroutine
+        function; the session's requests wait for it. What it raises is logged, and the session goes on.
+        """
+        self._revive_handlers.append(handler)
+        self._node.sessions.add_revive_handler(handler)
+        return handler
+
+    def carry(self, dump: Dump, load: Load) -> None:
+        """Have what the app keeps of a session in memory go along when its node gives it away: drained or rebalanced.
+
+        Not after a crash: `on_revive` is for that, and is called in any case; `RevivedSession.is_loaded` tells.
+
+        Args:
+            dump: called with each `MovingSession` while nothing runs in it; returns at most `carry_bytes`, or None.
+            load: called with the `RevivedSession` on its new node, and those bytes, before anybody uses the session.
+                They may be of another version of the app. Both may be coroutine functions, and take `carry_seconds`.
+                What they raise is logged, and the session goes on without.
+        """
+        self._carrier = (dump, load)
+        self._node.carrying.use(dump, load)
+
+    async def drain(self) -> None:
+        """Before the server stops, and while it still serves: give all sessions to other nodes, so that nothing fails.
+
+        `mooring serve` does this by itself at SIGTERM; see `drain_on_sigterm` for other servers. On return the sessions
+        are on other nodes and load balancers have had their time to notice (`drain_seconds`, `ingress_seconds`). Where
+        no peer takes them they stay on record, and the streams of clients that only listen have ended.
+        """
+        await drain_and_end(self._node)
+
+    async def _drain_at_sigterm(self) -> None:
+        try:
+            with before_sigterm(self.drain):
+                await asyncio.Event().wait()
+        except SettingsError as error:
+            logger.warning("%s", error)
+
     async def has_session(self, session_id: str) -> bool:
         """Whether this session's transport lives in this process.
 
@@ -116,19 +206,35 @@ class Mooring:
         if record is None:
             logger.info("session %s is unknown: no node and no record has it", brief(session_id))
         else:
-            logger.warning("session %s is misrouted: it lives on node %s", brief(session_id), record.node_id)
+            logger.warning(
+                "session %s is misrouted: it lives on node %s, to which Mooring passes on what comes with its id; ask "
+                "inside such a request",
+                brief(session_id),
+                record.node_id,
+            )
         return False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            if scope["method"] == "OPTIONS" and self._page_at(scope) is None:  # a preflight says nothing of a session
-                await self._app(scope, receive, send)
-            else:
-                await self._handle(scope, receive, self._cors.around(scope, send))
+            handle = self._handle_options if scope["method"] == "OPTIONS" else self._handle
+            await handle(scope, receive, self._cors.around(scope, send))
         elif scope["type"] == "lifespan":
             self._belong_to_this_process()
             _ = self._one_node_paths
             await Lifespan(self._node, receive, send).run(self._app, scope)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _handle_options(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A preflight says nothing of a session, and what else has this method is on none."""
+        page, is_for_endpoint = self._page_at(scope), self._is_for_endpoint(scope)
+        if is_preflight(scope):
+            if not (page or is_for_endpoint) or not await self._cors.answer_preflight(scope, send):
+                await self._app(scope, receive, send)
+        elif page is not None:
+            await page(scope, send)
+        elif is_for_endpoint:
+            await self._router.handle_on_no_session(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
@@ -175,8 +281,8 @@ class Mooring:
     def _page_at(self, scope: Scope) -> Callable[[Scope, Send], Awaitable[None]] | None:
         """Our own page at this path, if there is one."""
         paths = {route_of(scope), scope["path"]}
-        if self.settings.status_path in paths and self._status_page is not None:
-            return self._status_page.answer
+        for path in paths & self._token_pages.keys():
+            return self._token_pages[path].answer
         if scope["method"] in health.METHODS:
             if self.settings.health_path in paths:
                 return functools.partial(health.answer_alive, self._node)
@@ -189,7 +295,7 @@ class Mooring:
             await health.answer_ready(self._node, scope, send)
 
     async def _answer_peer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """What comes by the port for peers, past everything that is around Mooring: nothing but what a peer signed."""
+        """What comes by the port for peers or through Redis, past all around Mooring: nothing that no peer signed."""
         if (
             not self._node.has_joined
             or scope["type"] != "http"
@@ -199,7 +305,7 @@ class Mooring:
         elif is_question(scope):
             await answer_question(self._node, _refuse_stranger, scope, receive, send)
         else:
-            await self._router.handle(scope, receive, send)
+            await self._router.handle(scope, receive, self._cors.around(scope, send))
 
     async def _has_started(self, send: Send) -> bool:
         """Whether the node is in its cluster. Where the server runs no lifespan, the first request joins it.

@@ -9,26 +9,39 @@ import multiprocessing
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
 from mooring.asgi import App, Receive, Scope, Send, respond, route_of
 from mooring.core.endpoints import Endpoints
+from mooring.core.handles import RANDOM_BYTES, Handle, Handles
 from mooring.core.ids import ENTROPY_BYTES, SHARD_LENGTH, SessionIds, derive_key, shard_from_entropy
 from mooring.core.membership import Membership
-from mooring.core.model import TAKES_NEW_SESSIONS, NodeInfo, NodeState
+from mooring.core.model import TAKES_NEW_SESSIONS, NodeInfo, NodeState, share_secrets
+from mooring.core.request import RequestFacts
 from mooring.core.signing import NonceWindow
-from mooring.errors import MooringError, SettingsError
+from mooring.core.stream_ids import StreamIds, StreamKind
+from mooring.errors import SettingsError
+from mooring.node.carrying import Carrying
 from mooring.node.counters import Tally
-from mooring.node.links.asking import PeerQuestions
-from mooring.node.links.http import Forwarder
+from mooring.node.current import joined, left
+from mooring.node.links.own_address import OwnAddress
 from mooring.node.links.place import Place
+from mooring.node.links.ways import DIRECT, Ways
 from mooring.node.membership.lease import LeaseKeeper
 from mooring.node.membership.pulse import Pulse
+from mooring.node.membership.session import LocalSession
 from mooring.node.membership.sessions import LocalSessions
+from mooring.node.open_calls import OpenCalls
+from mooring.node.shared_events import SharedEvents
+from mooring.node.streams.memory import StreamMemory
+from mooring.node.streams.writing_behind import WriteBehind
 from mooring.settings import Settings
 from mooring.store import Store
+from mooring.store.channel import Channel
+from mooring.store.mailbox import Mailbox
 
 logger = logging.getLogger("mooring.lease")
 
@@ -45,14 +58,26 @@ class Node:
     Args:
         open_store: a second way to the same store, for the thread that keeps the lease while the event loop is busy;
             None where nobody else shares the store.
-        answer_peer: the app for what comes by a port for peers alone, where the node opens one.
+        answer_peer: the app for what comes by a port for peers alone, where the node opens one, or through Redis.
+        channel: by which all nodes hear of changes; None where nobody else could.
+        open_mailbox: of the node with this id, for what peers pass on through Redis; None where nothing does.
+        is_alone: nobody shares the store, and it goes with this process: nothing is written there for another node.
 
     Attributes:
         id: of this one process: `<name>-<5 letters>`, so that a restarted node is never taken for the one before.
-        ids: mints and verifies session ids.
+        ids: mints and verifies session ids, and `handles` those of the modern era.
+        wrap_rules: which of the server's own ids are wrapped; `wrapped_members` of results and parameters are, too.
         endpoints: the paths of the app's MCP endpoints, as far as they are known.
-        peer_key: signs what nodes tell each other.
+        secrets: of the cluster, the first one signs; or one of its own.
+        peer_keys: the first signs what nodes tell each other; of what they tell us, any may have been used.
         nonces: those that peers have used on this node.
+        streams: that clients may come back to.
+        held: how many requests wait for a shard to have an owner that answers.
+        moves: held by whoever gives shards away: one at a time.
+        is_alone: as given.
+        beside: what runs while the node is in its cluster.
+        is_ending: it has given away what it could, and is about to end: load balancers look elsewhere.
+        listens_no_more: it is about to stop: who wants to listen is told to come again.
     """
 
     def __init__(
@@ -61,40 +86,87 @@ class Node:
         store: Store,
         open_store: Callable[[], Store] | None = None,
         answer_peer: App = refuse_all,
+        channel: Channel | None = None,
+        *,
+        open_mailbox: Callable[[str], Mailbox] | None = None,
+        is_alone: bool = False,
     ) -> None:
         self.settings = settings
         self.store = store
         self.id = f"{settings.node_name}-{_fresh_shard()}"
-        secret = _cluster_secret(settings)
-        self.ids = SessionIds(secret)
+        self.secrets = secrets_known = _cluster_secrets(settings)
+        self.ids = SessionIds(*secrets_known)
+        self.handles = Handles(*secrets_known)
+        self.wrap_rules = settings.wrap_rules
+        wrapped = {"taskId": settings.tasks, "requestState": settings.request_state}
+        self.wrapped_members = tuple(name for name, where in wrapped.items() if where == "node")
         self.endpoints = Endpoints(settings.endpoints, finds=settings.find_endpoints)
-        self.peer_key = derive_key(secret, "peer request")
-        self.nonces = NonceWindow(round(settings.peer_age_seconds * 1000))
+        self.peer_keys = [derive_key(secret, "peer request") for secret in secrets_known]
+        max_age_ms = round(settings.peer_age_seconds * 1000)
+        self.nonces = NonceWindow(max_age_ms)
+        event_keys = [derive_key(secret, f"server event {settings.key_prefix}") for secret in secrets_known]
+        self._events = SharedEvents(channel, event_keys[0], self.id, max_age_ms, older_keys=event_keys[1:])
         self.tally = Tally()
+        self._behind = None if is_alone else self._a_writer_behind()
+        self.streams = StreamMemory(
+            StreamIds(*(derive_key(secret, "stream") for secret in secrets_known), which=self.ids.secret_of),
+            settings.stream_log_bytes,
+            settings.stream_room_bytes,
+            settings.stream_log_seconds,
+            self._behind,
+        )
         self.sessions = LocalSessions(store, self.id, settings.session_ttl_seconds, settings.touch_seconds)
+        self.sessions.when_gone = self._let_streams_go
+        self.sessions.when_fenced = self._let_sleepers_go
         self._pulse = None if open_store is None else self._a_pulse(open_store)
         on_beat = self._pulse.beat if self._pulse else lambda _: None
-        # A peer answers when the renewal is over that it is in the middle of, or begins then.
-        questions = PeerQuestions(self.peer_key, self.id, settings.connect_seconds + 2 * settings.redis_timeout_seconds)
-        self.keeper = LeaseKeeper(
-            store, settings, self.sessions, self.id, self.describe, ask_peers=questions.ask, on_beat=on_beat
-        )
-        self.forwarder = Forwarder(
-            self.peer_key,
+        self.ways = Ways(
+            settings,
             self.id,
-            settings.connect_seconds,
-            lambda node_id: self.membership.view.is_alive(node_id),
-            settings.heartbeat_seconds,
+            secrets_known,
+            lambda: self.membership.view,
+            open_mailbox(self.id) if open_mailbox else None,
+            answer_peer,
         )
-        self._secret_id = hashlib.sha256(derive_key(secret, "fingerprint")).hexdigest()[:8]
+        self.keeper = LeaseKeeper(
+            store,
+            settings,
+            self.sessions,
+            self.id,
+            self.describe,
+            tally=self.tally,
+            ask_peers=self.ways.questions.ask,
+            on_beat=on_beat,
+        )
+        self._secret_id = ",".join(_fingerprint(secret) for secret in secrets_known)
         self._place = Place(settings, answer_peer)
         self._started = time.time()
+        # What runs beside the requests, from `start` to `stop`.
+        self.beside: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._beside: list[asyncio.Task[None]] = []
+        self.listens_no_more = False
+        self.open_calls = OpenCalls()
+        self.carrying = Carrying(store, settings)
+        self._has_warned_of_body = False
+        self.held = 0
+        self.is_ending = False
+        self.moves = asyncio.Lock()
+        self.is_alone = is_alone
+        # When each session began to be opened or revived, and each call with a handle that runs; by shard.
+        self._arriving: dict[str, list[float]] = {}
         # Counts the sessions that were opened: they go to our shards in turn.
         self._turn = 0
-        # The heartbeat, from `start` to `stop`.
+        # The heartbeat, from `start` to `stop`; and the loop that it runs in, for authors' threads.
         self._heart: asyncio.Task[None] | None = None
-        # Looks for other processes at the node's URL, for as long as there is none.
-        self._looking: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._own_address = OwnAddress(
+            self._place,
+            self.describe,
+            is_shared=lambda: self.membership.view.shares_its_url(self.id),
+            call=self.ways.questions.call if settings.redis_url and self.ways.mode == DIRECT else None,
+            beat=self.keeper.beat,
+            every_seconds=settings.heartbeat_seconds,
+        )
 
     @property
     def membership(self) -> Membership:
@@ -132,8 +204,10 @@ class Node:
             secret_id=self._secret_id,
             started=self._started,
             endpoints=self.endpoints.known,
-            counters=self.tally.counters(),
+            counters=self.tally.counters(self.streams.open_streams, len(self.streams)),
             client_url=self._place.client_url,
+            peer_link=self.ways.mode,
+            relayed_to=self.ways.relayed_to,
         )
 
     async def start(self, app_state: dict[str, Any] | None = None) -> None:
@@ -151,7 +225,8 @@ class Node:
                 "this process looks like one of several that share an address; without redis_url each of them knows "
                 "its own sessions alone: set redis_url and secret, or serve with one worker"
             )
-        await self._place.take({} if app_state is None else app_state)
+        app_state = {} if app_state is None else app_state
+        await self._place.take(app_state)
         await self.keeper.join(_fresh_shard)
         try:
             self._check_secrets()
@@ -159,38 +234,44 @@ class Node:
             await self.keeper.leave()
             raise
         self._heart = asyncio.create_task(self.keeper.run(), name="mooring heartbeat")
-        if self._place.may_be_shared:
-            self._looking = asyncio.create_task(self._move_once_shared(), name="mooring place")
+        self._loop = asyncio.get_running_loop()
+        await self.ways.open(app_state)
+        joined(self)
+        await self._own_address.watch()
         if self._pulse is not None:
             self._pulse.start()
+        if self._behind is not None:
+            self._behind.start()
+        await self._events.start()
+        self._beside = [asyncio.create_task(work(), name="mooring moves") for work in self.beside]
         logger.info("node %s joined with shards %s", self.id, " ".join(self.membership.shards))
 
     async def stop(self) -> None:
         """Leave the cluster. The sessions' transports end with the app."""
-        await self._place.drain()
-        if self._looking is not None:
-            self._looking.cancel()
+        left(self)
+        for work in self._beside:
+            work.cancel()
+        await asyncio.gather(*self._beside, return_exceptions=True)
+        await asyncio.gather(self._place.drain(), self.ways.drain())
+        self._own_address.leave()
         if self._heart is not None:
             self._heart.cancel()
             await asyncio.gather(self._heart, self.sessions.settle(), return_exceptions=True)
+            await self.sessions.end_work()
             if self._pulse is not None:
                 await asyncio.to_thread(self._pulse.stop)
+            if self._behind is not None:
+                await self._behind.stop()
             await self.keeper.leave()
+        await self._events.stop()
         await self._place.leave()
-        await self.forwarder.aclose()
+        await self.ways.close()
         await self.store.aclose()
 
-    async def _move_once_shared(self) -> None:
-        """Have peers come to a port of our own as soon as another process is seen at our URL."""
-        while not self.membership.view.shares_its_url(self.id):  # noqa: ASYNC110 - the view is replaced, and tells nobody
-            await asyncio.sleep(self.settings.heartbeat_seconds)
-        try:
-            await self._place.move()
-        except MooringError as error:
-            logger.error("other processes answer at %s, too, and no peer finds this one: %s", self._place.url, error)
-            return
-        logger.info("other processes answer at our address, too: peers come to %s", self._place.url)
-        await self.keeper.beat()
+    def _a_writer_behind(self) -> WriteBehind:
+        return WriteBehind(
+            lambda: self.store.journal, self.settings.stream_write_after_seconds, self.settings.stream_log_seconds
+        )
 
     def _a_pulse(self, open_store: Callable[[], Store]) -> Pulse:
         return Pulse(
@@ -202,11 +283,101 @@ class Node:
         )
 
     def mint(self) -> tuple[str, str]:
-        """A new session id and its shard: this node's shards in turn."""
-        shards = list(self.membership.shards) or [_fresh_shard()]
-        self._turn += 1
-        shard = shards[self._turn % len(shards)]
+        """A new session id and its shard: in turn those that this node began with, as long as it has any."""
+        shard = self.next_shard()
         return self.ids.mint(shard, secrets.token_bytes(ENTROPY_BYTES)), shard
+
+    def next_shard(self) -> str:
+        """The one that the next new thing belongs to."""
+        shards = self.keeper.adoption.own_shards() or list(self.membership.shards) or [_fresh_shard()]
+        self._turn += 1
+        return shards[self._turn % len(shards)]
+
+    def mint_handle(self, kind: str, principal: str, shard: str | None, *, survives: bool) -> str:
+        """A new handle for what is in this process from now on.
+
+        Args:
+            shard: of the session that it is minted in.
+        """
+        entropy = secrets.token_bytes(RANDOM_BYTES)
+        text = self.handles.mint(shard or self.next_shard(), kind, entropy, principal, survives=survives)
+        handle = self.handles.read(text)
+        if handle is not None:
+            self._in_loop(lambda: self.sessions.handles.add(handle, principal))
+        return text
+
+    def end_handle(self, text: str) -> None:
+        """What it stands for is gone: tell the handlers."""
+        self._in_loop(lambda: self.sessions.handles.end(text))
+
+    def _in_loop(self, do: Callable[[], object]) -> None:
+        """Do it at once in the node's event loop, and soon from another thread."""
+        try:
+            is_here = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            is_here = False
+        if is_here or self._loop is None:
+            do()
+        else:
+            self._loop.call_soon_threadsafe(do)
+
+    def shard_of(self, facts: RequestFacts) -> str | None:
+        """The shard that a request belongs to; None where it names none that this cluster made."""
+        if facts.placed_on is not None:
+            return facts.placed_on
+        if facts.handle is not None:
+            handle = self.handles.read(facts.handle)
+            return None if handle is None else handle.shard
+        return None if facts.session_id is None else self.ids.shard_of(facts.session_id)
+
+    def holds(self, handle: Handle) -> bool:
+        """Whether what the handle stands for is in this process, as far as can be known.
+
+        Of a wrapped one its server alone knows: it is where its shard began.
+        """
+        if handle.is_wrapped:
+            self.keeper.adoption.notice_given()
+            return handle.shard in self.membership.shards and handle.shard not in self.keeper.adoption.adopted
+        return self.sessions.handles.find(handle.text) is not None
+
+    def has_handles(self, shard: str) -> bool:
+        """Whether something that a handle stands for is lost if the shard goes, as far as can be known.
+
+        Of wrapped ones nobody keeps a list: each shard that began here may have some.
+        """
+        may_be_wrapped = bool(self.wrap_rules or self.wrapped_members) and shard in self.keeper.adoption.own_shards()
+        return may_be_wrapped or self.sessions.handles.would_lose(shard)
+
+    def warn_of_large_body(self) -> None:
+        """Once: a request is served here though it may name a handle of another node."""
+        if not self._has_warned_of_body:
+            self._has_warned_of_body = True
+            logger.warning(
+                "a request of more than %d bytes was served where it arrived: handles are not looked for in larger "
+                "ones (handle_search_bytes); let its tool mark the handle's argument with x-mcp-header",
+                self.settings.handle_search_bytes,
+            )
+
+    def is_moving(self, shard: str | None) -> bool:
+        """Whether a shard is being given to a peer: what is asked of its sessions waits for that."""
+        return shard in self.membership.moving
+
+    @contextmanager
+    def arriving(self, shard: str | None) -> Iterator[None]:
+        """A session of this shard is being opened or revived, or a call outside of any runs: the shard stays here."""
+        name, since = shard or "", time.monotonic()
+        self._arriving.setdefault(name, []).append(since)
+        try:
+            yield
+        finally:
+            self._arriving[name].remove(since)
+            if not self._arriving[name]:
+                del self._arriving[name]
+
+    def has_arrivals(self, shard: str, longer_than: float = 0.0) -> bool:
+        """Whether something of the kind has been going on for so many seconds."""
+        since = time.monotonic() - longer_than
+        return any(began <= since for began in self._arriving.get(shard, ()))
 
     async def may_open(self, shard: str) -> bool:
         """Whether the shard is still ours: the lease may have ended while the app answered."""
@@ -227,17 +398,59 @@ class Node:
         return self.endpoints.of(path) or path
 
     def session_ended(self, session_id: str) -> None:
-        """The app ended a session by itself. When the node itself stops, records stay: a peer answers for them."""
-        if not self.is_stopping:
+        """The app ended a session. Where it did so by itself, or the node stops, its record stays, to revive it."""
+        if self.is_stopping:
+            return
+        session = self.sessions.find(session_id)
+        if session is None or session.ends_as == "deleted" or not self.may_revive(session):
             self.sessions.close_soon(session_id)
+        else:
+            self.sessions.let_go_soon(session)
+
+    def may_revive(self, session: LocalSession) -> bool:
+        """Whether the session can be opened again when the app has ended it by itself."""
+        return bool(session.initialize) and self.settings.revives(session.endpoint)
+
+    def _let_streams_go(self, session: LocalSession) -> None:
+        """Whoever listens hears the end. What was said is kept where the session may come back to this node."""
+        if session.standing is not None:
+            session.standing.close()
+        sleeps = session.ends_as == "hibernated"
+        for stream in self.streams.of(session.id):
+            if not (sleeps and stream.facts.kind is StreamKind.STANDING):
+                self.sessions.run_errand(stream.dismiss())
+        if sleeps or session.ends_as == "ended":
+            self.streams.rest(session.id, but_listeners=sleeps)
+        else:
+            self.streams.forget(session.id)
+
+    def _let_sleepers_go(self, shard: str) -> None:
+        for session_id in self.streams.sessions():
+            if self.sessions.find(session_id) is None and self.ids.shard_of(session_id) == shard:
+                self.sessions.run_errand(self.forget_sleeper(session_id))
+
+    async def forget_sleeper(self, session_id: str) -> None:
+        """A session that slept here is gone, or another node's: whoever listens to it hears the end."""
+        if self.sessions.find(session_id) is None:
+            for stream in self.streams.of(session_id):
+                await stream.dismiss()
+            self.streams.forget(session_id)
+
+    async def end_listening(self) -> None:
+        """The node is about to stop: end the streams of clients that only listen, so that they listen elsewhere."""
+        self.listens_no_more = True
+        await asyncio.gather(*(stream.dismiss() for stream in self.streams.standing()), return_exceptions=True)
 
     def _check_secrets(self) -> None:
         alive = self.membership.view.alive()
-        # A node whose entry does not read has none.
-        others = {info.name for info in alive if info.secret_id not in ("", self._secret_id)}
+        # A node whose entry does not read has no fingerprint.
+        others = {info.name for info in alive if not share_secrets(info.secret_id, self._secret_id)}
         if others:
             raise SettingsError(
-                "secret", "(hidden)", f"not the one that {', '.join(sorted(others))} has; a cluster has one secret"
+                "secret",
+                "(hidden)",
+                f"not the one that {', '.join(sorted(others))} has; a cluster has one secret, or while it is changed "
+                "each node knows the first one of every other",
             )
 
 
@@ -245,14 +458,18 @@ def _fresh_shard() -> str:
     return shard_from_entropy(secrets.token_bytes(SHARD_LENGTH))
 
 
-def _cluster_secret(settings: Settings) -> str:
-    if settings.secret is not None:
-        return settings.secret.get_secret_value()
+def _cluster_secrets(settings: Settings) -> tuple[str, ...]:
+    if settings.secrets:
+        return settings.secrets
     if settings.redis_url is None:
-        return secrets.token_hex(32)
+        return (secrets.token_hex(32),)
     raise SettingsError(
         "secret", None, "needed with redis_url, the same on every node; `openssl rand -hex 32` makes a good one"
     )
+
+
+def _fingerprint(secret: str) -> str:
+    return hashlib.sha256(derive_key(secret, "fingerprint")).hexdigest()[:8]
 
 
 def _seems_a_worker() -> bool:

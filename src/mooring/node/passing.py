@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mooring.asgi import Message, Send, header
+from mooring.asgi import Message, Send, is_open_event_stream
 
 _BLOCK_ENDS = (b"\n\n", b"\r\r", b"\n\r\n")
 
@@ -12,11 +12,13 @@ class PassingAnswer:
     Attributes:
         has_begun: something of it is on its way.
         is_whole: nothing is missing.
+        has_ids: it is an event stream that the client can come back to: its events have ids.
     """
 
     def __init__(self) -> None:
         self.has_begun = False
         self.is_whole = False
+        self.has_ids = False
         self._start: Message = {}
         # The last bytes that went out, as many as tell whether an event ended with them; empty while a piece goes out,
         # since nobody knows how much of it did.
@@ -28,6 +30,7 @@ class PassingAnswer:
         if message["type"] == "http.response.body":
             piece: bytes = message.get("body", b"")
             before, self._tail = self._tail, b""
+            self.has_ids = self.has_ids or piece.startswith(b"id: ") or b"\nid: " in piece
             await send(message)
             self._tail = piece[-3:] if len(piece) > 2 else (before + piece)[-3:]
             self.is_whole = not message.get("more_body", False)
@@ -39,11 +42,12 @@ class PassingAnswer:
     async def end(self, send: Send, last_words: bytes) -> None:
         """End an event stream properly, between two events; anything else is broken off: no part is taken for a whole.
 
-        So is one to which nothing can be added: it was compressed, or its length was announced.
+        So is one to which nothing can be added: it was compressed, or its length was announced. One that the client can
+        come back to just ends: what is to be said is said then. Clients drop an event that is not whole.
         """
-        headers = self._start.get("headers", [])
-        is_stream = (header(headers, b"content-type") or b"").partition(b";")[0].strip().lower() == b"text/event-stream"
-        is_open = header(headers, b"content-encoding") is None and header(headers, b"content-length") is None
-        if not self.is_whole and is_stream and is_open and self._tail.endswith(_BLOCK_ENDS):
+        is_open = is_open_event_stream(self._start.get("headers", []))
+        if self.has_ids:
+            last_words = b""
+        if not self.is_whole and is_open and (self.has_ids or self._tail.endswith(_BLOCK_ENDS)):
             self.is_whole = True
             await send({"type": "http.response.body", "body": last_words, "more_body": False})

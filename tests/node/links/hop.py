@@ -220,14 +220,19 @@ class Pair:
 
 
 @contextlib.asynccontextmanager
-async def pair(server: str, *, has_peer_port: bool = False, **uvicorn_options: Any) -> AsyncIterator[Pair]:
+async def pair(
+    server: str, *, has_peer_port: bool = False, redis_url: str | None = None, **uvicorn_options: Any
+) -> AsyncIterator[Pair]:
     """Args:
     has_peer_port: whether each node has a port of its own for its peers, as where several share one for clients.
+    redis_url: where they meet, if they do not reach each other.
     """
-    store, app = MemoryStore(), RecordingApp()
+    store, app = None if redis_url else MemoryStore(), RecordingApp()
     options: dict[str, Any] = {"uvicorn_options": uvicorn_options}
     if has_peer_port:
         options.update(peer_host="127.0.0.1", peer_ports="any")
+    if redis_url:
+        options.update(redis_url=redis_url, peer_link="redis")
     async with (
         node_behind(server, app, store, "node-1", **options) as owner,
         node_behind(server, app, store, "node-2", **options) as other,

@@ -33,7 +33,7 @@ class ServedNode:
 
 @contextlib.asynccontextmanager
 async def node_behind(
-    server: str, app: App, store: Store, name: str, *, uvicorn_options: Mapping[str, Any], **settings: Any
+    server: str, app: App, store: Store | None, name: str, *, uvicorn_options: Mapping[str, Any], **settings: Any
 ) -> AsyncIterator[ServedNode]:
     if server in UVICORN:
         options = {"http": server, **uvicorn_options}

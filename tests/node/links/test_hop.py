@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from mooring.asgi import HeaderList
 from tests.node.links.hop import Pair, ask_over_http2, assert_same, pair, written
 from tests.node.links.http_servers import SERVERS, UVICORN
+from tests.real_redis import real_redis
 
 names = st.sampled_from([b"x-one", b"x-two", b"cookie", b"accept", b"user-agent", b"authorization", b"te", b"trailer"])
 letters = st.sampled_from(list(range(0x21, 0x7F)) + list(range(0xA0, 0x100)) + [0x20, 0x09])
@@ -30,12 +31,15 @@ targets = st.sampled_from([b"/mcp", b"/mcp/", b"/mcp/a%20b", b"/mcp//x", b"/mcp/
 queries = st.sampled_from([b"", b"?a=1&b=%20", b"?x=%ff", b"?", b"?a=b=c/d?e"])
 
 
-@pytest.mark.parametrize("has_peer_port", [False, True])
-@pytest.mark.parametrize("server", SERVERS)
-def test_what_is_seen_at_home_is_seen_over_the_hop(server: str, has_peer_port: bool) -> None:
+HOPS = [pytest.param(server, way) for server in SERVERS for way in ("address", "port for peers")]
+RELAYED = [pytest.param(server, "redis", marks=pytest.mark.real) for server in ("httptools", "hypercorn")]
+
+
+@pytest.mark.parametrize(("server", "way"), [*HOPS, *RELAYED])
+def test_what_is_seen_at_home_is_seen_over_the_hop(server: str, way: str) -> None:
     with asyncio.Runner() as runner:
         stack = contextlib.AsyncExitStack()
-        nodes = runner.run(_entered(stack, server, has_peer_port))
+        nodes = runner.run(_entered(stack, server, way))
         try:
 
             @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -94,8 +98,9 @@ def as_http2_has_them(given: HeaderList, framing: str, body: bytes) -> tuple[Hea
     return own, {"length": [body], "chunked": [body[:9], body[9:]], "none": []}[framing]
 
 
-async def _entered(stack: contextlib.AsyncExitStack, server: str, has_peer_port: bool) -> Pair:
-    return await stack.enter_async_context(pair(server, has_peer_port=has_peer_port))
+async def _entered(stack: contextlib.AsyncExitStack, server: str, way: str) -> Pair:
+    url = (await stack.enter_async_context(real_redis())).url if way == "redis" else None
+    return await stack.enter_async_context(pair(server, has_peer_port=way == "port for peers", redis_url=url))
 
 
 @pytest.mark.parametrize("http", UVICORN)

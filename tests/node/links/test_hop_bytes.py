@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from mooring.asgi import HeaderList, Scope, Send
+from mooring.asgi import App, HeaderList, Receive, Scope, Send
 from tests.node.apps import answer
 from tests.node.clusters import Cluster, three_nodes
 from tests.node.direct import Request
@@ -63,6 +63,27 @@ async def hop(cluster: Cluster, raw: RawClient) -> Hop:
 async def test_the_client_and_its_scheme(hop: Hop, client: tuple[str, int | None] | None) -> None:
     scope = await hop.pass_on(client=client, scheme="https")
     assert (scope["client"], scope["scheme"]) == (client, "https")
+
+
+@pytest.mark.parametrize("server", [("mcp.example.com", 443), ("/run/mcp.sock", None)])
+async def test_the_address_that_the_client_came_to(hop: Hop, server: tuple[str, int | None]) -> None:
+    assert (await hop.pass_on(server=server))["server"] == server
+
+
+def offering(app: App) -> App:
+    """What some servers offer to an app, around all of them."""
+
+    async def offer(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, "extensions": {"http.response.trailers": {}, "tls": {}}}, receive, send)
+
+    return offer
+
+
+async def test_what_the_owners_server_offers_is_not_for_the_client_of_another(raw: RawClient) -> None:
+    async with three_nodes(around=offering) as cluster:
+        hop = Hop(cluster, await raw.open(cluster.nodes[0].url))
+        assert "trailers" in str(hop.app.scopes[-1]["extensions"])
+        assert not (await hop.pass_on()).get("extensions")
 
 
 @pytest.mark.parametrize("method", ["PROPFIND", "QUERY", "PUT"])

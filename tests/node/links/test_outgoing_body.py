@@ -60,7 +60,7 @@ async def test_a_body_that_takes_its_time_does_not_hold_back_what_goes_before_it
     assert await anext(body) == b""
     coming.put_nowait({"type": "http.request", "body": b"a", "more_body": True})
     assert await anext(body) == b"a"
-    await body.aclose()  # type: ignore[attr-defined]
+    await body.aclose()
 
 
 async def test_a_body_whose_client_leaves_ends_in_no_mac() -> None:

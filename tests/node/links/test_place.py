@@ -10,7 +10,7 @@ from mooring.settings import Settings
 from mooring.store import MemoryStore
 from tests.cluster_in_process import running_node
 from tests.node.apps import ScriptedApp
-from tests.node.direct import Request
+from tests.node.direct import Request, joined
 from tests.node.links.test_peer_port import ok
 from tests.node.rpc import RawClient
 from tests.waiting import until
@@ -26,6 +26,10 @@ HERE = "http://10.0.0.7:8000"
         ({"advertise_url": HERE, "redis_url": REDIS}, False, None, True),
         ({"advertise_url": HERE, "redis_url": REDIS, "peer_ports": "any"}, True, HERE, False),
         ({"redis_url": REDIS}, True, "", False),
+        ({"redis_url": REDIS, "peer_link": "auto"}, True, "", False),
+        ({"redis_url": REDIS, "peer_link": "redis"}, False, None, False),
+        ({"redis_url": REDIS, "peer_link": "redis", "peer_ports": "any"}, True, "", False),
+        ({"advertise_url": HERE, "redis_url": REDIS, "peer_link": "redis"}, False, None, False),
         ({}, False, None, False),
     ],
 )
@@ -58,6 +62,18 @@ async def test_two_nodes_at_one_address_find_out_and_are_told_apart(raw: RawClie
         before = len(app.asked)
         assert (await raw.call(elder.url, session)).status == 200
         assert len(app.asked) == before + 1
+
+
+async def test_one_that_comes_to_a_shared_address_has_its_own_port_before_it_serves() -> None:
+    """Those that are there already have said that they share it."""
+    store = MemoryStore()
+    async with (
+        running_node(ScriptedApp(), store, "node-1", peer_ports="any") as first,
+        joined(ScriptedApp(), store, advertise_url=first.url) as second,
+    ):
+        me = second._node.describe()
+        assert me.client_url == first.url
+        assert me.url not in (first.url, first.mooring._node.describe().url)
 
 
 async def test_a_node_that_tries_again_to_join_has_one_port() -> None:

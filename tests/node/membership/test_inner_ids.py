@@ -36,6 +36,8 @@ OTHER = "fghij.CCCCCCCCCCCCCCCCCCCCCC.DDDDDDDDDDD"
 MANAGER = "mcp.server.streamable_http_manager"
 IDLE_SECONDS = 0.1
 DEADLINE_SECONDS = 10.0
+FORGETS_SECONDS = 5.0
+"""Longer than an SDK takes to forget a session that ended."""
 
 INITIALIZE = {
     "jsonrpc": "2.0",
@@ -431,6 +433,66 @@ async def check_the_guard_of_a_session_is_asked_from_its_first_request_on(kind: 
         assert asked == ["first", "second"]
     inner_ids.forget(PUBLIC)
     inner_ids.forget(OTHER)
+
+
+async def check_a_session_revived_right_after_its_end_goes_on(kind: str) -> None:
+    """The SDK forgets a session by its id, late. Where it would forget the next one for it, that gets another id."""
+    told: list[str] = []
+
+    async def let_in(*_: object) -> bool:
+        return True
+
+    async def open_again() -> str:
+        inner_ids.on_end(PUBLIC, told.append)
+        inner_ids.guard(PUBLIC, let_in)
+        with inner_ids.minting(PUBLIC) if inner_ids.may_mint_again(PUBLIC) else contextlib.nullcontext():
+            return await app.open()
+
+    async with running(kind) as app:
+        again = await open_again()
+        for _ in range(3):
+            if again == PUBLIC:  # else the next one is not of our making any more
+                assert await inner_ids.end(PUBLIC)
+                again = await open_again()
+        assert again == PUBLIC or kind == "v1"
+        deadline = time.monotonic() + FORGETS_SECONDS
+        while time.monotonic() < deadline:
+            assert await app.is_open(again)
+            await asyncio.sleep(0.1)
+        assert told == []
+    inner_ids.forget(PUBLIC)
+
+
+async def check_the_end_of_one_incarnation_is_not_taken_for_the_next_ones(kind: str) -> None:
+    """The session is opened again while its last incarnation still ends."""
+    told: list[str] = []
+    asked: list[str] = []
+    async with running(kind) as app:
+
+        async def let_in(*_: object) -> bool:
+            asked.append("first")
+            return True
+
+        async def let_in_again(*_: object) -> bool:
+            asked.append("second")
+            return True
+
+        inner_ids.on_end(PUBLIC, told.append)
+        inner_ids.guard(PUBLIC, let_in)
+        with inner_ids.minting(PUBLIC):
+            await app.open()
+        ending = asyncio.create_task(inner_ids.end(PUBLIC))
+        await asyncio.sleep(0)
+        inner_ids.on_end(PUBLIC, told.append)
+        inner_ids.guard(PUBLIC, let_in_again)
+        assert await ending
+        assert told == []
+        if inner_ids.may_mint_again(PUBLIC):
+            with inner_ids.minting(PUBLIC):
+                assert await app.open() == PUBLIC
+            assert asked[-1] == "second"
+            assert await inner_ids.end(PUBLIC)
+    inner_ids.forget(PUBLIC)
 
 
 async def check_the_names_are_replaced_once(kind: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mooring.core.ids import SHARD_ALPHABET
@@ -546,6 +546,17 @@ async def test_an_owner_of_old_does_not_fence(cluster: Cluster) -> None:
     assert (await cluster.shards())[shard] == ShardOwner(member.id, 2)
 
 
+async def test_a_node_that_has_lost_all_its_shards_begins_with_others(cluster: Cluster) -> None:
+    member = await cluster.join()
+    before = dict(member.shards)
+    for shard, epoch in before.items():
+        await cluster.memory.claim(shard, ShardOwner("node-9-aaaaa", epoch + 1), epoch)
+    await cluster.beat()
+    assert len(member.shards) == len(before)
+    assert member.shards.keys().isdisjoint(before)
+    assert member.owned.items() <= (await cluster.shards()).items()
+
+
 async def test_a_handler_that_takes_its_time_does_not_hold_up_the_heartbeat(cluster: Cluster) -> None:
     member = await cluster.join()
     await member.open("lost")
@@ -696,6 +707,7 @@ steps = st.sampled_from(["away", "back", "empty", "beat", "look", "open", "close
 
 @settings(deadline=None, max_examples=100)
 @given(st.lists(steps, max_size=25))
+@example(story=["away", "open", "takes 1", "beat", "back", "open", "empty"])
 async def test_whatever_the_store_goes_through_it_has_everything_in_the_end(story: list[str]) -> None:
     cluster = Cluster()
     first, second = await cluster.join("node-1"), await cluster.join("node-2")

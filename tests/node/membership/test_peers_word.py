@@ -69,7 +69,7 @@ async def test_the_one_that_is_cut_off_hears_from_its_peers_what_it_has_lost(clu
     for _ in range(int(LEASE_SECONDS) + 1):
         await cluster.beat()
     assert set(cut_off.shards) == {lost, kept}
-    assert await other.keeper.adopt(lost, ShardOwner(cut_off.id, 1))
+    assert await other.keeper.adoption.adopt(lost, ShardOwner(cut_off.id, 1))
     await cut_off.keeper.beat()
     await cut_off.sessions.settle()
     assert set(cut_off.shards) == {kept}

@@ -89,7 +89,17 @@ async def test_a_session_is_on_record_before_its_opening_returns(world: World) -
     assert world.sessions.find("one") is session
     assert len(world.sessions) == 1
     assert await world.records() == {
-        "one": SessionRecord("one", NODE, 1_000.0, 1_000.0, '["iss","sub",null]', "2025-11-25", "test 1", b"{}")
+        "one": SessionRecord(
+            "one",
+            NODE,
+            1_000.0,
+            1_000.0,
+            '["iss","sub",null]',
+            "2025-11-25",
+            "test 1",
+            b"{}",
+            homes=((NODE, 1_000.0),),
+        )
     }
 
 

@@ -23,7 +23,17 @@ from tests.waiting import until
 
 TOKEN = "a-token-for-tests,nowhere-else"
 PATH = "/mooring/status"
-NOTHING_DONE = {"served": 0, "forwarded_in": 0, "forwarded_out": 0, "refused": {}}
+NOTHING_DONE = {
+    "served": 0,
+    "forwarded_in": 0,
+    "forwarded_out": 0,
+    "refused": {},
+    "adopted": 0,
+    "revived": 0,
+    "outcomes": {},
+    "streams_open": 0,
+    "streams_kept": 0,
+}
 SELDOM = {"heartbeat_seconds": 60, "lease_seconds": 600}
 """No heartbeat during a test but those that it makes."""
 
@@ -46,6 +56,8 @@ def entry(node: RunningNode, **done: Any) -> dict[str, Any]:
         "name": node.mooring.settings.node_name,
         "pid": os.getpid(),
         "url": node.url,
+        "peer_link": "direct",
+        "relayed_to": [],
         "version": version("mooring"),
         "state": "ready",
         "alive": True,
@@ -65,8 +77,8 @@ async def test_it_tells_of_every_node_and_of_what_the_answering_one_counts(raw: 
         for node in nodes:
             await node.mooring._node.keeper.beat()
         await nodes[0].mooring._node.keeper.beat()
-        first = {"served": 2, "forwarded_in": 1, "forwarded_out": 0, "refused": {}}
-        second = {"served": 0, "forwarded_in": 0, "forwarded_out": 1, "refused": {"forged": 1}}
+        first = {**NOTHING_DONE, "served": 2, "forwarded_in": 1}
+        second = {**NOTHING_DONE, "forwarded_out": 1, "refused": {"forged": 1}}
         of_cluster = [entry(nodes[0], sessions=1, **first), entry(nodes[1], **second)]
         for node, done in zip(nodes, (first, second), strict=True):
             assert await page_of(raw, node) == {

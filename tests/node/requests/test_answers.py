@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mooring.asgi import Message
 from mooring.core.routing import Reason
 from mooring.core.sse import SseBareBlock, SseParser
-from mooring.node.requests.answers import last_words, refuse, status_of
+from mooring.node.requests.answers import advice_on, last_words, refuse, status_of
 
 PROPERTY = settings(deadline=None, max_examples=100)
 
@@ -112,7 +112,7 @@ def test_the_last_words_of_a_stream_whose_node_died_answer_its_request() -> None
     [event] = SseParser().feed(last_words("POST", "id 7"))
     answer = json.loads(event.data)
     assert answer["id"] == "id 7"
-    assert answer["error"]["data"]["reason"] == "unreachable"
+    assert answer["error"]["data"]["reason"] == "outcome_unknown"
 
 
 @pytest.mark.parametrize(("method", "request_id"), [("GET", None), ("POST", None), ("GET", 1)])
@@ -120,3 +120,17 @@ def test_where_there_is_no_request_to_answer_they_say_when_to_come_back(method: 
     [block] = SseParser().read(last_words(method, request_id))
     assert isinstance(block, SseBareBlock)
     assert block.retry_milliseconds
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_the_log_tells_the_operator_what_the_answer_tells(reason: Reason) -> None:
+    """But for what is the client's alone to mend."""
+    advice = advice_on(reason)
+    if advice == "":
+        assert reason in (Reason.DUPLICATE_HEADER, Reason.OUTCOME_UNKNOWN)
+        return
+    assert advice.startswith("; ")
+    assert "Operator" not in advice
+    assert not advice.endswith(".")
+    if reason is Reason.EXPIRED:
+        assert advice == "; it was closed, or the app ended it; check the app's idle timeout and session limit"

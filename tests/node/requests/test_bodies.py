@@ -287,3 +287,23 @@ async def test_nothing_is_held_back_but_what_may_be_the_mac(body: bytes, places:
         sent += len(piece)
         passed += len((await signed_body.receive())["body"])
         assert passed == max(0, sent - BODY_MAC_BYTES)
+
+
+async def remembered(body: bytes, limit: int = 1_000) -> RememberedBody:
+    read = RememberedBody(Client([{"type": "http.request", "body": body, "more_body": False}]).receive, limit)
+    await read.read_rest()
+    return read
+
+
+async def test_what_a_body_asks_and_by_what_it_is_known_again() -> None:
+    call, other = (json.dumps({"id": 7, "method": method}).encode() for method in ("a", "b"))
+    read = await remembered(call)
+    assert (read.asked(), read.holds(b"x", b'"a"'), read.holds(b"x")) == (7, True, False)
+    assert read.digest() == (await remembered(call)).digest() != (await remembered(other)).digest()
+    assert (await remembered(b"[" + call + b"," + other + b"]")).asked() == (7, 7)
+    assert (await remembered(b'{"id": 7, "result": {}}')).asked() is None
+
+
+async def test_of_a_large_body_nothing_is_known_but_its_id() -> None:
+    read = await remembered(json.dumps({"id": 7, "method": "a", "params": "x" * 99}).encode(), limit=64)
+    assert (read.asked(), read.digest(), read.holds(b"x")) == (7, b"", False)

@@ -36,12 +36,14 @@ async def test_an_owner_that_refuses_connections_is_dead_when_its_lease_is_over_
     lease = (await cluster.store.snapshot()).leases[cluster.nodes[0].id]
     reply = await raw.call(cluster.nodes[1].url, session)
     snapshot = await cluster.store.snapshot()
-    assert (reply.status, reply.reason) == (404, "owner_lost")
+    assert (reply.status, reply.session_id) == (200, session)
     assert snapshot.now_ms >= lease.until_ms
     assert (snapshot.shards or {})[shard] == ShardOwner(cluster.nodes[1].id, before[shard].epoch + 1)
-    assert await cluster.store.load_session(session) is None
-    again = await raw.call(cluster.nodes[2].url, session)
-    assert (again.status, again.reason) == (404, "expired")
+    record = await cluster.store.load_session(session)
+    assert record is not None
+    assert (record.node_id, record.incarnation) == (cluster.nodes[1].id, 1)
+    assert (await raw.call(cluster.nodes[2].url, session)).status == 200
+    assert cluster.tally(1).revived == 1
     anew = await raw.open(cluster.nodes[1].url)
     assert (await raw.call(cluster.nodes[2].url, anew)).status == 200
 
@@ -70,7 +72,7 @@ async def test_an_owner_that_does_not_answer_costs_neither_client_nor_session(
     async def refuse_though_alive(*_: Any) -> None:
         raise PeerSilent("no connection in time", may_have_run=False)
 
-    monkeypatch.setattr(peer.forwarder, "forward", refuse_though_alive)
+    monkeypatch.setattr(peer.ways.link, "forward", refuse_though_alive)
     reply = await raw.call(cluster.nodes[1].url, session, body={"jsonrpc": "2.0", "id": 41, "method": "ping"})
     assert reply.status == 200
     assert reply.json["id"] == 41
@@ -90,14 +92,26 @@ Forward = Callable[..., Awaitable[None]]
 def interfere(node: RunningNode, monkeypatch: pytest.MonkeyPatch, around: Callable[[Forward, Any], Any]) -> list[str]:
     """Let `around` have every forward of this node; returns the nonces under which requests went out."""
     nonces: list[str] = []
-    forward = node.mooring._node.forwarder.forward
+    forward = node.mooring._node.ways.link.forward
 
     async def watched(peer: NodeInfo, nonce: str, *request: Any) -> None:
         nonces.append(nonce)
         await around(forward, (peer, nonce, *request))
 
-    monkeypatch.setattr(node.mooring._node.forwarder, "forward", watched)
+    monkeypatch.setattr(node.mooring._node.ways.link, "forward", watched)
     return nonces
+
+
+async def test_only_so_many_are_held_and_the_others_are_told_to_try_again(raw: RawClient) -> None:
+    async with running_nodes(ScriptedApp, 2, held_requests=2, hold_seconds=20, lease_seconds=2) as nodes:
+        session = await raw.open(nodes[0].url)
+        peer = nodes[1].mooring._node
+        await nodes[0].vanish()
+        replies = await asyncio.gather(*(raw.call(nodes[1].url, session) for _ in range(5)))
+        assert sorted(reply.status for reply in replies) == [200] * 5
+        refused = [reply.reason for reply in replies if "error" in reply.json]
+        assert refused == ["unreachable"] * 3
+        assert peer.held == 0
 
 
 async def test_a_request_is_held_until_its_owner_answers(
@@ -207,7 +221,7 @@ async def test_a_new_session_opens_here_when_the_peer_with_room_is_silent(
 
     async with running_nodes(lambda: waiting.pop(0), 2, capacity=1) as nodes:
         await raw.open(nodes[0].url)
-        monkeypatch.setattr(nodes[0].mooring._node.forwarder, "forward", silent)
+        monkeypatch.setattr(nodes[0].mooring._node.ways.link, "forward", silent)
         await raw.open(nodes[0].url)
         assert [len(app.sessions) for app in apps] == [2, 0]
 
@@ -308,7 +322,7 @@ async def test_a_request_whose_client_leaves_while_it_is_held_reaches_nobody(
     app: ScriptedApp, store: MemoryStore, pieces: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with node_and_owner(app, store, hold_seconds=300) as (mooring, _, session):
-        forwarder, tries = mooring._node.forwarder, asyncio.Semaphore(0)
+        forwarder, tries = mooring._node.ways.link, asyncio.Semaphore(0)
 
         async def silent(*_: Any) -> None:
             tries.release()

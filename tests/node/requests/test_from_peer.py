@@ -80,6 +80,23 @@ async def test_a_true_one_is_served_and_the_answer_is_signed(peer: Peer) -> None
     assert verify_reply(KEY, reply.headers["mooring-reply"], claim.nonce, peer.node.id, 200) == "accepted"
 
 
+@pytest.mark.parametrize("key", [KEY, derive_key("the next one of several", "peer request")])
+async def test_while_the_secret_is_changed_the_answer_is_signed_with_the_askers(raw: RawClient, key: bytes) -> None:
+    app = ScriptedApp()
+    async with running_node(app, MemoryStore(), secret=f"{SECRET}\nthe next one of several") as node:
+        peer = Peer(raw, node, app)
+        peer.session = await raw.open(node.url)
+        claim = peer.claim()
+        reply = await peer.send(claim, key=key)
+        assert reply.status == 200
+        assert verify_reply(key, reply.headers["mooring-reply"], claim.nonce, node.id, 200) == "accepted"
+        forged = await peer.send(peer.claim(), key=derive_key("neither of them", "peer request"))
+        assert (forged.status, forged.reason) == (403, "signature")
+        without_body_mac = peer.claim()
+        reply = await peer.send(without_body_mac, key=key, mac=bytes(32))
+        assert reply.status == 403
+
+
 async def test_another_clusters_key(peer: Peer) -> None:
     assert_refused(peer, await peer.send(peer.claim(), key=derive_key("another cluster's", "peer request")))
 

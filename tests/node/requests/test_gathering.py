@@ -21,8 +21,8 @@ from pydantic import AnyHttpUrl
 from mooring.asgi import App
 from tests.cluster_in_process import RunningNode, running_nodes
 from tests.node.apps import ScriptedApp
+from tests.node.http_sse_streams import streaming
 from tests.node.rpc import INITIALIZE, RawClient
-from tests.node.streams import streaming
 from tests.waiting import until
 
 _BASE = "http://127.0.0.1:9"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from mooring import ClosedSession
+from mooring import ClosedSession, RevivedSession
 from mooring.asgi import Receive, Scope, Send
 from mooring.core.ids import SessionIds
 from mooring.core.model import Written
@@ -55,17 +56,89 @@ async def test_an_error_on_a_session_names_the_public_id(node: RunningNode, app:
     assert (reply.status, reply.session_id) == (406, session)
 
 
-async def test_a_session_the_app_dropped_is_closed_and_its_record_goes(
-    node: RunningNode, app: ScriptedApp, store: MemoryStore, raw: RawClient
+async def test_a_session_the_app_dropped_is_closed_and_its_record_goes_where_it_must_not_be_revived(
+    app: ScriptedApp, store: MemoryStore, raw: RawClient
 ) -> None:
     closed: list[ClosedSession] = []
-    node.mooring.on_close(closed.append)
+    async with running_node(app, store, on_node_loss="reinitialize") as node:
+        node.mooring.on_close(closed.append)
+        session = await raw.open(node.url)
+        app.sessions.clear()
+        assert (await raw.call(node.url, session)).status == 404
+        assert await store.load_session(session) is None
+        assert closed == [ClosedSession(session, "ended", "")]
+        assert (await raw.call(node.url, session)).reason == "expired"
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+async def test_a_session_the_app_dropped_is_opened_again_for_the_request_that_finds_out(
+    method: str, node: RunningNode, app: ScriptedApp, raw: RawClient
+) -> None:
+    told: list[ClosedSession | RevivedSession] = []
+    node.mooring.on_close(told.append)
+    node.mooring.on_revive(told.append)
     session = await raw.open(node.url)
+    body = {"jsonrpc": "2.0", "id": 9, "method": "ping"} if method == "POST" else None
     app.sessions.clear()
+    app.asked.clear()
+    reply = await raw.send(method, f"{node.url}/mcp", session=session, body=body)
+    assert (reply.status, reply.session_id) == (200, session)
+    asked = [(how, json.loads(what or b"{}").get("method")) for how, _, what in app.asked]
+    first = (method, body and body["method"])
+    assert asked == [first, ("POST", "initialize"), ("POST", "notifications/initialized"), first]
+    assert [type(one) for one in told] == [ClosedSession, RevivedSession]
+    assert {one.id for one in told} == {session}
+
+
+async def test_what_an_app_answers_404_in_a_session_that_was_just_opened_again_is_the_answer(
+    node: RunningNode, app: ScriptedApp, store: MemoryStore, raw: RawClient
+) -> None:
+    session = await raw.open(node.url)
+
+    async def has_no_such_thing(scope: Scope, body: bytes, send: Send) -> None:
+        await answer(send, 404 if b"ping" in body else 200, b"", None)
+
+    app.on_session = has_no_such_thing
     assert (await raw.call(node.url, session)).status == 404
+    assert sum(b'"initialize"' in body for _, _, body in app.asked) == 2
     assert await store.load_session(session) is None
-    assert closed == [ClosedSession(session, "ended", "")]
-    assert (await raw.call(node.url, session)).reason == "expired"
+
+
+@pytest.mark.parametrize(("length", "first"), [(300_000, 200), (2_000_000, 404)])
+async def test_a_request_too_large_to_send_again_gets_the_apps_answer_and_the_next_one_is_served(
+    length: int, first: int, node: RunningNode, app: ScriptedApp, raw: RawClient
+) -> None:
+    session = await raw.open(node.url)
+    call = {"jsonrpc": "2.0", "id": 9, "method": "ping", "params": {"_meta": {"x": "y" * length}}}
+    app.sessions.clear()
+    assert (await raw.call(node.url, session, body=call)).status == first
+    assert (await raw.call(node.url, session, body=call)).json == {"served": len(app.asked)}
+    assert json.loads(app.asked[-1][2]) == call
+
+
+async def test_a_late_404_of_the_last_incarnation_leaves_the_next_one_alone(
+    node: RunningNode, app: ScriptedApp, raw: RawClient
+) -> None:
+    session = await raw.open(node.url)
+    waits, goes_on = asyncio.Event(), asyncio.Event()
+    gone = {"inner-1"}
+
+    async def drop_the_first(scope: Scope, body: bytes, send: Send) -> None:
+        inner = next(value.decode() for name, value in scope["headers"] if name == b"mcp-session-id")
+        if inner in gone and b"slow" in body:
+            waits.set()
+            await goes_on.wait()
+        await answer(send, 404 if inner in gone else 200, b"{}", inner)
+
+    app.on_session = drop_the_first
+    slow = asyncio.create_task(raw.call(node.url, session, body={"jsonrpc": "2.0", "id": 8, "method": "slow"}))
+    await waits.wait()
+    assert (await raw.call(node.url, session)).status == 200
+    incarnation = node.mooring._node.sessions.find(session)
+    goes_on.set()
+    assert (await slow).status == 200
+    assert node.mooring._node.sessions.find(session) is incarnation
+    assert node.mooring._node.tally.revived == 1
 
 
 async def test_a_404_below_the_mcp_path_says_nothing_of_the_session(
@@ -314,4 +387,7 @@ async def test_an_app_that_answers_before_it_reads_tells_another_principal_nothi
         assert stolen.reason == "unknown"
         assert mooring._node.tally.refused["principal"] == 1
         own = await Request(session=session, headers=[(b"authorization", b"alice")]).to(mooring)
-        assert (own.status, own.body) == (status, b"alice's")
+        if status == 404:  # it is taken for the session's end, and the app opens none anew
+            assert (own.status, own.reason) == (404, "expired")
+        else:
+            assert (own.status, own.body) == (status, b"alice's")

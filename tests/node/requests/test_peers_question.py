@@ -24,7 +24,7 @@ def question(mooring: Mooring, shards: str = "", *, key: bytes | None = None, re
         "node-2-aaaaa", recipient or node.id, int(time.time() * 1000), secrets.token_urlsafe(16), "", NO_BODY
     )
     target = "?".join(filter(None, (QUESTION_PATH, shards))).encode()
-    signed = sign_request(key or node.peer_key, claim, "GET", target, None)
+    signed = sign_request(key or node.peer_keys[0], claim, "GET", target, None)
     request = Request("GET", QUESTION_PATH, headers=[(b"mooring-peer", signed.encode())])
     request.scope["query_string"] = shards.encode()
     return request

@@ -15,9 +15,9 @@ from mooring.core.ids import SessionIds
 from mooring.store import MemoryStore
 from tests.cluster_in_process import RunningNode, running_nodes
 from tests.node.clusters import Cluster
+from tests.node.http_sse_streams import StreamApp, streaming
 from tests.node.rpc import INITIALIZE, RawClient
 from tests.node.sdk_apps import Tokens
-from tests.node.streams import StreamApp, streaming
 from tests.waiting import until
 
 PING = {"jsonrpc": "2.0", "id": "p", "method": "ping"}

@@ -1,16 +1,19 @@
-"""Sessions that died with their node are somebody's still, as the wrong person finds out, and then the right one."""
+"""Sessions that died with their node are somebody's still, as the wrong person finds out, and then the right one.
+
+Whoever is not the principal revives none, learns of none and ends none, whether or not they may be revived.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
 from mooring.store import MemoryStore, Store, open_store
-from tests.cluster_in_process import RunningNode, running_node
+from tests.cluster_in_process import SECRET, RunningNode, running_node
 from tests.node.direct import Request
 from tests.node.rpc import RawClient, Reply
 from tests.node.wrongs import (
@@ -39,6 +42,7 @@ ATTEMPTS: list[tuple[str, Any, dict[str, str]]] = [
     ("DELETE", b"{}", {}),
 ]
 
+losses = pytest.mark.parametrize("on_loss", ["revive", "reinitialize"])
 auths = pytest.mark.parametrize("auth", ["bearer", "starlette", "optional bearer"])
 
 
@@ -54,7 +58,7 @@ class Survivor:
         return await self.raw.send(method, f"{self.base}/mcp", session=session, headers=who, body=body)
 
     async def try_in_vain(self, session: str, who: dict[str, str], refused: int) -> None:
-        """`who` tries everything; the record stays as it is, and nothing is carried out."""
+        """`who` tries everything; the record stays as it is, but for whom it refuses, and nothing is carried out."""
         before = await self.store.load_session(session)
         assert before is not None
         for method, body, more in ATTEMPTS:
@@ -63,8 +67,29 @@ class Survivor:
             if refused == 404:
                 unknown = await unknown_session(self.raw, self.base, method, who)
                 assert (reply.body, set(reply.headers)) == (unknown.body, set(unknown.headers))
-            assert await self.store.load_session(session) == before
+            after = await self.store.load_session(session)
+            assert after is not None
+            assert after.epoch >= before.epoch
+            assert replace(after, epoch=before.epoch) == before
         assert await People(self.raw, [self.base]).ledger() == []
+
+    async def go_on(self, called: str, deleted: str) -> None:
+        """Alice uses one session of hers as if nothing had happened, and ends the other; who else may do either?"""
+        counted = await self.send("POST", called, ALICE, call_of("count"))
+        assert counted.json["result"]["content"][0]["text"] == "1"
+        record = await self.store.load_session(called)
+        assert record is not None
+        assert record.incarnation == 1
+        assert (await self.send("DELETE", deleted, ALICE)).status == 200
+        assert await self.store.load_session(deleted) is None
+        assert (await self.send("POST", deleted, ALICE, call_of("count"))).reason == "expired"
+        assert await People(self.raw, [self.base]).ledger() == ["counted"]
+        for who in (BOB, NOBODY):
+            assert (await self.send("POST", called, who, call_of("count"))).status in (401, 404)
+        assert await People(self.raw, [self.base]).ledger() == ["counted"]
+
+    async def end(self, on_loss: str, called: str, deleted: str) -> None:
+        await (self.go_on if on_loss == "revive" else self.learn)(called, deleted)
 
     async def learn(self, called: str, deleted: str) -> None:
         """Alice hears what became of two sessions of hers, and their records are gone."""
@@ -91,22 +116,28 @@ def refusal_of(auth: Auth, who: dict[str, str]) -> int:
 
 
 @asynccontextmanager
-async def survivor(raw: RawClient, *apps: Any, around: Any = None) -> AsyncIterator[tuple[Survivor, str, str]]:
+async def survivor(
+    raw: RawClient, *apps: Any, around: Any = None, on_loss: str = "revive"
+) -> AsyncIterator[tuple[Survivor, str, str]]:
     store = MemoryStore()
+    settings = {**SETTINGS, "on_node_loss": on_loss}
     async with (
-        running_node(apps[0], store, "node-1", around=around, **SETTINGS) as lost,
-        running_node(apps[1], store, "node-2", around=around, **SETTINGS) as left,
+        running_node(apps[0], store, "node-1", around=around, **settings) as lost,
+        running_node(apps[1], store, "node-2", around=around, **settings) as left,
     ):
         yield Survivor(raw, left.url, store), *await opened_and_lost(raw, lost)
 
 
 @pytest.mark.parametrize("sdk", ["v2", "fastmcp"])
 @auths
-async def test_a_lost_session_is_unknown_to_all_but_its_principal(sdk: Sdk, auth: Auth, raw: RawClient) -> None:
-    async with survivor(raw, make_app(sdk, auth), make_app(sdk, auth)) as (left, called, deleted):
+@losses
+async def test_a_lost_session_is_unknown_to_all_but_its_principal(
+    sdk: Sdk, auth: Auth, on_loss: str, raw: RawClient
+) -> None:
+    async with survivor(raw, make_app(sdk, auth), make_app(sdk, auth), on_loss=on_loss) as (left, called, deleted):
         for who in (BOB, STRANGER, NOBODY):
             await left.try_in_vain(called, who, refusal_of(auth, who))
-        await left.learn(called, deleted)
+        await left.end(on_loss, called, deleted)
 
 
 async def test_a_method_in_another_case_is_no_way_to_end_one(raw: RawClient) -> None:
@@ -118,19 +149,20 @@ async def test_a_method_in_another_case_is_no_way_to_end_one(raw: RawClient) -> 
     ):
         session, _ = await opened_and_lost(raw, lost)
         for who in (BOB, NOBODY):
-            headers = [(name.encode(), value.encode()) for name, value in who.items()]
+            headers = [(name.encode(), value.encode()) for name, value in {**who, "host": "127.0.0.1:8000"}.items()]
             asked = await Request("delete", session=session, headers=headers).to(left.mooring)
             assert (asked.status, asked.reason) == (404, "unknown")
         assert await store.load_session(session) is not None
 
 
 @pytest.mark.parametrize("sdk", ["v2", "fastmcp"])
-async def test_authentication_around_mooring_is_as_good(sdk: Sdk, raw: RawClient) -> None:
+@losses
+async def test_authentication_around_mooring_is_as_good(sdk: Sdk, on_loss: str, raw: RawClient) -> None:
     apps = make_app(sdk, "nobody"), make_app(sdk, "nobody")
-    async with survivor(raw, *apps, around=authenticated) as (left, called, deleted):
+    async with survivor(raw, *apps, around=authenticated, on_loss=on_loss) as (left, called, deleted):
         for who in (BOB, NOBODY):
             await left.try_in_vain(called, who, 404)
-        await left.learn(called, deleted)
+        await left.end(on_loss, called, deleted)
 
 
 @pytest.mark.real
@@ -140,11 +172,11 @@ async def test_so_it_is_with_the_first_generation(auth: Auth, raw: RawClient) ->
     async with (
         real_redis() as redis,
         first_generation(auth, redis) as base,
-        running_node(make_app("v2", auth), open_store(redis.url), "node-1", **SETTINGS) as lost,
+        running_node(make_app("v2", auth), open_store(redis.url, secrets=[SECRET]), "node-1", **SETTINGS) as lost,
     ):
         called, deleted = await opened_and_lost(raw, lost)
-        left = Survivor(raw, base, open_store(redis.url))
+        left = Survivor(raw, base, open_store(redis.url, secrets=[SECRET]))
         for who in (BOB, STRANGER, NOBODY):
             await left.try_in_vain(called, who, refusal_of(auth, who))
-        await left.learn(called, deleted)
+        await left.go_on(called, deleted)
         await left.store.aclose()

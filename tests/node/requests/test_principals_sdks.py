@@ -10,7 +10,7 @@ import pytest
 from mooring import ClosedSession
 from mooring.asgi import HeaderList
 from mooring.store import MemoryStore, open_store
-from tests.cluster_in_process import RunningNode, running_node, running_nodes
+from tests.cluster_in_process import SECRET, RunningNode, running_node, running_nodes
 from tests.node.direct import Request
 from tests.node.rpc import HEADERS, RawClient
 from tests.node.wrongs import ALICE, BOB, MODERN, NOBODY, STRANGER, People, first_generation, unknown_session
@@ -69,7 +69,7 @@ async def test_nothing_is_done_in_anothers_session_with_the_first_generation(aut
     async with (
         real_redis() as redis,
         first_generation(auth, redis) as home,
-        running_node(make_app("v2", auth), open_store(redis.url), lease_seconds=5.0) as other,
+        running_node(make_app("v2", auth), open_store(redis.url, secrets=[SECRET]), lease_seconds=5.0) as other,
     ):
         people = People(raw, [home, other.url])
         for who in (BOB, STRANGER, NOBODY):

@@ -72,10 +72,11 @@ async def test_what_is_logged_was_verified(cluster: Cluster, raw: RawClient, cap
     await raw.call(cluster.nodes[1].url, "evil-id-with-a-fake-log-line")
     await raw.call(cluster.nodes[1].url, session, headers={"mooring-peer": "evil-claim"})
     await cluster.nodes[0].vanish()
+    await raw.send("DELETE", f"{cluster.nodes[1].url}/mcp", session=session)
     await raw.call(cluster.nodes[1].url, session)
     said = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("mooring"))
     assert "evil" not in said
     assert session not in said
-    assert f"{session[:10]}... of {cluster.nodes[1].id}: owner_lost" in said
+    assert f"{session[:10]}... of {cluster.nodes[1].id}: expired" in said
     warned = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len([line for line in warned if f"node {cluster.nodes[0].id} cannot be reached" in line]) == 1

@@ -45,12 +45,14 @@ async def test_a_node_that_said_goodbye_is_dead_to_its_peers(cluster: Cluster, r
     await cluster.nodes[0].mooring._node.keeper.leave()
     reply = await raw.call(cluster.nodes[1].url, session)
     # Before the next heartbeat the peer still forwards, to a node that serves until it is gone.
-    assert reply.status in (200, 404)
+    assert (reply.status, reply.session_id) == (200, session)
 
-    async def lost() -> bool:
-        return (await raw.call(cluster.nodes[1].url, session)).status == 404
+    async def lives_elsewhere() -> bool:
+        assert (await raw.call(cluster.nodes[1].url, session)).status == 200
+        return cluster.tally(1).revived + cluster.tally(2).revived == 1
 
-    await until(lost, what="the goodbye to be seen")
+    await until(lives_elsewhere, what="the goodbye to be seen")
+    assert cluster.tally(0).revived == 0
 
 
 async def test_an_app_that_raises_is_no_stranger(cluster: Cluster, raw: RawClient) -> None:

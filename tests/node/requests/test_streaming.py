@@ -15,7 +15,7 @@ from mooring.node.membership.session import ClosedSession
 from mooring.store import MemoryStore
 from tests.cluster_in_process import SECRET, RunningNode, running_node, running_nodes
 from tests.core.views import a_node
-from tests.node.streams import StreamApp, StreamClient, streaming
+from tests.node.http_sse_streams import StreamApp, StreamClient, streaming
 from tests.waiting import until
 
 

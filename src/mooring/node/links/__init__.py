@@ -1,1 +1,1 @@
-"""How peers are reached: today by HTTP at the address that each of them gives."""
+"""How peers are reached: by HTTP at the address that each of them gives, or through Redis (`peer_link`)."""

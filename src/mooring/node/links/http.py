@@ -17,56 +17,20 @@ the peer is dead:
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable
+from typing import Final
 
 import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from mooring.asgi import HeaderList, Receive, Scope, Send, header, target_of, written
-from mooring.core.model import NodeInfo, ShardOwner
-from mooring.core.passed_on import PassedOn, encode, parted, wire_method
-from mooring.core.request import INTERNAL_HEADERS
-from mooring.core.signing import (
-    ACCEPTED,
-    BODY_MAC_BYTES,
-    NO_BODY,
-    REFUSED,
-    SEEN,
-    SIGNED_BODY,
-    BodyMac,
-    PeerClaim,
-    owner_in,
-    sign_request,
-    verify_reply,
-)
-from mooring.errors import PeerMoved, PeerSilent, SignatureError
+from mooring.asgi import Receive, Scope, Send, header
+from mooring.core.model import NodeInfo
+from mooring.core.signing import BODY_MAC_BYTES, BodyMac
+from mooring.errors import PeerSilent
+from mooring.node.links.hop import Lives, check_reply, pass_back, said, signed_request
 from mooring.node.links.outgoing_body import look_for_body, signed
-from mooring.node.passing import PassingAnswer
-
-logger = logging.getLogger("mooring.forwarding")
-
-_HOP_BY_HOP: Final = frozenset(
-    {
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    }
-)
-"""RFC 9110, section 7.6.1, with those that older proxies still send."""
-
-_NOT_ON_REQUESTS: Final = _HOP_BY_HOP | INTERNAL_HEADERS | {b"content-length", b"expect"}
-_NOT_ON_ANSWERS: Final = _HOP_BY_HOP | INTERNAL_HEADERS | {b"date", b"server"}
-"""Our own server writes Date and Server."""
 
 _IDLE_SECONDS: Final = 4.0
 """Shorter than the 5 s after which uvicorn by default closes an idle connection: else a request meets the close."""
@@ -97,8 +61,7 @@ class Forwarder:
         self._key = key
         self._node_id = node_id
         self._connect_seconds = connect_seconds
-        self._is_alive = is_alive
-        self._check_seconds = check_seconds
+        self._lives = Lives(is_alive, check_seconds)
         self._now = now
         # Opened by the first forward, since it belongs to the loop that runs then.
         self._client: aiohttp.ClientSession | None = None
@@ -107,6 +70,10 @@ class Forwarder:
         if self._client is not None:
             await self._client.close()
             self._client = None
+
+    async def goes_past(self, peer: NodeInfo) -> bool:
+        """Whether it has a port for peers alone, where nothing runs that is around Mooring."""
+        return peer.client_url is not None
 
     async def forward(
         self,
@@ -119,21 +86,19 @@ class Forwarder:
         send: Send,
         last_words: Callable[[], bytes],
     ) -> None:
-        """Pass the request to `peer` and its answer back, until it ends or the peer's lease does.
-
-        Where the client leaves, whoever called this cancels it (`mooring.node.requests.attending`).
-
-        Args:
-            nonce: of this request; the same again where it may have reached this peer before.
-            last_words: what ends an event stream whose owner died.
-
-        Raises:
-            PeerSilent, PeerMoved: nothing was sent to the client yet.
-        """
+        """As in `PeerLink`."""
+        if not peer.url:
+            raise PeerSilent(
+                f"node {peer.id} has no address: peers reach it through Redis; set peer_link here as it is there",
+                may_have_run=False,
+            )
         answer = await self._ask(peer, nonce, session_id, principal, scope, receive)
         try:
-            self._verify(answer, peer, nonce)
-            await self._pass_back(peer, answer, send, last_words)
+            reply = answer.headers.get("Mooring-Reply", "")
+            check_reply(self._key, reply, nonce, peer, answer.status, f"at {peer.url}")
+            headers = [(name.lower(), value) for name, value in answer.raw_headers]
+            pieces: AsyncIterator[bytes] = answer.content.iter_any()
+            await pass_back(peer, self._lives, (answer.status, headers), pieces, send, last_words)
         finally:
             answer.close()
 
@@ -141,98 +106,28 @@ class Forwarder:
         self, peer: NodeInfo, nonce: str, session_id: str | None, principal: str, scope: Scope, receive: Receive
     ) -> aiohttp.ClientResponse:
         """The peer's answer as far as its headers."""
-        given: HeaderList = scope["headers"]
-        is_signed, receive = await look_for_body(scope, receive)
-        dropped = _NOT_ON_REQUESTS | _named_in(given)
-        headers = self._headers(scope, dropped, nonce)
-        claim = PeerClaim(
-            self._node_id, peer.id, int(self._now() * 1000), nonce, principal, SIGNED_BODY if is_signed else NO_BODY
-        )
-        target = written(target_of(scope))
-        method = wire_method(scope["method"])
-        headers["Mooring-Peer"] = sign_request(self._key, claim, method, target, session_id)
-        length = header(given, b"content-length")
-        if is_signed and length is not None and length.isdigit():
+        has_body, receive = await look_for_body(scope, receive)
+        claimed = (self._node_id, peer.id, int(self._now() * 1000), nonce, principal)
+        signed_one = signed_request(self._key, scope, claimed, session_id, has_body=has_body)
+        headers = CIMultiDict((name.decode(), value.decode()) for name, value in signed_one.headers)
+        length = header(scope["headers"], b"content-length")
+        if has_body and length is not None and length.isdigit():
             headers["Content-Length"] = str(int(length) + BODY_MAC_BYTES)
         request = self._open_client().request(
-            method,
-            URL(peer.url + target.decode(), encoded=True),
+            signed_one.method,
+            URL(peer.url + signed_one.target.decode(), encoded=True),
             headers=headers,
-            data=signed(receive, BodyMac(self._key, nonce)) if is_signed else None,
+            data=signed(receive, BodyMac(self._key, nonce)) if has_body else None,
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
             allow_redirects=False,
         )
         asking = asyncio.ensure_future(_translated(request, peer))
         try:
-            if not await self._is_done_while_alive(peer, asking):
+            if not await self._lives.is_done(peer, asking):
                 raise PeerSilent(f"node {peer.id} died before it answered", may_have_run=True)
             return asking.result()
         finally:
             asking.cancel()
-
-    def _headers(self, scope: Scope, dropped: frozenset[bytes], nonce: str) -> CIMultiDict[str]:
-        """What goes over the wire, and beside it what does not."""
-        wire, beside = parted(scope["headers"], dropped)
-        headers = CIMultiDict((name.decode(), value.decode()) for name, value in wire)
-        client, target = scope.get("client"), target_of(scope)
-        passed_on = PassedOn(
-            method=scope["method"],
-            scheme=scope.get("scheme", "http"),
-            http_version=scope.get("http_version", "1.1"),
-            client=None if client is None else (client[0], client[1]),
-            root_path=scope.get("root_path") or "",
-            target=None if written(target) == target else target,
-            beside=beside,
-        )
-        headers["Mooring-Client"] = encode(self._key, nonce, passed_on)
-        return headers
-
-    async def _is_done_while_alive(self, peer: NodeInfo, *tasks: asyncio.Future[Any]) -> bool:
-        """Wait for one of these for as long as the peer lives: a tool may take its time, a dead node has none."""
-        while True:
-            done, _ = await asyncio.wait(tasks, timeout=self._check_seconds, return_when=asyncio.FIRST_COMPLETED)
-            if done:
-                return True
-            if not self._is_alive(peer.id):
-                return False
-
-    def _verify(self, answer: aiohttp.ClientResponse, peer: NodeInfo, nonce: str) -> None:
-        said = answer.headers.get("Mooring-Reply", "")
-        try:
-            verdict = verify_reply(self._key, said, nonce, peer.id, answer.status)
-        except SignatureError as error:
-            raise PeerSilent(f"at {peer.url} (HTTP {answer.status}): {error}", may_have_run=True) from error
-        if verdict == REFUSED:
-            raise PeerSilent(f"node {peer.id} refuses our signature: do the clocks agree?", may_have_run=False)
-        if verdict == SEEN:
-            raise PeerSilent(f"node {peer.id} has had this request before", may_have_run=True, is_final=True)
-        if verdict != ACCEPTED:
-            owner = owner_in(verdict) or ShardOwner("", 0)
-            raise PeerMoved(f"node {peer.id} does not own the shard", owner.node_id, owner.epoch)
-
-    async def _pass_back(
-        self,
-        peer: NodeInfo,
-        answer: aiohttp.ClientResponse,
-        send: Send,
-        last_words: Callable[[], bytes],
-    ) -> None:
-        raw = [(name.lower(), value) for name, value in answer.raw_headers]
-        dropped = _NOT_ON_ANSWERS | _named_in(raw)
-        headers = [(name, value) for name, value in raw if name not in dropped]
-        passing = PassingAnswer()
-        await passing.pass_on({"type": "http.response.start", "status": answer.status, "headers": headers}, send)
-        pumping = asyncio.ensure_future(_pump(answer, passing, send))
-        try:
-            if await self._is_done_while_alive(peer, pumping):
-                pumping.result()
-                return
-            pumping.cancel()
-            await asyncio.wait({pumping})
-            logger.warning("the owner of a forwarded request died while it answered")
-            await passing.end(send, last_words())
-        finally:
-            pumping.cancel()
 
     def _open_client(self) -> aiohttp.ClientSession:
         if self._client is None:
@@ -255,28 +150,7 @@ async def _translated(request: aiohttp.client._RequestContextManager, peer: Node
         return await request
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
         raise PeerSilent(
-            f"node {peer.id} cannot be reached at {peer.url}: {_said(error)}", may_have_run=False
+            f"node {peer.id} cannot be reached at {peer.url}: {said(error)}", may_have_run=False
         ) from error
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise PeerSilent(f"node {peer.id} at {peer.url} did not answer: {_said(error)}", may_have_run=True) from error
-
-
-def _said(error: Exception) -> str:
-    return str(error) or type(error).__name__
-
-
-async def _pump(answer: aiohttp.ClientResponse, passing: PassingAnswer, send: Send) -> None:
-    """Pass an answer's body on as it comes. One that breaks off is broken off: nobody may take a part for the whole."""
-    try:
-        async for piece in answer.content.iter_any():
-            await passing.pass_on({"type": "http.response.body", "body": piece, "more_body": True}, send)
-    except (aiohttp.ClientError, OSError) as error:
-        logger.warning("the owner's answer broke off: %s", _said(error))
-        return
-    await passing.pass_on({"type": "http.response.body", "body": b"", "more_body": False}, send)
-
-
-def _named_in(headers: HeaderList) -> frozenset[bytes]:
-    """The headers that a Connection header names as its own."""
-    named = (value for name, value in headers if name == b"connection")
-    return frozenset(token.strip().lower() for value in named for token in value.split(b","))
+        raise PeerSilent(f"node {peer.id} at {peer.url} did not answer: {said(error)}", may_have_run=True) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Final
 
 from mooring.asgi import Message, Receive, Scope, has_body, header
@@ -25,7 +25,7 @@ async def look_for_body(scope: Scope, receive: Receive) -> tuple[bool, Receive]:
     return bool(first[0].get("body") or first[0].get("more_body")), from_first
 
 
-async def signed(receive: Receive, mac: BodyMac) -> AsyncIterator[bytes]:
+async def signed(receive: Receive, mac: BodyMac) -> AsyncGenerator[bytes, None]:
     """The request's body as it comes, then its MAC."""
     coming = asyncio.ensure_future(receive())
     try:

@@ -9,6 +9,7 @@ peer would reach any of them, so each opens a port of its own for its peers:
     set              set           from the start
     not set          whatever      from the start; there is no URL for clients and the ingress
     not set, and no other node (no redis_url): never
+    peer_link = redis: where peer_ports is set, for peers that do not come through Redis yet
 """
 
 from __future__ import annotations
@@ -49,7 +50,12 @@ class Place:
     @property
     def may_be_shared(self) -> bool:
         """Whether somebody has to look for others at the same URL."""
-        return not self._port.url and self._settings.advertise_url is not None
+        return not self._port.url and self._settings.advertise_url is not None and not self._needs_none
+
+    @property
+    def _needs_none(self) -> bool:
+        """Whether peers come through Redis alone."""
+        return self._settings.peer_link == "redis"
 
     async def take(self, app_state: dict[str, Any]) -> None:
         """Before the node joins; again where it could not join, and tries anew.
@@ -58,7 +64,7 @@ class Place:
             SettingsError, StoreUnavailable: as `PeerPort.open`.
         """
         self._app_state = app_state
-        is_needed = not self._client_url or self._settings.peer_ports is not None
+        is_needed = self._settings.peer_ports is not None or (not self._client_url and not self._needs_none)
         if is_needed and not self._port.url:
             await self._port.open(app_state)
 

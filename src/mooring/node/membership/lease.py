@@ -13,9 +13,12 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from mooring.core.membership import Membership
-from mooring.core.model import NodeInfo, NodeState, ShardOwner
+from mooring.core.model import TAKES_NEW_SESSIONS, NodeInfo, NodeState, ShardOwner
 from mooring.core.standing import Standing
 from mooring.errors import DeclaredDead, StoreUnavailable
+from mooring.node.counters import Tally
+from mooring.node.membership.adoption import Adoption
+from mooring.node.membership.idle import IdleSessions
 from mooring.node.membership.peers_word import AskPeers, PeersWord, nobody_answers
 from mooring.node.membership.sessions import LocalSessions
 from mooring.node.membership.shared import Shared
@@ -39,6 +42,7 @@ class LeaseKeeper:
     """Keeps one node a member of its cluster: tells `Membership` what the store answers, and does what follows.
 
     Attributes:
+        adoption: of other nodes' shards.
         membership: what is known and decided; only the methods here change it.
         look: brings the view up to this moment, once for however many requests want that; returns whether the store
             could be asked.
@@ -59,6 +63,7 @@ class LeaseKeeper:
         node_id: str,
         describe: Callable[[], NodeInfo],
         *,
+        tally: Tally | None = None,
         ask_peers: AskPeers = nobody_answers,
         on_beat: Callable[[int], None] = lambda _: None,
         now: Callable[[], float] = steady_seconds,
@@ -68,9 +73,11 @@ class LeaseKeeper:
         self._store = store
         self._settings = settings
         self._sessions = sessions
+        self._idle = IdleSessions(sessions, settings)
         self._node_id = node_id
         self._describe = describe
         goes_on_alone = settings.when_isolated == "go_on"
+        self.adoption = Adoption(store, self.membership, sessions, node_id, tally or Tally(), now)
         self._peers = PeersWord(self.membership, node_id, ask_peers, now, goes_on_alone=goes_on_alone)
         self._on_beat = on_beat
         self._now = now
@@ -84,6 +91,8 @@ class LeaseKeeper:
         self._beat = Shared(self._beat_once)
         self._regain = Shared(self._regain_once)
         self._prune_at = 0.0
+        # Names shards that nobody has had; set once the node has joined.
+        self._fresh_shards: Callable[[], str] | None = None
 
     @property
     def has_lapsed(self) -> bool:
@@ -107,11 +116,16 @@ class LeaseKeeper:
             StoreUnavailable: a node does not start without its store.
         """
         await self._register()
-        while len(self.membership.shards) < self._settings.shards:
-            shard = fresh_shards()
-            self.membership.claimed(shard, await self._claim(shard, epoch=1, expected_epoch=0))
+        await self._claim_shards(fresh_shards)
+        self._fresh_shards = fresh_shards
         self.membership.go(NodeState.READY)
         await self.beat()
+
+    async def _claim_shards(self, fresh_shards: Callable[[], str]) -> None:
+        """As many as a node begins with."""
+        while len(self.adoption.own_shards()) < self._settings.shards:
+            shard = fresh_shards()
+            self.membership.claimed(shard, await self._claim(shard, epoch=1, expected_epoch=0))
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -132,7 +146,9 @@ class LeaseKeeper:
             await self._sessions.records.flush()
             await self._store.leave(self._describe())
         except StoreUnavailable as error:
-            logger.warning("left without saying goodbye; the lease ends by itself: %s", error)
+            logger.warning(
+                "left without saying goodbye, so peers wait for the end of the lease (lease_seconds): %s", error
+            )
 
     async def beat(self) -> None:
         """Renew the lease once, and act on what the store says; where it says nothing, on what the peers say."""
@@ -175,7 +191,11 @@ class LeaseKeeper:
 
     async def _flush_and_prune(self) -> None:
         try:
+            self._idle.let_go()
+            self._sessions.handles.end_idle(self._settings.handle_idle_seconds)
+            self.adoption.notice_given()
             await self._sessions.records.flush()
+            await self.adoption.adopt_orphans()
             await self._prune()
         except StoreUnavailable as error:
             self._note_failure(error)
@@ -210,47 +230,27 @@ class LeaseKeeper:
     async def _look(self) -> bool:
         """Bring the view up to this moment; returns whether the store could be asked."""
         known = self.membership
+        shards_then = dict(known.shards)
         try:
             snapshot = await self._store.look(self._node_id, known.renewed_ms, known.known)
         except StoreUnavailable:
             return False
-        self.membership.looked(snapshot, self._now())
+        known.looked(known.with_later_claims(snapshot, shards_then), self._now())
         return True
-
-    async def adopt(self, shard: str, owner: ShardOwner) -> bool:
-        """Take a shard over from an owner that is dead; returns whether it is ours now.
-
-        Raises:
-            StoreUnavailable: nobody can say whether the owner is dead.
-        """
-        now_owned_by = await self._store.adopt(shard, self._node_id, owner.epoch)
-        adopted = self.membership.claimed(shard, now_owned_by)
-        if adopted:
-            logger.warning("adopted shard %s of node %s, which is dead", shard, owner.node_id)
-        else:
-            self.membership.learned(shard, now_owned_by)
-        return adopted
-
-    async def hold(self, shard: str, last_epoch: int) -> int:
-        """Make sure that a shard is ours, where nobody owns it; returns the epoch at which it is, 0 where it is not.
-
-        Args:
-            last_epoch: the highest that the shard is known to have had.
-
-        Raises:
-            StoreUnavailable: nobody can say whose it is.
-        """
-        if shard not in self.membership.shards:
-            self.membership.claimed(shard, await self._claim(shard, last_epoch + 1, expected_epoch=0))
-        return self.membership.shards.get(shard, 0)
 
     async def _renew(self) -> None:
         """One heartbeat; where the store was away or lost something of ours, everything is written again."""
         asked = self._now()
         if not self.membership.must_write_anew and not await self._heartbeat(asked):
             self.membership.forgotten()
-        if not self.membership.must_write_anew:
-            return
+        if self.membership.must_write_anew:
+            await self._renew_anew(asked)
+        takes_new = self.membership.state in TAKES_NEW_SESSIONS
+        if self._fresh_shards is not None and takes_new and not self.adoption.own_shards():
+            # Others have adopted all that it had, and would adopt a session in a shard that nobody holds.
+            await self._claim_shards(self._fresh_shards)
+
+    async def _renew_anew(self, asked: float) -> None:
         self.membership.begin_writing_anew(self._now())
         await self._write_anew(asked)
         self._sessions.records.write_all_again(from_the_start=self.membership.has_lost)
@@ -266,17 +266,21 @@ class LeaseKeeper:
             asked: when this beat began; no lease that it renews began earlier.
         """
         known = self.membership
+        shards_then = dict(known.shards)
         snapshot = await self._store.heartbeat(
             self._describe(), self._settings.lease_seconds, known.renewed_ms, known.known
         )
         if snapshot is None:
             return False
-        self._fence(known.renewed(snapshot, asked, self._now()))
+        self._fence(known.renewed(known.with_later_claims(snapshot, shards_then), asked, self._now()))
         return True
 
     async def _write_anew(self, asked: float) -> None:
         await self._register()
-        logger.warning("the store may have lost something: writing node, shards and sessions again")
+        logger.warning(
+            "the store may have lost something: writing node, shards and sessions again; see its "
+            "persistence (appendonly)"
+        )
         for shard, epoch in list(self.membership.shards.items()):
             owner = await self._claim(shard, epoch, expected_epoch=0)
             if self.membership.outranks(shard, owner):
@@ -295,6 +299,7 @@ class LeaseKeeper:
         if self._now() < self._prune_at:
             return
         self._prune_at = self._now() + _PRUNE_EVERY_SECONDS
+        await self.adoption.let_empty_ones_go()
         forgotten = await self._store.prune(self._settings.forget_seconds)
         if forgotten:
             logger.info("forgot %d nodes that have been dead for a long time", forgotten)

@@ -71,14 +71,16 @@ class PeersWord:
 
     def _tell(self, standing: Standing) -> None:
         if standing is Standing.AWAY:
-            logger.warning("no peer reaches the store either: sessions go on")
+            logger.warning("no peer reaches the store either: sessions go on; see whether Redis runs (redis_url)")
         elif standing is Standing.CUT_OFF:
             logger.error(
                 "peers reach the store and this node does not: from the end of its lease on it serves nothing, and "
                 "passes on to them what arrives; look at the network between this node and Redis"
             )
         elif self._goes_on_alone:
-            logger.error("neither the store nor enough peers answer: sessions go on, as when_isolated says")
+            logger.error(
+                "neither the store nor enough peers answer: sessions go on, as when_isolated says; look at its network"
+            )
         else:
             logger.error(
                 "neither the store nor enough peers answer: from the end of its lease on this node serves nothing "

@@ -16,16 +16,19 @@ from __future__ import annotations
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from itertools import islice
 from typing import Final
 
 from mooring.core.ids import brief
+from mooring.core.kept_state import NOTHING
 from mooring.core.model import Touch, Written
-from mooring.errors import StoreUnavailable
+from mooring.errors import Fenced, StoreUnavailable
 from mooring.node.membership.removals import REMEMBERED_SECONDS, Removals
 from mooring.node.membership.session import LocalSession
 from mooring.store.base import Store
+from mooring.store.journal import StateChange
 
 logger = logging.getLogger("mooring.sessions")
 
@@ -76,13 +79,14 @@ class Records:
         """Its records are another node's."""
         self._refused_shards.discard(shard)
 
-    async def opened(self, session: LocalSession) -> None:
-        """Its record is written when this returns, unless the store is away."""
+    async def opened(self, session: LocalSession) -> bool:
+        """Its record is written when this returns, unless the store is away; returns whether it was not refused."""
         self._removals.opened(session.id)
-        await self.write(session)
+        return await self.write(session)
 
-    async def write(self, session: LocalSession) -> None:
+    async def write(self, session: LocalSession) -> bool:
         """The same for one that was there before."""
+        written = Written.DONE
         try:
             written = await self._store.save_session(session.record(self._node_id), self._ttl_seconds)
         except StoreUnavailable as error:
@@ -91,6 +95,15 @@ class Records:
             logger.warning("session %s is not on record until the store is back: %s", brief(session.id), error)
         else:
             self._note_refusals({session.id: written})
+            if self._is_writing_all:  # what the store forgets before that is done is not noticed by itself
+                self._due[session.id] = None
+        return written is not Written.REFUSED
+
+    async def seen(self, session: LocalSession) -> None:
+        """Renew the record of a session that is let go: as well as the store can now, for it is merely older else."""
+        with suppress(StoreUnavailable):
+            touch = Touch(session.id, session.epoch, session.last_seen)
+            await self._store.touch_sessions([touch], self._ttl_seconds)
 
     async def remove(self, session_id: str, epoch: int) -> bool:
         """Remove a record now, or when the store is back; returns whether there was one.
@@ -176,6 +189,32 @@ class Records:
     async def _save(self, sessions: list[LocalSession]) -> None:
         records = [session.record(self._node_id) for session in sessions]
         self._note_refusals(await self._store.save_sessions(records, self._ttl_seconds))
+        for session in sessions:
+            if session.state.kept not in (None, NOTHING) or session.state.is_in_doubt:
+                await self._save_state(session)
+
+    def write_later(self, session: LocalSession) -> None:
+        """With the next `flush`: it is not known what is on record."""
+        self._due[session.id] = None
+
+    async def make_sure(self, sessions: Iterable[LocalSession]) -> None:
+        """What servers keep of these is on record as it is here, once this returns.
+
+        Raises:
+            StoreUnavailable: it may not be.
+        """
+        for session in sessions:
+            if session.state.is_in_doubt:
+                await self._save_state(session)
+
+    async def _save_state(self, session: LocalSession) -> None:
+        """What its server keeps, where the store may have lost it with the record, or may have something else."""
+        async with session.state_turn:
+            kept = session.state.kept or NOTHING
+            change = StateChange(kept, session.state.next_version())
+            with suppress(Fenced):  # the record tells of that
+                await self._store.journal.commit(session.id, session.epoch, change, 1.0, self._ttl_seconds)
+                session.state.is_kept(kept)
 
     def _note_refusals(self, written: Mapping[str, Written]) -> None:
         """Tell once of each shard that is another node's by now, as it seems: the heartbeat finds out, and fences.
@@ -187,7 +226,8 @@ class Records:
             if what is Written.REFUSED and session is not None and session.shard not in self._refused_shards:
                 self._refused_shards.add(session.shard)
                 logger.warning(
-                    "the record of session %s was not written: it was removed, or shard %s has another owner",
+                    "the record of session %s was not written: it was removed, or shard %s has another owner "
+                    "(`mooring status`)",
                     brief(session_id),
                     session.shard,
                 )

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Final, Protocol
 
+from mooring.core.kept_state import KeptState
 from mooring.core.model import SessionRecord
+from mooring.store.journal import Call, SettledCall
+
+HOMES: Final = 5
+"""How many of its last nodes a record names."""
 
 CloseHandler = Callable[["ClosedSession"], Awaitable[None] | None]
+
+
+ReviveHandler = Callable[["RevivedSession"], Awaitable[None] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +25,10 @@ class ClosedSession:
     """A session that ended on this node.
 
     Attributes:
-        reason: `deleted` by its client, `ended` by the app (idle expiry, a crash, its own decision) or with its
-            stream (HTTP+SSE), or `fenced`: another node owns its shard now, and may go on with it.
+        reason: `deleted` by its client; `hibernated`, since it was idle (`hibernate_seconds`); `ended` by the app (idle
+            expiry, a crash, its own decision) or with its stream (HTTP+SSE); `moved` to another node, where it goes on;
+            or `fenced`: another node owns its shard now, and may go on with it. One that `ended` or `hibernated` may be
+            revived at its client's next request.
     """
 
     id: str
@@ -25,8 +36,57 @@ class ClosedSession:
     principal: str
 
 
+@dataclass(frozen=True, slots=True)
+class ClosedHandle(ClosedSession):
+    """A handle that ended on this node; `id` is the handle.
+
+    Attributes:
+        reason: `deleted` by its author, `ended` since no call named it for long, or `fenced` or `moved`: another node
+            owns its shard now.
+        kind: what `new_handle` was asked for.
+    """
+
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MovingSession:
+    """A session that is about to be given to another node; nothing runs in it."""
+
+    id: str
+    principal: str
+
+
+@dataclass(frozen=True, slots=True)
+class RevivedSession:
+    """A session that lives here from now on: its `initialize` was replayed, and what its app kept in memory is gone,
+    unless it was loaded.
+
+    Attributes:
+        incarnation: how often it was revived so far, this time included.
+        last_node: the id of the node that it lived on before, which may be this one.
+        last_seen: when it was last used there, as far as is known; seconds since the epoch.
+        is_loaded: what was dumped of it there was loaded here (`Mooring.carry`).
+    """
+
+    id: str
+    principal: str
+    incarnation: int
+    last_node: str
+    last_seen: float
+    is_loaded: bool = False
+
+
 class Running(Protocol):
-    """A request of a session, while the app serves it."""
+    """A request of a session, while the app serves it.
+
+    Attributes:
+        is_listening: it waits for what the server says by itself, and nothing is lost if it comes again.
+        since: seconds, by a steady clock.
+    """
+
+    is_listening: bool
+    since: float
 
     def cut_off(self) -> None:
         """The session has another owner: let nothing more of it out, and stop the app's work on it."""
@@ -47,6 +107,17 @@ class LocalSession:
         is_guarded: the app asks before it serves a request of it (`inner_ids`).
         ends_as: the reason to give if it ends now.
         running: the requests that the app is serving.
+        incarnation: how often it was revived.
+        log_level: what its client asked for, and `subscriptions` what it is told of: for the next incarnation.
+        has_stream: it has, or had, a GET open for what the server says by itself.
+        homes: where it lived before, and since when; and since when here, where that is not when it was opened.
+        is_wakeful: the app did not end it when it was to sleep; it is not asked again.
+        standing: what its server says by itself, while the app is asked for it (`mooring.node.requests.standing`).
+        state: what its server keeps of it (`mooring.node.current_call`).
+        state_turn: held by whoever writes that.
+        settled_streams: of calls whose answer went on record with it, the latest last.
+        earlier_calls: what is on record of calls by its earlier incarnations, by stream, once anybody has asked.
+        answers_in_streams: the app has answered a request of it by an event stream.
         end_in_app: makes the app end it, where the app is not one that `inner_ids.end` can make do so.
     """
 
@@ -66,7 +137,29 @@ class LocalSession:
     is_guarded: bool = False
     ends_as: str = "ended"
     running: set[Running] = field(default_factory=set)
+    incarnation: int = 0
+    log_level: str = ""
+    subscriptions: dict[str, None] = field(default_factory=dict)
+    has_stream: bool = False
+    homes: tuple[tuple[str, float], ...] = ()
+    since: float = 0.0
+    is_wakeful: bool = False
+    standing: Any = None
+    state: KeptState = field(default_factory=KeptState)
+    state_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    settled_streams: dict[str, None] = field(default_factory=dict)
+    earlier_calls: dict[str, Call | SettledCall] | None = None
+    answers_in_streams: bool = False
     end_in_app: Callable[[], Awaitable[bool]] | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is going on but our own GET for what its server says by itself."""
+        return self.standing is not None and not self.standing.has_listener and len(self.running) <= 1
+
+    def is_busy(self, since: float) -> bool:
+        """Whether something runs that began by then, other than a listener. A stream of HTTP+SSE always does."""
+        return any(request.since <= since and not request.is_listening for request in self.running)
 
     @property
     def is_mapped(self) -> bool:
@@ -84,4 +177,10 @@ class LocalSession:
             self.client,
             self.initialize,
             self.epoch,
+            self.endpoint,
+            self.incarnation,
+            self.log_level,
+            tuple(self.subscriptions),
+            self.has_stream,
+            (*self.homes, (node_id, self.since or self.created))[-HOMES:],
         )

@@ -8,16 +8,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeVar
 
 from mooring.core.ids import brief
 from mooring.node.membership import inner_ids
+from mooring.node.membership.handles import LocalHandles
 from mooring.node.membership.records import Records
-from mooring.node.membership.session import ClosedSession, CloseHandler, LocalSession
+from mooring.node.membership.session import ClosedSession, CloseHandler, LocalSession, RevivedSession, ReviveHandler
 from mooring.store.base import Store
 
 logger = logging.getLogger("mooring.sessions")
+
+_About = TypeVar("_About", ClosedSession, RevivedSession)
 
 _SETTLE_SECONDS: Final = 5.0
 
@@ -32,6 +35,9 @@ class LocalSessions:
 
     Attributes:
         records: what the store has to learn of them.
+        handles: those of the modern era, which end with their shards as sessions do.
+        when_gone: called with each session that does not live here any more.
+        when_fenced: called with each shard that another node has by now.
     """
 
     def __init__(
@@ -44,7 +50,12 @@ class LocalSessions:
         self._closing: dict[str, asyncio.Event] = {}
         # Tasks that nobody waits for, held here so that they are not collected; `settle` waits for them.
         self._errands: set[asyncio.Task[None]] = set()
+        self.when_gone: Callable[[LocalSession], None] = lambda _: None
+        self.when_fenced: Callable[[str], None] = lambda _: None
+        self._works: set[asyncio.Task[Any]] = set()
         self._close_handlers: list[CloseHandler] = []
+        self.handles = LocalHandles(self._tell_closed, self.run_errand, now)
+        self._revive_handlers: list[ReviveHandler] = []
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -52,14 +63,29 @@ class LocalSessions:
     def find(self, session_id: str) -> LocalSession | None:
         return self._sessions.get(session_id)
 
+    def living(self) -> list[LocalSession]:
+        """All that live here now."""
+        return list(self._sessions.values())
+
+    def shards(self) -> set[str]:
+        """Those that have a session or a handle here."""
+        return {session.shard for session in self._sessions.values()} | self.handles.shards()
+
     def add_close_handler(self, handler: CloseHandler) -> None:
         self._close_handlers.append(handler)
 
-    async def open(self, session: LocalSession) -> None:
-        """The session lives here from now on; its record is written before this returns, unless the store is away."""
+    def add_revive_handler(self, handler: ReviveHandler) -> None:
+        self._revive_handlers.append(handler)
+
+    async def open(self, session: LocalSession) -> bool:
+        """The session lives here from now on; its record is written before this returns, unless the store is away.
+
+        Returns whether it may: not where another node has its shard, or its record was removed meanwhile.
+        """
         self._sessions[session.id] = session
-        await self.records.opened(session)
+        may_live = await self.records.opened(session)
         logger.debug("session %s opened by %s", brief(session.id), session.client)
+        return may_live
 
     async def take_over(self, session: LocalSession, principal: str) -> None:
         """The session is this principal's at once; its record says so when this returns, unless the store is away."""
@@ -81,14 +107,42 @@ class LocalSessions:
             gone.set()
         await self._tell(session)
 
+    async def let_go(self, session: LocalSession) -> None:
+        """The app has ended the session by itself: tell the handlers, once. Its record stays, to revive it."""
+        if self._sessions.get(session.id) is session:
+            self._drop(session.id)
+            await self.records.seen(session)
+            await self._tell(session)
+
+    def let_go_soon(self, session: LocalSession) -> None:
+        """The same for what nobody waits for; `settle` does."""
+        self.run_errand(self.let_go(session))
+
+    def keep_working(self, work: asyncio.Task[Any]) -> None:
+        """Hold the app's work that nobody waits for, until it ends or the node does."""
+        self._works.add(work)
+        work.add_done_callback(self._works.discard)
+
     def close_soon(self, session_id: str) -> None:
         """Close a session that nobody waits for; `settle` does."""
-        self._run_errand(self.close(session_id))
+        self.run_errand(self.close(session_id))
+
+    def abandon(self, end: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """End soon what the app has opened for a session that does not come to live here."""
+        self.run_errand(end())
 
     async def settle(self) -> None:
         """Wait for everything that is due soon, though not for ever: handlers are the author's code."""
         if self._errands:
             await asyncio.wait(self._errands, timeout=_SETTLE_SECONDS)
+
+    async def end_work(self) -> None:
+        """The node ends, and what the app does for clients that have left with it."""
+        works = set(self._works)
+        for work in works:
+            work.cancel()
+        if works:
+            await asyncio.wait(works, timeout=_SETTLE_SECONDS)
 
     def has_ended(self, session_id: str) -> bool:
         """Whether the session is known to have ended, though its record may still be there."""
@@ -101,15 +155,37 @@ class LocalSessions:
         which calls this, waits for none of them.
         """
         self.records.fenced(shard)
+        self.handles.fence(shard)
+        self.when_fenced(shard)
         lost = [session for session in self._sessions.values() if session.shard == shard]
         for session in lost:
-            del self._sessions[session.id]
-            session.ends_as = "fenced"
-            for request in list(session.running):
-                request.cut_off()
-            self._run_errand(self._end_fenced(session))
+            self.fence_one(session)
         if lost:
-            logger.warning("shard %s has another owner: ended its %d sessions here", shard, len(lost))
+            logger.warning(
+                "shard %s has another owner: ended its %d sessions here; this node was silent for longer than its "
+                "lease (lease_seconds, hang_seconds)",
+                shard,
+                len(lost),
+            )
+
+    def fence_one(self, session: LocalSession) -> None:
+        """The same for a session that may not live here, whether or not it does by now."""
+        if self._sessions.get(session.id) is session:
+            del self._sessions[session.id]
+        session.ends_as = "fenced"
+        for request in list(session.running):
+            request.cut_off()
+        self.when_gone(session)
+        self.run_errand(self._end_fenced(session))
+
+    async def move_away(self, sessions: list[LocalSession]) -> None:
+        """These are another node's now: the app ends them here, and the handlers are told; both soon, for `settle`."""
+        for session in sessions:
+            if self._sessions.get(session.id) is session:
+                del self._sessions[session.id]
+                session.ends_as = "moved"
+                self.when_gone(session)
+                self.run_errand(self._end_fenced(session))
 
     async def _end_fenced(self, session: LocalSession) -> None:
         has_ended = True
@@ -119,25 +195,44 @@ class LocalSessions:
         except Exception:
             logger.exception("the app failed to end session %s", brief(session.id))
         if not has_ended:
-            logger.warning("the app goes on with session %s, which has another owner", brief(session.id))
-        inner_ids.forget(session.id)
+            logger.warning(
+                "the app goes on with session %s, which has another owner: it takes no DELETE; give up what it "
+                "holds in on_close",
+                brief(session.id),
+            )
         await self._tell(session)
 
     def _drop(self, session_id: str) -> LocalSession | None:
-        inner_ids.forget(session_id)
-        return self._sessions.pop(session_id, None)
+        session = self._sessions.pop(session_id, None)
+        if session is not None:
+            inner_ids.forget(session_id)
+            self.when_gone(session)
+        return session
 
-    def _run_errand(self, errand: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(errand)
+    def run_errand(self, errand: Coroutine[Any, Any, None]) -> None:
+        """Do what nobody waits for; `settle` does."""
+        task = asyncio.create_task(errand)
         self._errands.add(task)
         task.add_done_callback(self._errands.discard)
 
     async def _tell(self, session: LocalSession) -> None:
-        closed = ClosedSession(session.id, session.ends_as, session.principal)
+        await self._tell_closed(ClosedSession(session.id, session.ends_as, session.principal))
+
+    async def _tell_closed(self, closed: ClosedSession) -> None:
         for handler in self._close_handlers:
-            try:
-                told = handler(closed)
-                if told is not None:
-                    await told
-            except Exception:
-                logger.exception("on_close handler failed for session %s", brief(session.id))
+            await _call("on_close", handler, closed)
+
+    async def tell_revived(self, revived: RevivedSession) -> None:
+        """Let the author bring back what the app kept for it in memory."""
+        for handler in self._revive_handlers:
+            await _call("on_revive", handler, revived)
+
+
+async def _call(name: str, handler: Callable[[_About], Awaitable[None] | None], about: _About) -> None:
+    """The author's code: what it raises is logged."""
+    try:
+        told = handler(about)
+        if told is not None:
+            await told
+    except Exception:
+        logger.exception("%s handler failed for %s", name, brief(about.id))

@@ -14,7 +14,9 @@ METHODS: Final = frozenset({"GET", "HEAD"})
 
 async def answer_alive(node: Node, scope: Scope, send: Send) -> None:
     """200 where the process serves what it holds; 503 where it may not, since its peers go on without it."""
-    if node.has_joined and node.keeper.has_lapsed and node.membership.standing is not None:
+    if node.is_ending:
+        await _answer(503, "about to end", scope, send)
+    elif node.has_joined and node.keeper.has_lapsed and node.membership.standing is not None:
         await _answer(503, f"its lease is over: {_why_no_lease(node)}", scope, send)
     else:
         await _answer(200, "alive", scope, send)

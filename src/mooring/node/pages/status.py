@@ -7,52 +7,23 @@ before.
 
 from __future__ import annotations
 
-import hmac
-import json
-from typing import Any, Final
+from typing import Any
 
-from pydantic import SecretStr
-
-from mooring.asgi import HeaderList, Scope, Send, header, respond
+from mooring.asgi import Scope
 from mooring.core.model import NodeInfo
-from mooring.node.node import Node
+from mooring.node.pages.token_page import TokenPage
 from mooring.store.registry import counters_as_json, node_as_json, state_of
 
-_METHODS: Final = frozenset({"GET", "HEAD"})
-_UNAUTHORIZED: Final = b"Send the status token of this cluster (MOORING_STATUS_TOKEN): Authorization: Bearer <token>\n"
-_READ_ONLY: Final = b"The status page can only be read: send GET or HEAD.\n"
 
+class StatusPage(TokenPage):
+    """The node does not join its cluster for this.
 
-class StatusPage:
-    """Answers anyone who has the token.
-
-    The node does not join its cluster for this: until it has, it says that it is `starting`, and knows only itself.
-
-    Args:
-        token: what `Authorization: Bearer` has to carry (RFC 6750, section 2.1).
+    Until it has, it says that it is `starting`, and knows only itself.
     """
 
-    def __init__(self, node: Node, token: SecretStr) -> None:
-        self._node = node
-        self._token = token
-
-    async def answer(self, scope: Scope, send: Send) -> None:
-        method: str = scope["method"]
-        if method not in _METHODS:
-            await respond(send, 405, _READ_ONLY, extra=[(b"allow", b"GET, HEAD")])
-        elif not self._is_allowed(scope["headers"]):
-            await respond(send, 401, _UNAUTHORIZED, extra=[(b"www-authenticate", b"Bearer")], method=method)
-        else:
-            await respond(send, 200, json.dumps(self._page()).encode(), b"application/json", method=method)
-
-    def _is_allowed(self, headers: HeaderList) -> bool:
-        scheme, _, token = (header(headers, b"authorization") or b"").partition(b" ")
-        expected = self._token.get_secret_value().encode()
-        return hmac.compare_digest(token.strip(b" "), expected) and scheme.lower() == b"bearer"
-
-    def _page(self) -> dict[str, Any]:
+    def _page(self, scope: Scope) -> tuple[int, dict[str, Any]]:
         me = self._node.describe()
-        return {
+        return 200, {
             "node": me.id,
             "version": me.version,
             "state": str(me.state),

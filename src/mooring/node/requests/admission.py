@@ -34,7 +34,13 @@ REQUEST: Final = "mooring.request"
 
 
 class Asking(Protocol):
-    """A request that waits for its session's guard to decide."""
+    """A request that waits for its session's guard to decide.
+
+    Attributes:
+        is_inquiry: it only wants to know who asks: the app serves nothing, and nobody is admitted.
+    """
+
+    is_inquiry: bool
 
     def let_in(self, principal: str) -> None:
         """It may use the session, being this principal's."""
@@ -60,6 +66,9 @@ def guard_of(node: Node, session: LocalSession) -> Guard:
     async def ask(scope: Scope, send: Send) -> bool:
         asking: Asking | None = scope.get(REQUEST)
         principal = principal_of(scope)
+        if asking is not None and asking.is_inquiry:
+            asking.let_in(principal)
+            return False
         if await admit(node, session, principal):
             if asking is not None:
                 asking.let_in(principal)
@@ -77,4 +86,20 @@ def guard_of(node: Node, session: LocalSession) -> Guard:
 def note_refusal(node: Node, session_id: str) -> None:
     """Count and log that the session was asked for by another than its principal."""
     node.tally.refused[Reason.PRINCIPAL] += 1
-    logger.warning("session %s belongs to another principal: answered as unknown", brief(session_id))
+    logger.warning(
+        "session %s belongs to another principal: answered as unknown; if it is the same user, look at what "
+        "its tokens say of issuer, subject and client",
+        brief(session_id),
+    )
+
+
+async def refuse_elsewhere(node: Node, send: Send, session_id: str, endpoint: str, asked: str | None) -> None:
+    """A session is served at the endpoint that it was opened at, and at another one there is none of that id."""
+    node.tally.refused[Reason.UNKNOWN] += 1
+    logger.warning(
+        "session %s is of %s, and not of %s: its client has to stay where it was opened",
+        brief(session_id),
+        endpoint,
+        asked,
+    )
+    await refuse(send, Reason.UNKNOWN)

@@ -14,6 +14,7 @@ from typing import Final
 from mooring.asgi import Send, respond
 from mooring.core import jsonrpc, sse
 from mooring.core.routing import Reason
+from mooring.core.stream_ids import StreamFacts
 
 logger = logging.getLogger("mooring.routing")
 
@@ -49,6 +50,11 @@ _EXPLAINED: Final[dict[Reason, tuple[int, str]]] = {
         "address of every node in `mooring status` leads to that very node.",
     ),
     Reason.DUPLICATE_HEADER: (400, "Mcp-Session-Id appears more than once: send it once."),
+    Reason.MIXED: (
+        400,
+        "The handles of this request are held by several nodes: use them in requests of their own. Operator: "
+        "mixed_handles says what becomes of such requests.",
+    ),
     Reason.SIGNATURE: (
         403,
         "This request is not from a peer. Operator: check that all nodes have the same MOORING_SECRET and that their "
@@ -61,8 +67,20 @@ _EXPLAINED: Final[dict[Reason, tuple[int, str]]] = {
         "addresses in `mooring status`, and that Redis answers.",
     ),
 }
+_EXPLAINED[Reason.OUTCOME_UNKNOWN] = (
+    200,
+    "The node that carried this request out is gone, so nobody knows whether it was carried out, in part or at all. "
+    "The session goes on. Look before you send it again, unless it changes nothing. Operator: the log of the node that "
+    "answers this says which node died.",
+)
 # On the wire, another principal's session looks exactly like one that never existed.
 _EXPLAINED[Reason.PRINCIPAL] = _EXPLAINED[Reason.UNKNOWN]
+
+
+def advice_on(reason: Reason) -> str:
+    """What the operator can do about such a refusal, for the log; "" where there is nothing."""
+    advice = _EXPLAINED[reason][1].partition("Operator: ")[2].removesuffix(".")
+    return f"; {advice}" if advice else ""
 
 
 def status_of(reason: Reason) -> int:
@@ -75,14 +93,14 @@ async def refuse(
     reason: Reason,
     *,
     method: str = "POST",
-    request_id: jsonrpc.RequestId | None = None,
+    request_id: jsonrpc.Asked = None,
     is_posted: bool = False,
 ) -> None:
     """Answer with the refusal that `reason` stands for.
 
     Args:
         method: of the request; a GET that may work later gets a stream that ends cleanly and says when to come back.
-        request_id: the JSON-RPC id of the request, where it is known.
+        request_id: the JSON-RPC id of the request, or those of a batch, where it is known.
         is_posted: it is one of HTTP+SSE, whose client reads the status of this answer and no error in it.
     """
     if reason is Reason.UNREACHABLE and method == "GET":
@@ -92,14 +110,26 @@ async def refuse(
     await respond(send, status, _error(reason, request_id), b"application/json")
 
 
-def last_words(method: str, request_id: jsonrpc.RequestId | None) -> bytes:
+def last_words(method: str, request_id: jsonrpc.Asked) -> bytes:
     """What ends an event stream whose node died: to a request its one answer, to a GET when to come back."""
     if method == "GET" or request_id is None:
         return _COME_AGAIN
-    return sse.encode(sse.SseEvent(_error(Reason.UNREACHABLE, request_id).decode(), event="message"))
+    errors = (_error(Reason.OUTCOME_UNKNOWN, one).decode() for one in jsonrpc.each_of(request_id))
+    return b"".join(sse.encode(sse.SseEvent(error, event="message")) for error in errors)
 
 
-def _error(reason: Reason, request_id: jsonrpc.RequestId | None) -> bytes:
+def outcome_unknown(facts: StreamFacts, name: str = "") -> bytes:
+    """The answer to a request of which nobody can know what became of it.
+
+    Args:
+        name: of its tool, prompt or resource, where that is known.
+    """
+    message = _EXPLAINED[Reason.OUTCOME_UNKNOWN][1]
+    data = {"reason": str(Reason.OUTCOME_UNKNOWN)} | ({"name": name} if name else {})
+    return jsonrpc.error_answer(facts.request_id, jsonrpc.INTERNAL_ERROR, message, data)
+
+
+def _error(reason: Reason, request_id: jsonrpc.Asked) -> bytes:
     status, message = _EXPLAINED[reason]
     code = jsonrpc.INTERNAL_ERROR if status == 200 else jsonrpc.INVALID_REQUEST
     shown = Reason.UNKNOWN if reason is Reason.PRINCIPAL else reason

@@ -5,6 +5,9 @@ Nothing here holds a stream back: pieces go on as they come.
 
 from __future__ import annotations
 
+import hashlib
+from collections import deque
+
 from mooring.asgi import Message, Receive
 from mooring.core import jsonrpc
 from mooring.core.signing import BODY_MAC_BYTES, BodyMac
@@ -22,7 +25,12 @@ class RememberedBody:
         self._limit_bytes = limit_bytes
         self._pieces = bytearray()
         self._too_large = False
+        # Of one that is too large: its beginning and its end.
+        self._head = b""
+        self._tail = b""
         self.is_whole = False
+        # What is in it, once that was asked for.
+        self._message: jsonrpc.Message | None = None
 
     @property
     def is_lost(self) -> bool:
@@ -32,10 +40,15 @@ class RememberedBody:
     async def receive(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.request" and not self.is_whole:
-            if not self._too_large:
-                self._pieces += message.get("body", b"")
+            piece = message.get("body", b"")
+            if self._too_large:
+                self._tail = (self._tail + piece)[-jsonrpc.TAIL_BYTES :]
+            else:
+                self._pieces += piece
                 if len(self._pieces) > self._limit_bytes:
                     self._too_large = True
+                    self._head = bytes(self._pieces[: jsonrpc.HEAD_BYTES])
+                    self._tail = bytes(self._pieces[-jsonrpc.TAIL_BYTES :])
                     self._pieces.clear()
             self.is_whole = not message.get("more_body", False)
         return message
@@ -60,14 +73,89 @@ class RememberedBody:
         return receive
 
     def message(self) -> jsonrpc.Message:
-        """The JSON-RPC message in the body; empty where the body is not whole, too large, or no such message."""
-        if not self.is_whole or self._too_large:
+        """The JSON-RPC message in the body, its id alone where it is too large; empty where it is none, or not all."""
+        if not self.is_whole:
             return {}
-        return jsonrpc.read_message(self._pieces) or {}
+        if self._too_large:
+            request_id = jsonrpc.id_at_either_end(self._head, self._tail)
+            return {} if request_id is None else {"id": request_id}
+        if self._message is None:
+            self._message = jsonrpc.read_message(self._pieces) or {}
+        return self._message
+
+    def asked(self) -> jsonrpc.Asked:
+        """The id of the request in the body, or those of a batch; None where it asks nothing, or nobody can read it.
+
+        Of one that is too large nobody knows more than its id.
+        """
+        message = self.message()
+        if message or self._too_large:
+            return jsonrpc.id_of(message) if "method" in message or self._too_large else None
+        return jsonrpc.asked_in(self._pieces) if self.is_whole else None
+
+    def holds(self, *words: bytes) -> bool:
+        """Whether one of these is in a body that is whole and not too large."""
+        return self.is_whole and any(word in self._pieces for word in words)
+
+    def digest(self) -> bytes:
+        """What tells it from every other body; "" where it is not whole or too large."""
+        return b"" if self._too_large or not self.is_whole else hashlib.sha256(self._pieces).digest()
 
     def raw(self) -> bytes:
         """The body as it came, "" where it is not whole or too large."""
         return b"" if self._too_large or not self.is_whole else bytes(self._pieces)
+
+
+class WantedBody:
+    """Waits for a whole body, up to a limit, before anybody reads it.
+
+    Attributes:
+        whole: the body; None where it is larger than the limit, or its client has left before it was sent.
+        is_too_large: it is larger.
+    """
+
+    def __init__(self, receive: Receive, limit_bytes: int) -> None:
+        self._receive = receive
+        self._limit_bytes = limit_bytes
+        # What has come, as it came.
+        self._messages: deque[Message] = deque()
+        self.whole: bytes | None = None
+        self.is_too_large = False
+
+    async def read(self) -> None:
+        """Wait for it, once."""
+        size, more = 0, True
+        while more and not self.is_too_large:
+            message = await self._receive()
+            self._messages.append(message)
+            if message["type"] != "http.request":
+                return
+            size += len(message.get("body", b""))
+            more = message.get("more_body", False)
+            self.is_too_large = size > self._limit_bytes
+        if not self.is_too_large:
+            pieces = [message.get("body", b"") for message in self._messages]
+            self.whole = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def receive(self) -> Message:
+        """For the one who reads it then: what has come, and what comes after."""
+        return self._messages.popleft() if self._messages else await self._receive()
+
+
+def in_place_of(receive: Receive, body: bytes) -> Receive:
+    """The same with this body in place of the one that it brings."""
+    is_replaced = False
+
+    async def receive_replaced() -> Message:
+        nonlocal is_replaced
+        if is_replaced:
+            return await receive()
+        is_replaced = True
+        while (message := await receive()).get("more_body", False):
+            pass
+        return {**message, "body": body} if message["type"] == "http.request" else message
+
+    return receive_replaced
 
 
 class SignedBody:

@@ -5,7 +5,7 @@ For apps whose sessions we do not hold in our hands; the SDK's are ended by `moo
 
 from __future__ import annotations
 
-from mooring.asgi import App, Message, Scope, without
+from mooring.asgi import App, Message, Scope, WholeBody, without
 from mooring.core.request import SESSION_HEADER
 
 _OF_A_BODY = (b"content-length", b"content-type", b"transfer-encoding", b"expect")
@@ -20,15 +20,13 @@ async def end_in_app(app: App, opened_by: Scope, inner_id: str) -> bool:
     """
     headers = without(opened_by["headers"], SESSION_HEADER, *_OF_A_BODY)
     headers.append((SESSION_HEADER, inner_id.encode()))
-    body: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
+    body = WholeBody(b"")
+    body.leave()
     statuses: list[int] = []
-
-    async def receive() -> Message:
-        return body.pop() if body else {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
         if message["type"] == "http.response.start":
             statuses.append(message["status"])
 
-    await app({**opened_by, "method": "DELETE", "headers": headers, "query_string": b""}, receive, send)
+    await app({**opened_by, "method": "DELETE", "headers": headers, "query_string": b""}, body.receive, send)
     return not _ENDED.isdisjoint(statuses)

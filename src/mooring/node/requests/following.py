@@ -6,10 +6,13 @@ It is held while nobody owns the session, and tried again while its owner is sil
     ------------------------------------  ---------------------------------------------------------
     answered                              it is done
     the peer says who owns the session    it goes there, as a new request
-    silence; it was not carried out       a new session opens here; else it goes out again, as it does where it
-                                          is bound to that node
+    silence; it was not carried out       a new session opens here, if this node takes any, or at last; else it goes
+                                          out again, as it does where it is bound to that node
     silence; nobody knows                 it goes out again to that peer alone, as the same request
     the peer has had this very request    refuse: nobody knows what became of it
+    silence; nobody knows; and then the   what changes nothing is carried out by the new owner; what is on record goes
+    peer is dead                          to it, which decides (`mooring.node.requests.json_calls`); of anything else it
+                                          is answered that its outcome is unknown
     the client left                       it is let go, and so is the connection to the peer, whose app
                                           sees its client leave
 """
@@ -29,11 +32,13 @@ from mooring.core import jsonrpc
 from mooring.core.model import NodeInfo, ShardOwner
 from mooring.core.request import RequestFacts
 from mooring.core.routing import OPEN, Adopt, Decision, Forward, Hold, Reason, Refuse
+from mooring.core.stream_ids import StreamKind, kind_of
 from mooring.errors import PeerError, PeerMoved, PeerSilent, StoreUnavailable
 from mooring.node.node import Node
 from mooring.node.requests.answers import last_words
 from mooring.node.requests.attending import AttendedClient
 from mooring.node.requests.bodies import RememberedBody
+from mooring.node.requests.json_calls import is_on_record
 from mooring.node.requests.principal import NOBODY, USER
 
 logger = logging.getLogger("mooring.routing")
@@ -72,6 +77,7 @@ class FollowedRequest:
     Args:
         decide_anew: what to do with it by the store's view of this moment.
         is_bound: it belongs on that node, though it is on no session.
+        remembered_bytes: a larger body is not sent a second time.
 
     Attributes:
         receive: the request from its beginning, for whoever serves or refuses it after all.
@@ -87,22 +93,31 @@ class FollowedRequest:
         decide_anew: Callable[[], Awaitable[Decision]],
         *,
         is_bound: bool = False,
+        remembered_bytes: int = _REMEMBERED_BYTES,
     ) -> None:
         self._node = node
         self._facts = facts
         self._scope = scope
         self._client = client
-        self._body = RememberedBody(client.receive, _REMEMBERED_BYTES)
+        self._body = RememberedBody(client.receive, remembered_bytes)
         self._send = send
         self._decide_anew = decide_anew
         self._is_bound = is_bound
         self.receive = self._body.from_start()
+        # Whether it counts among those that the node holds.
+        self._is_held = False
 
     async def follow(self, decision: Forward | Hold | Adopt) -> Decision | None:
         """Bring it to whoever owns it; None once it was answered or its client has left, else what to do with it here.
 
         A silent owner is asked again for as long as its lease lives and the request may be held.
         """
+        try:
+            return await self._follow(decision)
+        finally:
+            self._node.held -= self._is_held
+
+    async def _follow(self, decision: Forward | Hold | Adopt) -> Decision | None:
         give_up = time.monotonic() + self._node.settings.hold_seconds
         pause = _FIRST_PAUSE_SECONDS
         attempt = _Attempt(_fresh_nonce(), is_first=True)
@@ -110,20 +125,54 @@ class FollowedRequest:
         while isinstance(now, Forward | Hold | Adopt):
             if isinstance(now, Adopt):
                 with suppress(StoreUnavailable):
-                    await self._node.keeper.adopt(now.shard, now.owner)
+                    await self._node.keeper.adoption.adopt(now.shard, now.owner)
             elif isinstance(now, Forward) and attempt.may_go_to(now.node):
                 last, attempt = attempt, await self._try(attempt, now.node)
                 if attempt is last:
                     return None
-                if self._may_open_here():
+                if self._may_open_here() and self._node.takes_new_sessions:
                     return OPEN  # a new session may as well begin here
-            if attempt.is_over or self._body.is_lost or time.monotonic() + pause > give_up:
-                return Refuse(Reason.UNREACHABLE)
+            elif isinstance(now, Forward):  # its first owner is gone
+                if not await self._may_go_on():
+                    return Refuse(Reason.OUTCOME_UNKNOWN)
+                attempt = _Attempt(_fresh_nonce())
+                continue
+            if attempt.is_over or self._body.is_lost or time.monotonic() + pause > give_up or not self._may_be_held():
+                return OPEN if self._may_open_here() else Refuse(Reason.UNREACHABLE)
             if await self._client.leaves_within(pause):
                 return None
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
             now = await self._decide_anew()
+        if attempt.sent_to is not None and not isinstance(now, Refuse) and not await self._may_go_on():
+            return Refuse(Reason.OUTCOME_UNKNOWN)
         return now
+
+    def _may_be_held(self) -> bool:
+        """Whether there is room for one more request that waits; from now on it counts as one."""
+        if not self._is_held and self._node.held >= self._node.settings.held_requests:
+            return False
+        self._node.held += not self._is_held
+        self._is_held = True
+        return True
+
+    async def _may_go_on(self) -> bool:
+        """Whether the new owner knows, or need not know, what the one that died made of it."""
+        if self._may_run_again():
+            return True
+        session_id = self._facts.session_id
+        with suppress(StoreUnavailable):
+            return session_id is not None and await is_on_record(self._node, session_id, self._body)
+        return False
+
+    def _may_run_again(self) -> bool:
+        """Whether no harm is done if the node that died had carried it out."""
+        if self._facts.method != "POST":
+            return True
+        message = self._body.message()
+        if not message:
+            return False
+        is_request = jsonrpc.id_of(message) is not None and not jsonrpc.is_answer(message)
+        return not is_request or kind_of(jsonrpc.text_in(message, "method")) is StreamKind.SAFE
 
     def _may_open_here(self) -> bool:
         is_new = self._facts.session_id is None and not self._facts.modern and not self._is_bound
@@ -137,18 +186,20 @@ class FollowedRequest:
             self._learn(error)
             return _Attempt(_fresh_nonce())
         except PeerSilent as error:
-            if not error.may_have_run:
+            if not error.may_have_run and attempt.sent_to is None:
                 return _Attempt(_fresh_nonce())
+            if not error.may_have_run:  # this time; what became of it before, nobody knows
+                return _Attempt(attempt.nonce, sent_to=attempt.sent_to)
             return _Attempt(attempt.nonce, sent_to=peer.id, is_over=error.is_final)
         return attempt
 
     async def _forward(self, peer: NodeInfo, attempt: _Attempt) -> None:
         try:
-            self._refuse_to_lose_the_user(peer)
+            await self._refuse_to_lose_the_user(peer)
             self._node.tally.forwarded_out += 1
             # Nobody is named: the owner's app finds out who asks, and what is known here may be somebody else's name.
             await self._client.attend(
-                self._node.forwarder.forward(
+                self._node.ways.link.forward(
                     peer,
                     attempt.nonce,
                     self._facts.session_id,
@@ -156,7 +207,7 @@ class FollowedRequest:
                     self._scope,
                     self._body.from_start(),
                     self._send,
-                    lambda: last_words(self._facts.method, jsonrpc.id_of(self._body.message())),
+                    lambda: last_words(self._facts.method, self._body.asked()),
                 )
             )
         except PeerError as error:
@@ -164,22 +215,23 @@ class FollowedRequest:
             logger.log(logging.WARNING if attempt.is_first else logging.DEBUG, "%s", error)
             raise
 
-    def _refuse_to_lose_the_user(self, peer: NodeInfo) -> None:
-        """What is around Mooring does not run at a port for peers alone: its user would be missing there.
+    async def _refuse_to_lose_the_user(self, peer: NodeInfo) -> None:
+        """What is around Mooring does not run at a port for peers alone, nor behind Redis: its user would be missing.
 
         Raises:
             PeerSilent: somebody around Mooring has named one.
         """
-        if USER in self._scope and peer.client_url is not None:
+        if USER in self._scope and await self._node.ways.link.goes_past(peer):
             raise PeerSilent(
                 f"not passed on to node {peer.id}: who sent it was found around Mooring, which does not run for what "
-                "peers pass on to a process that shares its address; put the authentication inside Mooring",
+                "peers pass on to a process that shares its address, or through Redis (peer_link); put the "
+                "authentication inside Mooring",
                 may_have_run=True,  # whether or not: it must not go out again
                 is_final=True,
             )
 
     def _learn(self, moved: PeerMoved) -> None:
-        shard = None if self._facts.session_id is None else self._node.ids.shard_of(self._facts.session_id)
+        shard = self._node.shard_of(self._facts)
         if shard is not None and moved.owner_id:
             self._node.membership.learned(shard, ShardOwner(moved.owner_id, moved.epoch))
 

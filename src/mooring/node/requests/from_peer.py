@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Sequence
 
 from mooring.asgi import Message, Receive, Scope, Send, has_body, header, off_root, respond, target_of
 from mooring.core.model import ShardOwner
@@ -23,6 +25,7 @@ from mooring.core.signing import (
     verify_request,
 )
 from mooring.errors import RequestSeen, SignatureError
+from mooring.node.links.asking import word_mac
 from mooring.node.requests.answers import refuse
 from mooring.node.requests.bodies import SignedBody
 
@@ -32,15 +35,20 @@ logger = logging.getLogger("mooring.routing")
 class PeerRequest:
     """One such request.
 
+    Args:
+        keys: of which one has signed it, if it is a peer's; the answer is signed with the same.
+
     Attributes:
         scope, receive: once it is verified, the request as the client sent it.
     """
 
-    def __init__(self, node_id: str, key: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, node_id: str, keys: Sequence[bytes], scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
         self.receive = receive
         self._node_id = node_id
-        self._key = key
+        self._keys = keys
+        # The one that it was signed with, once that is known.
+        self._key = keys[0]
         self._send = send
         # Known once the signature was found right; until then no answer of ours can be bound to the request.
         self._nonce = ""
@@ -89,10 +97,22 @@ class PeerRequest:
         return claim
 
     def _verify_for(self, facts: RequestFacts, scope: Scope) -> PeerClaim:
+        """The claim, by the first key that it was signed with; what is said of one that was not is the last key's."""
+        *others, last = self._keys
+        for key in others:
+            with contextlib.suppress(SignatureError):
+                return self._verify_with(key, facts, scope)
+        return self._verify_with(last, facts, scope)
+
+    def _verify_with(self, key: bytes, facts: RequestFacts, scope: Scope) -> PeerClaim:
         target = target_of(scope)
-        return verify_request(
-            self._key, facts.peer or "", facts.method, target, facts.session_id, recipient=self._node_id
-        )
+        claim = verify_request(key, facts.peer or "", facts.method, target, facts.session_id, recipient=self._node_id)
+        self._key = key
+        return claim
+
+    def mac_over_word(self) -> BodyMac:
+        """For what answers a peer's question, once it is verified."""
+        return word_mac(self._key, self._nonce)
 
     async def send(self, message: Message) -> None:
         """Send the answer, signed; or a refusal in its place where the body turned out to be forged."""
@@ -122,13 +142,18 @@ class PeerRequest:
         """
         if self._body is not None and self._body.is_forged and not self._withheld and not self._has_begun:
             self._withheld = True
-            logger.warning("refused a peer request: its body is not what the peer sent")
+            logger.warning(
+                "refused a peer request: its body is not what the peer sent; let nothing between nodes change bodies "
+                "(advertise_url, peer_host)"
+            )
             await refuse(self._send, Reason.SIGNATURE)
 
 
 def _as_from_client(scope: Scope, claim: PeerClaim, passed_on: PassedOn | None) -> Scope:
     """The scope as it was where the client came to; and with the length of the client's own body."""
     headers = tidied(scope["headers"])
+    # What the owner's server offers beyond answers (trailers, early hints, its own TLS) ends at the peer.
+    scope = {name: value for name, value in scope.items() if name != "extensions"}
     if passed_on is None:
         if claim.body == SIGNED_BODY:
             headers = [
@@ -144,6 +169,8 @@ def _as_from_client(scope: Scope, claim: PeerClaim, passed_on: PassedOn | None) 
         "client": passed_on.client,
         "root_path": passed_on.root_path,
     }
+    if passed_on.server is not None:
+        told["server"] = passed_on.server
     if passed_on.target is not None:
         told["raw_path"], _, told["query_string"] = passed_on.target.partition(b"?")
     return {**scope, **told}

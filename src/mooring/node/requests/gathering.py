@@ -15,6 +15,7 @@ from mooring.core.one_node import decide_for_one
 from mooring.core.request import RequestFacts
 from mooring.core.routing import Decision, Forward, Hold, Moved, Open, Reason
 from mooring.node.node import Node
+from mooring.node.requests.answers import advice_on
 from mooring.node.requests.attending import AttendedClient
 from mooring.node.requests.following import FollowedRequest
 
@@ -69,5 +70,11 @@ class GatheredRequest:
             return
         self._node.tally.refused[Reason.UNREACHABLE] += 1
         path = route_of(self._scope)
-        logger.warning("refused %s %s, which goes to one node: %s", self._facts.method, path, Reason.UNREACHABLE)
+        logger.warning(
+            "refused %s %s, which goes to one node (one_node_paths): %s%s",
+            self._facts.method,
+            path,
+            Reason.UNREACHABLE,
+            advice_on(Reason.UNREACHABLE),
+        )
         await respond(self._send, 503, _SILENT, extra=_RETRY_AFTER, method=self._facts.method)

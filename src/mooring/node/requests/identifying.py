@@ -1,6 +1,7 @@
-"""Who sends a request on a session that is gone: the app's own authentication tells, and nothing is carried out.
+"""Who sends a request that the app itself does not serve: its own authentication tells, and nothing is carried out.
 
-The app gets the request with the id of a session that never was, and with an empty body. What it does tells who asks:
+Where the session lives here, and the SDK asks us before it serves it (`is_guarded`), that is when we hear it. Else the
+app gets the request with the id of a session that never was, and with an empty body. What it does tells who asks:
 
     the app                                            then
     -------------------------------------------------  ---------------------------------------------------------------
@@ -13,8 +14,9 @@ from __future__ import annotations
 
 import uuid
 
-from mooring.asgi import App, Message, Scope, Send, replaced
+from mooring.asgi import App, Message, Scope, Send, WholeBody, replaced
 from mooring.core.request import SESSION_HEADER
+from mooring.node.requests.admission import REQUEST
 from mooring.node.requests.answers import SAY_NOTHING_OF_A_SESSION
 from mooring.node.requests.principal import principal_of
 
@@ -24,40 +26,54 @@ class UnidentifiedRequest:
 
     Args:
         principal: of the session.
+        session_id: the app's own, of a session that is guarded.
     """
 
-    def __init__(self, scope: Scope, send: Send, principal: str) -> None:
-        self._scope = {**scope, "headers": replaced(scope["headers"], SESSION_HEADER, uuid.uuid4().hex.encode())}
+    is_inquiry = True
+
+    def __init__(self, scope: Scope, send: Send, principal: str, session_id: str | None = None) -> None:
+        named = uuid.uuid4().hex if session_id is None else session_id
+        self._scope = {**scope, "headers": replaced(scope["headers"], SESSION_HEADER, named.encode())}
+        if session_id is not None:
+            self._scope[REQUEST] = self
+        # Who the SDK says it is.
+        self._let_in: str | None = None
         self._send = send
         self._principal = principal
-        self._was_read = False
+        self._body = WholeBody(b"")
+        self._body.leave()  # once it is read, nobody waits
         # Whether an answer of the app's has begun; and whether it goes out.
         self._has_begun = False
         self._is_passed_on = False
 
     async def identify(self, app: App) -> bool | None:
         """Whether it is the principal's; None where the app has answered it."""
+        who = await self.find_out(app)
+        return None if who is None else who == self._principal
+
+    async def find_out(self, app: App) -> str | None:
+        """Whose it is; None where the app has answered it."""
         try:
-            await app(self._scope, self._receive, self._pass_on)
+            await app(self._scope, self._body.receive, self._pass_on)
         except Exception:
             if not self._has_begun:
                 raise
-        return None if self._is_passed_on else self._is_its_principals()
+        return None if self._is_passed_on else self._who()
 
-    def _is_its_principals(self) -> bool:
-        return principal_of(self._scope) == self._principal
+    def let_in(self, principal: str) -> None:
+        self._let_in = principal
 
-    async def _receive(self) -> Message:
-        if self._was_read:
-            return {"type": "http.disconnect"}
-        self._was_read = True
-        return {"type": "http.request", "body": b"", "more_body": False}
+    async def turn_away(self) -> None:
+        """It is only asked who it is."""
+
+    def _who(self) -> str:
+        return principal_of(self._scope) if self._let_in is None else self._let_in
 
     async def _pass_on(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._has_begun = True
             status: int = message["status"]
-            is_failure = status >= 500 and not self._is_its_principals()
+            is_failure = status >= 500 and self._who() != self._principal
             self._is_passed_on = is_failure or status in SAY_NOTHING_OF_A_SESSION
         if self._is_passed_on:
             await self._send(message)

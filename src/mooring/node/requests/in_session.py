@@ -20,43 +20,90 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
-from mooring.asgi import App, HeaderList, Message, Receive, Scope, Send, replaced, route_of, without
-from mooring.core import jsonrpc
+from mooring.asgi import App, HeaderList, Message, Receive, Scope, Send, is_at, replaced, respond, without
+from mooring.core import jsonrpc, questions
+from mooring.core.kept_state import StateUse
 from mooring.core.request import SESSION_HEADER, RequestFacts
 from mooring.core.routing import Reason
+from mooring.errors import Fenced, StoreUnavailable
+from mooring.node.current import serving
+from mooring.node.current_call import calling, has_transactional_tools, is_transactional
+from mooring.node.membership import inner_ids
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.node.passing import PassingAnswer
 from mooring.node.requests.admission import REQUEST, admit, note_refusal
 from mooring.node.requests.answers import SAY_NOTHING_OF_A_SESSION, last_words, refuse
+from mooring.node.requests.bodies import RememberedBody
+from mooring.node.requests.committing import Committing
+from mooring.node.requests.exchange import Exchange, can_be_logged
+from mooring.node.requests.json_calls import JsonCall
 from mooring.node.requests.principal import NOBODY, WatchedScope, principal_of
+from mooring.node.streams.stream import Stream
 
 _DISCONNECT: Final[Message] = {"type": "http.disconnect"}
+
+_REMEMBERED_BYTES: Final = 1024 * 1024
+"""Of a body: to know the request, and to send it again."""
+
+_ANSWER_LIMIT_BYTES: Final = 16 * 1024 * 1024
+_ANSWER_TO_NOBODY: Final = b'{"jsonrpc":"2.0","id":"mooring","result":{}}'
+
+_TELLING: Final = (b"setLevel", b"ubscribe")
+"""What is in each message that the next incarnation has to be told of."""
+_LEVEL_LENGTH: Final = 20
+_URI_LENGTH: Final = 2_000
+_SUBSCRIPTIONS: Final = 100
+"""Those beyond are not brought back when the session is revived."""
+
+_NO_STATE_IN_BATCHES: Final = (
+    "a batch has several answers, and none of them can go on record with what all of its calls change. Send each call "
+    "by itself"
+)
 
 _MISS_A_SESSION: Final = frozenset({400, 404, 422})
 """What an app answers to a request without the session id that it needs."""
 
 
 class SessionRequest:
-    """One request on a session that lives here."""
+    """One request on a session that lives here.
+
+    Args:
+        onto: the stream that the answer goes to, where it is carried out again.
+        is_last: the session was opened again for it already: what the app answers now is the answer.
+    """
+
+    is_inquiry = False
 
     def __init__(
-        self, node: Node, session: LocalSession, facts: RequestFacts, scope: Scope, receive: Receive, send: Send
+        self,
+        node: Node,
+        session: LocalSession,
+        facts: RequestFacts,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        onto: Stream | None = None,
+        is_last: bool = False,
     ) -> None:
         self._node = node
         self._session = session
         self._method = facts.method
+        self.is_listening = facts.method == "GET"
+        self.since = time.monotonic()
         self._is_delete = facts.method == "DELETE"
         # Below the endpoint's path the app may have something else.
-        self._is_at_endpoint = (route_of(scope).rstrip("/") or "/") == session.endpoint
+        self._is_at_endpoint = is_at(scope, session.endpoint)
         # The SDK asks before it serves this one.
         self._is_guarded = session.is_guarded and self._is_at_endpoint
+        self._is_logged = self._is_at_endpoint and facts.method == "POST" and node.settings.stream_logs
         # The app gets the session id with its user, and not before.
         self._is_withheld = not self._is_guarded and session.principal != NOBODY
         self._scope = scope
-        self._receive = receive
         self._send = send
         # Whom the session's guard has let in, whether anybody has turned it away, and its answer as far as it has left.
         self._let_in: str | None = None
@@ -67,14 +114,48 @@ class SessionRequest:
         # The task that the app runs in, to cancel; whether another node owns the session by now.
         self._task: asyncio.Task[Any] | None = None
         self._is_cut_off = False
-        # The body, where it came in one piece: to answer that very request in the app's place.
-        self._body = b""
+        # What serves it, once that was asked.
+        self._app: App | None = None
+        # Whether the app answered that it has no such session any more, which nobody was told.
+        self._is_session_gone = False
+        self._is_too_large = False
+        self._is_last = is_last
+        # To know the request, to answer it in the app's place, or to send it again.
+        self._body = RememberedBody(receive, _REMEMBERED_BYTES)
+        self._use = StateUse(session.state, "" if onto is None else onto.id)
+        self._committing = Committing(node, session, self._use, self._body)
+        self._exchange = Exchange(node, session, self._answer, send, onto, self._committing.answer)
+        # Whether it was looked at for a call that has to be on record before the app has it.
+        self._is_noted = onto is not None or not self._is_logged or not node.streams.is_written_behind
+        # Where it may be answered in JSON, and is carried out for the first time here.
+        self._json = JsonCall(node, session, self._body) if self._is_logged and onto is None else None
+        # Set when the app has answered: until then it does not hear that the client has left.
+        self._is_over = asyncio.Event()
 
-    async def serve(self, app: App) -> None:
+    async def serve(self, app: App) -> bool:
+        """Have the app answer, whether or not the client stays: some servers cancel the task of one that leaves.
+
+        Returns whether it was answered: not where the app has dropped the session by itself.
+        """
+        work = asyncio.create_task(self._serve_to_its_end(app))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            if work.done() or self._node.is_stopping:
+                work.cancel()
+            else:
+                self._exchange.leave()
+            self._node.sessions.keep_working(work)
+            raise
+
+    async def _serve_to_its_end(self, app: App) -> bool:
         self._task = asyncio.current_task()
         self._session.running.add(self)
+        self._app = app
         try:
             await self._serve(app)
+            if not self._is_cut_off:
+                await self._exchange.hear_the_rest(app, self._scope)
             if self._is_cut_off:
                 await asyncio.sleep(0)  # where the app did not come to meet its cancellation, we do
         except asyncio.CancelledError:
@@ -82,19 +163,39 @@ class SessionRequest:
                 raise
         finally:
             self._session.running.discard(self)
+            if self._is_used:
+                self._session.last_seen = time.time()
+            self._is_over.set()
+            if self._json is not None:
+                self._json.stop()
+            if not self._is_cut_off:
+                await self._exchange.end()
+            self._session.state.done(self._use)
         if self._is_cut_off:
             if self._task is not None and self._task.uncancel():
                 raise asyncio.CancelledError  # the server wanted it, too
             if not self._is_turned_away:
                 await self._answer_in_place_of_app()
+            return True
+        return not self._is_session_gone
+
+    def from_start(self) -> Receive:
+        """The request for one more reader."""
+        return self._body.from_start()
 
     async def _answer_in_place_of_app(self) -> None:
-        """Whoever owns the session now decides what becomes of it; of this request nobody knows."""
-        request_id = jsonrpc.id_of(jsonrpc.read_message(self._body) or {})
+        """Whoever owns the session now decides what becomes of it; of this request nobody knows.
+
+        A client that was given an id comes back with it.
+        """
+        if await self._exchange.let_client_go():
+            return
+        request_id = self._body.asked()
         if self._answer.has_begun:
             await self._answer.end(self._send, last_words(self._method, request_id))
         else:
-            await refuse(self._send, Reason.UNREACHABLE, method=self._method, request_id=request_id)
+            reason = Reason.UNREACHABLE if request_id is None else Reason.OUTCOME_UNKNOWN
+            await refuse(self._send, reason, method=self._method, request_id=request_id)
 
     def cut_off(self) -> None:
         self._is_cut_off = True
@@ -105,9 +206,10 @@ class SessionRequest:
         self._scope = self._shown()
         self._scope[REQUEST] = self
         try:
-            await app(self._scope, self.receive, self.send)
+            with serving(self._node, self._scope, self._session.id), self._calling():
+                await app(self._scope, self.receive, self.send)
         except Exception:
-            if self._is_turned_away or self._is_cut_off:  # the app misses what it did not get
+            if self._is_turned_away or self._is_cut_off or self._is_session_gone:  # the app misses what it did not get
                 return
             if self._is_delete and self._is_its_principals():
                 self._note_use()
@@ -118,23 +220,106 @@ class SessionRequest:
             if self._is_delete and self._is_used:
                 self._session.ends_as = "ended"
 
+    def _calling(self) -> AbstractContextManager[None]:
+        """What a server keeps of the session is for those that ask it something."""
+        return calling(self._scope, self._use) if self._method == "POST" else nullcontext()
+
     async def receive(self) -> Message:
         if self._is_turned_away:
             return _DISCONNECT
-        message = await self._receive()
+        if self._body.is_whole and self._is_at_endpoint and self._method == "POST":
+            await self._is_over.wait()  # a client that leaves cancels nothing in this era
+            return _DISCONNECT
+        message = await (
+            self._receive_answer() if self._session.incarnation and not self._is_too_large else self._body.receive()
+        )
         if message["type"] == "http.request":
-            if not message.get("more_body", False):
-                self._body = message.get("body", b"")
             await self._check_piece()
+            if self._body.is_whole and self._body.raw().lstrip()[:1] == b"[":
+                self._use.refusal = _NO_STATE_IN_BATCHES
+            if not self._is_noted and self._body.is_whole and has_transactional_tools():
+                await self._note_ahead()
+            # What is on record before it is carried out has no need of a second note.
+            if self._json is not None and self._body.is_whole and not self._is_turned_away and not self._use.stream:
+                self._json.begin()
         return _DISCONNECT if self._is_turned_away else message
+
+    async def _note_ahead(self) -> None:
+        """A call that may be carried out again for what it does not do: it is on record before the app has it all."""
+        self._is_noted = True
+        raw = self._body.raw()
+        if self._is_turned_away or b"tools/call" not in raw:
+            return
+        message = self._body.message()
+        is_call = jsonrpc.text_in(message, "method") == "tools/call" and jsonrpc.id_of(message) is not None
+        if is_call and is_transactional(jsonrpc.text_in(message, "params", "name")):
+            self._use.stream = await self._exchange.note_ahead(message, raw)
+
+    async def _receive_answer(self) -> Message:
+        """The body, whole: an answer to what the server asked names it as the app does (`mooring.core.questions`)."""
+        body, more = bytearray(), True
+        while more:
+            message = await self._body.receive()
+            if message["type"] != "http.request":
+                return message
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > _ANSWER_LIMIT_BYTES:
+                self._is_too_large = True  # what is as large as that is no answer to a question
+                return {**message, "body": bytes(body)}
+        restored = questions.restored(bytes(body), self._session.incarnation)
+        if restored is None:  # to a question that nobody asks any more
+            return await self._drop_answer()
+        if self._json is not None and not self._is_last and await self._is_settled(self._json):
+            return _DISCONNECT
+        return {"type": "http.request", "body": restored, "more_body": False}
+
+    async def _is_settled(self, call: JsonCall) -> bool:
+        """Whether it was sent before, to a node that died, and was told what became of it."""
+        await self._check_piece()
+        if self._is_turned_away or not self._is_its_principals() or self._app is None:
+            return self._is_turned_away
+        try:
+            outcome = await call.outcome(self._app, self._scope)
+        except (StoreUnavailable, Fenced):
+            self._is_turned_away = True
+            await refuse(self._send, Reason.UNREACHABLE, request_id=self._body.asked())
+            return True
+        if outcome is not None:
+            self._is_turned_away = True
+            headers = [(SESSION_HEADER, self._session.id.encode())]
+            await respond(self._send, 200, outcome, b"application/json", headers)
+        return outcome is not None
+
+    async def _drop_answer(self) -> Message:
+        """Take it and do nothing with it. A stranger hears what the app says to strangers."""
+        await self._check_piece()
+        if self._is_turned_away:
+            return _DISCONNECT
+        if not self._is_its_principals():
+            return {"type": "http.request", "body": _ANSWER_TO_NOBODY, "more_body": False}
+        self._is_turned_away = True
+        await respond(self._send, 202, b"")
+        return _DISCONNECT
 
     async def send(self, message: Message) -> None:
         if self._node.keeper.has_lapsed and not await self._node.keeper.regain_in_time():
             self.cut_off()
         if message["type"] == "http.response.start" and not self._is_turned_away and not self._is_cut_off:
             message = await self._start(message)
-        if not self._is_turned_away and not self._is_cut_off:
-            await self._answer.pass_on(message, self._send)
+        if self._is_turned_away or self._is_cut_off or self._is_session_gone:
+            return
+        if self._exchange.is_streaming:
+            await self._exchange.take(message)
+        elif message["type"] == "http.response.start" and self._is_logged and can_be_logged(message):
+            if self._json is not None:
+                self._json.leave_to_stream()
+            await self._exchange.begin(message, self._body.message(), self._body.asked(), self._body.raw())
+        else:
+            for part in await self._committing.unlogged(message, self._exchange.stream_id):
+                if self._json is not None:
+                    self._json.take(part)
+                await self._answer.pass_on(part, self._send)
 
     def let_in(self, principal: str) -> None:
         self._let_in = principal
@@ -185,6 +370,11 @@ class SessionRequest:
 
     async def _start(self, message: Message) -> Message:
         status: int = message["status"]
+        if status == 404 and self._has_been_dropped():
+            await self._node.sessions.let_go(self._session)
+            self._is_session_gone = not self._body.is_lost  # else that is the answer, and the next request opens it
+            if self._is_session_gone:
+                return message
         is_its_principals = self._is_its_principals()
         if not is_its_principals:
             await self._check_late(status)
@@ -193,6 +383,8 @@ class SessionRequest:
             is_its_principals = self._is_its_principals()  # it may have been taken over
         if is_its_principals:
             self._note_use()
+            if self._method == "POST" and status < 300 and self._body.holds(*_TELLING):
+                await self._remember()
             if self._ends_session(status):
                 await self._node.sessions.close(self._session.id)
         if self._session.is_mapped:
@@ -201,6 +393,21 @@ class SessionRequest:
                 "headers": replaced(message.get("headers", []), SESSION_HEADER, self._session.id.encode()),
             }
         return message
+
+    async def _remember(self) -> None:
+        """What the next incarnation of the session has to be told as well."""
+        request = self._body.message()
+        uri = jsonrpc.text_in(request, "params", "uri")[:_URI_LENGTH]
+        match request.get("method"):
+            case "logging/setLevel":
+                self._session.log_level = jsonrpc.text_in(request, "params", "level")[:_LEVEL_LENGTH]
+            case "resources/subscribe" if len(self._session.subscriptions) < _SUBSCRIPTIONS:
+                self._session.subscriptions[uri] = None
+            case "resources/unsubscribe":
+                self._session.subscriptions.pop(uri, None)
+            case _:
+                return
+        await self._node.sessions.records.write(self._session)
 
     async def _check_late(self, status: int) -> None:
         """The answer begins, and nobody has found the request to be the principal's.
@@ -232,6 +439,18 @@ class SessionRequest:
         self._session.last_seen = time.time()
         if self._is_delete:
             self._session.ends_as = "deleted"
+
+    def _has_been_dropped(self) -> bool:
+        """Whether a 404 says that the app has dropped the session by itself: it is opened again for this very request.
+
+        Whoever sent it: that the principal is the right one is found out then.
+        """
+        if self._is_delete or self._is_last or not self._is_at_endpoint or not self._node.may_revive(self._session):
+            return False
+        if self._session.is_mapped:
+            return self._is_its_principals()
+        is_another = self._node.sessions.find(self._session.id) is not self._session
+        return is_another or inner_ids.has_ended(self._session.id)
 
     def _ends_session(self, status: int) -> bool:
         """Whether this answer says that the app no longer has the session.

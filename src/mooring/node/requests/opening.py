@@ -7,14 +7,31 @@ already thrown away on its error answers.
 from __future__ import annotations
 
 import functools
+import logging
 import time
+from contextlib import ExitStack
 from typing import Final
 
-from mooring.asgi import App, Message, Receive, Scope, Send, header, replaced, route_of, without
+from mooring.asgi import (
+    EVENT_STREAM,
+    App,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    header,
+    media_type,
+    replaced,
+    route_of,
+    without,
+)
 from mooring.core import jsonrpc
+from mooring.core.answer_reader import AnswerReader
+from mooring.core.ids import brief
+from mooring.core.kept_state import KeptState
 from mooring.core.request import SESSION_HEADER
 from mooring.core.routing import Reason
-from mooring.core.sse import SseParser
+from mooring.node.current import serving
 from mooring.node.membership import inner_ids
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
@@ -24,9 +41,11 @@ from mooring.node.requests.bodies import RememberedBody
 from mooring.node.requests.ending import end_in_app
 from mooring.node.requests.principal import principal_of
 
-_INITIALIZE_LIMIT_BYTES: Final = 64 * 1024
-_RESULT_LIMIT_BYTES: Final = 1024 * 1024
-_CLIENT_LIMIT: Final = 200
+_INITIALIZE_LIMIT_BYTES: Final = 1024 * 1024
+"""A larger one is not kept, so that its session cannot be opened again on another node."""
+_TEXT_LENGTH: Final = 200
+
+logger = logging.getLogger("mooring.sessions")
 
 
 class OpeningRequest:
@@ -48,7 +67,9 @@ class OpeningRequest:
         self._inner_id = ""
         # Who the SDK found to ask, where it is one that asks us before it serves.
         self._principal: str | None = None
-        self._result = _ResultReader()
+        self._result = AnswerReader(in_events=False)
+        # Whether a session may still come of it.
+        self._arrival = ExitStack()
         self._held: list[Message] = []
         # Whether the app's answer is dropped, since we have given one in its place.
         self._is_refused = False
@@ -56,14 +77,16 @@ class OpeningRequest:
     async def serve(self) -> None:
         inner_ids.on_end(self._public_id, self._node.session_ended)
         inner_ids.guard(self._public_id, self._note_principal)
-        try:
-            with inner_ids.minting(self._public_id):
-                await self._app(self._scope, self._body.receive, self.send)
-        finally:
-            if self._held:
-                await self._open()
-            if self._node.sessions.find(self._public_id) is None:
-                inner_ids.forget(self._public_id)
+        with self._arrival:
+            self._arrival.enter_context(self._node.arriving(self._shard))
+            try:
+                with inner_ids.minting(self._public_id), serving(self._node, self._scope, self._public_id):
+                    await self._app(self._scope, self._body.receive, self.send)
+            finally:
+                if self._held:
+                    await self._open()
+                if self._node.sessions.find(self._public_id) is None:
+                    inner_ids.forget(self._public_id)
 
     async def _note_principal(self, scope: Scope, send: Send) -> bool:
         self._principal = principal_of(scope)
@@ -75,12 +98,13 @@ class OpeningRequest:
         if message["type"] == "http.response.start":
             inner_id = header(message.get("headers", []), SESSION_HEADER)
             if inner_id is None:
+                self._arrival.close()  # it opens nothing
                 await self._send(message)
             elif message["status"] >= 400:
                 await self._send({**message, "headers": without(message["headers"], SESSION_HEADER)})
             else:
                 self._inner_id = inner_id.decode("latin-1")
-                self._result.expect(header(message["headers"], b"content-type") or b"")
+                self._result = AnswerReader(in_events=media_type(message["headers"]) == EVENT_STREAM)
                 self._held.append(
                     {**message, "headers": replaced(message["headers"], SESSION_HEADER, self._public_id.encode())}
                 )
@@ -107,20 +131,21 @@ class OpeningRequest:
             last_seen=now,
             touched=now,
             principal=principal_of(self._scope),
-            protocol=self._result.protocol,
+            protocol=protocol_of(self._result.message),
             client=_client_of(initialize),
             initialize=self._body.raw(),
             epoch=self._node.membership.shards.get(self._shard, 0),
             endpoint=self._endpoint or self._node.found_endpoint(self._route),
+            state=KeptState(most_bytes=self._node.settings.state_bytes),
         )
-        if session.is_mapped:
-            inner_ids.forget(session.id)
-        else:
-            inner_ids.guard(session.id, guard_of(self._node, session))
-            if self._principal is not None:
-                session.principal, session.is_guarded = self._principal, True
-        if not session.is_guarded:
-            session.end_in_app = functools.partial(end_in_app, self._app, self._as_it_came, session.inner_id)
+        if not session.initialize:
+            logger.warning(
+                "session %s opened with an initialize of more than %d bytes: it ends with this node; let its client "
+                "send less",
+                brief(session.id),
+                _INITIALIZE_LIMIT_BYTES,
+            )
+        move_in(self._node, self._app, session, self._as_it_came, self._principal)
         await self._node.sessions.open(session)
         held, self._held = self._held, []
         for message in held:
@@ -133,38 +158,30 @@ class OpeningRequest:
         await refuse(self._send, Reason.UNREACHABLE, request_id=jsonrpc.id_of(self._body.message()))
 
 
-class _ResultReader:
-    """Finds the answer to `initialize` in a response that passes by, as JSON or as server-sent events."""
+def move_in(node: Node, app: App, session: LocalSession, asked: Scope, principal: str | None) -> None:
+    """Tie a session to the app's own that was just opened for it: who may use it, and how it is ended.
 
-    def __init__(self) -> None:
-        self.protocol = ""
-        self._events: SseParser | None = None
-        self._json = bytearray()
+    Args:
+        asked: the scope of the request that opened it, as it came.
+        principal: who the SDK found to ask; None where it is not one that asks us.
+    """
+    if session.is_mapped:
+        inner_ids.forget(session.id)
+    else:
+        inner_ids.guard(session.id, guard_of(node, session))
+        if principal is not None:
+            session.principal, session.is_guarded = principal, True
+    if not session.is_guarded:
+        session.end_in_app = functools.partial(end_in_app, app, asked, session.inner_id)
 
-    def expect(self, content_type: bytes) -> None:
-        if content_type.partition(b";")[0].strip().lower() == b"text/event-stream":
-            self._events = SseParser()
 
-    def feed(self, piece: bytes) -> bool:
-        """Whether there is nothing more to wait for: the result was read, or is larger than any should be."""
-        if self._events is not None:
-            if any(self._read(event.data) for event in self._events.feed(piece)):
-                return True
-            return self._events.pending_bytes > _RESULT_LIMIT_BYTES
-        self._json += piece
-        return self._read(self._json) or len(self._json) > _RESULT_LIMIT_BYTES
-
-    def _read(self, data: str | bytearray) -> bool:
-        """Whether this is the answer, and whole."""
-        answer = jsonrpc.read_message(data)
-        if answer is None or not jsonrpc.is_answer(answer):
-            return False
-        self.protocol = jsonrpc.text_in(answer, "result", "protocolVersion")[:_CLIENT_LIMIT]
-        return True
+def protocol_of(result: jsonrpc.Message | None) -> str:
+    """The revision that the answer to `initialize` settles on, "" where it does not say: the app's text, cut."""
+    return jsonrpc.text_in(result, "result", "protocolVersion")[:_TEXT_LENGTH]
 
 
 def _client_of(initialize: jsonrpc.Message) -> str:
     """Name and version, as the client says: foreign text, cut to a length."""
     name, version = (jsonrpc.text_in(initialize, "params", "clientInfo", key) for key in ("name", "version"))
     said = f"{name} {version}".strip()
-    return "".join(letter for letter in said if letter.isprintable())[:_CLIENT_LIMIT]
+    return "".join(letter for letter in said if letter.isprintable())[:_TEXT_LENGTH]

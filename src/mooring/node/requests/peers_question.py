@@ -9,7 +9,6 @@ from mooring.asgi import App, Receive, Scope, Send, header, respond, route_of
 from mooring.core.request import PEER_HEADER, read_facts
 from mooring.core.standing import QUESTION_PATH, PeerWord, encode_word
 from mooring.errors import SignatureError
-from mooring.node.links.asking import word_mac
 from mooring.node.node import Node
 from mooring.node.requests.from_peer import PeerRequest
 
@@ -23,9 +22,9 @@ def is_question(scope: Scope) -> bool:
 
 async def answer_question(node: Node, app: App, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a peer; one that no peer has signed is the app's, as any request on a path that is not ours."""
-    request = PeerRequest(node.id, node.peer_key, scope, receive, send)
+    request = PeerRequest(node.id, node.peer_keys, scope, receive, send)
     try:
-        claim = request.verify(read_facts(scope["method"], scope["headers"]), node.nonces, int(time.time() * 1000))
+        request.verify(read_facts(scope["method"], scope["headers"]), node.nonces, int(time.time() * 1000))
     except SignatureError as error:
         logger.debug("not a peer's question: %s", error)
         await app(scope, receive, send)
@@ -34,6 +33,6 @@ async def answer_question(node: Node, app: App, scope: Scope, receive: Receive, 
     asked_for = scope.get("query_string", b"").decode("latin-1").split("+")
     owners = {shard: node.membership.view.owner_of(shard) for shard in asked_for} if can_renew else {}
     word = encode_word(PeerWord(can_renew, {shard: owner for shard, owner in owners.items() if owner is not None}))
-    mac = word_mac(node.peer_key, claim.nonce)
+    mac = request.mac_over_word()
     mac.update(word)
     await respond(request.send, 200, word + mac.digest(), b"application/octet-stream")

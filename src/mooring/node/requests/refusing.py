@@ -24,7 +24,7 @@ from mooring.core.routing import Reason
 from mooring.errors import StoreUnavailable
 from mooring.node.node import Node
 from mooring.node.requests.admission import note_refusal
-from mooring.node.requests.answers import refuse
+from mooring.node.requests.answers import advice_on, refuse
 from mooring.node.requests.bodies import RememberedBody
 from mooring.node.requests.identifying import UnidentifiedRequest
 from mooring.node.requests.principal import NOBODY, principal_of
@@ -80,10 +80,11 @@ class RefusedRequest:
         is gone for good. Where the store does not answer, nobody knows.
         """
         try:
-            epoch = await self._node.keeper.hold(self._node.ids.shard_of(record.id) or "", record.epoch)
+            epoch = await self._node.keeper.adoption.hold_for(record, self._node.ids.shard_of(record.id) or "")
             if not epoch or await self._node.store.delete_session(record.id, epoch) is Written.REFUSED:
                 await self._answer(Reason.UNREACHABLE)
                 return
+            await self._node.forget_sleeper(record.id)
         except StoreUnavailable:
             await self._answer(Reason.UNREACHABLE)
             return
@@ -94,17 +95,17 @@ class RefusedRequest:
 
     async def _answer(self, reason: Reason) -> None:
         self._node.tally.refused[reason] += 1
-        logger.warning("refused %s %s: %s", self._facts.method, self._named(), reason)
-        request_id = await self._read_id() if reason is Reason.UNREACHABLE else None
+        logger.warning("refused %s %s: %s%s", self._facts.method, self._named(), reason, advice_on(reason))
+        request_id = await self._read_id() if reason in (Reason.UNREACHABLE, Reason.OUTCOME_UNKNOWN) else None
         await refuse(
             self._send, reason, method=self._facts.method, request_id=request_id, is_posted=self._facts.in_query
         )
 
-    async def _read_id(self) -> jsonrpc.RequestId | None:
+    async def _read_id(self) -> jsonrpc.Asked:
         """The JSON-RPC id, to answer that very request; None where it has none."""
         body = RememberedBody(self._receive, _REMEMBERED_BYTES)
         await body.read_rest()
-        return jsonrpc.id_of(body.message())
+        return body.asked()
 
     def _named(self) -> str:
         """The session for a log line: its beginning and its owner, and nothing that was not verified."""

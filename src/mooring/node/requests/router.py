@@ -7,37 +7,29 @@ import time
 from dataclasses import replace
 from functools import partial
 
-from mooring.asgi import App, Message, Receive, Scope, Send, header, route_of, without
+from mooring.asgi import EVENT_STREAM, App, Receive, Scope, Send, header, is_at, media_type, route_of
 from mooring.core.http_sse import id_in
-from mooring.core.ids import brief
-from mooring.core.request import SESSION_HEADER, RequestFacts, read_facts, tidied
-from mooring.core.routing import (
-    Adopt,
-    Consult,
-    Decision,
-    Forward,
-    Hold,
-    Moved,
-    Open,
-    Reason,
-    Refuse,
-    Serve,
-    Situation,
-    decide,
-    decide_at_sight,
-)
+from mooring.core.request import RequestFacts, read_facts, tidied
+from mooring.core.routing import Adopt, Decision, Forward, Hold, Moved, Open, Reason, Refuse, Revive, Serve
 from mooring.errors import SignatureError
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
-from mooring.node.requests.answers import refuse
+from mooring.node.requests.admission import refuse_elsewhere
+from mooring.node.requests.answers import advice_on, refuse
 from mooring.node.requests.attending import AttendedClient
+from mooring.node.requests.deciding import Decisions
 from mooring.node.requests.following import FollowedRequest
 from mooring.node.requests.from_peer import PeerRequest
 from mooring.node.requests.gathering import GatheredRequest
 from mooring.node.requests.in_session import SessionRequest
+from mooring.node.requests.listening import ListeningRequest
+from mooring.node.requests.modern import ModernRequest
+from mooring.node.requests.no_session import naming_no_session, of_no_session
 from mooring.node.requests.opening import OpeningRequest
+from mooring.node.requests.placing import Placements
 from mooring.node.requests.posting import PostedRequest
 from mooring.node.requests.refusing import RefusedRequest
+from mooring.node.requests.reviving import Revivals
 from mooring.node.requests.streaming import StreamingRequest, StreamPaths
 
 logger = logging.getLogger("mooring.routing")
@@ -49,7 +41,10 @@ class Router:
     def __init__(self, node: Node, app: App) -> None:
         self._node = node
         self._app = app
+        self._decisions = Decisions(node)
+        self._placements = Placements(node, app)
         self._streams = StreamPaths()
+        self._revivals = Revivals(node, app, node.sessions.tell_revived)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         facts = self._read(scope)
@@ -58,7 +53,7 @@ class Router:
                 scope = {**scope, "headers": tidied(scope["headers"])}
             await self._handle(facts, scope, receive, send)
         else:
-            await self._handle_from_peer(facts, PeerRequest(self._node.id, self._node.peer_key, scope, receive, send))
+            await self._handle_from_peer(facts, PeerRequest(self._node.id, self._node.peer_keys, scope, receive, send))
 
     async def handle_elsewhere(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A request on a path that is not known as an endpoint. It may be one all the same, and the app's in any case.
@@ -93,6 +88,10 @@ class Router:
         request = GatheredRequest(self._node, facts, scope, receive, send)
         await request.serve(lambda body: self._handle(here, scope, body, send))
 
+    async def handle_on_no_session(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A request that is the app's, whatever session it names."""
+        await self._app(of_no_session(scope), receive, naming_no_session(send))
+
     def _read(self, scope: Scope) -> RequestFacts:
         """The facts of a request. The id of an HTTP+SSE session is in the query, and only ours is taken for one."""
         facts = read_facts(scope["method"], scope["headers"])
@@ -110,7 +109,7 @@ class Router:
         try:
             request.verify(facts, self._node.nonces, int(time.time() * 1000))
         except SignatureError as error:
-            logger.warning("refused a peer request: %s", error)
+            logger.warning("refused a peer request: %s%s", error, advice_on(Reason.SIGNATURE))
             self._node.tally.refused[Reason.SIGNATURE] += 1
             await refuse(request.send, Reason.SIGNATURE)
             return
@@ -128,27 +127,29 @@ class Router:
 
     async def _handle(self, facts: RequestFacts, scope: Scope, receive: Receive, send: Send) -> Moved | None:
         """Do what is decided; returns the one decision that a peer has to be told in its own way."""
-        decision: Decision | None = None
-        if not self._node.keeper.has_lapsed or await self._node.keeper.regain():
-            decision = decide_at_sight(facts, self._find(facts) is not None)
-        if decision is None:
-            decision = await self._decide(facts)
+        if facts.modern and facts.method == "POST":
+            request = ModernRequest(
+                self._node, self._app, self._decisions, self._placements, facts, scope, receive, send
+            )
+            return await request.serve()
+        decision = await self._decisions.decide(facts)
         if not isinstance(decision, Forward | Hold | Adopt):
             return await self._do(decision, facts, scope, receive, send)
+        decide_anew = partial(self._decisions.decide_anew, facts)
         async with AttendedClient(receive) as client:
-            followed = FollowedRequest(self._node, facts, scope, client, send, partial(self._decide_anew, facts))
+            followed = FollowedRequest(self._node, facts, scope, client, send, decide_anew)
             outcome = await followed.follow(decision)
             return None if outcome is None else await self._do(outcome, facts, scope, followed.receive, send)
 
     async def _do(
         self, decision: Decision, facts: RequestFacts, scope: Scope, receive: Receive, send: Send
     ) -> Moved | None:
-        session = self._find(facts)
+        session = self._decisions.find(facts)
         match decision:
             case Serve():
                 self._node.tally.served += 1
                 if session is None or facts.modern:
-                    await self._app(_of_no_session(scope), receive, _naming_no_session(send))
+                    await self._app(of_no_session(scope), receive, naming_no_session(send))
                 else:
                     await self._serve_session(session, facts, scope, receive, send)
             case Open() if facts.method == "GET":
@@ -161,9 +162,27 @@ class Router:
                 await self._app(scope, receive, send)
             case Refuse(reason=reason):
                 await RefusedRequest(self._node, self._app, facts, scope, receive, send).refuse(reason)
+            case Revive(reason=reason):
+                await self._revive(reason, facts, scope, receive, send)
             case Moved():
                 return decision
         return None
+
+    async def _revive(self, reason: Reason, facts: RequestFacts, scope: Scope, receive: Receive, send: Send) -> None:
+        """Open the session again, unless its client only wants to end it."""
+        session_id = facts.session_id or ""
+        outcome: LocalSession | Reason | None = reason
+        if facts.method == "DELETE":
+            refused = partial(self._do, Refuse(reason), facts, scope, receive, send)
+            outcome = await self._revivals.unless_revived(session_id, refused)
+        elif not facts.in_query:
+            with self._node.arriving(self._node.ids.shard_of(session_id)):
+                outcome = await self._revivals.revive(session_id, scope, send, reason)
+        if isinstance(outcome, LocalSession):
+            self._node.tally.served += 1
+            await self._serve_session(outcome, facts, scope, receive, send)
+        elif outcome is not None:
+            await self._do(Refuse(outcome), facts, scope, receive, send)
 
     async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
         await OpeningRequest(self._node, self._app, scope, receive, send).serve()
@@ -179,64 +198,39 @@ class Router:
         elif endpoint is None:  # something of the app's own, beside its endpoints
             await self._app(scope, receive, send)
         elif endpoint == session.endpoint:
-            await SessionRequest(self._node, session, facts, scope, receive, send).serve(self._app)
+            await self._serve_in(session, facts, scope, receive, send)
         else:
-            self._node.tally.refused[Reason.UNKNOWN] += 1
-            logger.warning("session %s is of %s, and not of %s", brief(session.id), session.endpoint, endpoint)
-            await refuse(send, Reason.UNKNOWN)
+            await refuse_elsewhere(self._node, send, session.id, session.endpoint, endpoint)
+
+    async def _serve_in(
+        self, session: LocalSession, facts: RequestFacts, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Where the app turns out to have dropped the session, it is opened again, and the request goes to it anew."""
+        if self._is_listening(session, facts, scope):
+            if await ListeningRequest(self._node, session, scope, receive, send).serve(self._app):
+                return
+            body = receive
+        else:
+            request = SessionRequest(self._node, session, facts, scope, receive, send)
+            if await request.serve(self._app):
+                return
+            body = request.from_start()
+        with self._node.arriving(session.shard):
+            outcome = await self._revivals.revive(session.id, scope, send, Reason.EXPIRED)
+        if isinstance(outcome, LocalSession):
+            await SessionRequest(self._node, outcome, facts, scope, body, send, is_last=True).serve(self._app)
+        elif outcome is not None:
+            await self._do(Refuse(outcome), facts, scope, body, send)
+
+    def _is_listening(self, session: LocalSession, facts: RequestFacts, scope: Scope) -> bool:
+        accepts = EVENT_STREAM in (header(scope["headers"], b"accept") or b"")
+        is_logged = is_at(scope, session.endpoint) and self._node.settings.stream_logs
+        return facts.method == "GET" and accepts and is_logged
 
     def _is_the_apps(self, facts: RequestFacts, scope: Scope) -> bool:
         """Whether the app says what becomes of a request that we cannot serve: it is on no endpoint that we know."""
         return self._node.endpoint_of(scope) is None and not facts.in_query and route_of(scope) not in self._streams
 
-    async def _decide(self, facts: RequestFacts) -> Decision:
-        """What to do with a request that is not decided at sight."""
-        here = self._situation(facts)
-        decision = decide(facts, here)
-        return await self._decide_anew(facts) if isinstance(decision, Consult) else decision
-
-    async def _decide_anew(self, facts: RequestFacts) -> Decision:
-        """The same with the view of this moment, as far as the store gives one."""
-        if not await self._node.keeper.regain():
-            return decide(facts, self._situation(facts))
-        answered = await self._node.keeper.look()
-        partial = not answered or self._node.keeper.is_in_grace
-        return decide(facts, replace(self._situation(facts), consulted=True, store_is_partial=partial))
-
-    def _situation(self, facts: RequestFacts) -> Situation:
-        return Situation(
-            node_id=self._node.id,
-            view=self._node.membership.view,
-            takes_new=self._node.takes_new_sessions,
-            session_here=self._find(facts) is not None,
-            shard=None if facts.session_id is None else self._node.ids.shard_of(facts.session_id),
-            has_lapsed=self._node.keeper.has_lapsed,
-            helper=self._node.keeper.helper,
-        )
-
-    def _find(self, facts: RequestFacts) -> LocalSession | None:
-        return None if facts.session_id is None else self._node.sessions.find(facts.session_id)
-
 
 def _posts_json(scope: Scope) -> bool:
-    kind = header(scope["headers"], b"content-type") or b""
-    return bool(scope["method"] == "POST") and kind.partition(b";")[0].strip().lower() == b"application/json"
-
-
-def _of_no_session(scope: Scope) -> Scope:
-    """The scope without a session id: the modern era has no sessions, so nobody checked whose this is."""
-    if header(scope["headers"], SESSION_HEADER) is None:
-        return scope
-    return {**scope, "headers": without(scope["headers"], SESSION_HEADER)}
-
-
-def _naming_no_session(send: Send) -> Send:
-    """Sends an answer without the app's session id: the modern era has no sessions, and apps of the legacy era name one
-    even in the answer that refuses a modern request."""
-
-    async def send_on(message: Message) -> None:
-        if message["type"] == "http.response.start" and header(message.get("headers", []), SESSION_HEADER) is not None:
-            message = {**message, "headers": without(message["headers"], SESSION_HEADER)}
-        await send(message)
-
-    return send_on
+    return bool(scope["method"] == "POST") and media_type(scope["headers"]) == b"application/json"

@@ -20,7 +20,7 @@ import time
 from typing import Any, Final
 from urllib.parse import unquote
 
-from mooring.asgi import App, Message, Receive, Scope, Send, header, route_of
+from mooring.asgi import EVENT_STREAM, App, Message, Receive, Scope, Send, header, media_type, route_of
 from mooring.core.endpoints import FOUND_AT_MOST
 from mooring.core.http_sse import EVENT, FirstEvent, PostAddress, read_address, readdressed
 from mooring.core.sse import SseEvent
@@ -80,6 +80,8 @@ class StreamingRequest:
         # The task that the app runs in, to cancel; whether another node owns the session by now.
         self._task: asyncio.Task[Any] | None = None
         self._is_cut_off = False
+        self.is_listening = False  # what it answers comes on it, and it cannot be opened again elsewhere
+        self.since = time.monotonic()
 
     async def serve(self, app: App) -> None:
         self._task = asyncio.current_task()
@@ -116,8 +118,7 @@ class StreamingRequest:
 
     def _look_at(self, start: Message) -> None:
         headers = start.get("headers", [])
-        kind = header(headers, b"content-type") or b""
-        if start["status"] != 200 or kind.partition(b";")[0].strip().lower() != b"text/event-stream":
+        if start["status"] != 200 or media_type(headers) != EVENT_STREAM:
             return
         if (header(headers, b"content-encoding") or b"identity").lower() != b"identity":
             self._paths.warn_once(

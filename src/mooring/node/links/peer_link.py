@@ -1,0 +1,41 @@
+"""The one contract of all ways to bring a request to a peer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from mooring.asgi import Receive, Scope, Send
+from mooring.core.model import NodeInfo
+
+
+class PeerLink(Protocol):
+    async def forward(
+        self,
+        peer: NodeInfo,
+        nonce: str,
+        session_id: str | None,
+        principal: str,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        last_words: Callable[[], bytes],
+    ) -> None:
+        """Pass the request to `peer` and its answer back, until it ends or the peer's lease does.
+
+        Where the client leaves, whoever called this cancels it (`mooring.node.requests.attending`).
+
+        Args:
+            nonce: of this request; the same again where it may have reached this peer before.
+            last_words: what ends an event stream whose owner died.
+
+        Raises:
+            PeerSilent, PeerMoved: nothing was sent to the client yet.
+        """
+        ...
+
+    async def goes_past(self, peer: NodeInfo) -> bool:
+        """Whether what is passed on to this peer goes past everything that is around Mooring there."""
+        ...
+
+    async def aclose(self) -> None: ...

@@ -1,0 +1,164 @@
+"""One shard that goes to a peer: its sessions go on there under the same ids.
+
+    step                                              and if that fails
+    ------------------------------------------------  -----------------------------------------------------------------
+    hold what is asked of its sessions from now on    -
+    let what runs end                                 too slow: not now; the app serves on. At last: it is cut off, and
+                                                      its client comes back to the peer, which decides what became of it
+    let go of the clients that listen: they are told  -
+    when to come back
+    have on record what they may not have heard, and  the store is away: tried again, then not now
+    what the author has dumped (`carrying`)
+    give the shard, in one step of the store          the same; nobody else can have it meanwhile
+    end the sessions in the app                       it is logged; the peer has them all the same
+    end its handles of the modern era                 those that survive go on at the peer; of the others it says that
+                                                      they are gone
+
+A request that was held goes to the peer, like any that comes later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final
+
+from mooring.core.model import NodeInfo, ShardOwner
+from mooring.core.reconnects import Reconnects
+from mooring.errors import StoreUnavailable
+from mooring.node.membership.session import LocalSession
+from mooring.node.node import Node
+
+logger = logging.getLogger("mooring.moving")
+
+_LOOK_SECONDS: Final = 0.005
+_AGAIN_SECONDS: Final = 0.1
+_CUT_OFF_SECONDS: Final = 1.0
+"""How long a request that is cut off may take to end."""
+
+
+class HandOver:
+    """
+    Args:
+        reconnects: when the clients that listen are to come back.
+        now: seconds, by a steady clock.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        reconnects: Reconnects,
+        now: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
+    ) -> None:
+        self._node = node
+        self._reconnects = reconnects
+        self._now = now
+        self._sleep = sleep
+
+    def sessions_of(self, shard: str) -> list[LocalSession]:
+        return [session for session in self._node.sessions.living() if session.shard == shard]
+
+    def is_busy(self, shard: str, longer_than: float = 0.0) -> bool:
+        """Whether something of it has been running for so many seconds."""
+        since = self._now() - longer_than
+        is_busy = any(session.is_busy(since) for session in self.sessions_of(shard))
+        return is_busy or self._node.has_arrivals(shard, longer_than)
+
+    async def give(self, shard: str, receiver: NodeInfo, patience_seconds: float, *, cuts_off: bool = False) -> bool:
+        """Hand the shard over; returns whether the peer has it.
+
+        Args:
+            patience_seconds: how long what is asked of it may be held for what still runs.
+            cuts_off: what runs even longer is cut off; else the shard stays here.
+        """
+        membership = self._node.membership
+        if shard not in membership.shards:
+            return True  # another node has it by now
+        began, packed = self._now(), list[LocalSession]()
+        membership.moving.add(shard)
+        try:
+            if not await self._gets_quiet(shard, patience_seconds) and not cuts_off:
+                return False
+            sessions = self.sessions_of(shard)
+            await self._cut_off(sessions)
+            named = {session.id for session in sessions} | self._sleepers(shard)
+            await self._let_clients_go(named)
+            await self._node.streams.write_down(named)
+            await self._node.carrying.pack(packed := sessions)
+            await self._node.sessions.records.make_sure(sessions)
+            owner = await self._store_gives(shard, receiver)
+            if owner.node_id != receiver.id:
+                return False
+            packed = []
+            membership.gave(shard, owner)
+            await self._node.sessions.move_away(sessions)
+            self._node.sessions.handles.move_away(shard)
+            for session_id in named:
+                await self._node.forget_sleeper(session_id)
+        except StoreUnavailable as error:
+            logger.warning("shard %s stays here for now: %s", shard, error)
+            return False
+        finally:
+            await self._node.carrying.unpack(packed)
+            membership.moving.discard(shard)
+        logger.info(
+            "gave shard %s with %d sessions to node %s in %.0f ms",
+            shard,
+            len(sessions),
+            receiver.id,
+            1000 * (self._now() - began),
+        )
+        return True
+
+    async def _gets_quiet(self, shard: str, patience_seconds: float) -> bool:
+        await asyncio.sleep(0)  # what was decided before the shard was held has begun after this
+        give_up = self._now() + patience_seconds
+        while self.is_busy(shard):
+            if self._now() > give_up:
+                return False
+            await self._sleep(_LOOK_SECONDS)
+        return True
+
+    async def _cut_off(self, sessions: list[LocalSession]) -> None:
+        """Nothing more of what still runs gets out. Its client's stream ends well, so that it comes back for the rest.
+
+        What it is, is on record before that.
+        """
+        running = [request for session in sessions for request in session.running if not request.is_listening]
+        if not running:
+            return
+        await self._node.streams.write_down(session.id for session in sessions)
+        for request in running:
+            request.cut_off()
+        give_up = self._now() + _CUT_OFF_SECONDS
+        while any(session.is_busy(self._now()) for session in sessions) and self._now() < give_up:
+            await self._sleep(_LOOK_SECONDS)
+
+    def _sleepers(self, shard: str) -> set[str]:
+        """Sessions that have no life here, but streams: somebody may listen to one, or come back for it."""
+        return {name for name in self._node.streams.sessions() if self._node.ids.shard_of(name) == shard}
+
+    async def _let_clients_go(self, sessions: Iterable[str]) -> None:
+        for session_id in sessions:
+            for stream in self._node.streams.of(session_id):
+                if stream.has_listener:
+                    await stream.dismiss(self._reconnects.next_milliseconds(self._now()))
+
+    async def _store_gives(self, shard: str, receiver: NodeInfo) -> ShardOwner:
+        """Whoever has the shard after this. An answer that was lost on its way is asked for again.
+
+        Raises:
+            StoreUnavailable: it does not answer for as long as requests can wait.
+        """
+        giver = ShardOwner(self._node.id, self._node.membership.shards[shard])
+        give_up = self._now() + self._node.settings.hold_seconds / 2
+        while True:
+            try:
+                return await self._node.store.give(shard, giver, receiver.id)
+            except StoreUnavailable:
+                if self._now() > give_up:
+                    raise
+                await self._sleep(_AGAIN_SECONDS)

@@ -1,0 +1,219 @@
+"""A request and the event stream that answers it: what its client can come back to (`mooring.node.streams`).
+
+The app's stream goes into a log, and from there to whoever listens: first the client that sent the request. The app
+goes on when that one leaves.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+from mooring.asgi import App, Message, Scope, Send, is_open_event_stream
+from mooring.core import jsonrpc, sse
+from mooring.core.model import Written
+from mooring.core.stream_ids import StreamFacts, kind_of
+from mooring.errors import StoreUnavailable
+from mooring.node.membership.session import LocalSession
+from mooring.node.node import Node
+from mooring.node.passing import PassingAnswer
+from mooring.node.requests.answers import outcome_unknown
+from mooring.node.requests.inner import LAST_EVENT_ID, hear, scope_for
+from mooring.node.streams.answer import StreamedAnswer
+from mooring.node.streams.listener import Listener
+from mooring.node.streams.stream import Stream
+from mooring.store.journal import Call
+
+logger = logging.getLogger("mooring.sessions")
+
+_NAME_LENGTH: Final = 200
+_BODY_BYTES: Final = 64 * 1024
+"""A larger request is not carried out again by the next owner."""
+_NOTED_SECONDS: Final = 60.0
+"""For so long at least a call stays on record."""
+
+
+class Exchange:
+    """
+    Args:
+        onto: the stream of a request that is carried out again: whoever listens is there, or comes by itself.
+        settle: asked with the request's answer, and its stream, before it is said: see `StreamedAnswer`.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        session: LocalSession,
+        answer: PassingAnswer,
+        send: Send,
+        onto: Stream | None = None,
+        settle: Callable[[str, str], Awaitable[str | None]] | None = None,
+    ) -> None:
+        self._node = node
+        self._settle = settle
+        # The id of the stream, where the call was noted before it was carried out.
+        self._noted_as = "" if onto is None else onto.id
+        self._session = session
+        self._answer = answer
+        self._send = send
+        self._stream = onto
+        # Once the app has begun its stream; and, until it is over, the one who listens first.
+        self._streamed: StreamedAnswer | None = None
+        self._listener: Listener | None = None
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether the app has begun an event stream, and has not ended it."""
+        return self._streamed is not None
+
+    @property
+    def stream_id(self) -> str:
+        """That of the request's stream, as far as there is one; else ""."""
+        return self._noted_as if self._stream is None else self._stream.id
+
+    async def note_ahead(self, message: jsonrpc.Message, body: bytes) -> str:
+        """Have the request on record before it is carried out; returns the id of its stream, "" where it is not.
+
+        Then its node's death leaves nothing of it but what is on record, and it may be carried out again.
+        """
+        session = self._session
+        if self._noted_as or len(body) > _BODY_BYTES:
+            return self._noted_as
+        facts = _facts(session, message, jsonrpc.id_of(message))
+        stream_id = self._node.streams.mint(session.id, facts)
+        call = replace(noted(stream_id, message, body, time.time()), is_transactional=True)
+        seconds = max(self._node.settings.stream_log_seconds, _NOTED_SECONDS)
+        try:
+            written = await self._node.store.journal.note_calls(session.id, session.epoch, [call], seconds)
+        except StoreUnavailable as error:
+            logger.info("a call is carried out without being on record: %s", error)
+            return ""
+        if written is Written.DONE:
+            self._noted_as = stream_id
+        return self._noted_as
+
+    async def begin(self, start: Message, message: jsonrpc.Message, asked: jsonrpc.Asked, body: bytes) -> None:
+        """The app begins its answer.
+
+        Args:
+            message: the request, what it asks, and `body` that holds it; empty where it is too large to be read.
+        """
+        session = self._session
+        retry = round(self._node.settings.retry_seconds * 1000)
+        if self._stream is not None:
+            self._streamed = self._streaming(self._stream, retry)
+            self._streamed.skip_what_was_told()
+            return
+        facts = _facts(session, message, asked)
+        self._stream = self._node.streams.open(session.id, facts, session.epoch, self._noted_as)
+        note = partial(noted, self._stream.id, message, body, time.time(), asked)
+        self._node.streams.began(session.id, self._stream, note if not self._noted_as else lambda: None)
+        self._streamed = self._streaming(self._stream, retry)
+        self._listener = Listener(self._answer, self._send)
+        await self._listener.begin(start)
+        await self._stream.listen(self._listener, None)
+        await self._streamed.begin()
+
+    def _streaming(self, stream: Stream, retry: int) -> StreamedAnswer:
+        session, settle = self._session, None
+        if self._settle is not None:
+            settle = partial(_settle_on, self._settle, stream.id)
+        return StreamedAnswer(stream, session.protocol, retry, session.incarnation, settle)
+
+    async def take(self, message: Message) -> None:
+        """The next message of the app's answer."""
+        if self._streamed is None or self._stream is None or message["type"] != "http.response.body":
+            return
+        await self._streamed.feed(message.get("body", b""))
+        if not message.get("more_body", False):
+            await (self._stream.dismiss() if self._is_let_go() else self.end())
+
+    async def hear_the_rest(self, app: App, scope: Scope) -> None:
+        """The app is done with the request. Where it let its client go before it had answered, to say the rest to a
+        GET, be the one that comes back.
+
+        Args:
+            scope: of the request.
+        """
+        stream, streamed = self._stream, self._streamed
+        if stream is None or streamed is None or not self._is_let_go():
+            return
+        get = scope_for(scope, self._session.inner_id, self._session.protocol, method="GET")
+        get["headers"].append((LAST_EVENT_ID, streamed.last_inner_id.encode()))
+        await hear(app, get, streamed.feed, lambda: stream.is_answered)
+
+    async def end(self) -> None:
+        """The app has said all, or failed: where it did not answer, it is said that nobody knows."""
+        stream, has_begun, self._streamed = self._stream, self._streamed is not None, None
+        if stream is None:
+            self._forget_what_was_noted()  # nobody can come back for it
+        if stream is None or stream.is_over or not has_begun:
+            return
+        if not stream.is_answered and stream.facts.request_id is not None:
+            self._node.tally.outcomes["failed"] += 1
+            for one in jsonrpc.each_of(stream.unanswered):
+                said: str | None = outcome_unknown(replace(stream.facts, request_id=one)).decode()
+                if self._settle is not None:
+                    said = await self._settle(said or "", stream.id)
+                if said is None:
+                    return
+                await stream.say(sse.SseEvent(said, event="message"), is_answer=True)
+        await stream.end()
+        self._node.streams.is_over(self._session.id, stream)
+        if stream.id not in self._session.settled_streams:
+            self._forget_what_was_noted()
+
+    def _forget_what_was_noted(self) -> None:
+        if self._noted_as:
+            self._node.streams.forget_call(self._session.id, self._session.epoch, self._noted_as)
+
+    async def let_client_go(self) -> bool:
+        """End the client's stream, which it comes back to; returns whether it has one."""
+        if self._listener is None:
+            return False
+        await self._listener.end()
+        return True
+
+    def leave(self) -> None:
+        """The client has left."""
+        if self._listener is not None:
+            self._listener.leave()
+
+    def _is_let_go(self) -> bool:
+        is_answered = self._stream is None or self._stream.is_answered
+        return self._streamed is not None and bool(self._streamed.last_inner_id) and not is_answered
+
+
+def can_be_logged(start: Message) -> bool:
+    """Whether an answer that begins so is an event stream as we can read it."""
+    return bool(start["status"] == 200) and is_open_event_stream(start.get("headers", []))
+
+
+async def _settle_on(settle: Callable[[str, str], Awaitable[str | None]], stream_id: str, answer: str) -> str | None:
+    return await settle(answer, stream_id)
+
+
+def _facts(session: LocalSession, message: jsonrpc.Message, asked: jsonrpc.Asked) -> StreamFacts:
+    return StreamFacts(kind_of(jsonrpc.text_in(message, "method")), session.incarnation, asked)
+
+
+def noted(
+    stream_id: str, message: jsonrpc.Message, body: bytes, began: float, asked: jsonrpc.Asked | None = None
+) -> Call:
+    """What the next owner has to know of a request; of a batch, what it `asked`."""
+    name = jsonrpc.text_in(message, "params", "name") or jsonrpc.text_in(message, "params", "uri")
+    method = jsonrpc.text_in(message, "method")
+    kept = body if len(body) <= _BODY_BYTES else b""
+    return Call(
+        stream_id,
+        json.dumps(jsonrpc.id_of(message) if asked is None else asked),
+        method,
+        name[:_NAME_LENGTH],
+        kept,
+        began,
+    )

@@ -1,0 +1,215 @@
+"""Calls that are answered by a JSON body (`json_response`). Such an answer has no event ids: where its node dies, a
+client has nothing to come back with but the same message, under the same id, which no other request of its session may
+have (specification 2025-11-25, Basic / Messages). By that it learns what became of it:
+
+    on record of it, from an earlier incarnation  whoever sends it again gets
+    --------------------------------------------  -----------------------------------------------------------------
+    nothing                                       what the app answers: it is a new request, as far as anybody knows
+    its answer, or an outcome                     that
+    it runs, and changes nothing                  what the app answers: it is carried out again
+    it runs                                       that nobody knows: decided now, once and for all
+
+A call that is answered within `stream_write_after_seconds` is on no record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from mooring.asgi import App, Message, Scope
+from mooring.core import jsonrpc
+from mooring.core.ids import brief
+from mooring.core.stream_ids import StreamFacts, kind_of
+from mooring.errors import Fenced, StoreUnavailable
+from mooring.node.membership.session import LocalSession
+from mooring.node.node import Node
+from mooring.node.requests.answers import outcome_unknown
+from mooring.node.requests.bodies import RememberedBody
+from mooring.node.requests.exchange import noted
+from mooring.node.requests.harmless import ToolHints
+from mooring.node.streams.answer import answers
+from mooring.node.streams.stream import lost_answer
+from mooring.store.journal import Call, SettledCall
+
+logger = logging.getLogger("mooring.sessions")
+
+_ANSWER_BYTES: Final = 256 * 1024
+"""Of a larger answer it is on record that it was given."""
+_INCARNATIONS: Final = 3
+"""Nodes that may die one after another until a client has sent its call again."""
+_KEEP_SECONDS: Final = 60.0
+"""How long what is written is kept at least."""
+
+
+class JsonCall:
+    """What is written of such a call while the app answers it. Nobody waits for that.
+
+    Args:
+        body: the request, which the app has had to its end once `begin` is called.
+    """
+
+    def __init__(self, node: Node, session: LocalSession, body: RememberedBody) -> None:
+        self._node = node
+        self._session = session
+        self._body = body
+        # Until the call has lasted long enough to be written down.
+        self._timer: asyncio.TimerHandle | None = None
+        # Its name on record, once it is, and what it asks; and when it began.
+        self._stream_id = ""
+        self._asked: jsonrpc.Asked = None
+        self._began = 0.0
+        # The app's answer, as far as it is kept.
+        self._answer = bytearray()
+        self._is_too_large = False
+
+    def begin(self) -> None:
+        """The app has the request, and may take its time."""
+        if self._timer is None and not self._session.answers_in_streams:
+            self._began = time.time()
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._node.settings.stream_write_after_seconds, self._note)
+
+    def stop(self) -> None:
+        """The call is over."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def leave_to_stream(self) -> None:
+        """Its answer is a stream, which is logged (`mooring.node.requests.exchange`); so are those of its session."""
+        self.stop()
+        self._session.answers_in_streams = True
+        self._forget()
+
+    def take(self, message: Message) -> None:
+        """The next message of the app's answer, before it goes out."""
+        if message["type"] != "http.response.body":
+            return
+        if not self._is_too_large:
+            self._answer += message.get("body", b"")
+            if len(self._answer) > _ANSWER_BYTES:
+                self._is_too_large = True
+                self._answer.clear()
+        if not message.get("more_body", False):
+            self._settle()
+
+    async def outcome(self, app: App, scope: Scope) -> bytes | None:
+        """What it is answered with, where it was sent before to a node that died; None where the app has to answer it.
+
+        Raises:
+            StoreUnavailable: nobody knows.
+            Fenced: another node decides.
+        """
+        node, session, body = self._node, self._session, self._body
+        if body.is_lost or body.asked() is None:
+            return None
+        if session.earlier_calls is None:
+            session.earlier_calls = {call.stream: call for call in await node.store.journal.calls(session.id)}
+        if session.earlier_calls and time.time() - session.since > _seconds(node):
+            session.earlier_calls = {}
+        call = _find(node, session.id, session.incarnation - 1, body, session.earlier_calls)
+        if not isinstance(call, Call):
+            return None if call is None else call.outcome
+        journal = node.store.journal
+        facts = StreamFacts(kind_of(call.method), session.incarnation, body.asked())
+        if await ToolHints(node, session, app, scope).changes_nothing(call, facts.kind):
+            session.earlier_calls.pop(call.stream, None)
+            await journal.forget(session.id, session.epoch, [call.stream])
+            _tell(node, session, call, "run again")
+            return None
+        outcome = outcome_unknown(facts, call.name)
+        outcome = await journal.settle(session.id, session.epoch, call.stream, outcome, _seconds(node))
+        session.earlier_calls[call.stream] = SettledCall(call.stream, outcome)
+        _tell(node, session, call, "unknown")
+        return outcome
+
+    def _note(self) -> None:
+        self._asked = self._body.asked()
+        if self._asked is None or self._body.is_lost:
+            return
+        session = self._session
+        message = self._body.message()
+        self._stream_id = _name(self._node, session.id, session.incarnation, self._body)
+        call = noted(self._stream_id, message, self._body.raw(), self._began, self._asked)
+        self._write(self._node.store.journal.note_calls(session.id, session.epoch, [call], _seconds(self._node)))
+
+    def _settle(self) -> None:
+        """The answer is whole. One that answers something else, as a refusal does, is none."""
+        self.stop()
+        if not self._stream_id:
+            return
+        session, journal = self._session, self._node.store.journal
+        if self._is_too_large:
+            outcome = lost_answer(self._asked)
+        elif answers(self._answer.decode(errors="replace"), self._asked):
+            outcome = bytes(self._answer)
+        else:
+            self._forget()
+            return
+        self._write(journal.settle(session.id, session.epoch, self._stream_id, outcome, _seconds(self._node)))
+
+    def _forget(self) -> None:
+        if self._stream_id:
+            session, journal = self._session, self._node.store.journal
+            self._write(journal.forget(session.id, session.epoch, [self._stream_id]))
+
+    def _write(self, writing: Coroutine[Any, Any, Any]) -> None:
+        async def write() -> None:
+            try:
+                await writing
+            except Fenced:
+                logger.info("session %s has another owner by now: a call is not on record", brief(self._session.id))
+            except StoreUnavailable as error:
+                logger.warning("a call is not on record, and its outcome unknown if this node dies: %s", error)
+
+        self._node.sessions.run_errand(write())
+
+
+async def is_on_record(node: Node, session_id: str, body: RememberedBody) -> bool:
+    """Whether whoever owns this session now can say what became of this request, which was sent to its last owner.
+
+    Raises:
+        StoreUnavailable: nobody knows.
+    """
+    record = await node.store.load_session(session_id)
+    if record is None or body.asked() is None:
+        return False
+    calls = {call.stream: call for call in await node.store.journal.calls(session_id)}
+    return _find(node, session_id, record.incarnation, body, calls) is not None
+
+
+def _find(
+    node: Node, session_id: str, last: int, body: RememberedBody, calls: dict[str, Call | SettledCall]
+) -> Call | SettledCall | None:
+    """What is known of that request from this incarnation and those before."""
+    if not calls or body.is_lost:
+        return None
+    for incarnation in range(last, max(-1, last - _INCARNATIONS), -1):
+        call = calls.get(_name(node, session_id, incarnation, body))
+        if call is not None:
+            return call
+    return None
+
+
+def _name(node: Node, session_id: str, incarnation: int, body: RememberedBody) -> str:
+    """What such a call is called on record: whoever has the same request finds it by that."""
+    facts = StreamFacts(kind_of(jsonrpc.text_in(body.message(), "method")), incarnation, body.asked())
+    return node.streams.ids.mint(session_id, facts, body.digest())
+
+
+def _tell(node: Node, session: LocalSession, call: Call, outcome: str) -> None:
+    node.tally.outcomes[outcome] += 1
+    what = f"{call.method} {call.name}".strip() or "a batch"
+    logger.warning(
+        "session %s: %r was running when its node was lost, and is sent again: %s",
+        brief(session.id),
+        what[:200],
+        outcome,
+    )
+
+
+def _seconds(node: Node) -> float:
+    return max(node.settings.stream_log_seconds, _KEEP_SECONDS)

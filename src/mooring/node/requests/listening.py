@@ -1,0 +1,159 @@
+"""A GET on a session that lives here: a client that listens, or comes back for what it missed.
+
+    it names (`Last-Event-ID`)            and gets
+    ------------------------------------  ------------------------------------------------------------------
+    nothing, or nothing of this session   what the server says by itself (`mooring.node.requests.standing`)
+    an event of that stream               the same, from there on
+    an event of a request's stream        what followed on that stream alone, and its end
+    one of a stream that is not known     what became of its request, as far as anybody can know
+
+Only the session's principal gets any of it; the app is asked who it is that asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import Final
+
+from mooring.asgi import App, HeaderList, Receive, Scope, Send, header, respond
+from mooring.core import jsonrpc
+from mooring.core.ids import brief
+from mooring.core.request import SESSION_HEADER
+from mooring.core.routing import Reason
+from mooring.core.stream_ids import Place, StreamFacts, StreamKind, read_event_id
+from mooring.errors import Fenced, StoreUnavailable
+from mooring.node.membership.session import LocalSession
+from mooring.node.node import Node
+from mooring.node.passing import PassingAnswer
+from mooring.node.requests.admission import admit, note_refusal
+from mooring.node.requests.answers import refuse
+from mooring.node.requests.identifying import UnidentifiedRequest
+from mooring.node.requests.inner import LAST_EVENT_ID
+from mooring.node.requests.settling import Settlement
+from mooring.node.requests.standing import StandingStream
+from mooring.node.streams.listener import Listener
+from mooring.node.streams.stream import Stream
+
+logger = logging.getLogger("mooring.sessions")
+
+_CONFLICT: Final = "Conflict: Only one SSE stream is allowed per session"
+_HEADERS: Final[HeaderList] = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class ListeningRequest:
+    """One such request."""
+
+    def __init__(self, node: Node, session: LocalSession, scope: Scope, receive: Receive, send: Send) -> None:
+        self._node = node
+        self._session = session
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+
+    async def serve(self, app: App) -> bool:
+        """Returns whether it was answered: not where the app has dropped the session by itself."""
+        if self._node.listens_no_more:
+            await refuse(self._send, Reason.UNREACHABLE, method="GET")
+            return True
+        named = self._named()
+        if named is None or named[2].kind is StreamKind.STANDING:
+            return await self._listen_to_server(app, None if named is None else named[1])
+        if await self._is_admitted(app):
+            stream_id, place, facts = named
+            stream = self._node.streams.find(self._session.id, stream_id)
+            if stream is None:
+                settlement = Settlement(self._node, self._session, app, self._scope, stream_id, place, facts)
+                try:
+                    stream = await settlement.settle()
+                except (StoreUnavailable, Fenced) as error:
+                    logger.warning("a stream of session %s is not settled yet: %s", brief(self._session.id), error)
+                    await refuse(self._send, Reason.UNREACHABLE, method="GET")
+                    return True
+            await self._listen(stream, place, _HEADERS)
+        return True
+
+    def _named(self) -> tuple[str, Place, StreamFacts] | None:
+        """The event that it names, if it is one of this session."""
+        said = header(self._scope["headers"], LAST_EVENT_ID)
+        named = None if said is None else read_event_id(said.decode("latin-1").strip())
+        facts = None if named is None else self._node.streams.ids.read(self._session.id, named[0])
+        if named is None or facts is None or named[1].epoch > self._session.epoch:  # the place is not signed
+            return None
+        return (*named, facts)
+
+    async def _is_admitted(self, app: App) -> bool:
+        """Whether it may use the session; where it may not, it is answered."""
+        session = self._session
+        inner_id = session.inner_id if session.is_guarded else None
+        who = await UnidentifiedRequest(self._scope, self._send, session.principal, inner_id).find_out(app)
+        if who is not None and not await admit(self._node, session, who):
+            note_refusal(self._node, session.id)
+            await refuse(self._send, Reason.PRINCIPAL)
+            return False
+        return who is not None
+
+    async def _listen_to_server(self, app: App, place: Place | None) -> bool:
+        standing: StandingStream | None = self._session.standing
+        while standing is not None and not await standing.is_there():
+            standing = self._session.standing
+        if standing is None:
+            # The app says who may have it, and whether there is one.
+            standing = self._session.standing = StandingStream(self._node, self._session, app, self._scope)
+            if not await standing.open():
+                for message in standing.refusal:
+                    await self._send(message)
+                return bool(standing.refusal)
+            await self._node.sessions.records.write(self._session)
+        elif not await self._is_admitted(app):
+            return True
+        if standing.stream is None:
+            return False
+        if place is None and standing.stream.has_listener:
+            await respond(
+                self._send, 409, jsonrpc.error_answer(None, jsonrpc.INVALID_REQUEST, _CONFLICT, {}), b"application/json"
+            )
+            return True
+        ends_soon, standing.ends_next = standing.ends_next and place is not None, False
+        left = await self._listen(standing.stream, place, standing.headers, ends_soon=ends_soon)
+        if left and self._node.sessions.find(self._session.id) is None:
+            self._node.streams.rest(self._session.id)  # it sleeps, and nobody listens any more
+        standing.ends_next = standing.ends_next or left
+        return True
+
+    async def _listen(
+        self, stream: Stream, place: Place | None, headers: HeaderList, *, ends_soon: bool = False
+    ) -> bool:
+        """Until the stream ends, another client takes its place, or this one leaves; returns whether it left."""
+        listener = Listener(PassingAnswer(), self._send)
+        named = [(name, value) for name, value in headers if name.lower() != SESSION_HEADER]
+        named.append((SESSION_HEADER, self._session.id.encode()))
+        await listener.begin({"type": "http.response.start", "status": 200, "headers": named})
+        await stream.listen(listener, place)
+        if ends_soon or self._node.sessions.find(self._session.id) is not self._session:  # gone meanwhile
+            await listener.end()
+        return await self._attend(listener)
+
+    async def _attend(self, listener: Listener) -> bool:
+        leaving = asyncio.ensure_future(self._leaves())
+        gone = asyncio.ensure_future(listener.gone.wait())
+        try:
+            await asyncio.wait({leaving, gone}, return_when=asyncio.FIRST_COMPLETED)
+            return not listener.is_gone
+        finally:
+            listener.leave()
+            self._session.last_seen = time.time()  # it was used until now
+            for waiting in (leaving, gone):
+                waiting.cancel()
+            await asyncio.gather(leaving, gone, return_exceptions=True)
+
+    async def _leaves(self) -> None:
+        with contextlib.suppress(OSError):
+            while (await self._receive())["type"] != "http.disconnect":
+                pass

@@ -1,0 +1,123 @@
+"""Calls of one conversation, kept together by a key that its host sends (`placement_key`) before any handle exists.
+
+    the key                              so
+    -----------------------------------  ---------------------------------------------------------------------
+    is new                               it is written down with a shard of this node: one write
+    is known here                        the call goes to the owner of its shard; nothing is asked
+    is known elsewhere                   the same write answers with its shard
+    was not used for long                it is forgotten, by the store and by each node
+    is also another principal's          that is another key
+    cannot be looked up: the store is away   the call is served here
+
+Whoever holds a key is on the way to its shard: so a node's death moves its conversations together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from mooring.asgi import App, Scope, Send, header
+from mooring.core import jsonrpc
+from mooring.core.handle_search import decoded
+from mooring.core.ids import derive_key
+from mooring.errors import StoreUnavailable
+from mooring.node.node import Node
+from mooring.node.requests.identifying import UnidentifiedRequest
+from mooring.node.requests.no_session import of_no_session
+from mooring.node.requests.principal import NOBODY, principal_of
+
+logger = logging.getLogger("mooring.routing")
+
+_REMEMBERED: Final = 100_000
+"""Keys, and as many senders."""
+_KEY_LENGTH: Final = 1_000
+_SENDER_SECONDS: Final = 60.0
+
+
+@dataclass(slots=True)
+class _Placed:
+    """
+    Attributes:
+        written: when the store was last told of it; by a clock that does not go back.
+    """
+
+    shard: str
+    written: float
+
+
+class Placements:
+    """Those that one node knows.
+
+    Args:
+        now: seconds, by a clock that does not go back.
+    """
+
+    def __init__(self, node: Node, app: App, now: Callable[[], float] = time.monotonic) -> None:
+        self._node = node
+        self._app = app
+        self._now = now
+        where, _, self._name = node.settings.placement_key.partition(":")
+        self._is_in_header = where == "header"
+        self._header = self._name.lower().encode()
+        self._secret = derive_key(node.secrets[0], "placement key")
+        self._placed: OrderedDict[str, _Placed] = OrderedDict()
+        # Who sends with which Authorization, as the app said, and when.
+        self._senders: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
+
+    def key_in(self, scope: Scope, body: bytes | None) -> str:
+        """The key that a call says; "" where it says none."""
+        if not self._name:
+            return ""
+        if self._is_in_header:
+            said = header(scope["headers"], self._header)
+            return "" if said is None else decoded(said)[:_KEY_LENGTH]
+        if body is None or self._name.rpartition("/")[2].encode() not in body:
+            return ""
+        return jsonrpc.text_in(jsonrpc.read_message(body), "params", "_meta", self._name)[:_KEY_LENGTH]
+
+    async def shard_of(self, key: str, scope: Scope, send: Send) -> str | None:
+        """The shard of its calls; "" where nobody can say. None where the app has turned its sender away."""
+        principal = await self._who(scope, send)
+        if principal is None:
+            return None
+        name = hmac.digest(self._secret, f"{principal}\0{key}".encode("utf-8", "replace"), hashlib.sha256).hex()[:32]
+        placed = self._placed.get(name)
+        idle_seconds = self._node.settings.placement_idle_seconds
+        if placed is not None and self._now() - placed.written < idle_seconds / 2:
+            self._placed.move_to_end(name)
+            return placed.shard
+        try:
+            shard = await self._node.store.place(name, self._shard_for_new(), round(idle_seconds * 1000))
+        except StoreUnavailable:
+            return "" if placed is None else placed.shard
+        self._placed[name] = _Placed(shard, self._now())
+        if len(self._placed) > _REMEMBERED:
+            self._placed.popitem(last=False)
+        return shard
+
+    def _shard_for_new(self) -> str:
+        return self._node.next_shard()
+
+    async def _who(self, scope: Scope, send: Send) -> str | None:
+        """Who sends it, as the app says, who is asked once a minute for each Authorization."""
+        named = principal_of(scope)
+        authorization = header(scope["headers"], b"authorization")
+        if named != NOBODY or authorization is None:
+            return named
+        sender = hmac.digest(self._secret, authorization, hashlib.sha256)
+        known, since = self._senders.get(sender, (NOBODY, 0.0))
+        if sender in self._senders and self._now() - since < _SENDER_SECONDS:
+            return known
+        principal = await UnidentifiedRequest(of_no_session(scope), send, "").find_out(self._app)
+        if principal is not None:
+            self._senders[sender] = (principal, self._now())
+            if len(self._senders) > _REMEMBERED:
+                self._senders.popitem(last=False)
+        return principal

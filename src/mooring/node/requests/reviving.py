@@ -1,0 +1,337 @@
+"""Bringing a session back on this node: its `initialize` is replayed into the app, under the same public id.
+
+    one step                                           what may come of it
+    -------------------------------------------------  ----------------------------------------------------------------
+    make sure that its shard is ours, raise the epoch  another node owns it: `unreachable`, and the client tries again
+    of its record, and read the record after that      none: it is gone
+    read what its server kept of it                    the store is away: the client tries again
+    replay `initialize`, in the name of whoever sent   the app turns that one away (401, ...): so do we, and the next
+    the request that woke it                           request tries again. Any other failure: it cannot be revived
+    compare whom the app found to ask                  not the session's principal: answered as unknown
+    `initialized`, log level, subscriptions            a failure is logged, and the session goes on without
+    tell the author (`on_revive`)                      the same
+    make sure that the shard was ours all the time,    it was not, or the record was removed: the app's session is
+    and write the record                               ended again, and the client tries again
+
+One revival for each session at a time, and a bound on how many there are at once; whoever waits is held.
+Until the record is to be written nobody can use the session, and nothing of it was read to whoever woke it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+from mooring.asgi import App, Scope, Send, is_at, route_of, without, written
+from mooring.core import jsonrpc
+from mooring.core.ids import brief
+from mooring.core.kept_state import KeptState
+from mooring.core.model import SessionRecord, Touch, Written
+from mooring.core.request import SESSION_HEADER
+from mooring.core.routing import Reason
+from mooring.errors import StoreUnavailable
+from mooring.node.current import serving
+from mooring.node.membership import inner_ids
+from mooring.node.membership.session import LocalSession, RevivedSession
+from mooring.node.node import Node
+from mooring.node.requests.admission import note_refusal, refuse_elsewhere
+from mooring.node.requests.answers import SAY_NOTHING_OF_A_SESSION
+from mooring.node.requests.ending import end_in_app
+from mooring.node.requests.inner import InnerAnswer, ask, scope_for
+from mooring.node.requests.opening import move_in, protocol_of
+from mooring.node.requests.principal import NOBODY, principal_of
+from mooring.node.requests.standing import StandingStream
+
+logger = logging.getLogger("mooring.sessions")
+
+AT_ONCE: Final = 16
+"""Revivals that run at the same time: each costs the app what opening a session costs."""
+_SAID_LENGTH: Final = 200
+_HEARS_WARNINGS: Final = frozenset({"debug", "info", "notice", "warning"})
+"""Levels that a client may have asked for (specification 2025-11-25, Logging)."""
+_MEMORY_IS_GONE: Final = (
+    "This session goes on in a new place. What the server kept for it in memory is gone, unless the server restored it."
+)
+
+
+class Revivals:
+    """Those of one node.
+
+    Args:
+        tell: called with each session that was revived, before anybody uses it.
+    """
+
+    def __init__(self, node: Node, app: App, tell: Callable[[RevivedSession], Awaitable[None]]) -> None:
+        self._node = node
+        self._app = app
+        self._tell = tell
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        # By session id, for as long as anybody waits.
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def revive(self, session_id: str, scope: Scope, send: Send, reason: Reason) -> LocalSession | Reason | None:
+        """The session, which lives here from now on; or why the request is refused; None where the app answered it.
+
+        Args:
+            scope: of the request that wakes it.
+            reason: why the request is refused where the session has no record.
+        """
+        try:
+            async with asyncio.timeout(self._node.settings.hold_seconds), self._alone(session_id) as session:
+                if session is not None or self._node.sessions.has_ended(session_id):
+                    return session or reason
+                async with self._slots:
+                    revival = _Revival(self._node, self._app, session_id, scope, send)
+                    return await revival.carry_out(reason, self._tell)
+        except (StoreUnavailable, TimeoutError) as error:
+            said = str(error) or f"it takes more than {self._node.settings.hold_seconds:g} s"
+            logger.warning("session %s cannot be revived now: %s", brief(session_id), said)
+            return Reason.UNREACHABLE
+
+    async def unless_revived(
+        self, session_id: str, end: Callable[[], Awaitable[object]]
+    ) -> LocalSession | Reason | None:
+        """Do what ends the session without a revival; or return the session, where it is revived meanwhile."""
+        try:
+            async with asyncio.timeout(self._node.settings.hold_seconds), self._alone(session_id) as session:
+                if session is None:
+                    await end()
+                return session
+        except TimeoutError:
+            return Reason.UNREACHABLE
+
+    @asynccontextmanager
+    async def _alone(self, session_id: str) -> AsyncIterator[LocalSession | None]:
+        async with self._locks.setdefault(session_id, asyncio.Lock()):
+            yield self._node.sessions.find(session_id)
+
+
+class _Revival:
+    def __init__(self, node: Node, app: App, session_id: str, scope: Scope, send: Send) -> None:
+        self._node = node
+        self._app = app
+        self._id = session_id
+        self._scope = scope
+        self._send = send
+        # Who the app found to ask: as the SDK says before it serves, or else as the scope does.
+        self._principal = NOBODY
+        self._is_guarded = False
+        # The scope of what is sent to the app; and the app's own name for the session, once it has given one.
+        self._asked: Scope = scope
+        self._inner_id: str | None = None
+
+    async def carry_out(
+        self, reason: Reason, tell: Callable[[RevivedSession], Awaitable[None]]
+    ) -> LocalSession | Reason | None:
+        began = time.monotonic()
+        record, epoch = await self._take()
+        if record is None:
+            return reason if epoch else Reason.UNREACHABLE
+        if self._is_elsewhere(record):
+            await refuse_elsewhere(
+                self._node, self._send, self._id, record.endpoint, self._node.endpoint_of(self._scope)
+            )
+            return None
+        if not self._may_be_revived(record):
+            return reason
+        self._asked = scope_for(_at_endpoint(self._scope, record.endpoint))
+        try:
+            kept, version = await self._node.store.journal.load_state(self._id)
+            session = await self._replay(record, epoch, reason)
+            if not isinstance(session, LocalSession):
+                return session
+            session.state = KeptState(kept, self._node.settings.state_bytes, version)
+            await self._bring_up(session)
+            await tell(await self._loaded(session, record))
+            if not await self._moves_in(session):
+                return Reason.UNREACHABLE
+        except BaseException:
+            if self._node.sessions.find(self._id) is None:
+                self._node.sessions.abandon(self._end)
+            raise
+        self._node.tally.revived += 1
+        logger.log(
+            logging.INFO if self._node.membership.was_given(session.shard) else logging.WARNING,
+            "revived session %s of node %s in %.0f ms: its incarnation %d",
+            brief(self._id),
+            record.node_id,
+            1000 * (time.monotonic() - began),
+            session.incarnation,
+        )
+        return session
+
+    async def _loaded(self, session: LocalSession, record: SessionRecord) -> RevivedSession:
+        """What its author hears of it, once what was dumped of it is loaded."""
+        revived = RevivedSession(self._id, session.principal, session.incarnation, record.node_id, record.last_seen)
+        was_given = self._node.membership.was_given(session.shard)
+        is_loaded = await self._node.carrying.load(session, revived, was_given=was_given)
+        is_told = session.log_level in _HEARS_WARNINGS and self._node.settings.hibernate_seconds is None
+        if session.standing is not None and is_told and not is_loaded:
+            await session.standing.warn(_MEMORY_IS_GONE)
+        return replace(revived, is_loaded=is_loaded)
+
+    async def _moves_in(self, session: LocalSession) -> bool:
+        """Whether the session may live here. If not it is fenced: the handlers were told of it."""
+        is_ours = await self._node.may_open(session.shard)
+        is_still_so = self._node.membership.shards.get(session.shard, session.epoch) == session.epoch
+        if is_ours and is_still_so and await self._node.sessions.open(session):
+            return True
+        self._node.sessions.fence_one(session)
+        return False
+
+    async def _take(self) -> tuple[SessionRecord | None, int]:
+        """The record as its last owner left it, whom it refuses from now on; and our epoch, 0 where it is not ours.
+
+        Raises:
+            StoreUnavailable: nobody knows.
+        """
+        store = self._node.store
+        record = await store.load_session(self._id)
+        shard = self._node.ids.shard_of(self._id)
+        if record is None or shard is None:
+            return None, 1
+        epoch = await self._node.keeper.adoption.hold_for(record, shard)
+        if epoch > record.epoch:
+            touch = Touch(self._id, epoch, record.last_seen)
+            untouched = await store.touch_sessions([touch], self._node.settings.session_ttl_seconds)
+            if untouched.get(self._id) is Written.REFUSED:
+                return None, 0
+            record = await store.load_session(self._id)
+        return record, epoch
+
+    def _is_elsewhere(self, record: SessionRecord) -> bool:
+        """Whether the request is for an endpoint other than the session's, where there is no session of this id."""
+        asked = self._node.endpoint_of(self._scope)
+        return record.endpoint != "" and asked is not None and not _is_below(route_of(self._scope), record.endpoint)
+
+    def _may_be_revived(self, record: SessionRecord) -> bool:
+        endpoint = record.endpoint or self._node.endpoint_of(self._scope)
+        is_there = endpoint is not None and _is_below(route_of(self._scope), endpoint)
+        return bool(record.initialize) and is_there and self._node.settings.revives(endpoint or "")
+
+    async def _note_principal(self, scope: Scope, send: Send) -> bool:
+        self._principal, self._is_guarded = principal_of(scope), True
+        return True
+
+    def _note_user(self, scope: Scope) -> None:
+        if not self._is_guarded:
+            self._principal = principal_of(scope)
+
+    async def _replay(self, record: SessionRecord, epoch: int, reason: Reason) -> LocalSession | Reason | None:
+        inner_ids.on_end(self._id, self._node.session_ended)
+        inner_ids.guard(self._id, self._note_principal)
+        scope = {**self._asked}
+        with (
+            serving(self._node, scope, self._id),
+            inner_ids.minting(self._id) if inner_ids.may_mint_again(self._id) else nullcontext(),
+        ):
+            answer = await ask(self._app, scope, record.initialize, when_begun=self._note_user)
+        self._inner_id = answer.session_id
+        if not answer.is_good or answer.message is None or self._inner_id is None:
+            await self._end()
+            return await self._give_up(answer, reason)
+        if self._principal != record.principal != NOBODY:
+            await self._end()
+            note_refusal(self._node, self._id)
+            return Reason.PRINCIPAL
+        return self._of(record, epoch, self._inner_id, answer.message)
+
+    def _of(self, record: SessionRecord, epoch: int, inner_id: str, result: jsonrpc.Message) -> LocalSession:
+        now = time.time()
+        if record.node_id != self._node.id:  # what is known of its streams here is older than what is on record
+            self._node.streams.forget(self._id)
+        session = LocalSession(
+            id=self._id,
+            shard=self._node.ids.shard_of(self._id) or "",
+            inner_id=inner_id,
+            created=record.created,
+            last_seen=now,
+            touched=now,
+            principal=self._principal,
+            protocol=protocol_of(result),
+            client=record.client,
+            initialize=record.initialize,
+            epoch=epoch,
+            endpoint=record.endpoint or self._node.found_endpoint(route_of(self._scope)),
+            incarnation=record.incarnation + 1,
+            log_level=record.log_level,
+            subscriptions=dict.fromkeys(record.subscriptions),
+            has_stream=record.has_stream,
+            homes=record.homes,
+            since=now,
+        )
+        self._node.found_endpoint(session.endpoint)
+        move_in(self._node, self._app, session, self._asked, self._principal if self._is_guarded else None)
+        return session
+
+    async def _give_up(self, answer: InnerAnswer, reason: Reason) -> Reason | None:
+        """The app did not open it again. What it says to anybody, it says to this client."""
+        said = jsonrpc.text_in(answer.message or {}, "error", "message")[:_SAID_LENGTH]
+        logger.warning(
+            "session %s was not revived: the app answers its initialize with %s %r; see its log",
+            brief(self._id),
+            answer.status,
+            said,
+        )
+        if answer.status in SAY_NOTHING_OF_A_SESSION and answer.status != 429:
+            headers = without(answer.headers, SESSION_HEADER, b"content-length")
+            headers.append((b"content-length", b"%d" % len(answer.body)))
+            await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            await self._send({"type": "http.response.body", "body": bytes(answer.body), "more_body": False})
+            return None
+        is_passing = answer.status in (0, 429) or answer.status >= 500 or _failed_inside(answer)
+        return Reason.UNREACHABLE if is_passing else reason
+
+    async def _end(self) -> None:
+        """Have the app end what it may have opened."""
+        if not await inner_ids.end(self._id) and self._inner_id is not None:
+            await end_in_app(self._app, self._asked, self._inner_id)
+
+    async def _bring_up(self, session: LocalSession) -> None:
+        """What the client told the server after `initialize`, as far as the server has to know it."""
+        tell = partial(self._tell_app, session)
+        await tell("notifications/initialized", None)
+        if session.log_level:
+            await tell("logging/setLevel", {"level": session.log_level})
+        for uri in session.subscriptions:
+            await tell("resources/subscribe", {"uri": uri})
+        if session.has_stream and self._node.settings.stream_logs:
+            session.standing = StandingStream(self._node, session, self._app, self._asked)
+            await session.standing.open()
+
+    async def _tell_app(self, session: LocalSession, method: str, params: dict[str, Any] | None) -> None:
+        message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
+        if params is not None:
+            message |= {"id": f"mooring-{session.incarnation}-{method}", "params": params}
+        scope = scope_for(self._asked, session.inner_id, session.protocol)
+        answer = await ask(self._app, scope, json.dumps(message).encode())
+        if not answer.is_good:
+            logger.warning(
+                "session %s was revived without its %s: the app answers %s", brief(self._id), method, answer.status
+            )
+
+
+def _is_below(route: str, endpoint: str) -> bool:
+    return route == endpoint or route.startswith(endpoint.rstrip("/") + "/")
+
+
+def _at_endpoint(scope: Scope, endpoint: str) -> Scope:
+    """The scope at the endpoint itself, where the request was for something of the app's below it."""
+    if not endpoint or is_at(scope, endpoint):
+        return scope
+    path = scope["path"].removesuffix(route_of(scope)) + endpoint
+    return {**scope, "path": path, "raw_path": written(path.encode()), "query_string": b""}
+
+
+def _failed_inside(answer: InnerAnswer) -> bool:
+    """Whether the app says that it failed, and not that it does not want to."""
+    error = (answer.message or {}).get("error")
+    return isinstance(error, dict) and error.get("code") == jsonrpc.INTERNAL_ERROR

@@ -1,0 +1,124 @@
+"""An answer on its way to the client, with the server's own ids wrapped (`mooring.core.wrapping`).
+
+JSON is held until it is whole, an event stream one event at a time. What is larger than the limit goes out as it is,
+and the log says so; so does what is compressed.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from mooring.asgi import EVENT_STREAM, Message, Send, header, media_type, replaced
+from mooring.core.marking import Marking
+from mooring.core.sse import SseEvent, SseParser, SsePart, encode
+from mooring.core.wrapping import Wrapping
+
+logger = logging.getLogger("mooring.handles")
+
+LIMIT_BYTES: Final = 16 * 1024 * 1024
+"""Of JSON, or of one event."""
+
+_EVENT_END: Final = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+_LONGEST_END: Final = 4
+
+
+class WrappedAnswer:
+    """
+    Args:
+        wrapping: says what becomes of each message; called when the answer begins: by then the app has said who asks.
+    """
+
+    def __init__(self, wrapping: Callable[[], Wrapping | Marking], send: Send) -> None:
+        self._make_wrapping = wrapping
+        self._send = send
+        self._wrapping: Wrapping | Marking | None = None
+        # The beginning of an answer in JSON, until it is whole; and what came of the message that is not whole yet.
+        self._start: Message | None = None
+        self._held = bytearray()
+        # How much of that holds no event's end.
+        self._searched = 0
+        self._in_events = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await self._begin(message)
+        elif message["type"] != "http.response.body" or self._wrapping is None:
+            await self._send(message)
+        elif self._in_events:
+            await self._pass_events(message)
+        else:
+            await self._take(message)
+
+    async def _begin(self, message: Message) -> None:
+        headers = message.get("headers", [])
+        kind = media_type(headers)
+        self._in_events = kind == EVENT_STREAM
+        if (kind == b"application/json" or self._in_events) and header(headers, b"content-encoding") is None:
+            self._wrapping = self._make_wrapping()
+            if not self._in_events:
+                self._start = message
+                return
+        elif header(headers, b"content-encoding") is not None:
+            logger.warning("an answer is compressed: no id in it is wrapped (handles); let the ingress compress")
+        await self._send(message)
+
+    async def _take(self, message: Message) -> None:
+        """A piece of JSON."""
+        self._held += message.get("body", b"")
+        more = message.get("more_body", False)
+        if more and len(self._held) <= LIMIT_BYTES:
+            return
+        body = bytes(self._held) if more else self._wrapped(bytes(self._held))
+        if self._start is not None:
+            headers = replaced(list(self._start.get("headers", [])), b"content-length", b"%d" % len(body))
+            await self._send(self._start if more else {**self._start, "headers": headers})
+        if more:
+            self._give_up()
+        await self._send({**message, "body": body})
+
+    async def _pass_events(self, message: Message) -> None:
+        self._held += message.get("body", b"")
+        ready = bytearray()
+        while (end := _EVENT_END.search(self._held, self._searched)) is not None:
+            ready += self._event(bytes(self._held[: end.end()]))
+            del self._held[: end.end()]
+            self._searched = 0
+        self._searched = max(0, len(self._held) - _LONGEST_END + 1)
+        more = message.get("more_body", False)
+        if not more or len(self._held) > LIMIT_BYTES:
+            ready += self._held
+            self._held.clear()
+            self._searched = 0
+            if more:
+                self._give_up()
+        if ready or not more:
+            await self._send({**message, "body": bytes(ready)})
+
+    def _event(self, block: bytes) -> bytes:
+        """One event as it goes out: as it came, where nothing in it is wrapped."""
+        if b"data" not in block:
+            return block
+        parts = SseParser().read(block)
+        changed = [self._part(part) for part in parts]
+        return block if changed == parts else b"".join(map(encode, changed))
+
+    def _part(self, part: SsePart) -> SsePart:
+        data = self._wrapping.message(part.data) if isinstance(part, SseEvent) and self._wrapping else None
+        return replace(part, data=data) if isinstance(part, SseEvent) and data is not None else part
+
+    def _wrapped(self, body: bytes) -> bytes:
+        try:
+            changed = None if self._wrapping is None else self._wrapping.message(body.decode())
+        except UnicodeDecodeError:
+            changed = None
+        return body if changed is None else changed.encode()
+
+    def _give_up(self) -> None:
+        logger.warning(
+            "an answer of more than %d bytes went out as it is: no id in it is wrapped (handles)", LIMIT_BYTES
+        )
+        self._wrapping = None

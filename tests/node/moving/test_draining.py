@@ -1,0 +1,137 @@
+"""A node that is told to stop: what it has goes on elsewhere, and what it cannot give away stays on record."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from mooring.core.model import NodeState
+from mooring.node.moving.draining import Drain
+from tests.node.moving.nodes import Nodes, SlowCall, once, some_nodes
+from tests.node.rpc import RawClient
+
+SESSIONS = 6
+
+
+@pytest.fixture
+async def nodes(raw: RawClient) -> Any:
+    async with some_nodes(raw, 3, drain_seconds=0.5, ingress_seconds=0.05) as nodes:
+        yield nodes
+
+
+async def status(nodes: Nodes, path: str, at: int = 0) -> int:
+    return (await nodes.raw.send("GET", f"{nodes.running[at].url}{path}")).status
+
+
+async def test_all_sessions_go_to_the_others_evenly(nodes: Nodes) -> None:
+    sessions = [await nodes.open() for _ in range(SESSIONS)]
+    await nodes.running[0].mooring.drain()
+    assert [(await nodes.ping(session)).status for session in sessions] == [200] * SESSIONS
+    homes = [nodes.lives_at(session) for session in sessions]
+    assert {len(home) for home in homes} == {1}
+    assert sorted(home[0] for home in homes) == [1, 1, 1, 2, 2, 2]
+    assert dict(nodes.node(0).membership.shards) == {}
+
+
+async def test_load_balancers_hear_that_it_takes_nothing_new_and_then_that_it_ends(nodes: Nodes) -> None:
+    session = await nodes.open()
+    slow = SlowCall(nodes.apps[0])
+    call = asyncio.create_task(nodes.ping(session))
+    await slow.has_begun.wait()
+    draining = asyncio.create_task(nodes.running[0].mooring.drain())
+    await once(lambda: nodes.node(0).membership.state is NodeState.DRAINING, what="the node to drain")
+    assert (await status(nodes, "/readyz"), await status(nodes, "/healthz")) == (503, 200)
+    slow.may_end.set()
+    assert (await call).status == 200
+    await draining
+    assert (await status(nodes, "/readyz"), await status(nodes, "/healthz")) == (503, 503)
+
+
+async def test_who_opens_a_session_there_gets_one_elsewhere(nodes: Nodes) -> None:
+    await nodes.running[0].mooring.drain()
+    session = await nodes.open()
+    assert nodes.lives_at(session) in ([1], [2])
+
+
+async def test_a_peer_that_does_not_know_yet_is_told_to_look_again(nodes: Nodes) -> None:
+    """It passes a new session on to a node that has begun to drain since."""
+    nodes.node(1).membership.go(NodeState.DRAINING)
+    nodes.node(0).membership.go(NodeState.DRAINING)  # nobody has heard of it yet
+    session = await nodes.open(1)
+    assert nodes.lives_at(session) == [2]
+    assert nodes.node(1).tally.forwarded_out > 0
+
+
+async def test_a_call_that_outlasts_the_deadline_is_cut_off_and_the_rest_did_not_wait_for_it(nodes: Nodes) -> None:
+    sessions = [await nodes.open() for _ in range(SESSIONS)]
+    slow = SlowCall(nodes.apps[0])
+    call = asyncio.create_task(nodes.ping(sessions[0]))
+    await slow.has_begun.wait()
+    nodes.apps[0].on_session = None
+    draining = asyncio.create_task(nodes.running[0].mooring.drain())
+    for session in sessions[1:]:
+        assert (await nodes.ping(session)).status == 200
+    await draining
+    assert (await call).reason == "outcome_unknown"
+    for session in sessions:
+        assert (await nodes.ping(session)).status == 200
+        assert nodes.lives_at(session) in ([1], [2])
+
+
+async def test_the_last_node_gives_nothing_and_leaves_records(raw: RawClient) -> None:
+    async with some_nodes(raw, 1, ingress_seconds=60) as nodes:
+        session = await nodes.open()
+        await nodes.running[0].mooring.drain()
+        assert nodes.lives_at(session) == [0]
+        assert await nodes.store.load_session(session) is not None
+        assert await status(nodes, "/healthz") == 503
+
+
+async def test_all_that_drain_at_once_come_to_an_end(nodes: Nodes) -> None:
+    sessions = [await nodes.open(at) for at in range(3)]
+    await asyncio.wait_for(asyncio.gather(*(one.mooring.drain() for one in nodes.running)), 10)
+    for session in sessions:
+        assert await nodes.store.load_session(session) is not None
+
+
+async def test_told_twice_it_drains_once(nodes: Nodes) -> None:
+    session = await nodes.open()
+    done = await asyncio.gather(Drain(nodes.node(0)).run(), Drain(nodes.node(0)).run())
+    assert all(done)
+    given = nodes.store.calls.count("give")
+    assert given == len((await nodes.store.snapshot()).shards) / 3
+    assert (await nodes.ping(session)).status == 200
+
+
+async def test_without_its_store_it_goes_on_until_it_is_stopped(nodes: Nodes) -> None:
+    session = await nodes.open()
+    nodes.store.away = True
+    draining = asyncio.create_task(nodes.running[0].mooring.drain())
+    await once(lambda: nodes.node(0).membership.state is NodeState.DRAINING, what="the node to drain")
+    assert (await nodes.ping(session)).status == 200
+    nodes.store.away = False
+    await draining
+    assert (await nodes.ping(session)).status == 200
+    assert nodes.lives_at(session) in ([1], [2])
+
+
+async def test_a_receiver_that_dies_on_the_way_is_no_receiver(nodes: Nodes) -> None:
+    sessions = [await nodes.open() for _ in range(SESSIONS)]
+
+    async def die() -> None:
+        await nodes.running[1].vanish()
+        await nodes.store.inner.bury(nodes.running[1].id)
+
+    nodes.store.before["give"] = die
+    await nodes.running[0].mooring.drain()
+    for session in sessions:
+        assert (await nodes.ping(session, 2)).status == 200
+        assert nodes.lives_at(session)[-1:] == [2]
+
+
+async def test_a_node_that_never_joined_has_nothing_to_give(nodes: Nodes) -> None:
+    await nodes.running[0].vanish()
+    nodes.node(0)._heart = None
+    assert await Drain(nodes.node(0)).run() is False

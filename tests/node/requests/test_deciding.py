@@ -1,0 +1,50 @@
+"""What a node knows when it decides, of sessions, handles and keys alike."""
+
+from __future__ import annotations
+
+from mooring.core.request import RequestFacts
+from mooring.core.routing import OPEN, SERVE, Reason, Refuse, Revive
+from mooring.node.requests.deciding import Decisions
+from mooring.store import MemoryStore
+from tests.fakes import FlakyStore
+from tests.node.apps import ScriptedApp
+from tests.node.direct import joined
+
+MODERN = RequestFacts("POST", modern=True)
+
+
+async def test_what_is_here_is_decided_without_the_store() -> None:
+    store = FlakyStore(MemoryStore())
+    async with joined(ScriptedApp(), store, heartbeat_seconds=30.0, lease_seconds=60.0) as one:
+        node, decisions = one._node, Decisions(one._node)
+        handle = node.mint_handle("browser", "", None, survives=False)
+        shard = next(iter(node.membership.shards))
+        wrapped = node.handles.wrap(shard, "an-id")
+        store.calls.clear()
+        assert await decisions.decide(MODERN) == SERVE
+        assert await decisions.decide(RequestFacts("POST", modern=True, handle=handle)) == SERVE
+        assert await decisions.decide(RequestFacts("POST", modern=True, handle=wrapped)) == SERVE
+        assert await decisions.decide(RequestFacts("POST", modern=True, placed_on=shard)) == SERVE
+        assert await decisions.decide(RequestFacts("POST")) == OPEN
+        assert await decisions.decide(RequestFacts("POST", modern=True, handle="mh~x")) == Refuse(Reason.FORGED)
+        assert store.calls == []
+
+
+async def test_what_is_not_here_is_decided_by_what_the_store_says() -> None:
+    store = FlakyStore(MemoryStore())
+    async with joined(ScriptedApp(), store, heartbeat_seconds=30.0, lease_seconds=60.0) as one:
+        node, decisions = one._node, Decisions(one._node)
+        gone = RequestFacts("POST", modern=True, handle=node.mint_handle("browser", "", None, survives=False))
+        node.end_handle(gone.handle or "")
+        store.calls.clear()
+        assert await decisions.decide(gone) == Revive(Reason.EXPIRED)
+        assert store.calls
+        nobodys = node.handles.mint("zzzzz", "browser", bytes(16))
+        assert await decisions.decide(RequestFacts("POST", modern=True, handle=nobodys)) == Revive(Reason.UNKNOWN)
+
+
+async def test_it_finds_sessions_and_nothing_else() -> None:
+    async with joined(ScriptedApp()) as one:
+        decisions = Decisions(one._node)
+        assert decisions.find(MODERN) is None
+        assert decisions.find(RequestFacts("POST", session_id="none")) is None

@@ -1,0 +1,82 @@
+"""A request and its event stream: what is logged of which answers, and what the next owner is told of the request."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from mooring.core.sse import SseParser
+from mooring.node.requests.exchange import _BODY_BYTES, _NAME_LENGTH, can_be_logged, noted
+from tests.node.apps import ScriptedApp, answer
+from tests.node.direct import Request, initialize, joined
+
+SSE = [(b"content-type", b"text/event-stream; charset=utf-8")]
+
+
+@pytest.mark.parametrize(
+    ("start", "logged"),
+    [
+        ({"status": 200, "headers": SSE}, True),
+        ({"status": 200, "headers": [(b"Content-Type", b"Text/Event-Stream")]}, True),
+        ({"status": 200, "headers": [(b"content-type", b"application/json")]}, False),
+        ({"status": 200, "headers": []}, False),
+        ({"status": 202, "headers": SSE}, False),
+        ({"status": 404, "headers": SSE}, False),
+        ({"status": 200, "headers": [*SSE, (b"content-encoding", b"gzip")]}, False),
+        ({"status": 200, "headers": [*SSE, (b"content-length", b"20")]}, False),
+    ],
+)
+def test_an_event_stream_that_we_can_read_is_logged(start: dict[str, Any], logged: bool) -> None:
+    assert can_be_logged(start) is logged
+
+
+def test_a_call_is_noted_with_what_carries_it_out_again() -> None:
+    body = b'{"id": "x", "method": "tools/call", "params": {"name": "look"}}'
+    call = noted("stream", json.loads(body), body, 1.0)
+    assert (call.request_id_json, call.method, call.name) == ('"x"', "tools/call", "look")
+    assert (call.body, call.started) == (body, 1.0)
+
+
+def test_of_a_large_one_the_body_is_left_out_and_a_long_name_is_cut() -> None:
+    message = {"id": 1, "method": "resources/read", "params": {"uri": "u" * 1000}}
+    call = noted("stream", message, b" " * (_BODY_BYTES + 1), 1.0)
+    assert (call.body, call.name) == (b"", "u" * _NAME_LENGTH)
+
+
+async def test_an_app_that_breaks_off_has_not_answered_and_the_client_is_told_so() -> None:
+    app = ScriptedApp()
+    async with joined(app) as mooring:
+        session = (await initialize().to(mooring)).session_id
+
+        async def break_off(scope: Any, body: bytes, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": SSE})
+            await send({"type": "http.response.body", "body": b"data: {}\n\ndata: ha", "more_body": True})
+            raise RuntimeError("the app's own bug")
+
+        app.on_session = break_off
+        call = Request(session=session, pieces=[b'{"jsonrpc": "2.0", "id": 7, "method": "tools/call"}'])
+        with pytest.raises(RuntimeError, match="own bug"):
+            await call.to(mooring)
+        events = SseParser().feed(call.body)
+        assert [event.data for event in events[:2]] == ["", "{}"]
+        last = json.loads(events[-1].data)
+        assert (last["id"], last["error"]["data"]["reason"]) == (7, "outcome_unknown")
+        assert call.sent[-1]["more_body"] is False
+        assert mooring._node.tally.outcomes == {"failed": 1}
+
+
+async def test_a_json_answer_is_passed_on_as_it_is() -> None:
+    app = ScriptedApp()
+    async with joined(app) as mooring:
+        session = (await initialize().to(mooring)).session_id
+
+        async def in_json(scope: Any, body: bytes, send: Any) -> None:
+            await answer(send, 200, b'{"id": 7, "result": {}}')
+
+        app.on_session = in_json
+        call = Request(session=session, pieces=[b'{"jsonrpc": "2.0", "id": 7, "method": "tools/call"}'])
+        await call.to(mooring)
+        assert call.body == b'{"id": 7, "result": {}}'
+        assert len(mooring._node.streams) == 0

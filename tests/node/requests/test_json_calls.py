@@ -1,0 +1,337 @@
+"""A call that is answered in JSON has one outcome when its node dies: whoever sends it again is told of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from fastmcp import Context as FastMCPContext
+from fastmcp import FastMCP
+from mcp.server.mcpserver import Context, MCPServer
+
+from mooring.asgi import Scope, Send
+from mooring.core.sse import SseEvent, encode
+from mooring.core.stream_ids import StreamFacts, StreamKind
+from mooring.errors import StoreUnavailable
+from mooring.node.requests import json_calls
+from mooring.store import MemoryStore
+from mooring.store.journal import SettledCall
+from tests.cluster_in_process import RunningNode, running_nodes
+from tests.e2e.load import VERSION
+from tests.node.apps import ScriptedApp, answer
+from tests.node.rpc import RawClient, Reply
+from tests.node.sdk_apps import Workshop, protected_app
+from tests.waiting import until
+
+CALL = {"jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": {"name": "work"}}
+BATCH = [CALL, {"jsonrpc": "2.0", "id": "b", "method": "tools/call", "params": {"name": "work"}}]
+
+
+class Worker:
+    """Answers calls when it is told to, in JSON, with who it is."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.app = ScriptedApp()
+        self.app.on_session = self._on_session
+        self.hints: dict[str, bool] = {}
+        self.size = 0
+        self.status = 200
+        self.called = 0
+        self.finish = asyncio.Event()
+
+    async def _on_session(self, scope: Scope, body: bytes, send: Send) -> None:
+        message = json.loads(body)
+        session_id = self.app.asked[-1][1]
+        first = message[0] if isinstance(message, list) else message
+        if first.get("method") == "tools/list":
+            result: Any = {"tools": [{"name": "work", "annotations": self.hints}]}
+        elif first.get("method") == "tools/call":
+            self.called += 1
+            await self.finish.wait()
+            result = self.name + "." * self.size
+        else:
+            await answer(send, 202, b"", session_id)
+            return
+        said = (
+            [{"jsonrpc": "2.0", "id": one["id"], "result": result} for one in message]
+            if first is not message
+            else {
+                "jsonrpc": "2.0",
+                "id": first["id"],
+                "result": result,
+            }
+        )
+        await answer(send, self.status, json.dumps(said).encode(), session_id)
+
+
+class Cluster:
+    def __init__(self, nodes: list[RunningNode], workers: list[Worker], store: MemoryStore, raw: RawClient) -> None:
+        self.nodes = nodes
+        self.workers = workers
+        self.store = store
+        self.raw = raw
+        self.session = ""
+
+    async def send(self, at: int, body: Any = CALL) -> Reply:
+        return await self.raw.call(self.nodes[at].url, self.session, body=body)
+
+    async def begin(self, at: int = 0, body: Any = CALL) -> asyncio.Task[Reply]:
+        """Send it, and wait until it is on record."""
+        call = asyncio.create_task(self.send(at, body))
+        await self.until_on_record(lambda calls: len(calls) == 1)
+        return call
+
+    async def until_on_record(self, holds: Any) -> None:
+        async def does() -> bool:
+            return bool(holds(await self.store.journal.calls(self.session)))
+
+        await until(does, what="the record")
+
+    async def kill(self) -> None:
+        await self.nodes[0].vanish()
+        await self.store.bury(self.nodes[0].id)
+
+
+@pytest.fixture
+async def cluster(raw: RawClient) -> AsyncIterator[Cluster]:
+    workers: list[Worker] = []
+
+    def make_app() -> ScriptedApp:
+        workers.append(Worker(f"worker-{len(workers)}"))
+        return workers[-1].app
+
+    store = MemoryStore()
+    async with running_nodes(make_app, 3, store) as nodes:
+        made = Cluster(nodes, workers, store, raw)
+        made.session = await raw.open(nodes[0].url)
+        yield made
+        for worker in workers:
+            worker.finish.set()
+
+
+async def lost(call: asyncio.Task[Reply]) -> None:
+    with contextlib.suppress(Exception):
+        await call
+    assert call.done()
+
+
+async def test_of_a_call_that_was_running_nobody_knows_however_often_it_is_sent_again(cluster: Cluster) -> None:
+    call = await cluster.begin()
+    await cluster.kill()
+    await lost(call)
+    replies = [await cluster.send(at) for at in (1, 2, 1)]
+    assert {reply.reason for reply in replies} == {"outcome_unknown"}
+    assert {reply.json["id"] for reply in replies} == {9}
+    cluster.workers[0].finish.set()  # its node goes on, as one that was paused does, and is refused
+    assert (await cluster.send(2)).reason == "outcome_unknown"
+    assert [worker.called for worker in cluster.workers] == [1, 0, 0]
+    assert sum(node.mooring._node.tally.outcomes["unknown"] for node in cluster.nodes) == 1
+
+
+async def test_an_answer_that_did_not_arrive_is_given_to_whoever_sends_the_call_again(cluster: Cluster) -> None:
+    call = await cluster.begin()
+    call.cancel()
+    await asyncio.wait({call})
+    cluster.workers[0].finish.set()
+    await cluster.until_on_record(lambda calls: isinstance(calls[0], SettledCall))
+    await cluster.kill()
+    for at in (1, 2):
+        assert (await cluster.send(at)).json == {"jsonrpc": "2.0", "id": 9, "result": "worker-0"}
+    assert [worker.called for worker in cluster.workers] == [1, 0, 0]
+
+
+async def test_another_request_is_none_that_was_sent_again(cluster: Cluster) -> None:
+    call = await cluster.begin()
+    await cluster.kill()
+    await lost(call)
+    for worker in cluster.workers:
+        worker.finish.set()
+    for other in ({**CALL, "id": 10}, {**CALL, "params": {"name": "work", "arguments": {}}}):
+        assert (await cluster.send(1, other)).json["result"].startswith("worker-")
+
+
+@pytest.mark.parametrize("hint", ["readOnlyHint", "idempotentHint"])
+async def test_what_changes_nothing_is_carried_out_again(cluster: Cluster, hint: str) -> None:
+    call = await cluster.begin()
+    await cluster.kill()
+    await lost(call)
+    for worker in cluster.workers[1:]:
+        worker.hints = {hint: True}
+        worker.finish.set()
+    assert (await cluster.send(1)).json["result"] in ("worker-1", "worker-2")
+    assert sum(worker.called for worker in cluster.workers[1:]) == 1
+
+
+@pytest.mark.parametrize("adopts", [True, False], ids=["adopts", "passes it on"])
+@pytest.mark.parametrize("hints", [{}, {"readOnlyHint": True}])
+async def test_a_call_that_came_by_another_node_has_its_outcome_without_being_sent_again(
+    cluster: Cluster, hints: dict[str, bool], adopts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def leaves_it_to_others(*_: Any) -> None:
+        raise StoreUnavailable("away")
+
+    if not adopts:
+        monkeypatch.setattr(cluster.nodes[1].mooring._node.keeper.adoption, "adopt", leaves_it_to_others)
+    for worker in cluster.workers[1:]:
+        worker.hints = hints
+        worker.finish.set()
+    call = await cluster.begin(at=1)
+    await cluster.kill()
+    if not adopts:
+        await cluster.send(2, {"jsonrpc": "2.0", "id": 5, "method": "ping"})
+    reply = await call
+    assert reply.status == 200
+    assert reply.json["id"] == 9
+    if hints:
+        assert reply.json["result"] in ("worker-1", "worker-2")
+    else:
+        assert reply.reason == "outcome_unknown"
+    assert sum(worker.called for worker in cluster.workers[1:]) == len(hints)
+
+
+async def test_a_call_that_is_on_no_record_is_not_sent_on_to_a_new_owner(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for worker in cluster.workers[1:]:
+        worker.finish.set()
+    monkeypatch.setattr(json_calls.JsonCall, "begin", lambda _: None)
+    call = asyncio.create_task(cluster.send(1))
+
+    async def works() -> bool:
+        return cluster.workers[0].called == 1
+
+    await until(works, what="the call to run")
+    await cluster.kill()
+    assert (await call).reason == "outcome_unknown"
+    assert [worker.called for worker in cluster.workers] == [1, 0, 0]
+
+
+async def test_each_request_of_a_batch_has_an_outcome(cluster: Cluster) -> None:
+    call = await cluster.begin(at=1, body=BATCH)
+    await cluster.kill()
+    for reply in (await call, await cluster.send(2, BATCH)):
+        assert [one["id"] for one in reply.json] == [9, "b"]
+        assert {one["error"]["data"]["reason"] for one in reply.json} == {"outcome_unknown"}
+    assert [worker.called for worker in cluster.workers] == [1, 0, 0]
+
+
+async def test_a_large_answer_is_said_to_be_lost(cluster: Cluster) -> None:
+    cluster.workers[0].size = 300_000
+    call = await cluster.begin()
+    cluster.workers[0].finish.set()
+    assert len((await call).body) > 300_000
+    await cluster.until_on_record(lambda calls: isinstance(calls[0], SettledCall))
+    await cluster.kill()
+    assert (await cluster.send(1)).reason == "answer_lost"
+    assert [worker.called for worker in cluster.workers] == [1, 0, 0]
+
+
+async def test_a_refusal_is_no_answer_and_is_forgotten(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    call = await cluster.begin(body=CALL)
+    monkeypatch.setattr(json_calls, "answers", lambda *_: False)
+    cluster.workers[0].status = 403
+    cluster.workers[0].finish.set()
+    assert (await call).status == 403
+    await cluster.until_on_record(lambda calls: not calls)
+
+
+async def test_where_the_store_does_not_say_what_is_on_record_the_client_tries_again(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = await cluster.begin()
+    await cluster.kill()
+    await lost(call)
+
+    async def away(*_: Any) -> Any:
+        raise StoreUnavailable("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(cluster.store.journal), "calls", away)
+        reply = await cluster.send(1)
+        assert (reply.status, reply.reason, reply.json["id"]) == (200, "unreachable", 9)
+    assert (await cluster.send(1)).reason == "outcome_unknown"
+
+
+async def test_a_quick_call_is_on_no_record(cluster: Cluster) -> None:
+    cluster.workers[0].finish.set()
+    for number in range(20):
+        await cluster.send(0, {**CALL, "id": number})
+    assert len(await cluster.store.journal.calls(cluster.session)) < 20
+
+
+@pytest.mark.parametrize("servers", [(MCPServer, Context), (FastMCP, FastMCPContext)], ids=["v2", "fastmcp"])
+async def test_an_sdks_own_app_does_not_see_what_is_answered_in_its_place(
+    raw: RawClient, servers: tuple[Any, Any]
+) -> None:
+    workshops: list[Workshop] = []
+
+    def make_app() -> Workshop:
+        workshops.append(Workshop(*servers, json_response=True))
+        return workshops[-1]
+
+    store = MemoryStore()
+    async with running_nodes(make_app, 2, store) as nodes:
+        session = await raw.open(nodes[0].url)
+        work = {**CALL, "params": {"name": "work", "arguments": {}}}
+
+        async def send(at: int, message: Any = work) -> Reply:
+            return await raw.call(nodes[at].url, session, body=message, headers=VERSION)
+
+        async def is_noted() -> bool:
+            return len(await store.journal.calls(session)) == 1
+
+        call = asyncio.create_task(send(1))
+        await until(is_noted, what="the record")
+        await nodes[0].vanish()
+        await store.bury(nodes[0].id)
+        assert (await call).reason == (await send(1)).reason == "outcome_unknown"
+        assert (workshops[0].ledger[0], workshops[1].ledger) == ("begins", [])
+        workshops[1].finish.set()
+        assert (await send(1, {**work, "id": 10})).json["result"]["content"][0]["text"] == "done"
+        assert workshops[1].ledger == ["begins", "finished"]
+        workshops[0].finish.set()
+
+
+async def test_a_stranger_is_told_of_nobodys_call(raw: RawClient) -> None:
+    store = MemoryStore()
+    alice, mallory = ({"authorization": f"Bearer {token}"} | VERSION for token in ("alice-1", "mallory"))
+    async with running_nodes(protected_app, 2, store) as nodes:
+        session = await raw.open(nodes[0].url, headers=alice)
+        body = json.dumps(CALL).encode()
+        node = nodes[0].mooring._node
+        name = node.streams.ids.mint(session, StreamFacts(StreamKind.CALL, 0, 9), hashlib.sha256(body).digest())
+        local = node.sessions.find(session)
+        assert local is not None
+        await store.journal.settle(session, local.epoch, name, b'{"secret": true}', 60)
+        await nodes[0].vanish()
+        await store.bury(nodes[0].id)
+        reply = await raw.call(nodes[1].url, session, body=body, headers=alice)
+        assert reply.json == {"secret": True}
+        reply = await raw.call(nodes[1].url, session, body=body, headers=mallory)
+        assert (reply.status, reply.reason) == (404, "unknown")
+
+
+async def test_what_is_answered_by_a_stream_after_all_is_left_to_its_stream(cluster: Cluster) -> None:
+    worker = cluster.workers[0]
+
+    async def stream(scope: Scope, body: bytes, send: Send) -> None:
+        await worker.finish.wait()
+        said = json.dumps({"jsonrpc": "2.0", "id": json.loads(body)["id"], "result": "streamed"})
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": encode(SseEvent(said, "message")), "more_body": False})
+
+    worker.app.on_session = stream
+    call = await cluster.begin()
+    worker.finish.set()
+    assert (await call).json["result"] == "streamed"
+    await cluster.until_on_record(lambda calls: not calls)
+    session = cluster.nodes[0].mooring._node.sessions.find(cluster.session)
+    assert session is not None
+    assert session.answers_in_streams

@@ -1,0 +1,420 @@
+"""Calls of the modern era over three nodes with real SDKs: each reaches the node that holds what its handle names."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import random
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import fastmcp
+import pytest
+from mcp.client import Client
+from mcp.client.subscriptions import listen
+from mcp.server.mcpserver import MCPServer
+
+from mooring import ClosedHandle, ClosedSession
+from mooring.core.handles import Handles
+from mooring.store import MemoryStore
+from tests.cluster_in_process import RunningNode, running_nodes
+from tests.fakes import FlakyStore
+from tests.node.rpc import RawClient, Reply
+from tests.servers.browsers import Browsers, app_of, minting_server
+from tests.waiting import until
+
+SERVERS = [MCPServer, fastmcp.FastMCP]
+
+
+class Minting:
+    """Three nodes, each with a server that mints."""
+
+    def __init__(self, make_server: Any = MCPServer) -> None:
+        self.browsers: list[Browsers] = []
+        self._make_server = make_server
+
+    def __call__(self) -> Any:
+        self.browsers.append(Browsers())
+        return app_of(minting_server(self._make_server, self.browsers[-1]))
+
+
+def text_of(result: Any) -> str:
+    return "".join(getattr(part, "text", "") for part in result.content)
+
+
+async def call(url: str, tool: str, /, **arguments: Any) -> Any:
+    async with Client(f"{url}/mcp") as client:
+        return await client.call_tool(tool, arguments)
+
+
+@pytest.mark.parametrize("make_server", SERVERS)
+async def test_each_call_reaches_the_process_that_holds_its_handle(make_server: Any) -> None:
+    minting = Minting(make_server)
+    async with running_nodes(minting) as nodes:
+        handles = [text_of(await call(random.choice(nodes).url, "open_browser")) for _ in range(6)]
+        for turn in range(1, 4):
+            for handle in handles:
+                result = await call(random.choice(nodes).url, "visit", browser=handle, url=f"p{turn}")
+                assert not result.is_error, text_of(result)
+                assert text_of(result) == f"page {turn} of {handle}"
+    held = [browsers.pages for browsers in minting.browsers]
+    assert {handle for pages in held for handle in pages} == set(handles)
+    assert all(pages == ["p1", "p2", "p3"] for one in held for pages in one.values())
+
+
+MODERN = {
+    "mcp-protocol-version": "2026-07-28",
+    "mcp-method": "tools/call",
+    "content-type": "application/json",
+    "accept": "application/json, text/event-stream",
+}
+_META = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientInfo": {"name": "raw", "version": "1"},
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+SECRET_OF_OTHERS = Handles("the secret of quite another cluster")
+
+
+def visit(handle: str, page: str = "p", **more: Any) -> dict[str, Any]:
+    arguments = {"browser": handle, "url": page, **more}
+    return {
+        "jsonrpc": "2.0",
+        "id": 7,
+        "method": "tools/call",
+        "params": {"name": "visit", "arguments": arguments, "_meta": _META},
+    }
+
+
+async def post(
+    raw: RawClient, node: RunningNode, body: Any, *, tool: str = "visit", headers: list[tuple[str, str]] | None = None
+) -> Reply:
+    given = [*MODERN.items(), ("mcp-name", tool), *(headers or [])]
+    return await raw.send("POST", f"{node.url}/mcp", body=body, headers=given)
+
+
+def refusal_in(reply: Reply) -> str:
+    """Why a tool call was refused, as a program reads it."""
+    assert reply.status == 200, reply.body
+    result = reply.json["result"]
+    assert result["isError"]
+    return str(result["_meta"]["mooring/reason"])
+
+
+@pytest.fixture
+def minting() -> Minting:
+    return Minting()
+
+
+async def opened_on(node: RunningNode) -> str:
+    return text_of(await call(node.url, "open_browser"))
+
+
+async def test_a_forged_handle_is_a_tool_error_and_nothing_asks_the_store(raw: RawClient, minting: Minting) -> None:
+    store = FlakyStore(MemoryStore())
+    async with running_nodes(minting, 2, store, heartbeat_seconds=30.0, lease_seconds=60.0) as nodes:
+        store.calls.clear()
+        shard = next(iter(nodes[1].mooring._node.membership.shards))
+        real = await opened_on(nodes[1])
+        for forged in (
+            SECRET_OF_OTHERS.mint(shard, "browser", bytes(16)),
+            real[:-1] + ("A" if real[-1] != "A" else "B"),
+            real + "x",
+            real[:-4],
+            f"mh~{shard}.",
+        ):
+            reply = await post(raw, nodes[0], visit(forged))
+            assert refusal_in(reply) == "unknown_handle"
+            assert forged in reply.json["result"]["content"][0]["text"]
+            assert reply.json["id"] == 7
+        assert store.calls == []
+    assert all(not browsers.ledger for browsers in minting.browsers)
+
+
+async def test_another_method_than_a_tools_hears_an_error_with_its_reason(raw: RawClient, minting: Minting) -> None:
+    body = {**visit(SECRET_OF_OTHERS.mint("abcde", "browser", bytes(16))), "method": "prompts/get"}
+    async with running_nodes(minting, 1) as [node]:
+        reply = await raw.send("POST", f"{node.url}/mcp", body=body, headers={**MODERN, "mcp-method": "prompts/get"})
+    assert reply.status == 400
+    assert reply.json["error"]["code"] == -32602
+    assert reply.reason == "unknown_handle"
+
+
+async def test_a_handle_that_was_ended_is_gone_everywhere_and_its_handlers_hear_of_it_once(
+    raw: RawClient, minting: Minting
+) -> None:
+    closed: list[ClosedSession] = []
+    async with running_nodes(minting) as nodes:
+        nodes[0].mooring.on_close(closed.append)
+        handle = await opened_on(nodes[0])
+        await call(nodes[2].url, "close_browser", browser=handle)
+        for node in nodes:
+            reply = await post(raw, node, visit(handle))
+            assert refusal_in(reply) == "handle_gone"
+            assert handle in reply.json["result"]["content"][0]["text"]
+    assert [(one.id, one.reason) for one in closed] == [(handle, "deleted")]
+    assert isinstance(closed[0], ClosedHandle)
+    assert closed[0].kind == "browser"
+
+
+async def test_a_handle_that_nobody_uses_ends(minting: Minting, raw: RawClient) -> None:
+    closed: list[ClosedSession] = []
+    async with running_nodes(minting, 1, handle_idle_seconds=0.2) as [node]:
+        node.mooring.on_close(closed.append)
+        handle = await opened_on(node)
+
+        async def has_ended() -> bool:
+            return [(one.id, one.reason) for one in closed] == [(handle, "ended")]
+
+        await until(has_ended, what="its end")
+        assert refusal_in(await post(raw, node, visit(handle))) == "handle_gone"
+
+
+async def test_a_handle_of_a_dead_node_is_said_to_be_gone(raw: RawClient, minting: Minting) -> None:
+    async with running_nodes(minting) as nodes:
+        handle = await opened_on(nodes[0])
+        await nodes[0].vanish()
+        replies = [await post(raw, node, visit(handle)) for node in nodes[1:]]
+        assert [refusal_in(reply) for reply in replies] == ["handle_gone"] * 2
+        assert handle in replies[0].json["result"]["content"][0]["text"]
+    assert all(not browsers.ledger for browsers in minting.browsers)
+
+
+async def test_a_call_that_runs_when_its_node_dies_has_an_outcome(raw: RawClient, minting: Minting) -> None:
+    async with running_nodes(minting, 2) as nodes:
+        handle = await opened_on(nodes[0])
+        body = visit(handle)
+        body["params"]["name"] = "visit_slowly"
+        asking = asyncio.create_task(post(raw, nodes[1], body, tool="visit_slowly"))
+
+        async def runs() -> bool:
+            return (handle, "begins") in minting.browsers[0].ledger
+
+        await until(runs, what="the call to arrive")
+        await nodes[0].vanish()
+        reply = await asking
+    assert refusal_in(reply) == "outcome_unknown"
+
+
+async def test_the_app_hears_that_a_client_left_whose_call_was_passed_on(minting: Minting) -> None:
+    async with running_nodes(minting, 2) as nodes:
+        handle = await opened_on(nodes[0])
+        body = visit(handle)
+        body["params"]["name"] = "visit_slowly"
+        async with aiohttp.ClientSession() as http:
+            asking = asyncio.create_task(
+                http.post(f"{nodes[1].url}/mcp", json=body, headers={**MODERN, "mcp-name": "visit_slowly"})
+            )
+
+            async def runs() -> bool:
+                return (handle, "begins") in minting.browsers[0].ledger
+
+            await until(runs, what="the call to run")
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+            async def is_cancelled() -> bool:
+                return (handle, "cancelled") in minting.browsers[0].ledger
+
+            await until(is_cancelled, what="its cancellation")
+
+
+@pytest.mark.parametrize("mixed", ["first", "refuse"])
+async def test_handles_of_two_nodes_in_one_call(
+    raw: RawClient, minting: Minting, mixed: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running_nodes(minting, mixed_handles=mixed) as nodes:
+        first, second = [await opened_on(node) for node in nodes[:2]]
+        reply = await post(raw, nodes[2], visit(first, other=second))
+        assert "mixed_handles" in caplog.text
+        if mixed == "refuse":
+            assert refusal_in(reply) == "mixed_handles"
+            assert minting.browsers[0].ledger == []
+        else:
+            assert reply.json["result"]["content"][0]["text"] == f"page 1 of {first}"
+
+
+async def test_a_handle_is_found_in_the_arguments_and_their_headers_and_nowhere_else(
+    raw: RawClient, minting: Minting
+) -> None:
+    async with running_nodes(minting, 2) as nodes:
+        handle = await opened_on(nodes[0])
+        tally = nodes[1].mooring._node.tally
+
+        async def is_passed_on(body: Any, headers: list[tuple[str, str]] | None = None) -> bool:
+            before = tally.forwarded_out
+            await post(raw, nodes[1], body, headers=headers)
+            return tally.forwarded_out > before
+
+        elsewhere = visit("none")
+        elsewhere["params"]["_meta"] = {**_META, "example.org/note": handle}
+        elsewhere["params"]["note"] = handle
+        elsewhere["note"] = {"params": {"arguments": {"browser": handle}}}
+        assert not await is_passed_on(elsewhere)
+        assert not await is_passed_on(visit("none"), [("x-handle", handle)])
+        assert not await is_passed_on(visit(f"a text about {handle}"))
+        assert not await is_passed_on(visit("none", **{handle: "a name"}))
+        assert await is_passed_on(visit("none", other=handle))
+        assert await is_passed_on(visit("none"), [("mcp-param-browser", handle)])
+        written = f"=?base64?{base64.b64encode(handle.encode()).decode()}?="
+        assert await is_passed_on(visit("none"), [("mcp-param-browser", written)])
+
+
+async def test_a_body_in_pieces_is_searched_as_a_whole(raw: RawClient, minting: Minting) -> None:
+    async with running_nodes(minting, 2) as nodes:
+        handle = await opened_on(nodes[0])
+        data = json.dumps(visit(handle)).encode()
+        cut = data.index(b"mh~") + 2
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield data[:cut]
+            await asyncio.sleep(0.05)
+            for at in range(cut, len(data), 20):
+                yield data[at : at + 20]
+
+        reply = await post(raw, nodes[1], pieces())
+        assert reply.json["result"]["content"][0]["text"] == f"page 1 of {handle}"
+
+
+async def test_a_larger_body_is_not_searched_and_the_log_says_so_once(
+    raw: RawClient, minting: Minting, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running_nodes(minting, 2, handle_search_bytes=4096) as nodes:
+        handle = await opened_on(nodes[0])
+        for _ in range(2):
+            reply = await post(raw, nodes[1], visit(handle, page="x" * 5000))
+            assert "no browser" in reply.json["result"]["content"][0]["text"]
+        assert caplog.text.count("handle_search_bytes") == 1
+        assert minting.browsers[1].ledger[0] == (handle, "x" * 5000)
+
+
+class Someone:
+    is_authenticated = True
+
+    def __init__(self, name: str) -> None:
+        self.display_name = name
+
+
+def with_users(app: Any) -> Any:
+    """Around an app: whoever names himself in a header is believed."""
+
+    async def authenticated(scope: Any, receive: Any, send: Any) -> None:
+        name = next((value for key, value in scope.get("headers", []) if key == b"x-user"), None)
+        if name is not None:
+            scope["user"] = Someone(name.decode())
+        await app(scope, receive, send)
+
+    return authenticated
+
+
+async def test_a_handle_of_another_principal_looks_like_one_that_never_was(raw: RawClient, minting: Minting) -> None:
+    async with running_nodes(lambda: with_users(minting())) as nodes:
+        alice, mallory = [("x-user", "alice")], [("x-user", "mallory")]
+        body = visit("")
+        body["params"] |= {"name": "open_browser", "arguments": {}}
+        reply = await post(raw, nodes[0], body, tool="open_browser", headers=alice)
+        handle = reply.json["result"]["content"][0]["text"]
+        forged = SECRET_OF_OTHERS.mint(handle[3:8], "browser", bytes(16))
+        spelled = json.dumps(visit(handle)).replace("mh~", r"\u006d\u0068\u007e").encode()
+        twice = json.dumps(visit("X")).replace('"X"', f'"{handle}", "browser": "{handle}"', 1)
+        doubled = twice.replace(f'"{handle}", "browser"', f'"none", "browser": "{handle}", "browser"').encode()
+        for node in nodes:
+            never_was = await post(raw, node, visit(forged), headers=mallory)
+            for headers in (mallory, []):
+                others = await post(raw, node, visit(handle), headers=headers)
+                assert others.body.replace(handle.encode(), b"H") == never_was.body.replace(forged.encode(), b"H")
+                assert others.headers.keys() == never_was.headers.keys()
+            for sneaky in (spelled, doubled, json.dumps(visit(handle)).encode("utf-16")):
+                await post(raw, node, sneaky, headers=mallory)
+        assert minting.browsers[0].ledger == []
+        for node in nodes:
+            assert not (await post(raw, node, visit(handle), headers=alice)).json["result"].get("isError")
+        await nodes[0].vanish()
+        assert refusal_in(await post(raw, nodes[1], visit(handle), headers=mallory)) == "unknown_handle"
+        assert refusal_in(await post(raw, nodes[1], visit(handle), headers=alice)) == "handle_gone"
+
+
+async def test_a_header_twice_cannot_show_one_handle_and_use_another(raw: RawClient, minting: Minting) -> None:
+    async with running_nodes(lambda: with_users(minting())) as [node, *_]:
+        alice, mallory = [("x-user", "alice")], [("x-user", "mallory")]
+        body = visit("")
+        body["params"] |= {"name": "open_browser", "arguments": {}}
+        handles = [
+            (await post(raw, node, body, tool="open_browser", headers=who)).json["result"]["content"][0]["text"]
+            for who in (alice, mallory)
+        ]
+        headers = [*mallory, ("mcp-param-browser", handles[1]), ("mcp-param-browser", handles[0])]
+        assert refusal_in(await post(raw, node, visit(handles[1]), headers=headers)) == "unknown_handle"
+        headers = [*mallory, ("mcp-param-browser", handles[1])]
+        assert refusal_in(await post(raw, node, visit(handles[0]), headers=headers)) == "unknown_handle"
+
+
+async def test_a_node_that_drains_lets_a_call_with_a_handle_end_and_says_then_that_it_is_gone(
+    raw: RawClient, minting: Minting
+) -> None:
+    closed: list[ClosedSession] = []
+    async with running_nodes(minting, 2, ingress_seconds=0, drain_seconds=10) as nodes:
+        nodes[0].mooring.on_close(closed.append)
+        handle = await opened_on(nodes[0])
+        slow = {**visit(handle), "params": {**visit(handle)["params"], "name": "visit_slowly"}}
+        running = asyncio.create_task(post(raw, nodes[1], slow, tool="visit_slowly"))
+        ledger = minting.browsers[0].ledger
+        await until(lambda: asyncio.sleep(0, ledger == [(handle, "begins")]), what="the call to begin")
+        draining = asyncio.create_task(nodes[0].mooring.drain())
+        shards = nodes[0].mooring._node.membership.shards
+        await until(lambda: asyncio.sleep(0, len(shards) == 1), what="all other shards to be given")
+        assert nodes[0].mooring._node.sessions.handles.find(handle) is not None
+        minting.browsers[0].finish.set()
+        assert (await running).json["result"]["content"][0]["text"] == f"page 1 of {handle}"
+        await draining
+        for node in nodes:
+            assert refusal_in(await post(raw, node, visit(handle))) == "handle_gone"
+        await nodes[0].mooring._node.sessions.settle()
+    assert [(one.id, one.reason) for one in closed] == [(handle, "moved")]
+    assert ledger == [(handle, "begins"), (handle, "p")]
+
+
+async def test_a_node_that_drains_ends_streams_of_changes_cleanly(minting: Minting) -> None:
+    async with running_nodes(minting, 2, ingress_seconds=0.05, drain_seconds=5) as nodes:
+        async with Client(f"{nodes[0].url}/mcp") as client, listen(client.session, tools_list_changed=True) as stream:
+            assert nodes[0].mooring._node.open_calls.subscriptions == 1
+            await nodes[0].mooring.drain()
+            async with asyncio.timeout(5):
+                assert [event async for event in stream] == []  # one that is lost raises
+        assert nodes[0].mooring._node.open_calls.subscriptions == 0
+        async with Client(f"{nodes[1].url}/mcp") as client, listen(client.session, tools_list_changed=True):
+            assert nodes[1].mooring._node.open_calls.subscriptions == 1
+
+
+async def test_a_node_that_drains_ends_no_sooner_than_a_call_without_a_handle(raw: RawClient, minting: Minting) -> None:
+    async with running_nodes(minting, 2, ingress_seconds=0, drain_seconds=10) as nodes:
+        slow = visit("none")
+        slow["params"]["name"] = "visit_slowly"
+        running = asyncio.create_task(post(raw, nodes[0], slow, tool="visit_slowly"))
+        ledger = minting.browsers[0].ledger
+        await until(lambda: asyncio.sleep(0, ledger == [("none", "begins")]), what="the call to begin")
+        draining = asyncio.create_task(nodes[0].mooring.drain())
+        await until(
+            lambda: asyncio.sleep(0, not nodes[0].mooring._node.membership.shards), what="all shards to be given"
+        )
+        assert not draining.done()
+        minting.browsers[0].finish.set()
+        assert (await running).json["result"]["content"][0]["text"] == "no browser none"
+        await draining
+
+
+async def test_a_call_that_outlasts_the_drain_is_said_to_be_cut_off(
+    raw: RawClient, minting: Minting, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running_nodes(minting, 2, ingress_seconds=0, drain_seconds=0.3) as nodes:
+        slow = visit("none")
+        slow["params"]["name"] = "visit_slowly"
+        running = asyncio.create_task(post(raw, nodes[0], slow, tool="visit_slowly"))
+        ledger = minting.browsers[0].ledger
+        await until(lambda: asyncio.sleep(0, ledger == [("none", "begins")]), what="the call to begin")
+        await nodes[0].mooring.drain()
+        assert "1 calls of the modern era are cut off (drain_seconds)" in caplog.text
+        minting.browsers[0].finish.set()
+        await running

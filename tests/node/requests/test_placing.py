@@ -1,0 +1,171 @@
+"""Calls that name no handle, kept together by the key that their host sends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+
+from mooring.store import MemoryStore
+from tests.cluster_in_process import RunningNode, running_nodes
+from tests.fakes import FlakyStore
+from tests.node.apps import ScriptedApp, answer
+from tests.node.requests.test_modern import post, visit, with_users
+from tests.node.rpc import RawClient
+from tests.waiting import until
+
+HEADER = "header:X-Conversation-Id"
+
+
+class Nodes:
+    """Three nodes whose apps count what reaches them."""
+
+    def __init__(self) -> None:
+        self.apps: list[ScriptedApp] = []
+
+    def __call__(self) -> ScriptedApp:
+        async def gate(scope: Any, body: bytes, send: Any) -> None:
+            await answer(send, 200, json.dumps({"jsonrpc": "2.0", "id": 7, "result": {}}).encode())
+
+        self.apps.append(ScriptedApp())
+        self.apps[-1].gate = gate
+        return self.apps[-1]
+
+    def reached(self) -> list[int]:
+        """How many calls reached each, since this was last asked."""
+        counts = [len(app.asked) for app in self.apps]
+        for app in self.apps:
+            app.asked.clear()
+        return counts
+
+
+@pytest.fixture
+def apps() -> Nodes:
+    return Nodes()
+
+
+async def send(raw: RawClient, nodes: Sequence[RunningNode], key: str, **user: str) -> None:
+    headers = [("x-conversation-id", key), *((f"x-{name}", value) for name, value in user.items())]
+    replies = await asyncio.gather(*(post(raw, node, visit("x"), headers=headers) for node in nodes))
+    assert [reply.status for reply in replies] == [200] * len(nodes)
+
+
+async def test_parallel_first_calls_meet_on_one_node_and_later_ones_ask_nobody(raw: RawClient, apps: Nodes) -> None:
+    stores: list[FlakyStore] = []
+    inner = MemoryStore()
+
+    def make_store() -> FlakyStore:
+        stores.append(FlakyStore(inner))
+        return stores[-1]
+
+    async with running_nodes(apps, 3, make_store, placement_key=HEADER) as nodes:
+        met: Counter[int] = Counter()
+        for number in range(12):
+            turned = [*nodes[number % 3 :], *nodes[: number % 3]]
+            await send(raw, turned, f"conversation {number}")
+            reached = apps.reached()
+            assert sorted(reached) == [0, 0, 3]
+            met[reached.index(3)] += 1
+            placed = [store.calls.count("place") for store in stores]
+            for _ in range(2):
+                await send(raw, nodes, f"conversation {number}")
+                assert apps.reached() == reached
+            assert [store.calls.count("place") for store in stores] == placed
+    assert len(met) > 1
+
+
+async def test_a_key_in_meta_keeps_calls_together(raw: RawClient, apps: Nodes) -> None:
+    async with running_nodes(apps, 3, placement_key="meta:example.org/conversation") as nodes:
+        body = visit("x")
+        body["params"]["_meta"] = {**body["params"]["_meta"], "example.org/conversation": "one"}
+        for node in nodes:
+            assert (await post(raw, node, body)).status == 200
+        assert sorted(apps.reached()) == [0, 0, 3]
+        for node in nodes:
+            await post(raw, node, visit("x"))
+        assert apps.reached() == [1, 1, 1]
+
+
+async def test_the_key_of_another_principal_is_another_key(raw: RawClient, apps: Nodes) -> None:
+    asked: list[str] = []
+    store = FlakyStore(MemoryStore())
+
+    class Around:
+        """Authenticates around Mooring, where its user is known before anything is placed."""
+
+        def __init__(self, app: Any) -> None:
+            self._app = with_users(app)
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            await self._app(scope, receive, send)
+
+    async with running_nodes(apps, 1, store, placement_key=HEADER, around=Around) as [node]:
+        for user in ("alice", "mallory", "alice"):
+            await send(raw, [node], "one", user=user)
+            asked.append(user)
+        assert store.calls.count("place") == 2
+
+
+async def test_who_asks_is_what_the_app_says(raw: RawClient, apps: Nodes) -> None:
+    store = FlakyStore(MemoryStore())
+    async with running_nodes(lambda: with_users(apps()), 1, store, placement_key=HEADER) as [node]:
+        for user in ("alice", "mallory", "alice", "mallory"):
+            await send(raw, [node], "one", user=user)
+        # Without an Authorization nobody is asked for: the key is everybody's.
+        assert store.calls.count("place") == 1
+        for user in ("alice", "mallory", "alice", "mallory"):
+            headers = [("x-conversation-id", "one"), ("x-user", user), ("authorization", f"Bearer {user}")]
+            assert (await post(raw, node, visit("x"), headers=headers)).status == 200
+        assert store.calls.count("place") == 3
+
+
+async def test_a_node_s_death_moves_the_key_with_its_shard(raw: RawClient, apps: Nodes) -> None:
+    async with running_nodes(apps, 3, placement_key=HEADER) as nodes:
+        await send(raw, nodes, "one")
+        owner = apps.reached().index(3)
+        await nodes[owner].vanish()
+        rest = [node for number, node in enumerate(nodes) if number != owner]
+        await send(raw, rest, "one")
+        assert sorted(apps.reached()) == [0, 0, 2]
+
+
+async def test_while_the_store_is_away_calls_are_served_where_they_come(raw: RawClient, apps: Nodes) -> None:
+    store = FlakyStore(MemoryStore())
+    async with running_nodes(apps, 1, store, placement_key=HEADER, lease_seconds=60.0) as [node]:
+        store.away = True
+        await send(raw, [node], "one")
+        store.away = False
+        assert apps.reached() == [1]
+
+
+async def test_a_key_that_nobody_uses_is_forgotten(raw: RawClient, apps: Nodes) -> None:
+    async with running_nodes(apps, 2, placement_key=HEADER, placement_idle_seconds=1) as nodes:
+        found: set[int] = set()
+
+        async def has_been_elsewhere() -> bool:
+            await send(raw, nodes[len(found) % 2 :][:1], "one")
+            found.add(apps.reached().index(1))
+            await asyncio.sleep(1.2)  # longer than it is remembered
+            return len(found) == 2
+
+        await until(has_been_elsewhere, what="another place", seconds=30)
+
+
+@pytest.fixture
+async def one_node(apps: Nodes) -> AsyncIterator[RunningNode]:
+    async with running_nodes(apps, 1, placement_key=HEADER) as [node]:
+        yield node
+
+
+async def test_an_app_that_turns_the_sender_away_is_heard(raw: RawClient, apps: Nodes, one_node: RunningNode) -> None:
+    async def unread(scope: Any, body: bytes, send: Any) -> None:
+        await answer(send, 401, b'{"who": "are you"}')
+
+    apps.apps[0].unread = unread
+    headers = [("x-conversation-id", "one"), ("authorization", "Bearer stale")]
+    reply = await post(raw, one_node, visit("x"), headers=headers)
+    assert (reply.status, reply.body) == (401, b'{"who": "are you"}')

@@ -1,0 +1,106 @@
+"""Sessions go on under the same id on another node, for the same principal alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from mooring import RevivedSession
+from mooring.store import MemoryStore
+from tests.cluster_in_process import running_nodes
+from tests.node.clusters import Cluster
+from tests.node.rpc import INITIALIZE, RawClient
+from tests.node.sdk_apps import protected_app, sdk_app
+from tests.waiting import until
+
+WHOAMI = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "whoami", "arguments": {}}}
+
+
+def text_of(reply_json: object) -> str:
+    return str(reply_json["result"]["content"][0]["text"])  # type: ignore[index]
+
+
+async def test_a_session_goes_on_under_its_id_when_its_node_dies(raw: RawClient) -> None:
+    async with running_nodes(sdk_app, 3, MemoryStore()) as nodes:
+        session = await raw.open(nodes[0].url)
+        await nodes[0].vanish()
+        reply = await raw.call(nodes[1].url, session, body=WHOAMI)
+        assert reply.status == 200
+        assert text_of(reply.json) == session
+        assert text_of((await raw.call(nodes[2].url, session, body=WHOAMI)).json) == session
+        assert sum(node.mooring._node.tally.revived for node in nodes) == 1
+
+
+async def test_an_apps_own_ids_are_mapped_anew(cluster: Cluster, raw: RawClient) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+    await cluster.nodes[0].vanish()
+    reply = await raw.call(cluster.nodes[1].url, session)
+    assert (reply.status, reply.session_id) == (200, session)
+    methods = [json.loads(body or b"{}").get("method") for _, _, body in cluster.apps[1].asked]
+    assert methods == ["initialize", "notifications/initialized", "ping"]
+    assert json.loads(cluster.apps[1].asked[0][2]) == INITIALIZE
+
+
+async def test_many_who_wait_see_one_revival(raw: RawClient) -> None:
+    async with running_nodes(sdk_app, 3, MemoryStore()) as nodes:
+        session = await raw.open(nodes[0].url)
+        await nodes[0].vanish()
+        calls = [{**WHOAMI, "id": n} for n in range(20)]
+        replies = await asyncio.gather(
+            *(raw.call(nodes[1 + n % 2].url, session, body=call) for n, call in enumerate(calls))
+        )
+        assert {text_of(reply.json) for reply in replies} == {session}
+        assert [reply.json["id"] for reply in replies] == list(range(20))
+        assert sum(node.mooring._node.tally.revived for node in nodes) == 1
+
+
+async def test_only_its_principal_wakes_it(raw: RawClient) -> None:
+    async with running_nodes(protected_app, 2, MemoryStore()) as nodes:
+        alice = {"authorization": "Bearer alice-1"}
+        session = await raw.open(nodes[0].url, headers=alice)
+        await nodes[0].vanish()
+        url = nodes[1].url
+        assert (await raw.call(url, session)).status == 401
+        reply = await raw.call(url, session, headers={"authorization": "Bearer mallory"})
+        assert (reply.status, reply.reason) == (404, "unknown")
+        assert nodes[1].mooring._node.tally.revived == 0
+        reply = await raw.call(url, session, body=WHOAMI, headers={"authorization": "Bearer alice-2"})
+        assert text_of(reply.json) == session
+        reply = await raw.call(url, session, headers={"authorization": "Bearer mallory"})
+        assert (reply.status, reply.reason) == (404, "unknown")
+
+
+async def test_a_session_that_the_app_ended_by_itself_is_revived_on_the_same_node(raw: RawClient) -> None:
+    async with running_nodes(lambda: sdk_app(idle_seconds=0.05), 1, MemoryStore()) as nodes:
+        revived: list[RevivedSession] = []
+        nodes[0].mooring.on_revive(revived.append)
+        session = await raw.open(nodes[0].url)
+
+        async def is_let_go() -> bool:
+            return len(nodes[0].mooring._node.sessions) == 0
+
+        for incarnation in range(1, 4):
+            await until(is_let_go, what="the app to end the session")
+            assert text_of((await raw.call(nodes[0].url, session, body=WHOAMI)).json) == session
+            assert [one.incarnation for one in revived] == list(range(1, incarnation + 1))
+        assert {one.last_node for one in revived} == {nodes[0].id}
+
+
+async def test_a_server_that_must_not_be_revived_says_so(raw: RawClient) -> None:
+    async with running_nodes(sdk_app, 2, MemoryStore(), on_node_loss="reinitialize") as nodes:
+        session = await raw.open(nodes[0].url)
+        await nodes[0].vanish()
+        reply = await raw.call(nodes[1].url, session)
+        assert (reply.status, reply.reason) == (404, "owner_lost")
+
+
+async def test_all_nodes_die_and_their_clients_go_on_with_new_ones(raw: RawClient) -> None:
+    store = MemoryStore()
+    async with running_nodes(sdk_app, 2, store) as nodes:
+        session = await raw.open(nodes[0].url)
+        for node in nodes:
+            await node.vanish()
+    store._leases.clear()
+    store._shards.clear()
+    async with running_nodes(sdk_app, 2, store) as nodes:
+        assert text_of((await raw.call(nodes[1].url, session, body=WHOAMI)).json) == session

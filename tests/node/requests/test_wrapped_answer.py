@@ -1,0 +1,275 @@
+"""Ids of servers that know nothing of handles: wrapped on their way out, their own again on the way in."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from collections.abc import Callable
+from typing import Any
+
+import fastmcp
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mcp.client import Client
+from mcp.server.mcpserver import MCPServer
+
+from mooring.asgi import App, Message, Receive, Scope, Send, header
+from mooring.core import sse
+from mooring.core.handles import Handles
+from mooring.core.wrapping import Wrapping
+from mooring.node.requests import wrapped_answer
+from mooring.node.requests.wrapped_answer import WrappedAnswer
+from tests.cluster_in_process import running_nodes
+from tests.node.apps import ScriptedApp, answer
+from tests.node.requests.test_modern import MODERN, call, post, refusal_in, text_of, visit
+from tests.node.rpc import RawClient
+from tests.servers.browsers import Browsers, app_of, unaware_server
+
+RULES = [{"mint": "create_session", "field": "session_id", "use": ["session_id"]}]
+HANDLES = Handles("sixteen letters and more")
+
+
+class Unaware:
+    """Nodes with servers that never heard of Mooring."""
+
+    def __init__(self, make_server: Any) -> None:
+        self.browsers: list[Browsers] = []
+        self._make_server = make_server
+
+    def __call__(self) -> Any:
+        self.browsers.append(Browsers())
+        return app_of(unaware_server(self._make_server, self.browsers[-1]))
+
+
+@pytest.mark.parametrize("make_server", [MCPServer, fastmcp.FastMCP])
+async def test_a_servers_own_ids_lead_back_to_it_and_it_never_notices(make_server: Any) -> None:
+    unaware = Unaware(make_server)
+    async with running_nodes(unaware, handles=RULES) as nodes:
+        sessions = []
+        for _ in range(4):
+            created = await call(random.choice(nodes).url, "create_session")
+            session = created.structured_content["session_id"]
+            assert session.startswith("mh~")
+            assert session in text_of(created)
+            assert json.loads(text_of(created))["session_id"] == session
+            sessions.append(session)
+        for turn in range(1, 4):
+            for session in sessions:
+                result = await call(random.choice(nodes).url, "visit", session_id=session, url=f"p{turn}")
+                assert not result.is_error
+                assert text_of(result) == f"page {turn} of {session}"
+    seen = [entry for browsers in unaware.browsers for entry in browsers.ledger]
+    assert len(seen) == 12
+    assert all(browser.startswith("browser-") for browser, _ in seen)
+    assert {browser for browsers in unaware.browsers for browser in browsers.pages} == {browser for browser, _ in seen}
+
+
+async def test_a_wrapped_id_of_a_dead_node_is_said_to_be_gone(raw: RawClient) -> None:
+    unaware = Unaware(MCPServer)
+    async with running_nodes(unaware, handles=RULES) as nodes:
+        session = (await call(nodes[0].url, "create_session")).structured_content["session_id"]
+        await nodes[0].vanish()
+        for node in nodes[1:]:
+            body = visit("x")
+            body["params"]["arguments"] = {"session_id": session, "url": "p"}
+            reply = await post(raw, node, body)
+            assert refusal_in(reply) == "handle_gone"
+            assert session in reply.json["result"]["content"][0]["text"]
+    assert all(not browsers.ledger for browsers in unaware.browsers)
+
+
+class Answering(ScriptedApp):
+    """Answers what a test says, on every node, and knows what it was asked."""
+
+    def __init__(self, said: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        super().__init__()
+
+        async def gate(scope: Any, body: bytes, send: Any) -> None:
+            message = json.loads(body)
+            result = said(message)
+            await answer(send, 200, json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}).encode())
+
+        self.gate = gate
+
+
+async def test_tasks_of_one_process_come_back_to_it(raw: RawClient) -> None:
+    def said(message: dict[str, Any]) -> dict[str, Any]:
+        if message["method"] == "tools/call":
+            return {"resultType": "task", "taskId": "task 7/ü", "status": "working"}
+        return {"resultType": "complete", "taskId": message["params"]["taskId"], "status": "working"}
+
+    apps: list[Answering] = []
+
+    def make_app() -> Answering:
+        apps.append(Answering(said))
+        return apps[-1]
+
+    async with running_nodes(make_app, tasks="node") as nodes:
+        task = (await post(raw, nodes[0], visit("x"))).json["result"]["taskId"]
+        assert task.startswith("mh~")
+        for method in ("tasks/get", "tasks/cancel"):
+            body = {"jsonrpc": "2.0", "id": 8, "method": method, "params": {"taskId": task}}
+            headers = {**MODERN, "mcp-method": method, "mcp-name": task}
+            reply = await raw.send("POST", f"{nodes[2].url}/mcp", body=body, headers=headers)
+            assert reply.json["result"]["taskId"] == task
+    assert [json.loads(body)["params"].get("taskId") for _, _, body in apps[0].asked] == [None, "task 7/ü", "task 7/ü"]
+    names = [dict(scope["headers"])[b"mcp-name"] for scope in apps[0].scopes if scope["type"] == "http"][1:]
+    assert names == [b"=?base64?dGFzayA3L8O8?="] * 2
+    assert not apps[2].asked
+
+
+async def test_request_state_of_one_process_comes_back_to_it(raw: RawClient) -> None:
+    def said(message: dict[str, Any]) -> dict[str, Any]:
+        state = message["params"].get("requestState")
+        return {"resultType": "input_required", "requestState": "sealed+/==", "seen": state}
+
+    apps: list[Answering] = []
+
+    def make_app() -> Answering:
+        apps.append(Answering(said))
+        return apps[-1]
+
+    async with running_nodes(make_app, request_state="node") as nodes:
+        state = (await post(raw, nodes[1], visit("x"))).json["result"]["requestState"]
+        body = visit("x")
+        body["params"]["requestState"] = state
+        reply = await post(raw, nodes[0], body)
+        assert reply.json["result"]["seen"] == "sealed+/=="
+        assert reply.json["result"]["requestState"] == state
+    assert [len(app.asked) for app in apps] == [0, 2, 0]
+
+
+async def test_without_the_settings_nothing_is_wrapped(raw: RawClient) -> None:
+    said = {"resultType": "task", "taskId": "t", "requestState": "s", "structuredContent": {"session_id": "browser-1"}}
+    async with running_nodes(lambda: Answering(lambda _: said), 1) as [node]:
+        assert (await post(raw, node, visit("x"), tool="create_session")).json["result"] == said
+
+
+def wrapping(*fields: str) -> Wrapping:
+    return Wrapping(lambda own_id: HANDLES.wrap("abcde", own_id), fields or ("session_id",))
+
+
+async def passed(pieces: list[bytes], kind: bytes, **headers: bytes) -> list[Message]:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    given = [(b"content-type", kind), *((name.encode(), value) for name, value in headers.items())]
+    answering = WrappedAnswer(wrapping, send)
+    await answering.send({"type": "http.response.start", "status": 200, "headers": given})
+    for number, piece in enumerate(pieces):
+        more = number + 1 < len(pieces)
+        await answering.send({"type": "http.response.body", "body": piece, "more_body": more})
+    return sent
+
+
+def body_of(sent: list[Message]) -> bytes:
+    return b"".join(message.get("body", b"") for message in sent)
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    at = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
+    return [data[one:other] for one, other in itertools.pairwise(at)] or [b""]
+
+
+RESULT = json.dumps(
+    {"jsonrpc": "2.0", "id": 1, "result": {"structuredContent": {"session_id": "browser-1"}, "content": []}}
+)
+events = st.lists(
+    st.sampled_from(
+        [
+            f"event: message\ndata: {RESULT}\n\n",
+            f"event: message\r\nid: 3\r\ndata: {RESULT}\r\n\r\n",
+            f"data: {RESULT}\r\r",
+            ": ping\n\n",
+            ": one\n: two\n\n",
+            'data: {"jsonrpc":"2.0","method":"notifications/progress","params":{"progress":1.50}}\n\n',
+            "data: no json\n\n",
+            "id: 4\nretry: 20\n\n",
+            "data:\n\n",
+        ]
+    ),
+    max_size=6,
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(events, st.lists(st.integers(0, 2000), max_size=12))
+async def test_a_stream_is_wrapped_alike_however_it_is_cut(said: list[str], places: list[int]) -> None:
+    data = "".join(said).encode()
+    parts = sse.SseParser().read(body_of(await passed(cut(data, places), b"text/event-stream")))
+    expected = sse.SseParser().read(data)
+    handle = HANDLES.wrap("abcde", "browser-1")
+    assert handle is not None
+    assert len(parts) == len(expected)
+    for part, before in zip(parts, expected, strict=True):
+        if isinstance(part, sse.SseEvent) and isinstance(before, sse.SseEvent) and "browser-1" in before.data:
+            assert json.loads(part.data) == json.loads(before.data.replace("browser-1", handle))
+            assert (part.event, part.id) == (before.event, before.id)
+        else:
+            assert part == before
+
+
+async def test_each_event_goes_out_when_it_is_whole() -> None:
+    event = f"data: {RESULT}\n\n".encode()
+    sent = await passed([event, event[:30], event[30:] + b"data: x"], b"text/event-stream")
+    assert [message.get("body", b"").count(b"\n\n") for message in sent[1:]] == [1, 1]
+    assert sent[-1]["body"].endswith(b"data: x")
+
+
+async def test_json_is_whole_before_it_goes_out_and_its_length_is_right() -> None:
+    data = RESULT.encode()
+    start, body = await passed(
+        [data[:10], data[10:]], b"application/json; charset=utf-8", **{"content-length": b"%d" % len(data)}
+    )
+    assert dict(start["headers"])[b"content-length"] == b"%d" % len(body["body"])
+    assert json.loads(body["body"])["result"]["structuredContent"]["session_id"].startswith("mh~")
+
+
+async def test_what_is_too_large_or_compressed_goes_out_as_it_came(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(wrapped_answer, "LIMIT_BYTES", 40)
+    data = RESULT.encode()
+    pieces = [data[:50], data[50:]]
+    assert body_of(await passed(pieces, b"application/json")) == data
+    event = b"data: " + data + b"\n\n"
+    assert body_of(await passed([event[:50], event[50:]], b"text/event-stream")) == event
+    assert "went out as it is" in caplog.text
+    assert body_of(await passed([data], b"application/json", **{"content-encoding": b"gzip"})) == data
+    assert "compressed" in caplog.text
+    assert body_of(await passed([data], b"text/plain")) == data
+
+
+@pytest.mark.parametrize("make_server", [MCPServer, fastmcp.FastMCP])
+@pytest.mark.parametrize("make_client", [Client, fastmcp.Client])
+async def test_clients_mirror_what_is_marked_for_a_server_that_marks_nothing(
+    make_server: Any, make_client: Any
+) -> None:
+    unaware, seen = Unaware(make_server), list[bytes | None]()
+
+    def heard(app: App) -> App:
+        async def hear(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http" and header(scope["headers"], b"mcp-name") == b"visit":
+                seen.append(header(scope["headers"], b"mcp-param-session-id"))
+            await app(scope, receive, send)
+
+        return hear
+
+    said: dict[str, Any] = {
+        "handles": json.dumps(RULES),
+        "handle_params": "Session-Id",
+        "mark_handle_params": True,
+    }
+    async with (
+        running_nodes(unaware, 1, around=heard, **said) as [node],
+        make_client(f"{node.url}/mcp") as client,
+    ):
+        await client.list_tools()
+        session = json.loads(text_of(await client.call_tool("create_session", {})))["session_id"]
+        await client.call_tool("visit", {"session_id": session, "url": "p"})
+    assert seen == [session.encode()]
+    assert [pages for one in unaware.browsers for pages in one.pages.values()] == [["p"]]

@@ -1,0 +1,104 @@
+"""Nodes around real servers that keep state, for tests of what becomes of it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fastmcp import Context as FastMCPContext
+from fastmcp import FastMCP
+from mcp.server.mcpserver import Context, MCPServer
+from pydantic import BaseModel
+
+from mooring import session_state
+from mooring.asgi import App
+from mooring.node.fastmcp_state import keep_state_of
+from mooring.store import MemoryStore
+from tests.cluster_in_process import RunningNode, running_nodes
+from tests.fakes import FlakyStore
+from tests.node.rpc import RawClient, Reply
+from tests.servers.state_tools import TOOLS
+
+_IDS = itertools.count(2)
+VERSION = {"mcp-protocol-version": "2025-11-25"}
+
+
+class Name(BaseModel):
+    name: str
+
+
+async def ask(ctx: Context[Any]) -> str:
+    """Changes something before and after it has asked the user."""
+    session_state()["asks"] = True
+    said = await ctx.elicit("Who are you?", Name)
+    session_state()["name"] = said.data.name if said.action == "accept" else said.action
+    return str(session_state()["name"])
+
+
+def sdk_app(**options: Any) -> App:
+    server = MCPServer("state")
+    for tool in (*TOOLS, ask):
+        server.add_tool(tool)
+    return server.streamable_http_app(**options)
+
+
+def fastmcp_app(**options: Any) -> App:
+    server: FastMCP[Any] = FastMCP("state")
+    for tool in TOOLS:
+        server.tool(tool)
+
+    @server.tool
+    async def count(ctx: FastMCPContext) -> str:
+        value = (await ctx.get_state("count") or 0) + 1
+        await ctx.set_state("count", value)
+        return str(value)
+
+    @server.tool
+    async def recall(ctx: FastMCPContext) -> str:
+        return json.dumps(await ctx.get_state("count"))
+
+    keep_state_of(server)
+    return server.http_app(path="/mcp", **options)
+
+
+@dataclass
+class StateNodes:
+    running: list[RunningNode]
+    store: FlakyStore
+    raw: RawClient
+
+    async def open(self, at: int = 0) -> str:
+        return await self.raw.open(self.running[at].url)
+
+    async def send(self, session: str, tool: str, at: int = 0, **arguments: Any) -> Reply:
+        params = {"name": tool, "arguments": arguments}
+        body = {"jsonrpc": "2.0", "id": next(_IDS), "method": "tools/call", "params": params}
+        return await self.raw.call(self.running[at].url, session, body=body, headers=VERSION)
+
+    async def call(self, session: str, tool: str, at: int = 0, **arguments: Any) -> str:
+        """What the tool answers; what it says of an error begins with `error:`."""
+        reply = await self.send(session, tool, at, **arguments)
+        assert reply.status == 200, reply.body
+        result = reply.json["result"]
+        text = str(result["content"][0]["text"])
+        return f"error: {text}" if result.get("isError") else text
+
+    async def look(self, session: str, at: int = 0) -> Any:
+        return json.loads(await self.call(session, "look", at))
+
+    @property
+    def commits(self) -> int:
+        return self.store.calls.count("commit")
+
+
+@contextlib.asynccontextmanager
+async def state_nodes(
+    raw: RawClient, count: int = 1, make_app: Callable[[], App] = sdk_app, **settings: Any
+) -> AsyncIterator[StateNodes]:
+    store = FlakyStore(MemoryStore())
+    async with running_nodes(make_app, count, store, **settings) as running:
+        yield StateNodes(running, store, raw)

@@ -1,0 +1,165 @@
+"""Sessions that sleep: nothing of them is in the app, and their clients notice nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from mooring import ClosedSession, RevivedSession
+from mooring.asgi import Scope, Send
+from mooring.store import MemoryStore
+from tests.cluster_in_process import RunningNode, running_nodes
+from tests.fakes import FlakyStore
+from tests.node.apps import ScriptedApp, answer
+from tests.node.rpc import RawClient
+from tests.node.tellers import Reader, Teller, answer_in, call, reading
+from tests.waiting import until
+
+SECONDS = 0.3
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
+        yield session
+
+
+class Sleepers:
+    """Nodes whose sessions sleep soon."""
+
+    def __init__(self, nodes: list[RunningNode], tellers: list[Teller], raw: RawClient) -> None:
+        self.nodes = nodes
+        self.tellers = tellers
+        self.raw = raw
+        self.closed: list[ClosedSession] = []
+        self.revived: list[RevivedSession] = []
+        for node in nodes:
+            node.mooring.on_close(self.closed.append)
+            node.mooring.on_revive(self.revived.append)
+
+    @property
+    def url(self) -> str:
+        return self.nodes[0].url
+
+    async def sleeps(self, session: str) -> None:
+        async def is_asleep() -> bool:
+            await self.nodes[0].mooring._node.sessions.settle()
+            return all(node.mooring._node.sessions.find(session) is None for node in self.nodes)
+
+        await until(is_asleep, what="the session to sleep")
+
+
+@contextlib.asynccontextmanager
+async def sleepers(raw: RawClient, count: int = 1, **settings: Any) -> AsyncIterator[Sleepers]:
+    tellers: list[Teller] = []
+
+    def app() -> Any:
+        tellers.append(Teller())
+        return tellers[-1].app()
+
+    options = {"hibernate_seconds": SECONDS, **settings}
+    async with running_nodes(app, count, FlakyStore(MemoryStore()), **options) as nodes:
+        yield Sleepers(nodes, tellers, raw)
+
+
+async def hears_of_tools(reader: Reader) -> bool:
+    event = await reader.next()
+    return event is not None and json.loads(event.data)["method"] == "notifications/tools/list_changed"
+
+
+async def test_a_listener_hears_on_the_same_stream_what_its_session_says_once_it_is_awake(
+    raw: RawClient, http: aiohttp.ClientSession
+) -> None:
+    async with sleepers(raw) as world:
+        session = await raw.open(world.url)
+        async with reading(http, "GET", world.url, session) as reader:
+            await reader.next()
+            for number in range(3):
+                await world.sleeps(session)
+                async with reading(http, "POST", world.url, session, call("announce", text="x")) as posted:
+                    assert answer_in(await posted.rest())["result"]
+                assert await hears_of_tools(reader)
+                assert [one.incarnation for one in world.revived] == list(range(1, number + 2))
+            assert {one.reason for one in world.closed} == {"hibernated"}
+            assert len(set(reader.ids)) == len(reader.ids) == 4
+
+
+async def test_a_running_call_is_not_sent_to_sleep(raw: RawClient, http: aiohttp.ClientSession) -> None:
+    async with sleepers(raw) as world:
+        session, other = await raw.open(world.url), await raw.open(world.url)
+        async with reading(http, "POST", world.url, session, call("tell")) as reader:
+            await reader.next()
+            await world.sleeps(other)
+            assert world.nodes[0].mooring._node.sessions.find(session) is not None
+            world.tellers[0].say(None)
+            assert answer_in(await reader.rest())["result"]
+        await world.sleeps(session)
+
+
+async def test_a_client_that_closes_a_sleeping_session_hears_its_stream_end(
+    raw: RawClient, http: aiohttp.ClientSession
+) -> None:
+    async with sleepers(raw) as world:
+        session = await raw.open(world.url)
+        async with reading(http, "GET", world.url, session) as reader:
+            await reader.next()
+            await world.sleeps(session)
+            assert (await raw.send("DELETE", f"{world.url}/mcp", session=session)).status == 200
+            assert await reader.rest() == []
+        assert (await raw.call(world.url, session)).status == 404
+        assert world.nodes[0].mooring._node.streams.of(session) == []
+
+
+async def test_a_listener_that_leaves_leaves_nothing_behind(raw: RawClient, http: aiohttp.ClientSession) -> None:
+    async with sleepers(raw, stream_log_seconds=0) as world:
+        session = await raw.open(world.url)
+        async with reading(http, "GET", world.url, session) as reader:
+            await reader.next()
+            await world.sleeps(session)
+            reader.answer.close()
+
+        async def is_gone() -> bool:
+            streams = world.nodes[0].mooring._node.streams
+            await raw.open(world.url)  # room is made when something comes
+            return streams.of(session) == []
+
+        await until(is_gone, what="the stream to be let go")
+
+
+async def test_a_sleeping_session_goes_along_when_its_node_drains(raw: RawClient, http: aiohttp.ClientSession) -> None:
+    async with sleepers(raw, 2, ingress_seconds=0.1) as world:
+        session = await raw.open(world.url)
+        async with reading(http, "GET", world.url, session) as reader:
+            await reader.next()
+            await world.sleeps(session)
+            await world.nodes[0].mooring.drain()
+            assert await reader.rest() == []
+        other = world.nodes[1].url
+        async with reading(http, "GET", other, session, last=reader.ids[-1]) as again:
+            async with reading(http, "POST", other, session, call("announce", text="x")) as posted:
+                assert answer_in(await posted.rest())["result"]
+            assert await hears_of_tools(again)
+
+
+async def test_an_app_that_takes_no_delete_keeps_its_session_and_its_client(raw: RawClient) -> None:
+    app = ScriptedApp()
+    async with running_nodes(lambda: app, 1, MemoryStore(), hibernate_seconds=0.05) as nodes:
+        session = await raw.open(nodes[0].url)
+        app.on_session = refuse_delete
+
+        async def was_asked() -> bool:
+            return any(method == "DELETE" for method, _, _ in app.asked)
+
+        await until(was_asked, what="the app to be asked to end it")
+        assert (await raw.call(nodes[0].url, session)).status == 200
+        assert [method for method, _, _ in app.asked].count("DELETE") == 1
+        assert nodes[0].mooring._node.sessions.find(session) is not None
+
+
+async def refuse_delete(scope: Scope, body: bytes, send: Send) -> None:
+    await answer(send, 405 if scope["method"] == "DELETE" else 200, b"{}")
