@@ -11,48 +11,72 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mooring.core.model import Counters, NodeInfo, NodeState, SessionRecord
-    from mooring.errors import MooringError, SettingsError, StoreUnavailable
+    from mooring.errors import MooringError, NoSession, SettingsError, StoreUnavailable
     from mooring.hosting.collector import tune_gc
     from mooring.hosting.request_state import share_request_state
     from mooring.log_filter import ShortSessionIds
-    from mooring.node.membership.session import ClosedSession
+    from mooring.node.current_call import session_state, transactional
+    from mooring.node.fastmcp_state import SessionStateStore
+    from mooring.node.membership.session import ClosedHandle, ClosedSession, MovingSession, RevivedSession
     from mooring.node.middleware import Mooring
+    from mooring.node.minting import end, new_handle
+    from mooring.node.subscription_buses import share_changes
     from mooring.settings import Settings
     from mooring.store.registry import NodeStatus, Registry
 
 __all__ = [
+    "ClosedHandle",
     "ClosedSession",
     "Counters",
     "Mooring",
     "MooringError",
+    "MovingSession",
+    "NoSession",
     "NodeInfo",
     "NodeState",
     "NodeStatus",
     "Registry",
+    "RevivedSession",
     "SessionRecord",
+    "SessionStateStore",
     "Settings",
     "SettingsError",
     "ShortSessionIds",
     "StoreUnavailable",
+    "end",
+    "new_handle",
+    "session_state",
+    "share_changes",
     "share_request_state",
+    "transactional",
     "tune_gc",
 ]
 
 _HOMES = {
+    "ClosedHandle": "mooring.node.membership.session",
     "ClosedSession": "mooring.node.membership.session",
     "Counters": "mooring.core.model",
     "Mooring": "mooring.node.middleware",
     "MooringError": "mooring.errors",
+    "MovingSession": "mooring.node.membership.session",
+    "NoSession": "mooring.errors",
     "NodeInfo": "mooring.core.model",
     "NodeState": "mooring.core.model",
     "NodeStatus": "mooring.store.registry",
     "Registry": "mooring.store.registry",
+    "RevivedSession": "mooring.node.membership.session",
     "SessionRecord": "mooring.core.model",
+    "SessionStateStore": "mooring.node.fastmcp_state",
     "Settings": "mooring.settings",
     "SettingsError": "mooring.errors",
     "ShortSessionIds": "mooring.log_filter",
     "StoreUnavailable": "mooring.errors",
+    "end": "mooring.node.minting",
+    "new_handle": "mooring.node.minting",
+    "session_state": "mooring.node.current_call",
+    "share_changes": "mooring.node.subscription_buses",
     "share_request_state": "mooring.hosting.request_state",
+    "transactional": "mooring.node.current_call",
     "tune_gc": "mooring.hosting.collector",
 }
 """Where each name is defined."""

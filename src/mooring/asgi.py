@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 from urllib.parse import quote
@@ -16,6 +17,8 @@ HeaderList = list[tuple[bytes, bytes]]
 
 OWN_ANSWER: Final = "mooring.own"
 """In a message that begins an answer: it is Mooring's, and not the app's."""
+
+EVENT_STREAM: Final = b"text/event-stream"
 
 _IN_PATHS = "/!$&'()*+,;=:@~"
 """What stands for itself in a path (RFC 3986, section 3.3); servers need not give the path as it was written."""
@@ -42,6 +45,11 @@ def route_of(scope: Scope) -> str:
     return below if below is path or below.startswith("/") else (path if below else "/")
 
 
+def is_at(scope: Scope, endpoint: str) -> bool:
+    """Whether a request is for this very path below `root_path`, and not for one below it."""
+    return (route_of(scope).rstrip("/") or "/") == endpoint
+
+
 def off_root(scope: Scope) -> Scope | None:
     """The scope with `root_path` off the front of its path; None where it is not there.
 
@@ -57,7 +65,21 @@ def off_root(scope: Scope) -> Scope | None:
 
 def header(headers: HeaderList, name: bytes) -> bytes | None:
     """The first header of that lower-case name. Apps write their own names in any case."""
-    return next((value for given, value in headers if given.lower() == name), None)
+    for given, value in headers:
+        if given.lower() == name:
+            return value
+    return None
+
+
+def media_type(headers: HeaderList) -> bytes:
+    """What a body is, by its Content-Type without parameters, in lower case; empty where that is not said."""
+    return (header(headers, b"content-type") or b"").partition(b";")[0].strip().lower()
+
+
+def is_open_event_stream(headers: HeaderList) -> bool:
+    """Whether a body is an event stream that can be read, and added to: not compressed, and without a length."""
+    is_plain = header(headers, b"content-encoding") is None and header(headers, b"content-length") is None
+    return is_plain and media_type(headers) == EVENT_STREAM
 
 
 def has_body(headers: HeaderList) -> bool:
@@ -93,3 +115,26 @@ async def respond(
         headers.append((b"content-type", content_type))
     await send({"type": "http.response.start", "status": status, "headers": headers, OWN_ANSWER: True})
     await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body, "more_body": False})
+
+
+class WholeBody:
+    """What an app receives of a request that is made here: its body, and that the sender left once it has.
+
+    Attributes:
+        has_left: set by `leave`.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        self._body: bytes | None = body
+        self.has_left = asyncio.Event()
+
+    def leave(self) -> None:
+        """The sender waits for nothing more."""
+        self.has_left.set()
+
+    async def receive(self) -> Message:
+        if self._body is None:
+            await self.has_left.wait()
+            return {"type": "http.disconnect"}
+        body, self._body = self._body, None
+        return {"type": "http.request", "body": body, "more_body": False}

@@ -5,11 +5,15 @@
     ├── TargetError          the TARGET of `serve` or `up` cannot be imported, or is no MCP server
     ├── StoreUnavailable     Redis does not answer, or refuses
     ├── DeclaredDead         this node's end is on record: it holds nothing any more, and its id is used up
+    ├── Fenced               a session's later owner writes, or the session is gone: nothing was written
+    ├── NoSession            a session's state was asked for where there is no session
+    ├── StateRefused         what a call left in its session's state cannot be kept
     ├── PeerError            a request could not be passed on to its owner
     │   ├── PeerSilent       no answer that is surely the peer's: refused, reset, a stranger; it may live all the same
     │   └── PeerMoved        the peer does not own the shard, and says who does
     ├── SignatureError       a peer request (or its reply) that no node of this cluster has signed
     │   └── RequestSeen      one that was signed, and came before
+    ├── SealBroken           something kept of a session that this cluster did not write, as far as is known
     ├── IllegalMove          a state was asked to change in a way that its table does not know
     └── ClusterError         a node or the local cluster cannot start or go on
 
@@ -52,6 +56,29 @@ class DeclaredDead(MooringError):
     """This node's end is on record: it left, or its parent process saw it end. It cannot come back by this id."""
 
 
+class Fenced(MooringError):
+    """A session has a later owner, or is no longer there. Nothing was written, and nothing decided.
+
+    Args:
+        doing: what was tried, as in "while …".
+        is_missing: there is no record of it, as where the store was emptied; nobody else is known to own it.
+    """
+
+    def __init__(self, doing: str, *, is_missing: bool) -> None:
+        self.is_missing = is_missing
+        super().__init__(
+            f"{'no record of the session' if is_missing else 'the session has a later owner'} while {doing}"
+        )
+
+
+class NoSession(MooringError):
+    """The state of a session was asked for where there is none: outside of a call, or in a request that is on none."""
+
+
+class StateRefused(MooringError):
+    """What a call left in its session's state cannot be kept: it is no JSON, or too much, or has no place to go."""
+
+
 class PeerError(MooringError):
     """A request could not be passed on to its owner."""
 
@@ -90,6 +117,10 @@ class SignatureError(MooringError):
 
 class RequestSeen(SignatureError):
     """This very request came before, and was accepted then."""
+
+
+class SealBroken(MooringError):
+    """No node of this cluster sealed this for its place, or the secret that it was sealed with is not known here."""
 
 
 class IllegalMove(MooringError):

@@ -22,7 +22,17 @@ NODE_1 = NodeInfo(
     version="0.1.0",
     secret_id="0123abcd",
     started=1_700_000_000.5,
-    counters=Counters(served=70, forwarded_in=11, forwarded_out=12, refused={"unknown": 3, "forged": 1}),
+    counters=Counters(
+        70,
+        11,
+        12,
+        {"unknown": 3, "forged": 1},
+        adopted=8,
+        revived=5,
+        outcomes={"unknown": 1},
+        streams_open=4,
+        streams_kept=6,
+    ),
 )
 NODE_2 = replace(NODE_1, id="node-2-abcde", name="node-2", url="http://127.0.0.1:9002", counters=Counters())
 DEAD_NODE = replace(NODE_2, id="node-3-abcde", name="node-3", url="http://127.0.0.1:9003")

@@ -71,6 +71,18 @@ def test_a_platform_names_the_port_and_the_address_in_the_environment(
     assert f"port {taken_port} on 127.0.0.1" in mooring("serve", COUNTER, "--host", "127.0.0.1").error_line
 
 
+@pytest.mark.parametrize("host", ["x86_64-conda-linux-gnu", "my-laptop", "localhost", ""])
+def test_a_host_that_is_no_address_is_not_meant_for_us(
+    taken_port: int, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """conda puts the kind of machine there, and some shells its name."""
+    monkeypatch.setenv("HOST", host)
+    said = mooring("serve", COUNTER, "--port", str(taken_port))
+    is_told = f"the variable HOST ({host}) is no address: listening on 127.0.0.1; see --host" in said.err
+    assert is_told is ("-" in host)
+    assert f"port {taken_port} on {'localhost' if host == 'localhost' else '127.0.0.1'} is in use" in said.err
+
+
 @pytest.mark.parametrize(
     ("flags", "code", "line"),
     [

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from mooring.core.model import SessionRecord
+from mooring.store.registry import Registry
 from tests.cli.command import mooring
 from tests.cli.registries import LOST, RECORD, filled_store, use
 from tests.fakes import Clock
@@ -24,6 +25,9 @@ AS_JSON: dict[str, Any] = {
     "client": "Naïve client 1.0",
     "protocol": "2025-11-25",
     "principal": "ann through agent at https://issuer",
+    "incarnation": 0,
+    "homes": [],
+    "running": [],
 }
 
 
@@ -105,7 +109,23 @@ def test_one_whose_node_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
     keep(monkeypatch, LOST)
     said = mooring("session", LOST.id)
     assert "node       node-3 (node-3-abcde), dead\n" in said.out
-    assert "its next request gets 404 owner_lost" in said.out
+    assert "its next request opens it again on another one" in said.out
+
+
+def test_where_a_session_lived_and_what_runs_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    homes = (("node-9-zzzzz", 1_700_000_000.0), (RECORD.node_id, 1_700_000_060.0))
+    keep(monkeypatch, replace(RECORD, incarnation=1, homes=homes))
+    monkeypatch.setenv("MOORING_SECRET", "sixteen or more of them")
+
+    async def one_call(self: object, session_id: str) -> list[str]:
+        assert session_id == RECORD.id
+        return ["tools/call browse for 7 s"]
+
+    monkeypatch.setattr(Registry, "running_calls", one_call)
+    said = mooring("session", RECORD.id)
+    assert "revived    1 times\n" in said.out
+    assert "lived on   node-9-zzzzz from 2023-11-14T22:13:20Z\n" in said.out
+    assert "running    tools/call browse for 7 s\n" in said.out
 
 
 def test_one_whose_node_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

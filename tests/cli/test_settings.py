@@ -42,8 +42,24 @@ def test_values_say_where_they_come_from(tmp_path: Path, monkeypatch: pytest.Mon
     assert (found["key_prefix"]["value"], found["key_prefix"]["source"]) == ("surrounding", "environment")
     assert (found["shards"]["value"], found["shards"]["source"]) == (8, "default")
     said = mooring("settings").out
-    assert "lease_seconds = 9  [from file; default 5]" in said
+    assert "lease_seconds = 9  [from file mooring.toml; default 5]" in said
+    assert "key_prefix = surrounding  [from environment MOORING_KEY_PREFIX; default mcp]" in said
     assert "shards = 8  [default]" in said
+
+
+def test_what_the_platform_and_files_say_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "secret").write_text(SECRET)
+    monkeypatch.setenv("MOORING_SECRET_FILE", str(tmp_path / "secret"))
+    monkeypatch.setenv("CONTAINER_APP_REPLICA_NAME", "counter--abc-5d9c-x7k2p")
+    monkeypatch.setenv("POD_IP", "10.1.2.3")
+    found = {one["name"]: one for one in mooring("settings", "--json").json["settings"]}
+    sources = {name: (one["source"], one["source_name"]) for name, one in found.items()}
+    assert sources["node_name"] == ("platform", "CONTAINER_APP_REPLICA_NAME")
+    assert found["node_name"]["value"] == "counter--abc-5d9c-x7k2p"
+    assert sources["advertise_url"] == ("platform", "POD_IP")
+    assert sources["secret"] == ("secret file", str(tmp_path / "secret"))
+    assert sources["shards"] == ("default", None)
+    assert "[from platform POD_IP; default (not set)]" in mooring("settings").out
 
 
 @pytest.mark.parametrize("form", [(), ("--json",), ("--markdown",)])

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mooring.store import MemoryStore
 from tests.cli.command import mooring
-from tests.cli.registries import NODE_1, filled_store, use
+from tests.cli.registries import DEAD_NODE, NODE_1, NODE_2, filled_store, use
 from tests.fakes import Clock
 
 KEYS = [
@@ -15,6 +17,8 @@ KEYS = [
     "name",
     "pid",
     "url",
+    "peer_link",
+    "relayed_to",
     "version",
     "state",
     "alive",
@@ -25,6 +29,11 @@ KEYS = [
     "forwarded_in",
     "forwarded_out",
     "refused",
+    "adopted",
+    "revived",
+    "outcomes",
+    "streams_open",
+    "streams_kept",
     "lease_age_seconds",
 ]
 
@@ -47,6 +56,8 @@ def test_json_has_every_node_with_all_its_facts() -> None:
         "name": "node-1",
         "pid": 4242,
         "url": "http://127.0.0.1:9001",
+        "peer_link": "direct",
+        "relayed_to": [],
         "version": "0.1.0",
         "state": "ready",
         "alive": True,
@@ -57,6 +68,11 @@ def test_json_has_every_node_with_all_its_facts() -> None:
         "forwarded_in": 11,
         "forwarded_out": 12,
         "refused": {"unknown": 3, "forged": 1},
+        "adopted": 8,
+        "revived": 5,
+        "outcomes": {"unknown": 1},
+        "streams_open": 4,
+        "streams_kept": 6,
         "lease_age_seconds": 0.25,
     }
     assert [node["state"] for node in said["nodes"]] == ["ready", "ready", "dead"]
@@ -72,6 +88,10 @@ def test_the_table_fits_80_columns_and_says_who_is_dead_and_what_was_refused() -
     assert first == ["node-1", "4242", "http://127.0.0.1:9001", "ready", "2", "70", "11", "12"]
     assert "dead 1 min" in said.out
     assert "refused by node-1: 1 forged, 3 unknown" in said.out
+    assert "node-1 adopted 8 shards and revived 5 sessions" in said.out
+    assert "node-2 adopted" not in said.out
+    assert "node-1 keeps 6 streams, 4 of them open" in said.out
+    assert "node-2 keeps" not in said.out
 
 
 def test_nodes_that_ended_long_ago_are_shown_on_request(clock: Clock) -> None:
@@ -134,3 +154,13 @@ def _write_run_file(folder: Path, *, pid: int = NODE_1.pid, redis_url: str = "re
     folder.mkdir()
     said = {"ingress": "http://127.0.0.1:8080/mcp", "redis_url": redis_url, "key_prefix": "mcp", "pid": pid}
     (folder / "cluster.json").write_text(json.dumps(said))
+
+
+def test_it_says_who_is_reached_through_redis(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = filled_store(clock)
+    asyncio.run(store.register(replace(NODE_1, peer_link="auto", relayed_to=(NODE_2.id, DEAD_NODE.id)), 5))
+    asyncio.run(store.register(replace(NODE_2, peer_link="redis"), 5))
+    use(store, monkeypatch)
+    said = mooring("status").out
+    assert "reached by peers through Redis (peer_link): node-2\n" in said
+    assert "node-1 reaches through Redis, not at their addresses (peer_link): node-2\n" in said

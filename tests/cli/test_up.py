@@ -35,9 +35,9 @@ def test_the_defaults(asked: list[UpOptions]) -> None:
 
 
 def test_every_flag(asked: list[UpOptions]) -> None:
-    flags = "--nodes 2 --host 0.0.0.0 --port 0 --redis-url redis://h --run-dir /r --insecure-cookies --debug"
+    flags = "--nodes 2 --host 0.0.0.0 --port 0 --redis-url redis://h --run-dir /r --insecure-cookies --debug --hint h"
     mooring("up", "a:b", *flags.split())
-    assert asked == [UpOptions("a:b", 2, "0.0.0.0", 0, "redis://h", Path("/r"), True, True)]
+    assert asked == [UpOptions("a:b", 2, "0.0.0.0", 0, "redis://h", Path("/r"), True, True, "h")]
 
 
 def test_redis_may_come_from_the_environment(asked: list[UpOptions], monkeypatch: pytest.MonkeyPatch) -> None:

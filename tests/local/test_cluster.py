@@ -53,12 +53,14 @@ async def mooring(*arguments: str) -> bytes:
 
 
 async def test_a_cluster_comes_up_serves_and_leaves_nothing_behind(run_dir: Path) -> None:
-    async with up(run_dir, "--nodes", "3", target="examples/counter.py:server") as one:
+    hint = "call it: client.py {url}"
+    async with up(run_dir, "--nodes", "3", "--hint", hint, target="examples/counter.py:server") as one:
         await one.is_ready()
         port = urlsplit(one.url).port
         assert f"ready: http://127.0.0.1:{port}/mcp" in one.lines
         assert len([line for line in one.lines if line.startswith("ready: ")]) == 1
         assert "--insecure-cookies" in one.text
+        assert f"call it: client.py http://127.0.0.1:{port}/mcp" in one.lines
 
         async with Client(f"{one.url}/mcp", mode="legacy") as client:
             counted = [await client.call_tool("increment", {}) for _ in range(3)]

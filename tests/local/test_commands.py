@@ -6,7 +6,7 @@ from mooring.local.commands import NODE_GRACE_SECONDS, node_command, redis_comma
 
 
 def test_a_node_is_told_its_secret_where_others_cannot_see_it() -> None:
-    command = node_command("node-1", "app.py:server", "unix:///r.sock", "very secret", debug=False)
+    command = node_command("node-1", "app.py:server", "unix:///r.sock", "very secret", 12, debug=False)
     assert not any("secret" in argument for argument in command.arguments)
     assert command.environment["MOORING_SECRET"] == "very secret"
     assert command.environment["MOORING_NODE_NAME"] == "node-1"
@@ -15,7 +15,7 @@ def test_a_node_is_told_its_secret_where_others_cannot_see_it() -> None:
 
 
 def test_a_node_has_time_to_finish_before_it_is_killed() -> None:
-    command = node_command("node-1", "app.py:server", "unix:///r.sock", "very secret", debug=True)
+    command = node_command("node-1", "app.py:server", "unix:///r.sock", "very secret", 12, debug=True)
     assert command.stop_seconds > NODE_GRACE_SECONDS
     assert command.arguments[-1] == "--debug"
 

@@ -3,10 +3,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 
 import pytest
 
-from mooring.processes.signals import Stop
+from mooring.errors import SettingsError
+from mooring.processes.signals import Stop, before_sigterm
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -33,3 +35,63 @@ async def test_another_reason_may_come_again() -> None:
         stop.ask()
         await stop.wait()
     assert not impatient.is_set()
+
+
+# Before a server that is not ours hears of it.
+
+
+async def test_what_comes_before_is_done_before_the_server_hears_and_a_second_signal_does_not_wait() -> None:
+    heard: asyncio.Queue[int] = asyncio.Queue()
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def first() -> None:
+        begun.set()
+        await may_end.wait()
+
+    def server(number: int, frame: object) -> None:
+        heard.put_nowait(number)
+
+    before = signal.signal(signal.SIGTERM, server)
+    try:
+        with before_sigterm(first):
+            os.kill(os.getpid(), signal.SIGTERM)
+            async with asyncio.timeout(5):
+                await begun.wait()
+            assert heard.empty()
+            os.kill(os.getpid(), signal.SIGTERM)
+            async with asyncio.timeout(5):
+                assert await heard.get() == signal.SIGTERM
+                may_end.set()
+                assert await heard.get() == signal.SIGTERM
+        assert signal.getsignal(signal.SIGTERM) is server
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+async def test_a_server_that_hears_by_the_loop_is_told_what_to_do_instead() -> None:
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, lambda: None)
+    try:
+        with pytest.raises(SettingsError, match=r"await mooring\.drain\(\)"), before_sigterm(asyncio.Event().wait):  # type: ignore[arg-type]
+            pass
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+
+
+def test_another_thread_hears_no_signals() -> None:
+    async def enter() -> None:
+        with before_sigterm(asyncio.Event().wait):  # type: ignore[arg-type]
+            pass
+
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            asyncio.run(enter())
+        except SettingsError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert len(failures) == 1

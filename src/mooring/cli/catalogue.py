@@ -16,9 +16,14 @@ from pydantic.fields import FieldInfo
 
 from mooring.core.masking import masked
 from mooring.settings import ENV_PREFIX, SECRET_FILES, Settings, settings_file
+from mooring.settings.platforms import address_variable, name_variable
+from mooring.settings.settings_file import DEFAULT_SETTINGS_FILE, SETTINGS_FILE_VARIABLE
 
 HIDDEN: Final = "(hidden)"
 NOT_SET: Final = "(not set)"
+_PLATFORMS: Final = {"node_name": name_variable, "advertise_url": address_variable}
+"""What a platform says of a setting that nobody has set; of `advertise_url` it says the address, to `mooring serve`."""
+
 _BOUNDS: Final = (("ge", "at least"), ("gt", "more than"), ("le", "at most"), ("lt", "less than"))
 
 
@@ -49,12 +54,20 @@ def all_settings() -> list[Setting]:
 
 
 def source_of(setting: Setting) -> str:
-    """Where the value in force comes from: `environment`, `secret file`, `file` or `default`."""
+    """Where the value in force comes from: `environment`, `secret file`, `file`, `platform` or `default`."""
+    return origin_of(setting)[0]
+
+
+def origin_of(setting: Setting) -> tuple[str, str]:
+    """The same, and by which name it is there: a variable's or a file's; empty for a default."""
     if setting.environment in {name.upper() for name in os.environ}:
-        return "environment"
+        return "environment", setting.environment
     if setting.name in SECRET_FILES and f"{setting.environment}_FILE" in os.environ:
-        return "secret file"
-    return "file" if setting.name in settings_file() else "default"
+        return "secret file", os.environ[f"{setting.environment}_FILE"]
+    if setting.name in settings_file():
+        return "file", os.environ.get(SETTINGS_FILE_VARIABLE, DEFAULT_SETTINGS_FILE)
+    variable = _PLATFORMS[setting.name]() if setting.name in _PLATFORMS else None
+    return ("platform", variable) if variable else ("default", "")
 
 
 def shown(value: Any) -> str:

@@ -78,7 +78,7 @@ async def opened_store(cluster: ChosenCluster) -> AsyncIterator[Store]:
         StoreUnavailable: its Redis does not answer.
     """
     settings = cluster.settings
-    store = open_store(settings.redis_url, settings.key_prefix, settings.redis_timeout_seconds)
+    store = open_store(settings.redis_url, settings.key_prefix, settings.redis_timeout_seconds, settings.secrets)
     try:
         yield store
     except StoreUnavailable as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,10 +20,12 @@ class LocatedSession:
     """
     Attributes:
         node: None where the registry has forgotten it.
+        running: the calls that are under way on it, where the secret is known that they are sealed with.
     """
 
     record: SessionRecord
     node: NodeStatus | None
+    running: list[str] = field(default_factory=list)
 
     @property
     def is_alive(self) -> bool:
@@ -67,6 +69,9 @@ class LocatedSession:
             "client": self.client,
             "protocol": plain(self.record.protocol),
             "principal": self.principal,
+            "incarnation": self.record.incarnation,
+            "homes": [{"node": node_id, "since": moment(began)} for node_id, began in self.record.homes],
+            "running": self.running,
         }
 
 

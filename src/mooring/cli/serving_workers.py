@@ -57,14 +57,14 @@ def serve_workers(
                 name,
                 arguments,
                 told | {f"{ENV_PREFIX}NODE_NAME": name},
-                stop_seconds=stop_seconds + STOP_MARGIN_SECONDS,
+                stop_seconds=settings.most_stop_seconds(stop_seconds) + STOP_MARGIN_SECONDS,
                 inherits=(fd, report_fd),
             )
             for name in names
         ]
 
     url = f"{told[f'{ENV_PREFIX}ADVERTISE_URL']}{settings.mcp_path}"
-    store = open_store(settings.redis_url, settings.key_prefix, settings.redis_timeout_seconds)
+    store = open_store(settings.redis_url, settings.key_prefix, settings.redis_timeout_seconds, settings.secrets)
     asyncio.run(_run(commands, store, listener, f"nodes {names[0]} to {names[-1]} serve {url}"))
 
 

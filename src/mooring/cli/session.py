@@ -66,7 +66,10 @@ async def _locate(cluster: ChosenCluster, session_id: str) -> list[LocatedSessio
             found = [] if record is None else [record]
         else:
             found = [record for record in await registry.sessions() if brief(record.id) == brief(session_id)]
-        return join(found, await registry.nodes()) if found else []
+        located = join(found, await registry.nodes()) if found else []
+        for one in located if cluster.settings.secret is not None else ():
+            one.running.extend(await registry.running_calls(one.record.id))
+        return located
 
 
 def _print(located: LocatedSession, whole_ids: bool) -> None:
@@ -81,9 +84,12 @@ def _print(located: LocatedSession, whole_ids: bool) -> None:
         "principal": located.principal,
         "created": f"{moment(record.created)}, {ago(since(record.created))} ago",
         "last seen": f"{moment(record.last_seen)}, {ago(since(record.last_seen))} ago",
+        "revived": f"{record.incarnation} times" if record.incarnation else "",
+        "lived on": ", ".join(f"{node_id} from {moment(began)}" for node_id, began in record.homes[:-1]),
+        "running": ", ".join(located.running),
     }
     for name, fact in facts.items():
         if fact:
             out.print(Text(f"{name:<10} {plain(fact, 200)}"))
     if not located.is_alive:
-        out.print(Text("its node is no longer there: its next request gets 404 owner_lost", style="red"))
+        out.print(Text("its node is no longer there: its next request opens it again on another one", style="yellow"))

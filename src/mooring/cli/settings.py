@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from mooring.cli.catalogue import NOT_SET, Setting, all_settings, shown, source_of
+from mooring.cli.catalogue import NOT_SET, Setting, all_settings, origin_of, shown
 from mooring.cli.flags import Debug, Json, new_app
 from mooring.settings import Settings
 
@@ -24,7 +24,8 @@ A setting comes from the first of these that has it:
 1. a flag of the command: `--lease-seconds 10`,
 2. the environment, as `MOORING_` and its name in capitals: `MOORING_LEASE_SECONDS=10`,
 3. the file `mooring.toml` in the working directory, or the one named by `MOORING_SETTINGS_FILE`: `lease_seconds = 10`,
-4. its default.
+4. for the name and the address of a node: [what its platform says](platforms.md#names-and-addresses),
+5. its default.
 
 From Python they are the arguments of `mooring.Settings.load`. `mooring settings` shows the values in force and where
 each one comes from. A wrong one ends the command with exit code 2; the error names the setting, its value and what
@@ -74,10 +75,12 @@ def _default_cell(setting: Setting) -> str:
 
 def _as_json(setting: Setting, in_force: Settings) -> dict[str, Any]:
     value = getattr(in_force, setting.name)
+    source, name = origin_of(setting)
     return {
         "name": setting.name,
         "value": value if isinstance(value, int | float) or value is None else shown(value),
-        "source": source_of(setting),
+        "source": source,
+        "source_name": name or None,
         "default": None if setting.default == NOT_SET else setting.default,
         "takes": setting.takes,
         "environment": setting.environment,
@@ -87,8 +90,8 @@ def _as_json(setting: Setting, in_force: Settings) -> dict[str, Any]:
 
 
 def _as_text(setting: Setting, in_force: Settings) -> str:
-    value, source = shown(getattr(in_force, setting.name)), source_of(setting)
-    origin = "default" if source == "default" else f"from {source}; default {setting.default}"
+    value, (source, named) = shown(getattr(in_force, setting.name)), origin_of(setting)
+    origin = "default" if source == "default" else f"from {source} {named}; default {setting.default}"
     about = f"{setting.meaning} Takes: {setting.takes}. {setting.environment}"
     name = typer.style(setting.name, bold=True)
     return f"{name} = {value}  [{origin}]\n" + textwrap.indent(textwrap.fill(about, 74), "    ") + "\n"

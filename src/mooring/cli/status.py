@@ -72,8 +72,31 @@ def _print(cluster: ChosenCluster, nodes: list[NodeStatus]) -> None:
         if node.counters.refused:
             reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(node.counters.refused.items()))
             out.print(Text(plain(f"refused by {node.info.name}: {reasons}", 1_000)))
+    for node in nodes:
+        did = node.counters
+        if did.adopted or did.revived:
+            out.print(Text(plain(f"{node.info.name} adopted {did.adopted} shards and revived {did.revived} sessions")))
+    for node in nodes:
+        did = node.counters
+        if did.streams_kept and not _is_over(node):
+            told = f"{node.info.name} keeps {did.streams_kept} streams, {did.streams_open} of them open"
+            out.print(Text(plain(told)))
+    for line in _links(nodes):
+        out.print(Text(plain(line, 1_000)))
     if cluster.ingress:
         out.print(Text(f"ingress: {plain(cluster.ingress)}"))
+
+
+def _links(nodes: list[NodeStatus]) -> list[str]:
+    """What goes through Redis from node to node."""
+    alive = {node.info.id: node.info for node in nodes if not _is_over(node)}
+    names = [info.name for info in alive.values() if info.peer_link == "redis"]
+    lines = [f"reached by peers through Redis (peer_link): {', '.join(names)}"] if names else []
+    for info in alive.values():
+        apart = [alive[peer].name for peer in info.relayed_to if peer in alive]
+        if apart:
+            lines.append(f"{info.name} reaches through Redis, not at their addresses (peer_link): {', '.join(apart)}")
+    return lines
 
 
 def _is_over(node: NodeStatus) -> bool:

@@ -30,6 +30,9 @@ def up(
     insecure_cookies: Annotated[
         bool, typer.Option("--insecure-cookies", help="Let the sticky cookie travel over plain http.")
     ] = False,
+    hint: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="A line to print once all is up; {url} in it is the endpoint.")
+    ] = None,
     debug: Debug = False,
     **given: Any,
 ) -> None:
@@ -50,5 +53,6 @@ def up(
         run_dir=run_dir,
         insecure_cookies=insecure_cookies,
         debug=debug,
+        hint=hint,
     )
     raise typer.Exit(asyncio.run(run_cluster(options, console())))

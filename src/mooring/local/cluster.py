@@ -15,9 +15,10 @@ from rich.console import Console
 from mooring.core.model import NodeInfo
 from mooring.core.ownership import ClusterView
 from mooring.errors import ClusterError, SettingsError, StoreUnavailable, TargetError
-from mooring.ingress.follow import DynamicFile, follow
-from mooring.ingress.topology import Topology, topology_of
-from mooring.ingress.traefik import COOKIE, dump, static_configuration
+from mooring.ingress.follow import FollowingFiles, follow
+from mooring.ingress.proxy import Choice
+from mooring.ingress.topology import COOKIE, Topology, topology_of
+from mooring.ingress.traefik import dump, part, static_configuration
 from mooring.local.children import Children
 from mooring.local.commands import (
     NODE_GRACE_SECONDS,
@@ -102,7 +103,8 @@ class LocalCluster:
         self._redis_url = options.redis_url or f"unix://{quote(str(self._socket))}"
         self._store = open_store(self._redis_url, settings.key_prefix, settings.redis_timeout_seconds)
         self._dynamic_path = run_dir.file("traefik-dynamic.yml")
-        self._dynamic = DynamicFile(self._dynamic_path, secure_cookie=not options.insecure_cookies)
+        choice = Choice(secure_cookie=not options.insecure_cookies)
+        self._dynamic = FollowingFiles(lambda topology: part(topology, choice, self._dynamic_path))
 
     @property
     def url(self) -> str:
@@ -148,6 +150,8 @@ class LocalCluster:
         self._output.notice(f"ready: {self.url}")
         if not self._options.insecure_cookies:
             self._output.notice(_ABOUT_COOKIES)
+        if self._options.hint is not None:
+            self._output.notice(self._options.hint.replace("{url}", self.url))
 
     async def _start_redis(self) -> None:
         """Our own Redis is waited for; one that was named has to be there."""
@@ -160,7 +164,14 @@ class LocalCluster:
     async def _start_nodes(self) -> tuple[ClusterView, list[NodeInfo]]:
         secret = self._settings.secret.get_secret_value() if self._settings.secret else secrets.token_hex(32)
         commands = [
-            node_command(name, self._options.target, self._redis_url, secret, debug=self._options.debug)
+            node_command(
+                name,
+                self._options.target,
+                self._redis_url,
+                secret,
+                self._settings.most_stop_seconds(NODE_GRACE_SECONDS),
+                debug=self._options.debug,
+            )
             for name in _node_names(self._options)
         ]
         pids = {command.name: (await self._children.start(command)).pid for command in commands}

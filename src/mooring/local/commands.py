@@ -37,8 +37,12 @@ def redis_command(socket: Path) -> Command:
     return Command(REDIS, (str(find_redis()), *arguments))
 
 
-def node_command(name: str, target: str, redis_url: str, secret: str, *, debug: bool) -> Command:
-    """A node, on a free port that it tells the registry. The secret is not an argument: ps shows those."""
+def node_command(name: str, target: str, redis_url: str, secret: str, stop_seconds: float, *, debug: bool) -> Command:
+    """A node, on a free port that it tells the registry. The secret is not an argument: ps shows those.
+
+    Args:
+        stop_seconds: how long it may take to stop.
+    """
     serve = (sys.executable, "-m", "mooring", "serve", target, "--host", "127.0.0.1", "--port", "0")
     return Command(
         name,
@@ -49,7 +53,7 @@ def node_command(name: str, target: str, redis_url: str, secret: str, *, debug: 
             "MOORING_NODE_NAME": name,
             "PYTHONUNBUFFERED": "1",
         },
-        stop_seconds=NODE_GRACE_SECONDS + _MARGIN_SECONDS,
+        stop_seconds=stop_seconds + _MARGIN_SECONDS,
     )
 
 

@@ -19,6 +19,7 @@ class UpOptions:
         run_dir: where sockets and generated configuration lie while the cluster runs.
         insecure_cookies: let the sticky cookie travel over plain http.
         debug: show children's lines from the start, and tracebacks.
+        hint: a line to print once all is up; `{url}` in it is the endpoint.
     """
 
     target: str
@@ -29,3 +30,4 @@ class UpOptions:
     run_dir: Path = Path(".mooring")
     insecure_cookies: bool = False
     debug: bool = False
+    hint: str | None = None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Final, Self
+from typing import Any, Final, Self
+
+from mooring.errors import SettingsError
 
 _NAMES: Final = ("SIGINT", "SIGTERM", "SIGHUP")
 
@@ -87,3 +90,50 @@ class Stop:
         if self._asked.is_set():
             self.again()
         self.ask()
+
+
+@contextmanager
+def before_sigterm(first: Callable[[], Coroutine[Any, Any, None]]) -> Iterator[None]:
+    """Within this context SIGTERM has `first` done in the running loop, and then whatever was there to hear it.
+
+    A second SIGTERM is heard by that at once. For a server that is not ours and sets its handler before its app starts,
+    as uvicorn does.
+
+    Raises:
+        SettingsError: nobody can be put in front: SIGTERM is heard by an event loop, or in another thread.
+    """
+    loop = asyncio.get_running_loop()
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
+    if not is_main or getattr(before, "__module__", "") == "asyncio.unix_events":
+        raise SettingsError(
+            "drain_on_sigterm",
+            True,
+            "this server hears SIGTERM in a way that nobody can get in front of: let it call `await mooring.drain()` "
+            "before it stops, or run it with uvicorn or `mooring serve`",
+        )
+    work: list[asyncio.Task[None]] = []
+
+    def go_on(*_: object) -> None:
+        if callable(before):
+            before(signal.SIGTERM, None)
+        else:
+            signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def begin() -> None:
+        if work:
+            go_on()
+        else:
+            work.append(asyncio.ensure_future(first()))
+            work[0].add_done_callback(go_on)
+
+    def hear(number: int, frame: object) -> None:
+        loop.call_soon_threadsafe(begin)
+
+    signal.signal(signal.SIGTERM, hear)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGTERM) is hear:
+            signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -26,9 +27,11 @@ from mooring.cli.output import console, print_json, table
 from mooring.core.masking import masked_secrets
 from mooring.doctor.catalogue import CHECKS, WATCH
 from mooring.doctor.diagnosis import diagnose
+from mooring.doctor.junit import junit
 from mooring.doctor.markdown import markdown
 from mooring.doctor.plan import LEAST_SESSIONS, Plan
 from mooring.doctor.report import Report
+from mooring.files import replace_file
 
 app = new_app()
 
@@ -74,6 +77,9 @@ def doctor(
         str | None, typer.Option(metavar="NAME", help="Call this tool, where a ping is sent otherwise.")
     ] = None,
     arguments: Annotated[str | None, typer.Option(metavar="JSON", help="The tool's arguments, an object.")] = None,
+    then: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The tool that takes the handle which --tool hands out.")
+    ] = None,
     other_path: Annotated[
         str | None, typer.Option(metavar="/PATH", help="Beside MCP on that host: is it still balanced?")
     ] = None,
@@ -97,6 +103,9 @@ def doctor(
             metavar="VAR", help=f"The environment variable with its token.  [default: {plan_options.STATUS_TOKEN}]"
         ),
     ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="In under 10 s: all but how long silence is borne, and less of each.")
+    ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Watch sessions while you stop or redeploy a node; Ctrl-C ends it.")
     ] = False,
@@ -105,6 +114,9 @@ def doctor(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Markdown for a ticket instead of a table.")] = False,
+    junit_file: Annotated[
+        Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit's XML as well, for CI.")
+    ] = None,
     list_checks: Annotated[
         bool, typer.Option("--list-checks", callback=_list_checks, is_eager=True, help="List the checks, and end.")
     ] = False,
@@ -123,6 +135,7 @@ def doctor(
             "--json": (as_json, {"--markdown": as_markdown}),
             "--tool": (tool is not None, {"--read-only": read_only}),
             "--watch": (watch or watch_seconds is not None, {"--only": bool(only), "--skip": bool(skip)}),
+            "--quick": (quick, {"--watch": watch or watch_seconds is not None, "--idle": _is_typed(context, "idle")}),
         },
     )
     plan = Plan(
@@ -133,6 +146,7 @@ def doctor(
         tokens=plan_options.tokens_of(token_env or ()),
         tool=None if tool is None else plan_options.tool_of(tool),
         arguments={} if arguments is None else plan_options.arguments_of(arguments, tool),
+        then_tool=None if then is None else plan_options.then_of(then, tool),
         other_path=None if other_path is None else plan_options.path_of(other_path),
         timeout_seconds=plan_options.seconds_of(timeout, "--timeout"),
         idle_seconds=plan_options.seconds_of(idle, "--idle"),
@@ -143,8 +157,12 @@ def doctor(
         status_token=plan_options.status_token_of(status, status_token_env),
         watch_seconds=watch_seconds or (math.inf if watch else None),
     )
+    if quick:
+        plan = plan_options.quicker(plan)
     configure_logging("warning", debug=debug)
     report = _examine(plan)
+    if junit_file is not None:
+        _write(junit_file, junit(report))
     with _reader_may_leave():
         if as_json:
             print_json(report.as_json())
@@ -156,6 +174,19 @@ def doctor(
         else:
             _print(report)
     raise typer.Exit(int(report.outlook))
+
+
+def _is_typed(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        replace_file(path, text)
+    except OSError as error:
+        typer.echo(f"mooring: {path} cannot be written: {error.strerror or error}", err=True)
+        raise typer.Exit(ExitCode.INTERNAL) from None
 
 
 def _examine(plan: Plan) -> Report:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -13,9 +14,16 @@ import typer
 from yarl import URL
 
 from mooring.core.text import plain
+from mooring.doctor.plan import Plan
 
 STATUS_TOKEN: Final = "MOORING_STATUS_TOKEN"  # noqa: S105 - the name of a variable
 MOST_TOKENS: Final = 2
+
+_QUICK_SECONDS: Final = 5.5
+"""For all but the closing of sessions, which takes three more at most."""
+_QUICK_SESSIONS: Final = 12
+_QUICK_CALLS: Final = 4
+_QUICK_TIMEOUT_SECONDS: Final = 2.5
 
 _OURS: Final = frozenset(
     {
@@ -141,6 +149,13 @@ def tool_of(text: str) -> str:
     return text
 
 
+def then_of(text: str, tool: str | None) -> str:
+    """The name of a second tool, which needs a first one."""
+    if tool is None:
+        _wrong("--then", "name the tool that hands out what this one takes: --tool NAME")
+    return tool_of(text)
+
+
 def path_of(text: str) -> str:
     """A path on the same host."""
     if not text.startswith("/") or text.startswith("//"):
@@ -155,6 +170,18 @@ def seconds_of(value: float, option: str) -> float:
     if not math.isfinite(value):
         _wrong(option, f"{value} is not a number of seconds")
     return value
+
+
+def quicker(plan: Plan) -> Plan:
+    """The same in less than ten seconds: nothing is waited for, and there is less of everything that is counted."""
+    return dataclasses.replace(
+        plan,
+        sessions=min(plan.sessions, _QUICK_SESSIONS),
+        calls=min(plan.calls, _QUICK_CALLS),
+        timeout_seconds=min(plan.timeout_seconds, _QUICK_TIMEOUT_SECONDS),
+        idle_seconds=0.0,
+        most_seconds=_QUICK_SECONDS,
+    )
 
 
 def check_together(exclusive: Mapping[str, tuple[bool, Mapping[str, bool]]]) -> None:

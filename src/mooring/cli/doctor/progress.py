@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +17,8 @@ from rich.text import Text
 from mooring.cli.doctor.screen import row
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Finding
+
+_BAR: Final = 20
 
 
 class Progress:
@@ -29,6 +32,7 @@ class Progress:
         self._console = Console(stderr=True, highlight=False)
         self._findings: list[Finding] = []
         self._step = "starting"
+        self._done, self._wanted = 0, 0
         self._spinner = Spinner("line")
         self._started = time.monotonic()
         self._live = Live(console=self._console, get_renderable=self._show, transient=True, refresh_per_second=4)
@@ -65,12 +69,18 @@ class Progress:
         """A check has ended."""
         self._findings.append(finding)
 
+    def progress(self, done: int, wanted: int) -> None:
+        """So many of the checks have ended."""
+        self._done, self._wanted = done, wanted
+
     def _show(self) -> RenderableType:
         width = self._console.width
         column = max((len(finding.check) for finding in self._findings), default=0) + 2
         rows = [line for finding in self._findings for line in row(finding, width, column)]
         now = Table.grid(padding=(0, 1))
-        now.add_row(self._spinner, Text(f"{self._step}; {self._numbers()}"))
+        bar = ProgressBar(total=max(1, self._wanted), completed=self._done, width=_BAR)
+        text = Text(f"{self._step}; {self._numbers()}", overflow="ellipsis", no_wrap=True)
+        now.add_row(*([bar] if self._wanted else [self._spinner]), text)
         # What does not fit goes at the top: what is new is at the bottom.
         return Group(*rows[-max(1, self._console.height - 3) :], now)
 

@@ -89,7 +89,8 @@ def _head(report: Report, width: int) -> Iterator[Text]:
     yield from _wrapped(Text("; ".join(facts), "dim"), width)
     if report.left:
         left = f"{report.left} of {_number(report.sessions, 'session')} could not be closed"
-        yield from _wrapped(Text(f"{left}: the server may still have them", "yellow"), width)
+        why = f" ({report.why_left})" if report.why_left else ""
+        yield from _wrapped(Text(f"{left}{why}: the server may still have them", "yellow"), width)
 
 
 def _number(count: int, noun: str) -> str:
@@ -98,10 +99,11 @@ def _number(count: int, noun: str) -> str:
 
 def _rows(report: Report, width: int, detail: Detail) -> Iterator[Text]:
     is_short = detail is not Detail.WHOLE and report.outlook is not Outlook.HEALTHY
-    shown = [one for one in report.findings if not (is_short and one.verdict is Verdict.OK)]
+    shown = [one for one in report.findings if not (is_short and one.verdict is Verdict.OK and not one.lines)]
     column = max((len(one.check) for one in shown), default=0) + 2
     for finding in shown:
         yield from row(finding, width, column)
+        yield from (_cut(Text(f"   {line}", "dim"), width) for line in finding.lines)
         if detail is Detail.WHOLE and finding.verdict is Verdict.UNKNOWN and finding.why:
             yield from _hanging(Text(" " * (_VERDICT_COLUMN + column)), Text(finding.why, "dim"), width)
     fine = [finding.check for finding in report.findings if finding not in shown]

@@ -1,0 +1,44 @@
+"""What `mooring roll` says where it cannot; what it does is tried on a real cluster (tests/chaos)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mooring.store import MemoryStore
+from tests.cli.command import mooring
+from tests.cli.registries import NODE_1, use
+from tests.fakes import Clock
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cluster of one node, whose process has ended long ago."""
+    said = {"ingress": "http://127.0.0.1:1/mcp", "redis_url": "redis://127.0.0.1:1", "key_prefix": "mcp"}
+    (tmp_path / "cluster.json").write_text(json.dumps({**said, "pid": os.getpid()}))
+    return tmp_path
+
+
+def test_another_cluster_is_rolled_by_its_platform(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(MemoryStore(), monkeypatch)
+    said = mooring("roll")
+    assert said.code == 1
+    assert "docs/deploys.md" in said.error_line
+
+
+async def register(store: MemoryStore, pid: int) -> None:
+    await store.register(replace(NODE_1, pid=pid), 60)
+
+
+def test_a_process_that_is_not_there_is_named(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore(Clock(1_800_000_000.0))
+    asyncio.run(register(store, 2**22 + 1))
+    monkeypatch.setattr("mooring.cli.chosen_cluster.open_store", lambda *_: store)
+    said = mooring("roll", "--run-dir", str(run_dir))
+    assert said.code == 1
+    assert f"node-1 cannot be told to stop (process {2**22 + 1})" in said.error_line
