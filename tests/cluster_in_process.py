@@ -80,7 +80,7 @@ class RunningNode:
 @contextlib.asynccontextmanager
 async def running_node(
     app: App,
-    store: Store,
+    store: Store | None,
     name: str = "node-1",
     *,
     around: Callable[[App], App] | None = None,

@@ -111,7 +111,8 @@ class Group:
     def hand_over(self, replica: int) -> None:
         """A failover that its operator asks for, to a replica that is well."""
         if self.sentinels:
-            self.cli(self.sentinels[-1], "sentinel", "failover", "main")
+            # It refuses until it has asked the replica how it is.
+            wait_for(lambda: self.cli(self.sentinels[-1], "sentinel", "failover", "main") == "OK")
         else:
             self.cli(replica, "cluster", "failover")
 
@@ -121,7 +122,8 @@ class Group:
         self._run(port, *(["--replicaof", "127.0.0.1", str(primary)] if is_replica else []))
 
     def wait_until_primary(self, port: int) -> None:
-        wait_for(lambda: self.is_primary(port))
+        # A sentinel that did not run for two seconds does nothing for the next thirty.
+        wait_for(lambda: self.is_primary(port), 75)
 
     def wait_until_whole(self) -> None:
         """Until every primary has its replica, which has everything, and everybody knows it."""
@@ -260,8 +262,8 @@ def free_ports(count: int) -> list[int]:
         return [probe.getsockname()[1] for probe in sockets]
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import string
 
 import pytest
@@ -12,8 +13,12 @@ from mooring.asgi import (
     HeaderList,
     Message,
     Scope,
+    WholeBody,
     has_body,
     header,
+    is_at,
+    is_open_event_stream,
+    media_type,
     off_root,
     replaced,
     respond,
@@ -153,3 +158,75 @@ async def test_an_answer_may_have_headers_of_its_own() -> None:
     _, headers, _ = await answered(b"{}", content_type=b"application/json", extra=[(b"allow", b"GET")])
     assert (b"allow", b"GET") in headers
     assert values_of(headers, b"content-type") == [b"application/json"]
+
+
+# Kinds of answers.
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (None, b""),
+        (b"text/event-stream", b"text/event-stream"),
+        (b"Text/Event-Stream; charset=utf-8", b"text/event-stream"),
+        (b" application/json ;q", b"application/json"),
+    ],
+)
+def test_a_media_type_is_without_its_parameters(value: bytes | None, kind: bytes) -> None:
+    assert media_type([] if value is None else [(b"Content-Type", value)]) == kind
+
+
+@pytest.mark.parametrize(
+    ("more", "is_open"),
+    [
+        ([], True),
+        ([(b"content-encoding", b"gzip")], False),
+        ([(b"Content-Length", b"120")], False),
+        ([(b"cache-control", b"no-store")], True),
+    ],
+)
+def test_an_event_stream_is_open_where_it_can_be_read_and_added_to(more: HeaderList, is_open: bool) -> None:
+    assert is_open_event_stream([(b"content-type", b"text/event-stream"), *more]) is is_open
+    assert not is_open_event_stream([(b"content-type", b"application/json"), *more])
+
+
+# Endpoints.
+
+
+@pytest.mark.parametrize(
+    ("scope", "is_there"),
+    [
+        ({"path": "/mcp"}, True),
+        ({"path": "/mcp/"}, True),
+        ({"path": "/mcp/below"}, False),
+        ({"path": "/mcps"}, False),
+        ({"path": "/api/mcp", "root_path": "/api"}, True),
+    ],
+)
+def test_what_is_at_an_endpoint_is_not_what_is_below_it(scope: Scope, is_there: bool) -> None:
+    assert is_at({"type": "http", **scope}, "/mcp") is is_there
+
+
+def test_the_endpoint_at_the_root_is_the_root_alone() -> None:
+    assert is_at({"type": "http", "path": "/"}, "/")
+    assert not is_at({"type": "http", "path": "/mcp"}, "/")
+
+
+# What an app receives of a request that is made here.
+
+
+async def test_a_body_is_received_once_and_then_the_sender_stays_until_it_leaves() -> None:
+    body = WholeBody(b"{}")
+    assert await body.receive() == {"type": "http.request", "body": b"{}", "more_body": False}
+    waiting = asyncio.ensure_future(body.receive())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    body.leave()
+    assert await waiting == {"type": "http.disconnect"}
+
+
+async def test_who_left_before_is_read_first() -> None:
+    body = WholeBody(b"{}")
+    body.leave()
+    assert (await body.receive())["body"] == b"{}"
+    assert (await body.receive())["type"] == "http.disconnect"

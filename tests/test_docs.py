@@ -11,6 +11,7 @@ from mooring.core.routing import Reason
 from mooring.doctor.catalogue import CHECKS, WATCH
 from mooring.doctor.report import Outlook
 from mooring.node.requests.answers import status_of
+from mooring.settings import Settings
 from mooring.store.codec import encode_session
 from mooring.store.keys import Keys
 
@@ -51,6 +52,13 @@ def test_every_command_is_in_the_readme() -> None:
     text = (DOCS.parent / "README.md").read_text()
     for command in COMMANDS:
         assert f"\n| `mooring {command}" in text
+
+
+def test_what_survives_names_settings_as_they_are() -> None:
+    text = (DOCS / "survival.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| ", text.partition("## Settings")[2], re.MULTILINE)
+    assert rows
+    assert set(rows) <= set(Settings.model_fields)
 
 
 def test_links_lead_somewhere() -> None:

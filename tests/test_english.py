@@ -245,7 +245,7 @@ def test_the_help_of_each_command_is_plain_english(command: tuple[str, ...]) -> 
 
 def test_the_settings_and_all_documents_are_among_what_is_read() -> None:
     names = files_that_people_read()
-    assert {"README.md", "CHANGELOG.md", "docs/settings.md", "src/mooring/settings.py"} <= set(names)
+    assert {"README.md", "CHANGELOG.md", "docs/settings.md", "src/mooring/settings/node_settings.py"} <= set(names)
     assert any(name.startswith("src/mooring/store/lua/") for name in names)
 
 

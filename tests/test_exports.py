@@ -13,20 +13,30 @@ import pytest
 import mooring
 
 PUBLIC = [
+    "ClosedHandle",
     "ClosedSession",
     "Counters",
     "Mooring",
     "MooringError",
+    "MovingSession",
+    "NoSession",
     "NodeInfo",
     "NodeState",
     "NodeStatus",
     "Registry",
+    "RevivedSession",
     "SessionRecord",
+    "SessionStateStore",
     "Settings",
     "SettingsError",
     "ShortSessionIds",
     "StoreUnavailable",
+    "end",
+    "new_handle",
+    "session_state",
+    "share_changes",
     "share_request_state",
+    "transactional",
     "tune_gc",
 ]
 
@@ -87,5 +97,5 @@ def test_the_errors_that_callers_can_meet_are_public_and_no_others() -> None:
     ours = {
         name for name, value in vars(errors).items() if inspect.isclass(value) and value.__module__ == errors.__name__
     }
-    assert ours & set(PUBLIC) == {"MooringError", "SettingsError", "StoreUnavailable"}
+    assert ours & set(PUBLIC) == {"MooringError", "NoSession", "SettingsError", "StoreUnavailable"}
     assert all(issubclass(getattr(errors, name), mooring.MooringError) for name in ours)

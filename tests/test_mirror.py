@@ -14,27 +14,45 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src/mooring"
 TESTS = ROOT / "tests"
 
-FOLDERS = ("core", "store", "node")
-LEAVES = ("asgi.py", "errors.py", "files.py", "secret_files.py", "settings.py")
+FOLDERS = ("core", "store", "node", "settings")
+LEAVES = ("advertised.py", "app_routes.py", "asgi.py", "errors.py", "files.py", "secret_files.py")
 
 EXCEPTIONS = {
     "src/mooring/store/base.py": "a Protocol alone, to which tests/store/test_contract.py holds every store",
+    "src/mooring/store/journal.py": "a Protocol alone, to which tests/store/test_journals.py holds every journal",
+    "tests/store/test_journals.py": "one contract for every journal",
     "tests/store/test_contract.py": "one contract for every store",
     "tests/store/test_ownership.py": "what every store promises of owners, in any order of what may happen",
     "tests/store/test_heartbeats.py": "what every node is told, in any order of what may happen, by the real scripts",
     "tests/store/test_open_store.py": "the door of the package, which is in its __init__.py",
+    **{
+        f"src/mooring/settings/{module}.py": "tried through the settings as a whole, in tests/settings/test_settings.py"
+        for module in (
+            "complaint",
+            "handle_settings",
+            "kinds",
+            "node_settings",
+            "path_settings",
+            "survival_settings",
+            "time_settings",
+        )
+    },
+    "src/mooring/node/links/peer_link.py": "a Protocol alone; test_http.py and test_redis_asking.py try its kinds",
     "src/mooring/node/membership/session.py": "a session's data, which tests/node/membership/test_sessions.py works on",
     "src/mooring/node/requests/admission.py": "who may act, tried with real authentication in test_principals_*.py",
     "tests/node/links/test_early_answers.py": "apps that answer before they read, heard by clients of either node",
     "tests/node/links/test_hop_bytes.py": "what the wire between nodes does not carry, and what the owner's app sees",
-    "tests/node/links/test_hop.py": "what a forwarded request looks like from both ends, through all that carries it",
     "tests/node/requests/test_cut_off.py": "what a node serves of a session that it has lost",
     "tests/node/requests/test_principals_lost.py": "sessions that died with their node, and whose they are",
     "tests/node/requests/test_principals_sdks.py": "the wrong person's side, with the SDKs' own authentication",
     "tests/node/requests/test_principals_shapes.py": "the same with apps of other shapes",
     "tests/node/requests/test_principals_takeover.py": "sessions that nobody signed in for, and who gets them",
+    "tests/node/requests/test_reviving_faults.py": "revivals that are refused, hang, race or come too late",
     "tests/node/requests/test_streaming_sdks.py": "HTTP+SSE with the SDKs' own servers and client",
+    "tests/node/moving/test_handles.py": "what becomes of handles where anything of that folder moves",
+    "tests/node/test_hibernation.py": "what sleeps is of many modules",
     "tests/node/test_outage.py": "whole nodes and a real Redis that fails",
+    "tests/node/test_state_outage.py": "whole nodes and a real Redis that takes no state",
     "tests/node/test_sdk_apps.py": "whole nodes around the apps of real SDKs",
 }
 """A module without a test file of its own, or a test file that is about no single module, and why."""

@@ -73,8 +73,8 @@ def _transport(visit: Visit) -> StreamableHttpTransport:
 
 @asynccontextmanager
 async def connect(visit: Visit) -> AsyncIterator[FastMCPClient]:
-    async def on_elicitation(*_: Any) -> dict[str, str]:
-        return {"name": visit.user_name}
+    async def on_elicitation(message: str, *_: Any) -> dict[str, str]:
+        return {"name": await visit.user_answers(message)}
 
     async def on_sampling(messages: list[types.SamplingMessage], *_: Any) -> str:
         return visit.model_reply(str(getattr(messages[0].content, "text", None)))

@@ -45,7 +45,7 @@ class PyV1Client:
 @asynccontextmanager
 async def connect(visit: Visit):
     async def on_elicitation(context, params):
-        return types.ElicitResult(action="accept", content={"name": visit.user_name})
+        return types.ElicitResult(action="accept", content={"name": await visit.user_answers(params.message)})
 
     async def on_sampling(context, params):
         text = visit.model_reply(params.messages[0].content.text)

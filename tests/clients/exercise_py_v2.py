@@ -53,7 +53,7 @@ class PyV2Client:
 @asynccontextmanager
 async def connect(visit: Visit) -> AsyncIterator[PyV2Client]:
     async def on_elicitation(context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
-        return types.ElicitResult(action="accept", content={"name": visit.user_name})
+        return types.ElicitResult(action="accept", content={"name": await visit.user_answers(params.message)})
 
     async def on_sampling(
         context: ClientRequestContext, params: types.CreateMessageRequestParams

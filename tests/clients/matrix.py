@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NoReturn, Protocol
 
+from tests.clients.driven import run_driven
 from tests.clients.report import Options, Report, run_program
 from tests.clients.wire import WireNotes, post_in_session
 
@@ -29,11 +30,21 @@ class Visit:
     options: Options
     wire: WireNotes = field(default_factory=WireNotes)
     updated_uris: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
+    # Cleared while the user is away, and answers no question.
+    user_is_there: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.user_is_there.set()
 
     @property
     def user_name(self) -> str:
         """What this session's user answers; no two sessions have the same."""
         return f"user {self.number}"
+
+    async def user_answers(self, question: str) -> str:
+        """What the user says once they are there: who they are, or in a driven session which question that answers."""
+        await self.user_is_there.wait()
+        return question if self.options.driven else self.user_name
 
     def model_reply(self, text: str) -> str:
         return f"{self.user_name} heard: {text}"
@@ -167,5 +178,7 @@ async def _exercise(connect: Connect, options: Options, report: Report, number: 
 
 
 def run_matrix(client_name: str, options: Options, connect: Connect) -> NoReturn:
+    if options.driven:
+        run_driven(connect, Visit(0, options))
     report = Report(client_name, options.sessions)
     run_program(options, report, partial(_exercise, connect, options, report))

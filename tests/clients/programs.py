@@ -10,7 +10,9 @@ from tests.bare import ROOT, need, python_for
 
 CLIENTS: Final = ("py_v1", "py_v2", "fastmcp", "sdk1", "client2")
 MODERN_CLIENTS: Final = ("py_v2", "fastmcp", "client2")
-_NODE_CLIENTS: Final = ("sdk1", "client2")
+EARLIER_CLIENT: Final = "sdk1_earlier"
+"""One that speaks 2025-06-18, and comes back to a stream by itself."""
+_NODE_CLIENTS: Final = ("sdk1", "client2", EARLIER_CLIENT)
 NODE_TESTS: Final = ROOT / "tests/clients/node"
 NODE: Final = NODE_TESTS / "node_modules/node/bin/node"
 _GRACE_SECONDS: Final = 15.0
@@ -32,7 +34,7 @@ def need_node() -> None:
     need(NODE, "run `make install-tests`")
 
 
-def _command(client: str) -> list[str]:
+def command_of(client: str) -> list[str]:
     if client in _NODE_CLIENTS:
         need_node()
         return [str(NODE), str(NODE_TESTS / f"exercise_{client}.mjs")]
@@ -42,7 +44,7 @@ def _command(client: str) -> list[str]:
 async def run_client(client: str, url: str, *arguments: str, deadline_seconds: float = 60.0) -> ClientReport:
     """Runs one client program against a server or a cluster, to its end."""
     process = await asyncio.create_subprocess_exec(
-        *(*_command(client), url, "--deadline", str(deadline_seconds), *arguments),
+        *(*command_of(client), url, "--deadline", str(deadline_seconds), *arguments),
         cwd=ROOT,
         env=os.environ,
         stdout=asyncio.subprocess.PIPE,

@@ -25,6 +25,7 @@ class Options:
     sessions: int
     calls: int
     modern: bool
+    driven: bool
     deadline_seconds: float
 
 
@@ -35,6 +36,7 @@ def parse_options(client: str, *, can_be_modern: bool) -> Options:
     parser.add_argument("--sessions", type=int, default=1)
     parser.add_argument("--calls", type=int, default=5)
     parser.add_argument("--deadline", dest="deadline_seconds", type=float, default=60.0)
+    parser.add_argument("--driven", action="store_true", help="do what standard input says, see driven.py")
     if can_be_modern:
         parser.add_argument("--modern", action="store_true")
     parser.set_defaults(modern=False)

@@ -14,7 +14,9 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
+
+import psutil
 
 from tests.bare import ROOT, ServerKind, free_port, python_for
 from tests.waiting import until
@@ -90,6 +92,12 @@ class Cluster:
         return await until(there, what=f"{count} nodes", seconds=seconds)
 
 
+def child(cluster: Cluster, *names: str) -> psutil.Process:
+    """The cluster's own process of one of these programs."""
+    children = psutil.Process(cluster.process.pid).children(recursive=True)
+    return next(process for process in children if any(name in process.name() for name in names))
+
+
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """What a cluster's process is told: the programs of the environment that brings them are on its PATH."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MOORING_")}
@@ -105,7 +113,7 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
 
 @contextlib.contextmanager
 def running_cluster(
-    kind: ServerKind,
+    kind: str,
     *flags: str,
     target: str | None = None,
     nodes: int = 3,
@@ -115,7 +123,7 @@ def running_cluster(
     python = python_for(kind)
     with tempfile.TemporaryDirectory(prefix="mooring-e2e-") as name:
         folder = Path(name)
-        command = [python, "-m", "mooring", "up", target or TARGETS[kind]]
+        command = [python, "-m", "mooring", "up", target or TARGETS[cast(ServerKind, kind)]]
         options = ["--nodes", str(nodes), "--port", str(free_port()), "--run-dir", str(folder / "run")]
         with (folder / "up.log").open("wb") as log:
             process = subprocess.Popen(

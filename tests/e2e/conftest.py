@@ -15,7 +15,7 @@ __all__ = ["raw"]
 def any_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """Three nodes of a test server of each SDK generation; shared, so nothing in it may be killed."""
     kind: ServerKind = request.param
-    with running_cluster(kind, "--insecure-cookies", variables={"EVERYTHING_REDIS_URL": "cluster"}) as cluster:
+    with running_cluster(kind, "--insecure-cookies") as cluster:
         yield cluster
 
 

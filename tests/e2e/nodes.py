@@ -20,6 +20,8 @@ from tests.redis_groups import wait_for
 
 SECRET: Final = "sixteen or more of them"
 STATUS_TOKEN: Final = "for-the-status-page"
+_START_SECONDS: Final = 60.0
+"""Several interpreters start at once, on a machine that may be busy."""
 _SERVES: Final = re.compile(r"^node \S+ serves (http://[^/\s]+)/", re.MULTILINE)
 
 
@@ -29,6 +31,7 @@ class ServedNode:
     Args:
         source: the `src` of the Mooring that it runs.
         port: where it listens; 0 for one that is free. It may advertise another.
+        stop_seconds: how long it may take to end.
     """
 
     def __init__(
@@ -40,16 +43,26 @@ class ServedNode:
         source: Path,
         port: int = 0,
         python: str = sys.executable,
+        stop_seconds: float = 2,
     ) -> None:
         self.name = name
+        self._stop_seconds = stop_seconds
         self._port = port
         self._log = folder / f"{name}.log"
         told = environment(variables) | {"MOORING_NODE_NAME": name, "MOORING_STATUS_TOKEN": STATUS_TOKEN}
-        told |= {"MOORING_SECRET": SECRET, "PYTHONPATH": f"{source}:{ROOT}"}
-        command = [python, "-m", "mooring", "serve", str(ROOT / target), "--port", str(port)]
-        command += ["--stop-seconds", "2"]
-        with self._log.open("wb") as log:
-            self.process = subprocess.Popen(command, cwd=folder, env=told, stdout=log, stderr=log)
+        told |= {"PYTHONPATH": f"{source}:{ROOT}"}
+        if "MOORING_SECRET_FILE" not in variables:
+            told["MOORING_SECRET"] = SECRET
+        self._command = [python, "-m", "mooring", "serve", str(ROOT / target), "--port", str(port)]
+        self._command += ["--stop-seconds", str(stop_seconds)]
+        self._told = told
+        self.start()
+
+    def start(self) -> None:
+        """Begin, or begin again where it has ended, as the same node by name and port."""
+        self._since = self._log.stat().st_size if self._log.exists() else 0
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(self._command, cwd=self._log.parent, env=self._told, stdout=log, stderr=log)
 
     @property
     def log(self) -> str:
@@ -57,7 +70,7 @@ class ServedNode:
 
     @property
     def url(self) -> str:
-        found = _SERVES.search(self.log)
+        found = _SERVES.search(self._log.read_bytes()[self._since :].decode(errors="replace"))
         if found is None:
             return ""
         return f"http://127.0.0.1:{self._port}" if self._port else found[1]
@@ -67,7 +80,7 @@ class ServedNode:
             assert self.process.poll() is None, self.log
             return self.url != ""
 
-        wait_for(is_ready)
+        wait_for(is_ready, _START_SECONDS)
 
     async def status(self, raw: RawClient) -> dict[str, Any]:
         """What its status page says."""
@@ -78,7 +91,7 @@ class ServedNode:
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         self.process.send_signal(how)
         try:
-            self.process.wait(10)
+            self.process.wait(10 + 2 * self._stop_seconds)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

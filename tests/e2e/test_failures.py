@@ -14,7 +14,7 @@ import psutil
 import pytest
 from redis.asyncio import Redis
 
-from tests.e2e.clusters import Cluster
+from tests.e2e.clusters import Cluster, child
 from tests.e2e.load import count, open_session
 from tests.node.rpc import RawClient
 from tests.waiting import until
@@ -68,16 +68,11 @@ async def counting(cluster: Cluster, raw: RawClient) -> AsyncIterator[Counting]:
         task.cancel()
 
 
-def child(cluster: Cluster, *names: str) -> psutil.Process:
-    """The cluster's own process of one of these programs."""
-    children = psutil.Process(cluster.process.pid).children(recursive=True)
-    return next(process for process in children if any(name in process.name() for name in names))
-
-
 async def records(cluster: Cluster) -> set[str]:
     redis = Redis.from_url((await run_file(cluster))["redis_url"], decode_responses=True)
     try:
-        return {key async for key in redis.scan_iter("mcp:session:*") if not await redis.hexists(key, "removed")}
+        keys = redis.scan_iter("mcp:session:{*}")  # and not what is kept beside a record
+        return {key async for key in keys if not await redis.hexists(key, "removed")}
     finally:
         await redis.aclose()
 
@@ -125,7 +120,9 @@ async def test_redis_emptied_under_load(cluster: Cluster, raw: RawClient) -> Non
     await cluster.until_nodes(3)
 
 
-async def test_a_killed_nodes_sessions_are_lost_and_all_others_go_on(cluster: Cluster, raw: RawClient) -> None:
+async def test_a_killed_nodes_sessions_go_on_under_their_ids_and_all_others_notice_nothing(
+    cluster: Cluster, raw: RawClient
+) -> None:
     sessions = [await open_session(raw, cluster.base) for _ in range(6)]
     victim = cluster.owner_of(sessions[0])
     lost = [session for session in sessions if cluster.owner_of(session)["id"] == victim["id"]]
@@ -141,14 +138,13 @@ async def test_a_killed_nodes_sessions_are_lost_and_all_others_go_on(cluster: Cl
     # One request may still meet the connection that Traefik has not seen to be closed yet: it gets a 502, as one in
     # flight does. It is told apart by an id that no node has minted.
     assert (await raw.call(cluster.base, f"{victim['shards'][0]}.x")).status in (404, 502)
-    for session in lost:
-        reply = await raw.call(cluster.base, session)
-        assert (reply.status, reply.reason) == (404, "owner_lost")
-        anew = await open_session(raw, cluster.base)
-        assert await count(raw, cluster.base, anew) == 1
+    for session in lost:  # what the server counted in its memory is gone with it
+        assert await count(raw, cluster.base, session) == 1
+        assert await count(raw, cluster.base, session) == 2
     for session in kept:
         assert await count(raw, cluster.base, session) == 1
-    assert not {key for key in await records(cluster) for session in lost if session in key}
+    assert len({key for key in await records(cluster) for session in lost if session in key}) == len(lost)
+    assert sum(node["revived"] for node in cluster.nodes()) == len(lost)
 
     async def restarted() -> bool:
         nodes = await cluster.until_nodes(3)
@@ -156,7 +152,9 @@ async def test_a_killed_nodes_sessions_are_lost_and_all_others_go_on(cluster: Cl
 
     await until(restarted, what="the node to be restarted", seconds=30)
     for session in lost:
-        assert (await raw.call(cluster.base, session)).reason == "expired"
+        assert await count(raw, cluster.base, session) == 3
+    for session in kept:
+        assert await count(raw, cluster.base, session) == 2
     buried = [node["state"] for node in cluster.status()["nodes"] if node["id"] == victim["id"]]
     assert buried == ["dead"]
 
@@ -170,9 +168,11 @@ async def test_a_stopped_node_is_dead_when_its_lease_is_over_and_serves_again_wh
     kept = [session for session in sessions if cluster.owner_of(session)["id"] != victim["id"]]
     os.kill(victim["pid"], signal.SIGSTOP)
     try:
-        # The node still accepts connections, so the request is held until the lease says that it is dead.
+        # The node still accepts connections, so it may have the request: it is held until the lease says that the node
+        # is dead. A ping may be carried out twice; of a call of a tool nobody would know.
         reply = await raw.call(other["url"], sessions[0])
-        assert (reply.status, reply.reason) == (404, "owner_lost")
+        assert (reply.status, reply.json["id"]) == (200, 7)
+        assert await count(raw, other["url"], sessions[0]) == 1
         for session in kept:
             assert await count(raw, cluster.base, session) == 1
         for _ in range(6):
@@ -182,6 +182,8 @@ async def test_a_stopped_node_is_dead_when_its_lease_is_over_and_serves_again_wh
     nodes = await cluster.until_nodes(3)
     assert victim["id"] in {node["id"] for node in nodes}
     assert await count(raw, victim["url"], kept[0]) == 2
+    for base in (victim["url"], other["url"]):  # the one that was stopped has no more of it
+        assert await count(raw, base, sessions[0]) == (2 if base == victim["url"] else 3)
 
 
 async def test_traefik_killed_and_started_again(cluster: Cluster, raw: RawClient) -> None:
@@ -216,6 +218,6 @@ async def test_every_node_killed_at_once(cluster: Cluster, raw: RawClient) -> No
         return reply.status == 200
 
     await until(opens, what="the ingress to find them", seconds=20)
-    reply = await raw.call(cluster.base, session)
-    assert (reply.status, reply.reason) == (404, "owner_lost")
+    assert await count(raw, cluster.base, session) == 1
+    assert await count(raw, cluster.base, session) == 2
     assert await count(raw, cluster.base, await open_session(raw, cluster.base)) == 1

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from tests.e2e.clusters import Cluster, running_cluster
-from tests.node.streams import StreamClient, streaming
+from tests.node.http_sse_streams import StreamClient, streaming
 from tests.waiting import until
 
 pytestmark = pytest.mark.real

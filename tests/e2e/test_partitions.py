@@ -6,90 +6,25 @@ Each node has a link of its own to Redis, which can be cut, and is reached by it
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
 import pytest
 
-from tests.bare import ROOT, free_port
-from tests.e2e.cuttable import Link, State, link
+from mooring.core.sse import SseParser
+from tests.e2e.cuttable import State
+from tests.e2e.linked import LEASE_SECONDS, nodes
 from tests.e2e.load import VERSION, open_session
-from tests.e2e.nodes import ServedNode, serving_nodes
+from tests.e2e.nodes import ServedNode
 from tests.node.rpc import RawClient, Reply
-from tests.real_redis import real_redis
 from tests.waiting import until
 
 pytestmark = pytest.mark.real
 
-LEASE_SECONDS: Final = 1.5
-FAST: Final = {"HEARTBEAT": 0.3, "LEASE": LEASE_SECONDS, "REDIS_TIMEOUT": 0.25, "CONNECT": 0.25, "HOLD": 8}
 CUTS: Final[tuple[State, ...]] = ("silent", "refused")
-
-
-@dataclass
-class Nodes:
-    """
-    Attributes:
-        to_redis: each node's own link.
-        to_node: how peers reach each of them.
-        book: where the servers write down what they carry out.
-    """
-
-    served: list[ServedNode]
-    to_redis: list[Link]
-    to_node: list[Link]
-    book: Path
-
-    def entries(self) -> list[str]:
-        return self.book.read_text().split() if self.book.exists() else []
-
-    async def healths(self, raw: RawClient) -> list[int]:
-        return [(await raw.send("GET", f"{node.url}/healthz")).status for node in self.served]
-
-    async def until_well(self, raw: RawClient) -> None:
-        async def well() -> bool:
-            pages = [await node.status(raw) for node in self.served]
-            return all([node["state"] for node in page["nodes"]] == ["ready"] * len(self.served) for page in pages)
-
-        await until(well, what="all nodes to be ready, as all see it", seconds=20)
-
-
-@contextlib.asynccontextmanager
-async def nodes(count: int, folder: Path, raw: RawClient, own: Mapping[str, str] | None = None) -> AsyncIterator[Nodes]:
-    """So many, which know each other."""
-    names = [f"n{number}" for number in range(count)]
-    book = folder / "book"
-    async with contextlib.AsyncExitStack() as stack:
-        redis = await stack.enter_async_context(real_redis())
-        to_redis = [await stack.enter_async_context(link(redis.url)) for _ in names]
-        ports = {name: free_port() for name in names}
-        to_node = [await stack.enter_async_context(link(f"http://127.0.0.1:{port}")) for port in ports.values()]
-        variables = {"ENTRIES": str(book), **{f"MOORING_{name}_SECONDS": str(value) for name, value in FAST.items()}}
-        each = {
-            name: {
-                "MOORING_REDIS_URL": f"redis://127.0.0.1:{redis_link.port}",
-                "MOORING_ADVERTISE_URL": f"http://127.0.0.1:{node_link.port}",
-            }
-            for name, redis_link, node_link in zip(names, to_redis, to_node, strict=True)
-        }
-        sources = dict.fromkeys(names, ROOT / "src")
-        variables |= own or {}
-        running = serving_nodes("tests/servers/entries.py:server", variables, sources, each, ports)
-        # They start in this thread, and want the links, which are served in it too.
-        served = await asyncio.to_thread(running.__enter__)
-        stack.push_async_callback(asyncio.to_thread, running.__exit__, None, None, None)
-        cluster = Nodes(served, to_redis, to_node, book)
-        try:
-            await cluster.until_well(raw)
-            yield cluster
-        finally:  # shown with a test that fails
-            for node in served:
-                print(f"--- {node.name}", node.log, sep="\n")
 
 
 @pytest.fixture
@@ -138,11 +73,10 @@ async def test_one_that_is_cut_off_from_redis_stops_and_its_peers_go_on(
         assert counted(await enter(raw, cut_off.url, new, "new")) == 1
         shards = await shards_of(raw, peer)
         assert new[:5] in shards[peer.name] + shards[third.name]
-        # Its own session is adopted by whoever is asked for it, and is carried out nowhere.
+        # Its own session is adopted by whoever is asked for it, and goes on there.
         replies = [await enter(raw, base, its, "after") for base in (cut_off.url, peer.url, cut_off.url)]
-        assert {reply.status for reply in replies} == {404}, replies
-        assert "after" not in cluster.entries()
-        assert sorted(cluster.entries()) == ["before", "new", "passed-on"]
+        assert [counted(reply) for reply in replies] == [1, 2, 3]
+        assert sorted(cluster.entries()) == ["after", "after", "after", "before", "new", "passed-on"]
         cluster.to_redis[0].mend()
         await cluster.until_well(raw)
         assert await cluster.healths(raw) == [200, 200, 200]
@@ -244,20 +178,22 @@ async def test_one_that_was_stopped_for_longer_than_its_lease_serves_nothing_of_
         await until(has_begun, what="the call to run")
         paused.process.send_signal(signal.SIGSTOP)
         at_the_paused = asyncio.create_task(enter(raw, paused.url, its, "at-the-paused"))
-        taken = await enter(raw, peer.url, its, "at-the-peer")
-        assert (taken.status, taken.reason) == (404, "owner_lost")
+        # It may have reached the paused one, so nobody carries it out a second time.
+        assert (await enter(raw, peer.url, its, "at-the-peer")).reason == "outcome_unknown"
+        assert counted(await enter(raw, peer.url, its, "at-the-peer-again")) == 1
         paused.process.send_signal(signal.SIGCONT)
-        assert (await at_the_paused).status == 404
-        ended = await running
-        assert (ended.status, ended.json["id"]) == (200, 9)
-        assert ended.reason == "unreachable"
-        assert (await listening).body.endswith(b"retry: 3000\n\n")
+        assert counted(await at_the_paused) == 2
+        [begun] = SseParser().feed((await running).body)
+        last_seen = {**VERSION, "last-event-id": begun.id or ""}
+        settled = await raw.send("GET", f"{peer.url}/mcp", session=its, headers=last_seen)
+        assert (settled.json["id"], settled.reason) == (9, "outcome_unknown")
+        assert (await listening).status == 200
 
         async def is_cancelled() -> bool:
             return "running-cancelled" in cluster.entries()
 
         await until(is_cancelled, what="the call to be cancelled")
-        assert cluster.entries() == ["running-begun", "running-cancelled"]
+        assert sorted(cluster.entries()) == ["at-the-paused", "at-the-peer-again", "running-begun", "running-cancelled"]
         await cluster.until_well(raw)
 
 

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from mcp.server.subscriptions import PromptsListChanged, ResourceUpdated, ToolsListChanged
+from mcp.server.subscriptions import InMemorySubscriptionBus, PromptsListChanged, ResourceUpdated, ToolsListChanged
 
 from tests.servers import context_tools
-from tests.servers.bus import BUS
+
+BUS: Final = InMemorySubscriptionBus()
 
 
 async def test_trigger_tool_change() -> str:

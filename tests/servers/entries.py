@@ -13,7 +13,7 @@ from mcp.server.mcpserver import Context, MCPServer
 
 server: Final = MCPServer("entries", log_level="WARNING")
 _book: Final = Path(os.environ["ENTRIES"])
-_counted: Final[Counter[str]] = Counter()
+counted: Final[Counter[str]] = Counter()
 
 
 @server.tool()
@@ -21,8 +21,8 @@ def enter(entry: str, ctx: Context[Any]) -> int:
     """Writes the entry down, and counts those of this session in the memory of this process."""
     session = (ctx.headers or {})["mcp-session-id"]
     _write(entry)
-    _counted[session] += 1
-    return _counted[session]
+    counted[session] += 1
+    return counted[session]
 
 
 @server.tool()

@@ -9,7 +9,6 @@ from fastmcp.prompts import Message
 from fastmcp.server.event_store import EventStore
 from fastmcp.tools import Tool
 from mcp.server.context import ServerRequestContext
-from mcp.server.mcpserver import RequestStateSecurity
 from mcp.server.subscriptions import ListenHandler
 from mcp.types import (
     EmptyResult,
@@ -21,7 +20,8 @@ from mcp.types import (
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from tests.servers import bus, changes, context_tools, fixtures, handlers, input_required, plain
+import mooring
+from tests.servers import changes, context_tools, fixtures, handlers, input_required, plain
 from tests.servers.event_store import RETRY_MILLISECONDS
 
 
@@ -52,10 +52,9 @@ server = FastMCP(
     fixtures.SERVER_NAME,
     version=fixtures.SERVER_VERSION,
     tools=_tools(),
-    lifespan=bus.lifespan,
     dereference_schemas=False,
-    request_state_security=RequestStateSecurity(keys=[fixtures.STATE_KEY]),
 )
+mooring.share_request_state(server)
 for prompt in plain.PROMPTS:
     server.prompt()(_as_messages(prompt))
 for uri, media_type, resource in plain.RESOURCES:
@@ -76,7 +75,8 @@ async def complete(ref: Any, argument: Any, context: Any) -> list[str]:
 # FastMCP serves neither subscriptions nor `subscriptions/listen` by itself, and keeps the log levels to itself.
 _protocol = server._mcp_server
 handlers.add_legacy_handlers(_protocol)
-_protocol.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, ListenHandler(bus.BUS))
+_protocol.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, ListenHandler(changes.BUS))
+mooring.share_changes(server)
 
 
 async def set_log_level(ctx: ServerRequestContext[Any, Any], params: SetLevelRequestParams) -> EmptyResult:

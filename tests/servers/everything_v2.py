@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from mcp.server.mcpserver import Context, Elicit, MCPServer, RequestStateSecurity, Resolve, Sample
+from mcp.server.mcpserver import Context, Elicit, MCPServer, Resolve, Sample
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import (
     Completion,
@@ -16,7 +16,8 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from tests.servers import bus, changes, context_tools, fixtures, handlers, input_required, plain
+import mooring
+from tests.servers import changes, context_tools, fixtures, handlers, input_required, plain
 from tests.servers.event_store import RETRY_MILLISECONDS, MemoryEventStore
 
 
@@ -37,10 +38,10 @@ server = MCPServer(
     version=fixtures.SERVER_VERSION,
     tools=_tools(),
     log_level="WARNING",
-    lifespan=bus.lifespan,
-    subscriptions=bus.BUS,
-    request_state_security=RequestStateSecurity(keys=[fixtures.STATE_KEY]),
+    subscriptions=changes.BUS,
 )
+mooring.share_request_state(server)
+mooring.share_changes(server)
 handlers.add_legacy_handlers(server._lowlevel_server)  # MCPServer has no public way to it
 for prompt in plain.PROMPTS:
     server.prompt()(prompt)

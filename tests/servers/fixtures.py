@@ -5,7 +5,6 @@ Names, texts and schemas are those that the MCP conformance suite asks of a serv
 """
 
 import base64
-import os
 import struct
 import zlib
 from typing import Any, Final
@@ -14,9 +13,6 @@ Json = dict[str, Any]
 
 SERVER_NAME: Final = "mooring-everything"
 SERVER_VERSION: Final = "1.0.0"
-
-# The state that a modern-era server hands to its client is sealed with this key: every node must hold the same.
-STATE_KEY: Final = os.environ.get("EVERYTHING_STATE_KEY", "a fixed key, for tests and nothing else")
 
 
 def _png_of_one_red_pixel() -> bytes:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
@@ -67,7 +68,26 @@ def _fastmcp(name: str, path: str) -> Any:
     return server.http_app(path=path, json_response=True)
 
 
-_make: Final[Callable[[str, str], Any]] = {"v1": _v1, "v2": _v2, "fastmcp": _fastmcp}[os.environ.get("SDK", "v2")]
+def _fastapi(name: str, path: str) -> Any:
+    """An API whose endpoints are the tools (fastapi-mcp, on SDK v1); the session's id is handed on in its header."""
+    fastapi, fastapi_mcp = importlib.import_module("fastapi"), importlib.import_module("fastapi_mcp")
+    api = fastapi.FastAPI()
+
+    @api.get("/count", operation_id="count", response_class=PlainTextResponse)  # type: ignore[misc, untyped-decorator, unused-ignore]
+    async def count(request: Request) -> str:
+        return _count(name, request.headers["mcp-session-id"])
+
+    fastapi_mcp.FastApiMCP(api, headers=["mcp-session-id"]).mount_http(mount_path=path)
+    return api
+
+
+_MAKE: Final[dict[str, Callable[[str, str], Any]]] = {
+    "v1": _v1,
+    "fastapi-v1": _fastapi,
+    "v2": _v2,
+    "fastmcp": _fastmcp,
+}
+_make: Final = _MAKE[os.environ.get("SDK", "v2")]
 
 
 def _together(*apps: Any) -> Callable[[Any], contextlib.AbstractAsyncContextManager[None]]:
@@ -121,4 +141,31 @@ def _prefix() -> Any:
     return Starlette(routes=[Mount("/api", inner)], lifespan=_together(server))
 
 
-app: Final = {"two": _two, "dynamic": _dynamic, "root": _root, "prefix": _prefix}[os.environ.get("SHAPE", "two")]()
+def _one() -> Any:
+    """The endpoint is /mcp, and there is nothing else."""
+    return _make("one", "/mcp")
+
+
+def _for_pages() -> Any:
+    """The same for web pages of any origin, as far as the app's author opens it."""
+    opened = _one()
+    opened.add_middleware(
+        CORSMiddleware,
+        allow_origins=["*"],
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=["Mcp-Session-Id"],
+    )
+    return opened
+
+
+_SHAPES: Final[dict[str, Callable[[], Any]]] = {
+    "one": _one,
+    "pages": _for_pages,
+    "two": _two,
+    "dynamic": _dynamic,
+    "root": _root,
+    "prefix": _prefix,
+}
+
+app: Final = _SHAPES[os.environ.get("SHAPE", "two")]()

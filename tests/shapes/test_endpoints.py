@@ -11,27 +11,22 @@ from typing import Final
 import aiohttp
 import pytest
 
-from tests.bare import ROOT, ServerKind, python_for
+from tests.bare import ROOT, python_for
 from tests.e2e.load import INITIALIZED, VERSION
 from tests.e2e.nodes import ServedNode, serving_nodes
 from tests.node.rpc import INITIALIZE, RawClient, Reply
 from tests.real_redis import real_redis
+from tests.shapes.book import CELLS, SHAPES
+from tests.waiting import until
 
 pytestmark = pytest.mark.real
 
-KINDS: Final[tuple[ServerKind, ...]] = ("v1", "v2", "fastmcp")
-SHAPES: Final = {
-    "two": (("/alpha/mcp", "alpha"), ("/beta/mcp", "beta")),
-    "dynamic": (("/servers/7/mcp", "server"), ("/servers/eight/mcp", "server")),
-    "root": (("/", "root"),),
-    "prefix": (("/api/v1/mcp", "prefix"),),
-}
 SESSIONS: Final = 10
 CALLS: Final = 5
 
 
 @contextlib.asynccontextmanager
-async def three_nodes(kind: ServerKind, shape: str, **settings: str) -> AsyncIterator[list[ServedNode]]:
+async def three_nodes(kind: str, shape: str, **settings: str) -> AsyncIterator[list[ServedNode]]:
     async with real_redis() as redis:
         variables = {"SDK": kind, "SHAPE": shape, "MOORING_REDIS_URL": redis.url, **settings}
         sources = dict.fromkeys(("a", "b", "c"), ROOT / "src")
@@ -70,13 +65,10 @@ def text(reply: Reply) -> str:
     return str(reply.json["result"]["content"][0]["text"])
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("kind", KINDS)
-async def test_sessions_of_every_endpoint_are_served_by_every_node(
-    raw: RawClient, kind: ServerKind, shape: str
-) -> None:
+@pytest.mark.parametrize(("kind", "shape"), CELLS)
+async def test_sessions_of_every_endpoint_are_served_by_every_node(raw: RawClient, kind: str, shape: str) -> None:
     async with three_nodes(kind, shape) as nodes:
-        endpoints = SHAPES[shape]
+        endpoints = SHAPES[shape].endpoints
         opened = [
             (*endpoints[n % len(endpoints)], await open_at(raw, nodes, endpoints[n % len(endpoints)][0]))
             for n in range(SESSIONS)
@@ -93,8 +85,8 @@ async def test_sessions_of_every_endpoint_are_served_by_every_node(
 
 async def test_a_session_is_served_at_its_own_endpoint_alone(raw: RawClient) -> None:
     async with three_nodes("v2", "two") as nodes:
-        sessions = {path: await open_at(raw, nodes, path) for path, _ in SHAPES["two"]}
-        (first, name), (second, _) = SHAPES["two"]
+        sessions = {path: await open_at(raw, nodes, path) for path, _ in SHAPES["two"].endpoints}
+        (first, name), (second, _) = SHAPES["two"].endpoints
         for node in nodes:
             for _ in range(2):
                 assert (await count(raw, node.url, second, sessions[first])).status == 404
@@ -121,6 +113,21 @@ async def test_endpoints_can_be_pinned(raw: RawClient) -> None:
         assert "." not in theirs
         assert text(await count(raw, nodes[0].url, "/beta/mcp", theirs)) == "beta 1"
         assert (await count(raw, nodes[1].url, "/beta/mcp", theirs)).status == 404
+
+
+async def test_a_node_says_where_its_target_serves(raw: RawClient) -> None:
+    async with three_nodes("v2", "prefix") as nodes:
+
+        async def is_told() -> bool:
+            return all("it serves MCP at /api/v1/mcp: set mcp_path to /api/v1/mcp" in node.log for node in nodes)
+
+        await until(is_told, what="word of where it serves")
+    async with three_nodes("v2", "prefix", MOORING_MCP_PATH="/api/v1/mcp") as nodes:
+
+        async def serves() -> bool:
+            return all("the target serves MCP at /api/v1/mcp: prefix" in node.log for node in nodes)
+
+        await until(serves, what="word of what it serves")
 
 
 async def test_nodes_say_which_endpoints_they_have_found(raw: RawClient) -> None:

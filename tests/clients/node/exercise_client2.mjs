@@ -13,7 +13,7 @@ async function connect(visit) {
       versionNegotiation: { mode: visit.options.modern ? 'auto' : 'legacy' },
     },
   );
-  client.setRequestHandler('elicitation/create', () => elicitationAnswer(visit));
+  client.setRequestHandler('elicitation/create', ({ params }) => elicitationAnswer(visit, params));
   client.setRequestHandler('sampling/createMessage', ({ params }) => samplingAnswer(visit, params));
   client.setNotificationHandler('notifications/resources/updated', ({ params }) => visit.updatedUris.put(params.uri));
   const transport = new StreamableHTTPClientTransport(new URL(visit.options.url), { fetch: visit.wire.fetch });

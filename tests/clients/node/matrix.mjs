@@ -1,6 +1,7 @@
 // What each TypeScript client program does in a session, written once: the same as ../matrix.py for Python.
 
 import assert from 'node:assert/strict';
+import { runDriven } from './driven.mjs';
 import { Report, parseOptions, runProgram } from './report.mjs';
 import { Wire, postInSession } from './wire.mjs';
 
@@ -44,6 +45,8 @@ class Arrivals {
 /** One session of one client: what the client is told and what it tells. */
 class Visit {
   updatedUris = new Arrivals();
+  // Pending while the user is away, and answers no question.
+  userIsThere = Promise.resolve();
 
   constructor(number, options) {
     this.number = number;
@@ -51,6 +54,12 @@ class Visit {
     this.wire = new Wire({ keepsCookies: options.cookies === true });
     // What this session's user answers; no two sessions have the same.
     this.userName = `user ${number}`;
+  }
+
+  /** What the user says once they are there: who they are, or in a driven session which question that answers. */
+  async userAnswers(question) {
+    await this.userIsThere;
+    return this.options.driven ? question : this.userName;
   }
 
   modelReply(text) {
@@ -148,6 +157,7 @@ async function modernOnly(client, visit, report) {
 export async function runMatrix(clientName, connect, { canBeModern }) {
   const options = parseOptions();
   if (options.modern && !canBeModern) throw new Error(`${clientName} cannot be modern`);
+  if (options.driven) return await runDriven(connect, new Visit(0, options));
   const report = new Report(clientName, options.sessions);
   await runProgram(options, report, async (number) => {
     const visit = new Visit(number, options);
@@ -165,8 +175,8 @@ export function textOf(result) {
   return text;
 }
 
-export function elicitationAnswer(visit) {
-  return { action: 'accept', content: { name: visit.userName } };
+export async function elicitationAnswer(visit, params) {
+  return { action: 'accept', content: { name: await visit.userAnswers(params.message) } };
 }
 
 export function samplingAnswer(visit, params) {

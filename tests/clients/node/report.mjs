@@ -15,6 +15,7 @@ export function parseOptions() {
       calls: { type: 'string', default: '5' },
       deadline: { type: 'string', default: '60' },
       modern: { type: 'boolean', default: false },
+      driven: { type: 'boolean', default: false },
     },
   });
   if (positionals.length !== 1) throw new Error('one argument is needed: the URL');
@@ -25,6 +26,7 @@ export function parseOptions() {
     calls: Number(values.calls),
     deadlineMs: Number(values.deadline) * 1000,
     modern: values.modern,
+    driven: values.driven,
   };
 }
 

@@ -1,0 +1,82 @@
+"""The way to nodes that have no ingress, as one would balance them: each request to the next that is well.
+
+the node                                  the client gets
+----------------------------------------  ---------------------------------------------------------
+answers                                   the answer
+accepts no connection                     the next node's answer: this one has seen nothing of it
+breaks off before it answered             502: nobody knows whether it was carried out
+is not well (`/healthz`), as all are      502, once none of them has been for a while
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import random
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import httpx2
+from mcp.client.streamable_http import streamable_http_client
+
+_CHECK_SECONDS: Final = 0.2
+_HELD_SECONDS: Final = 2.0
+_TIMEOUT: Final = httpx2.Timeout(30, read=300, connect=1)
+
+
+class Balancer(httpx2.AsyncHTTPTransport):
+    """
+    Args:
+        urls: of the nodes.
+    """
+
+    def __init__(self, urls: list[str]) -> None:
+        super().__init__()
+        self._well = {httpx2.URL(url): True for url in urls}
+        self._turns = itertools.count(random.randrange(len(urls)))  # not all of them to the same node first
+
+    async def check(self) -> None:
+        """Go on asking all nodes whether they are well."""
+        async with httpx2.AsyncClient(timeout=1) as client:
+            while True:
+                for url in self._well:
+                    try:
+                        self._well[url] = (await client.get(url.join("/healthz"))).status_code == 200
+                    except httpx2.HTTPError:
+                        self._well[url] = False
+                await asyncio.sleep(_CHECK_SECONDS)
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + _HELD_SECONDS
+        while loop.time() < give_up:
+            well = [url for url, is_well in self._well.items() if is_well]
+            if not well:
+                await asyncio.sleep(_CHECK_SECONDS)
+                continue
+            node = well[next(self._turns) % len(well)]
+            request.url = request.url.copy_with(host=node.host, port=node.port)
+            try:
+                return await super().handle_async_request(request)
+            except (httpx2.ConnectError, httpx2.ConnectTimeout):
+                self._well[node] = False
+            except httpx2.TransportError:
+                break
+        return httpx2.Response(502, request=request)
+
+
+@contextlib.asynccontextmanager
+async def balanced(urls: list[str]) -> AsyncIterator[Any]:
+    """The official client's streams, over a balancer of its own."""
+    balancer = Balancer(urls)
+    checking = asyncio.create_task(balancer.check())
+    try:
+        async with (
+            httpx2.AsyncClient(transport=balancer, timeout=_TIMEOUT) as http,
+            streamable_http_client(f"{urls[0]}/mcp", http_client=http) as streams,
+        ):
+            yield streams
+    finally:
+        checking.cancel()
+        await asyncio.gather(checking, return_exceptions=True)

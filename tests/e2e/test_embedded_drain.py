@@ -1,0 +1,83 @@
+"""A uvicorn of the author's own, told to stop: its sessions, and what its app keeps of them in memory, are on the other
+node before it hears of it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from mooring.processes.child import Child, Command
+from mooring.processes.leash import Leash
+from mooring.store import RedisStore
+from mooring.store.registry import Registry
+from tests.bare import free_port
+from tests.e2e.clusters import environment
+from tests.e2e.load import open_session
+from tests.e2e.test_workers import call, strange_client
+from tests.real_redis import real_redis
+from tests.waiting import until
+
+pytestmark = pytest.mark.real
+
+SESSIONS: Final = 5
+EMBEDDED: Final = "tests.servers.entries_carried:app"
+SERVERS: Final[dict[str, Callable[[int], tuple[str, ...]]]] = {
+    "uvicorn": lambda port: ("uvicorn", EMBEDDED, "--port", str(port)),
+    "gunicorn with uvicorn's worker": lambda port: (
+        *("gunicorn", EMBEDDED, "--bind", f"127.0.0.1:{port}"),
+        *("-k", "uvicorn.workers.UvicornWorker"),
+    ),
+}
+
+
+@pytest.mark.parametrize("server", SERVERS)
+async def test_its_sessions_go_on_while_it_still_answers(server: str, tmp_path: Path) -> None:
+    book = tmp_path / "book"
+    book.touch()
+    ports = [free_port(), free_port()]
+    urls = [f"http://127.0.0.1:{port}" for port in ports]
+    async with real_redis() as redis, Leash() as leash, strange_client() as raw:
+        children = []
+        for number, port in enumerate(ports):
+            told = {
+                "MOORING_REDIS_URL": redis.url,
+                "MOORING_SECRET": "sixteen or more of them",
+                "MOORING_NODE_NAME": f"node-{number}",
+                "MOORING_ADVERTISE_URL": urls[number],
+                "MOORING_DRAIN_ON_SIGTERM": "true",
+                "MOORING_INGRESS_SECONDS": "0.5",
+                "ENTRIES": str(book),
+            }
+            arguments = (sys.executable, "-W", "ignore", "-m", *SERVERS[server](port))
+            children.append(await Child.start(Command("server", arguments, environment(told)), leash, lambda _: None))
+        store = RedisStore(redis.url, "mcp", 5)
+
+        async def states() -> dict[str, str]:
+            return {node.info.name: node.state for node in await Registry(store).nodes()}
+
+        async def both_are_ready() -> bool:
+            return await states() == {"node-0": "ready", "node-1": "ready"}
+
+        await until(both_are_ready, what="both nodes", seconds=60)
+        sessions = [await open_session(raw, urls[0]) for _ in range(SESSIONS)]
+        assert [await call(raw, urls[0], session, f"a-{session[:8]}") for session in sessions] == [1] * SESSIONS
+
+        children[0]._process.send_signal(signal.SIGTERM)
+        turn = 1
+        while (await states())["node-0"] != "gone":
+            turn += 1
+            for session in sessions:
+                assert await call(raw, urls[1], session, f"{turn}-{session[:8]}") == turn
+        assert await asyncio.wait_for(children[0].wait(), 30) in (0, -signal.SIGTERM)
+        record = [await store.load_session(session) for session in sessions]
+        assert {one.node_id.rpartition("-")[0] for one in record if one} == {"node-1"}
+        await children[1].stop()
+        await store.aclose()
+    carried_out = (await asyncio.to_thread(book.read_text)).split()
+    assert len(carried_out) == len(set(carried_out)) == SESSIONS * turn
