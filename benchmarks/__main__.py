@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME...] [--quick] [--seconds N]`."""
+"""`python -m benchmarks [NAME...] [--quick] [--seconds N] [--picture FILE]`."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from benchmarks import (
     churn,
     diagnosis,
     forwarding,
+    handles,
     heartbeat,
+    hibernation,
     in_process,
     memory,
     middleware_cost,
     redis_silence,
+    relay,
+    rolling,
+    state,
+    survival,
     throughput,
 )
 from benchmarks.report import make_console, show_result, show_summary
@@ -28,11 +35,17 @@ _BENCHMARKS = {
     "heartbeat": heartbeat.run,
     "throughput": throughput.run,
     "forwarding": forwarding.run,
+    "relay": relay.run,
     "memory": memory.run,
     "churn": churn.run,
     "in_process": in_process.run,
     "middleware_cost": middleware_cost.run,
     "diagnosis": diagnosis.run,
+    "survival": survival.run,
+    "state": state.run,
+    "rolling": rolling.run,
+    "hibernation": hibernation.run,
+    "handles": handles.run,
 }
 
 
@@ -42,11 +55,16 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(_BENCHMARKS)}; by default all")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds, and more noise")
     parser.add_argument("--seconds", type=float, help="how long churn goes on, 60 by default; 3600 tells most")
+    parser.add_argument("--picture", type=Path, help="an SVG file that rolling draws when listeners came back")
     chosen = parser.parse_args()
     unknown = [name for name in chosen.names if name not in _BENCHMARKS]
     if unknown:
         parser.error(f"no benchmark {unknown[0]}; there are {', '.join(_BENCHMARKS)}")
-    benchmarks: dict[str, Callable[..., Result]] = {**_BENCHMARKS, "churn": partial(churn.run, seconds=chosen.seconds)}
+    benchmarks: dict[str, Callable[..., Result]] = {
+        **_BENCHMARKS,
+        "churn": partial(churn.run, seconds=chosen.seconds),
+        "rolling": partial(rolling.run, picture=chosen.picture),
+    }
     _forget_settings()
     console = make_console()
     figures: list[Figure] = []

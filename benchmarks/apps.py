@@ -38,6 +38,31 @@ def sdk_v2() -> Any:
     return server.streamable_http_app()
 
 
+def sdk_v2_state() -> Any:
+    """The same with tools that use the session's state: none, one that looks, one that changes it, and one that may be
+    carried out again."""
+    from mooring import session_state, transactional  # other servers have nothing of it, in memory neither
+
+    server = MCPServer("bench", log_level="ERROR")
+
+    async def look() -> int:
+        return int(session_state().get("n", 0))
+
+    async def change() -> int:
+        state = session_state()
+        state.setdefault("padding", "x" * 1_000)
+        state["n"] = state.get("n", 0) + 1
+        return int(state["n"])
+
+    @transactional
+    async def change_once() -> int:
+        return await change()
+
+    for tool in (add, look, change, change_once):
+        server.add_tool(tool)
+    return server.streamable_http_app()
+
+
 def instant() -> Any:
     """A bare Starlette app that answers at once, whatever it was asked."""
     initialized, called = json.dumps(_INITIALIZED).encode(), json.dumps(_CALLED).encode()

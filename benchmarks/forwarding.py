@@ -18,11 +18,11 @@ from benchmarks.redis_process import redis_server
 from benchmarks.result import Figure, Result, Spread
 from benchmarks.sessions import open_sessions
 
-_CONNECTIONS = 16
+CONNECTIONS = 16
 _BLOCK_SECONDS = 0.15
 _CEILING_MS = 1.0
 _FLOOR_PER_CORE = 1500
-_HEARTBEATS_SECONDS = 2.5
+HEARTBEATS_SECONDS = 2.5
 """After which the nodes know each other."""
 
 
@@ -53,39 +53,39 @@ def run(*, quick: bool = False) -> Result:
         serving("instant", mooring=True, core=0, redis_url=url, node_name="other") as other,
         generating() as generator,
     ):
-        calls = [messages.legacy_call(session) for session in open_sessions(owner.port, _CONNECTIONS)]
-        time.sleep(_HEARTBEATS_SECONDS)
+        calls = [messages.legacy_call(session) for session in open_sessions(owner.port, CONNECTIONS)]
+        time.sleep(HEARTBEATS_SECONDS)
         for server in (owner, other):
-            generator.run(_sent_to(server, calls), seconds=0.5)
+            generator.run(sent_to(server, calls), seconds=0.5)
         latencies, per_second, per_core = Latencies(), [], []
         for _ in range(rounds):
-            latencies.add(*_take_turns(owner, other, calls[0], generator, pairs))
-            rates = [_rate(other, calls, generator) for _ in range(pairs)]
-            per_second.append(Spread.of(rate for rate, _ in rates).median)
-            per_core.append(Spread.of(rate for _, rate in rates).median)
+            latencies.add(*take_turns(owner, other, calls[0], generator, pairs))
+            rates = [rate(other, calls, generator) for _ in range(pairs)]
+            per_second.append(Spread.of(first for first, _ in rates).median)
+            per_core.append(Spread.of(second for _, second in rates).median)
     _report(latencies, Spread.of(per_second), Spread.of(per_core), result)
     return result
 
 
-def _sent_to(server: Server, calls: Sequence[bytes]) -> list[tuple[int, bytes]]:
+def sent_to(server: Server, calls: Sequence[bytes]) -> list[tuple[int, bytes]]:
     return [(server.port, call) for call in calls]
 
 
-def _take_turns(
+def take_turns(
     owner: Server, other: Server, call: bytes, generator: Generator, pairs: int
 ) -> tuple[list[float], list[float]]:
     """The median latency in ms of each block, local and forwarded."""
     local, forwarded = [], []
     for _ in range(pairs):
-        local.append(generator.run(_sent_to(owner, [call]), seconds=_BLOCK_SECONDS).median_ms)
-        forwarded.append(generator.run(_sent_to(other, [call]), seconds=_BLOCK_SECONDS).median_ms)
+        local.append(generator.run(sent_to(owner, [call]), seconds=_BLOCK_SECONDS).median_ms)
+        forwarded.append(generator.run(sent_to(other, [call]), seconds=_BLOCK_SECONDS).median_ms)
     return local, forwarded
 
 
-def _rate(other: Server, calls: Sequence[bytes], generator: Generator) -> tuple[float, float]:
+def rate(other: Server, calls: Sequence[bytes], generator: Generator) -> tuple[float, float]:
     """Forwards per second, and per second of the forwarding node's CPU time."""
     before = other.cpu_seconds
-    load = generator.run(_sent_to(other, calls), seconds=_BLOCK_SECONDS)
+    load = generator.run(sent_to(other, calls), seconds=_BLOCK_SECONDS)
     return load.per_second, load.calls / (other.cpu_seconds - before)
 
 
@@ -95,7 +95,7 @@ def _report(latencies: Latencies, per_second: Spread, per_core: Spread, result: 
     result.add_row("forwarded call, ms at the median", Spread.of(latencies.forwarded), 3)
     result.add_row("added by the hop, ms", added, 3)
     result.add_row("forwards per second of the forwarding node's CPU time", per_core, 0)
-    result.add_row(f"forwards per second over {_CONNECTIONS} connections, all on this machine", per_second, 0)
+    result.add_row(f"forwards per second over {CONNECTIONS} connections, all on this machine", per_second, 0)
     result.figures += [
         Figure("forwarded call: added at the median", added, "ms", "ceiling", _CEILING_MS, digits=3),
         Figure("forwards per second and core", per_core, "/s", "floor", _FLOOR_PER_CORE, digits=0),

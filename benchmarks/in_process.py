@@ -35,21 +35,25 @@ async def _run(rounds: int, pairs: int) -> Result:
     async with started(node):
         session = await open_session(node)
         for label, request in (("legacy SSE", messages.legacy_call(session)), ("modern", messages.modern_call())):
-            await _check(node, request)
-            measured = [await _round(bare, node, request, pairs) for _ in range(rounds)]
+            await check(node, request)
+            measured = [await one_round(bare, node, request, pairs) for _ in range(rounds)]
             added = Spread.of(difference for _, difference in measured)
             alone = Spread.of(microseconds for microseconds, _ in measured)
             result.rows.append((label, alone.text(1), added.text(1), added.noise(1)))
     return result
 
 
-async def _check(app: App, request: bytes) -> None:
+async def check(app: App, request: bytes) -> None:
+    """
+    Raises:
+        RuntimeError: the call fails, so that there is nothing to measure.
+    """
     answered = await call(app, request)
     if b'"result"' not in answered.body:
         raise RuntimeError(f"a call failed: {answered.status} {bytes(answered.body[:300])!r}")
 
 
-async def _round(bare: App, node: App, request: bytes, pairs: int) -> tuple[float, float]:
+async def one_round(bare: App, node: App, request: bytes, pairs: int) -> tuple[float, float]:
     """The medians of what a call costs bare, and of what Mooring adds, in microseconds."""
     alone, added = [], []
     for turn in range(pairs):

@@ -43,7 +43,7 @@ def end(session_id: str) -> bytes:
     return _request("DELETE", b"", _session_headers(session_id))
 
 
-def modern_call() -> bytes:
+def modern_call(tool: Tool = ADD) -> bytes:
     """A tool call of revision 2026-07-28, which says everything itself, in headers and in `_meta`."""
     meta = {
         "io.modelcontextprotocol/protocolVersion": MODERN_VERSION,
@@ -51,8 +51,8 @@ def modern_call() -> bytes:
         "io.modelcontextprotocol/clientCapabilities": {},
     }
     return _post(
-        {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {**ADD, "_meta": meta}},
-        {"mcp-protocol-version": MODERN_VERSION, "mcp-method": "tools/call", "mcp-name": "add"},
+        {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {**tool, "_meta": meta}},
+        {"mcp-protocol-version": MODERN_VERSION, "mcp-method": "tools/call", "mcp-name": tool["name"]},
     )
 
 

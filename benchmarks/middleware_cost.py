@@ -18,7 +18,8 @@ from mooring import Mooring, Settings
 from mooring.asgi import App, Message, Receive, Scope, Send
 from mooring.node.membership import inner_ids
 
-_OPENED = b'event: message\r\ndata: {"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-11-25"}}\r\n\r\n'
+_ANSWER = b'event: message\r\ndata: {"jsonrpc":"2.0","id":%d,"result":{"protocolVersion":"2025-11-25"}}\r\n\r\n'
+_OPENED, _CALLED = _ANSWER % 0, _ANSWER % 1
 
 
 def _minted() -> bytes:
@@ -40,10 +41,11 @@ class StubApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         message = await receive()
         headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache")]
-        if b'"initialize"' in message["body"]:
+        is_initialize = b'"initialize"' in message["body"]
+        if is_initialize:
             headers.append((b"mcp-session-id", self.mint()))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": _OPENED, "more_body": True})
+        await send({"type": "http.response.body", "body": _OPENED if is_initialize else _CALLED, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

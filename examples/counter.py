@@ -1,40 +1,60 @@
-"""A server that keeps state in its process: a counter for each session. `make up` runs three nodes of it.
+"""A server that counts: `make up` runs three nodes of it, and `examples/client.py` calls them.
 
-With one replica it works. With three, the session that opened a counter has to come back to the process that holds it:
-that is what Mooring is for. Nothing here knows about Mooring.
+A client of today (revision 2026-07-28) has no session, so each of its calls may reach any node. It gets a handle from
+`new_counter` and sends that with each call; what the handle stands for is in Redis, which all nodes have in common.
+
+A client of before has a session, and needs no handle: its counter is in the memory of one process, which its calls have
+to come back to each time. This is what Mooring sees to. And when that process dies, the session goes on in another one;
+the counter does too, since each step is written down in Redis. Nothing here knows about Mooring.
 """
 
 import asyncio
 import os
-from collections import Counter
+import secrets
 from typing import Any
 
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from redis.asyncio import Redis
+
+DAY_SECONDS = 24 * 60 * 60
 
 server = MCPServer("counter")
-counters: Counter[str] = Counter()
-
-
-def session_of(ctx: Context[Any]) -> str:
-    """The session's id. Clients of revision 2026-07-28 have no session, and so no counter of their own."""
-    session_id = (ctx.headers or {}).get("mcp-session-id")
-    if session_id is None:
-        raise ToolError("no session, no counter: connect with an older revision (Python: Client(url, mode='legacy'))")
-    return session_id
+sessions: dict[str, int] = {}  # in this process
+redis_url = os.environ.get("MOORING_REDIS_URL")  # each node of `make up` is given it
+redis = Redis.from_url(redis_url) if redis_url else None
 
 
 @server.tool()
-def increment(ctx: Context[Any]) -> int:
-    """Add one to this session's counter."""
-    counters[session_of(ctx)] += 1
-    return counters[session_of(ctx)]
+async def new_counter() -> str:
+    """A new counter's handle, for a day."""
+    if redis is None:
+        raise ToolError("handles are kept in Redis: set MOORING_REDIS_URL")
+    handle = secrets.token_urlsafe(16)
+    await redis.set(f"counter:{handle}", 0, ex=DAY_SECONDS)
+    return handle
 
 
 @server.tool()
-def value(ctx: Context[Any]) -> int:
-    """This session's counter."""
-    return counters[session_of(ctx)]
+async def increment(ctx: Context[Any], counter: str | None = None) -> int:
+    """Add one to a counter, or to this session's own."""
+    return await add(1, ctx, counter)
+
+
+@server.tool()
+async def value(ctx: Context[Any], counter: str | None = None) -> int:
+    """What a counter has reached, or this session's own."""
+    return await add(0, ctx, counter)
+
+
+@server.tool()
+async def count_slowly(steps: int, ctx: Context[Any], counter: str | None = None) -> int:
+    """Add one a few times, half a second apart, and report progress."""
+    for step in range(1, steps + 1):
+        await asyncio.sleep(0.5)
+        await add(1, ctx, counter)
+        await ctx.report_progress(step, steps, f"{step} of {steps}")
+    return await add(0, ctx, counter)
 
 
 @server.tool()
@@ -43,11 +63,17 @@ def where() -> str:
     return f"{os.environ.get('MOORING_NODE_NAME', 'no node')}, process {os.getpid()}"
 
 
-@server.tool()
-async def count_slowly(steps: int, ctx: Context[Any]) -> int:
-    """Add one a few times, half a second apart, and report progress."""
-    for step in range(1, steps + 1):
-        await asyncio.sleep(0.5)
-        counters[session_of(ctx)] += 1
-        await ctx.report_progress(step, steps, f"{step} of {steps}")
-    return counters[session_of(ctx)]
+async def add(number: int, ctx: Context[Any], handle: str | None) -> int:
+    if handle is not None:
+        if redis is None or not await redis.exists(f"counter:{handle}"):
+            raise ToolError("there is no such counter: new_counter makes one")
+        return int(await redis.incrby(f"counter:{handle}", number))
+    session_id = (ctx.headers or {}).get("mcp-session-id")
+    if session_id is None:
+        raise ToolError("which counter? Call new_counter, and send its answer as `counter`")
+    if session_id not in sessions:  # it is new, or was in a process that died
+        sessions[session_id] = int(await redis.get(f"session:{session_id}") or 0) if redis else 0
+    sessions[session_id] += number
+    if redis and number:
+        await redis.set(f"session:{session_id}", sessions[session_id], ex=DAY_SECONDS)
+    return sessions[session_id]
