@@ -41,10 +41,11 @@ install-tests: install $(VENV_V1)/.installed
 	@! command -v npm >/dev/null || $(MAKE) --no-print-directory $(NODE_TESTS)/node_modules/.installed
 
 up: install ## Three nodes of the example behind Traefik, with Redis, on this machine
-	$(BIN)/mooring up examples/counter.py:server
+	@$(BIN)/mooring up examples/counter.py:server \
+		--hint "call it from another terminal: $(BIN)/python examples/client.py {url}"
 
 test: install-tests ## The whole test suite, with real processes
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/shapes tests/e2e tests/chaos tests
 
 unit: install ## The tests that need no other process
 	$(BIN)/pytest -n $(WORKERS) -m "not real"
