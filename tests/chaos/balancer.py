@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import itertools
 import random
+import time
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -50,6 +51,7 @@ class Balancer(httpx2.AsyncHTTPTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         loop = asyncio.get_running_loop()
         give_up = loop.time() + _HELD_SECONDS
+        why = "no node is well"
         while loop.time() < give_up:
             well = [url for url, is_well in self._well.items() if is_well]
             if not well:
@@ -61,8 +63,10 @@ class Balancer(httpx2.AsyncHTTPTransport):
                 return await super().handle_async_request(request)
             except (httpx2.ConnectError, httpx2.ConnectTimeout):
                 self._well[node] = False
-            except httpx2.TransportError:
+            except httpx2.TransportError as error:
+                why = f"{node}: {error!r}"
                 break
+        print(f"{time.strftime('%T')} 502 to {request.method}: {why}")  # shown with a test that fails
         return httpx2.Response(502, request=request)
 
 

@@ -21,10 +21,11 @@ from mooring.processes.child import Child, Command
 from mooring.processes.leash import Leash
 from mooring.store import RedisStore
 from mooring.store.registry import NodeStatus, Registry
-from tests.bare import ROOT, free_port
+from tests.bare import ROOT
 from tests.e2e.clusters import environment
 from tests.e2e.load import VERSION, open_session
 from tests.node.rpc import RawClient
+from tests.ports import free_port
 from tests.real_redis import real_redis
 from tests.waiting import until
 

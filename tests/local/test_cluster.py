@@ -60,7 +60,7 @@ async def test_a_cluster_comes_up_serves_and_leaves_nothing_behind(run_dir: Path
         assert f"ready: http://127.0.0.1:{port}/mcp" in one.lines
         assert len([line for line in one.lines if line.startswith("ready: ")]) == 1
         assert "--insecure-cookies" in one.text
-        assert f"call it: client.py http://127.0.0.1:{port}/mcp" in one.lines
+        await one.says(f"call it: client.py http://127.0.0.1:{port}/mcp")
 
         async with Client(f"{one.url}/mcp", mode="legacy") as client:
             counted = [await client.call_tool("increment", {}) for _ in range(3)]

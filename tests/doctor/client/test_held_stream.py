@@ -14,9 +14,9 @@ from mooring.doctor.client.held_stream import End, HeldStream, reach_stream
 from mooring.doctor.client.protocol import EVENT_STREAM, request
 from mooring.doctor.client.reply import Trouble
 from mooring.doctor.examination import Examination
-from tests.bare import free_port
 from tests.doctor.examined import examined
 from tests.doctor.streams import PRIMING, stream_server
+from tests.ports import free_port
 
 SECONDS = 5.0
 
