@@ -7,7 +7,6 @@ import contextlib
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +14,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from tests.chaos.balancer import balanced
+from tests.chaos.balancer import balancing
 from tests.chaos.clients import Callers, calling, more_calls
 from tests.e2e.linked import Nodes, nodes
 from tests.node.rpc import RawClient
@@ -41,10 +40,10 @@ class Served:
         self, most_cut: float = 0.02, *, is_away: bool = False, loses_words: bool = False
     ) -> AsyncIterator[Callers]:
         """Clients at work before, during and after what befalls the nodes meanwhile."""
-        connection = partial(balanced, [node.url for node in self.cluster.served])
-        async with calling(
-            connection, self.ledger, COUNT, most_cut, is_away=is_away, loses_words=loses_words
-        ) as callers:
+        async with (
+            balancing([node.url for node in self.cluster.served]) as connection,
+            calling(connection, self.ledger, COUNT, most_cut, is_away=is_away, loses_words=loses_words) as callers,
+        ):
             await more_calls(callers, CALLS)
             yield callers
             await until(self._serve, what="all nodes to serve", seconds=60)

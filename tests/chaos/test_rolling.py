@@ -21,7 +21,7 @@ import aiohttp
 import pytest
 
 from tests.bare import ROOT
-from tests.chaos.balancer import balanced
+from tests.chaos.balancer import balancing
 from tests.chaos.clients import calling, more_calls, through
 from tests.clients.driving import PATIENCE_SECONDS, driven_client
 from tests.clients.programs import CLIENTS as CLIENTS_UNCHANGED
@@ -80,7 +80,7 @@ async def test_what_each_client_sees_of_a_roll_in_the_middle_of_its_calls(tmp_pa
     """Calls that end in time end where they began; of those that do not, what changes nothing is carried out again."""
     ledger = tmp_path / "ledger"
     ledger.touch()
-    variables = {"LEDGER": str(ledger), "MOORING_DRAIN_SECONDS": "4", "MOORING_INGRESS_SECONDS": "1"}
+    variables = {"LEDGER": str(ledger), "MOORING_DRAIN_SECONDS": "8", "MOORING_INGRESS_SECONDS": "1"}
     with running_cluster("v2", target=SERVER, variables=variables) as cluster:
         async with contextlib.AsyncExitStack() as stack:
             started = [driven_client(name, cluster.url) for name in CLIENTS_UNCHANGED for _ in range(2)]
@@ -162,7 +162,7 @@ async def until_it_drains(node: Mapping[str, Any]) -> None:
     async with aiohttp.ClientSession() as http:
 
         async def drains() -> bool:
-            async with http.get(f"{node['url']}/healthz") as answer:
+            async with http.get(f"{node['url']}/readyz") as answer:
                 return answer.status == 503
 
         await until(drains, what="the node to drain", seconds=PATIENCE_SECONDS)
@@ -199,7 +199,7 @@ async def test_three_nodes_become_five_and_then_two(tmp_path: Path) -> None:
                 return min(await sessions()) > 0
 
             await start(*ports[:3])
-            async with calling(partial(balanced, urls), ledger, CLIENTS) as callers:
+            async with balancing(urls) as connection, calling(connection, ledger, CLIENTS) as callers:
                 await more_calls(callers, 100)
                 await start(*ports[3:])
                 # What is idle at this moment moves; of clients that call without pause, that is a part.

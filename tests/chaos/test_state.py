@@ -22,7 +22,7 @@ import pytest
 from mcp.client import Client
 from mcp.shared.exceptions import MCPError
 
-from tests.chaos.balancer import balanced
+from tests.chaos.balancer import balancing
 from tests.chaos.clients import through
 from tests.chaos.mortal import mortals
 from tests.e2e.clusters import running_cluster
@@ -99,13 +99,13 @@ async def writing(urls: list[str]) -> AsyncIterator[list[Diary]]:
     is_over, are_open, diaries = asyncio.Event(), asyncio.Barrier(SESSIONS + 1), [Diary() for _ in range(SESSIONS)]
 
     async def one(diary: Diary) -> None:
-        async with Client(balanced(urls), mode="legacy") as client:
+        async with Client(connection(), mode="legacy") as client:
             await are_open.wait()
             await write_on(client, diary, is_over)
             state = await client.call_tool("look", {})
             diary.wrong = diary.verdict(json.loads(state.content[0].text))  # type: ignore[union-attr]
 
-    async with asyncio.TaskGroup() as group:
+    async with balancing(urls) as connection, asyncio.TaskGroup() as group:
         for diary in diaries:
             group.create_task(one(diary))
         await are_open.wait()
