@@ -85,6 +85,7 @@ async def deployed(words: Sequence[str], folder: Path, **variables: str) -> Asyn
     book.touch()
     async with real_redis() as redis, Leash() as leash:
         told = {"MOORING_REDIS_URL": redis.url, "MOORING_SECRET": "sixteen or more of them", "ENTRIES": str(book)}
+        told["MOORING_INGRESS_SECONDS"] = "0"  # nobody balances here but the kernel
         arguments = (sys.executable, "-W", "ignore", "-m", *(word.format(port=port) for word in words))
         command = Command("server", arguments, environment({**told, **variables}))
         store = RedisStore(redis.url, "mcp", 5)
