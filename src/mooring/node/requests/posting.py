@@ -6,6 +6,8 @@ principal as the user in the scope, and not before.
 
 from __future__ import annotations
 
+from typing import Final
+
 from mooring.asgi import Receive, Scope, Send
 from mooring.core.http_sse import with_id, without_id
 from mooring.core.request import RequestFacts
@@ -13,6 +15,10 @@ from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.node.requests.in_session import SessionRequest
 from mooring.node.requests.principal import WatchedScope, principal_of
+
+_NO_STATE_OVER_SSE: Final = (
+    "a message over HTTP+SSE is answered on a stream, and not with what it changes: serve the app over Streamable HTTP"
+)
 
 
 class PostedRequest(SessionRequest):
@@ -22,6 +28,7 @@ class PostedRequest(SessionRequest):
         self, node: Node, session: LocalSession, facts: RequestFacts, scope: Scope, receive: Receive, send: Send
     ) -> None:
         super().__init__(node, session, facts, scope, receive, send)
+        self._use.refusal = _NO_STATE_OVER_SSE
         query: bytes = scope.get("query_string") or b""
         self._query_for_app = with_id(query, session.inner_id)
         self._query_for_others = without_id(query)
