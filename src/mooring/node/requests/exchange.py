@@ -176,6 +176,7 @@ class Exchange:
                     return
                 await stream.say(sse.SseEvent(said, event="message"), is_answer=True)
         await stream.end()
+        stream.is_kept = stream.id in self._session.settled_streams
         self._node.streams.is_over(self._session.id, stream)
         self._forget_what_was_noted()
 

@@ -11,7 +11,8 @@ have (specification 2025-11-25, Basic / Messages). By that it learns what became
     was kept with another call                    time: so it is kept once
     it runs                                       that nobody knows: decided now, once and for all
 
-A call that is answered within `stream_write_after_seconds` is on no record.
+A call that is answered within `stream_write_after_seconds` is on no record, unless it changed the state of its session:
+that goes on record with its answer (`mooring.node.requests.committing`).
 """
 
 from __future__ import annotations

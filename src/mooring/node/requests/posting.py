@@ -6,7 +6,7 @@ principal as the user in the scope, and not before.
 
 from __future__ import annotations
 
-from typing import Final
+from contextlib import AbstractContextManager, nullcontext
 
 from mooring.asgi import Receive, Scope, Send
 from mooring.core.http_sse import with_id, without_id
@@ -16,10 +16,6 @@ from mooring.node.node import Node
 from mooring.node.requests.in_session import SessionRequest
 from mooring.node.requests.principal import WatchedScope, principal_of
 
-_NO_STATE_OVER_SSE: Final = (
-    "a message over HTTP+SSE is answered on a stream, and not with what it changes: serve the app over Streamable HTTP"
-)
-
 
 class PostedRequest(SessionRequest):
     """One such request."""
@@ -28,10 +24,13 @@ class PostedRequest(SessionRequest):
         self, node: Node, session: LocalSession, facts: RequestFacts, scope: Scope, receive: Receive, send: Send
     ) -> None:
         super().__init__(node, session, facts, scope, receive, send)
-        self._use.refusal = _NO_STATE_OVER_SSE
         query: bytes = scope.get("query_string") or b""
         self._query_for_app = with_id(query, session.inner_id)
         self._query_for_others = without_id(query)
+
+    def _calling(self) -> AbstractContextManager[None]:
+        """Nothing is kept of such a session: what is posted is answered on its stream, and not with what it changes."""
+        return nullcontext()
 
     def _shown(self) -> Scope:
         if not self._is_withheld:

@@ -147,11 +147,9 @@ class Settlement:
 
         One at a time: whoever waited finds what became of it meanwhile, for a client that has sent it again as well.
         """
-        turn = self._session.turn_of(self._id)
-        is_contended = turn.locked()
-        async with turn:
+        async with self._session.turn_of(self._id):
             try:
-                stands = await self._outcome() if is_contended else b""
+                stands = await self._outcome()
             except StoreUnavailable:  # whoever listens comes back
                 self._node.streams.drop(self._session.id, stream)
                 await stream.dismiss()
