@@ -9,6 +9,8 @@
     when to come back
     have on record what they may not have heard, and  the store is away: tried again, then not now
     what the author has dumped (`carrying`)
+    let what calls have changed be written, and       the same
+    nothing more of that from now on
     give the shard, in one step of the store          the same; nobody else can have it meanwhile
     end the sessions in the app                       it is logged; the peer has them all the same
     end its handles of the modern era                 those that survive go on at the peer; of the others it says that
@@ -22,7 +24,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
 from mooring.core.model import NodeInfo, ShardOwner
@@ -37,6 +40,15 @@ _LOOK_SECONDS: Final = 0.005
 _AGAIN_SECONDS: Final = 0.1
 _CUT_OFF_SECONDS: Final = 1.0
 """How long a request that is cut off may take to end."""
+
+
+@asynccontextmanager
+async def _turns_of(sessions: Iterable[LocalSession]) -> AsyncIterator[None]:
+    """Nobody writes what is kept of these sessions, and nobody has begun to."""
+    async with AsyncExitStack() as turns:
+        for session in sessions:
+            await turns.enter_async_context(session.state_turn)
+        yield
 
 
 class HandOver:
@@ -88,13 +100,14 @@ class HandOver:
             await self._let_clients_go(named)
             await self._node.streams.write_down(named)
             await self._node.carrying.pack(packed := sessions)
-            await self._node.sessions.records.make_sure(sessions)
-            owner = await self._store_gives(shard, receiver)
-            if owner.node_id != receiver.id:
-                return False
-            packed = []
-            membership.gave(shard, owner)
-            await self._node.sessions.move_away(sessions)
+            async with _turns_of(sessions):
+                await self._node.sessions.records.make_sure(sessions)
+                owner = await self._store_gives(shard, receiver)
+                if owner.node_id != receiver.id:
+                    return False
+                packed = []
+                membership.gave(shard, owner)
+                await self._node.sessions.move_away(sessions)
             self._node.sessions.handles.move_away(shard)
             for session_id in named:
                 await self._node.forget_sleeper(session_id)
