@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 
 from mooring import MovingSession, RevivedSession
+from mooring.core.model import Touch
+from mooring.errors import StoreUnavailable
 from mooring.node.node import Node
 from tests.cluster_in_process import running_node
 from tests.node.apps import ScriptedApp
 from tests.node.moving.nodes import Nodes, once, some_nodes
 from tests.node.rpc import RawClient
+from tests.waiting import until
 
 
 class Memory:
@@ -44,6 +47,17 @@ async def remembering(raw: RawClient, count: int = 3, **settings: Any) -> AsyncI
 def node_of(nodes: Nodes, session: str) -> int:
     [index] = nodes.lives_at(session)
     return index
+
+
+async def gone_from_record(nodes: Nodes, session: str) -> None:
+    async def is_gone() -> bool:
+        return await nodes.store.inner.journal.carried(session) is None
+
+    await until(is_gone, what="the dump to be removed")
+
+
+async def away() -> None:
+    raise StoreUnavailable("away for one call")
 
 
 async def test_it_goes_along_from_node_to_node_each_time(raw: RawClient) -> None:
@@ -98,7 +112,7 @@ async def test_what_was_dumped_for_a_move_that_came_to_nothing_is_never_loaded(r
 
         nodes.store.before["give"] = dies
         assert not await nodes.give(session)
-        assert await nodes.store.journal.carried(session) is None
+        await gone_from_record(nodes, session)
         assert (await nodes.ping(session)).status == 200
         memories[0].of[session] = b"new"
         async with running_node(ScriptedApp(), nodes.store, "node-3") as third:
@@ -176,3 +190,185 @@ async def test_a_session_that_ends_takes_its_dump_along(raw: RawClient) -> None:
         assert (await raw.send("DELETE", f"{nodes.running[1].url}/mcp", session=session)).status in (200, 204)
         assert await nodes.store.journal.carried(session) is None
         assert memories[1].loads == 0
+
+
+async def test_a_revival_that_fails_at_its_last_step_keeps_the_dump_for_the_next_try(raw: RawClient) -> None:
+    async with remembering(raw, 2) as (nodes, memories):
+        session = await nodes.open()
+        memories[0].of[session] = b"kept"
+        await nodes.running[0].mooring.drain()
+        nodes.store.before["save_session"] = away
+        real = nodes.node(1).may_open
+        outcomes = [False, True]
+
+        async def may_open(shard: str) -> bool:
+            return await real(shard) and outcomes.pop(0)
+
+        nodes.node(1).may_open = may_open  # type: ignore[method-assign]
+        assert (await nodes.ping(session, 1)).reason == "unreachable"
+        assert (await nodes.ping(session, 1)).status == 200
+        assert memories[1].of == {session: b"kept"}
+        assert [one.is_loaded for one in memories[1].revived] == [True, True]
+        await gone_from_record(nodes, session)
+
+
+async def test_what_could_not_be_removed_after_it_was_loaded_is_not_loaded_into_a_later_life(raw: RawClient) -> None:
+    async with remembering(raw, 3) as (nodes, memories):
+        session = await nodes.open()
+        memories[0].of[session] = b"first"
+        await nodes.running[0].mooring.drain()
+        nodes.store.before["carry"] = away
+        at = 1
+        assert (await nodes.ping(session, at)).status == 200
+        at = node_of(nodes, session)
+        assert memories[at].of == {session: b"first"}
+        assert await nodes.store.journal.carried(session) is not None
+        memories[at].of.clear()  # the app dropped it by itself: there is nothing to dump any more
+        await nodes.running[at].mooring.drain()
+        other = 3 - at
+        assert (await nodes.ping(session, other)).status == 200
+        assert memories[other].loads == 0
+
+
+async def test_what_is_outdated_is_removed_before_the_shard_is_given(raw: RawClient) -> None:
+    """Also where the session sleeps by then, so that nobody dumps it anew."""
+    async with remembering(raw, 2) as (nodes, memories):
+        session = await nodes.open()
+        memories[0].of[session] = b"old"
+
+        async def away_for_a_while() -> None:
+            nodes.store.away = True
+            raise StoreUnavailable("away from now on")
+
+        nodes.store.before["give"] = away_for_a_while
+        giving = asyncio.create_task(nodes.give(session))
+        await once(lambda: nodes.store.away, what="the store to go away")
+        giving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await giving
+        nodes.store.away = False
+        assert await nodes.store.journal.carried(session) is not None  # it may be the next owner's to load
+        memories[0].of.clear()
+        assert await nodes.give(session)
+        assert (await nodes.ping(session, 1)).status == 200
+        assert memories[1].loads == 0
+
+
+async def test_a_shard_whose_gift_nobody_knows_of_keeps_its_dump(raw: RawClient) -> None:
+    async with remembering(raw, 2, hold_seconds=0.2) as (nodes, memories):
+        session = await nodes.open()
+        memories[0].of[session] = b"kept"
+
+        async def away_for_a_while() -> None:
+            nodes.store.away = True
+
+        nodes.store.after["give"] = away_for_a_while
+        nodes.store.before["snapshot"] = away
+        giving = asyncio.create_task(nodes.give(session))
+        await once(lambda: nodes.store.away, what="the store to go away")
+        giving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await giving
+        nodes.store.away = False
+        await nodes.node(0).sessions.settle()
+        assert (await nodes.ping(session, 1)).status == 200
+        assert memories[1].of == {session: b"kept"}
+
+
+async def test_what_is_asked_meanwhile_need_not_wait_for_what_is_removed(raw: RawClient) -> None:
+    async with remembering(raw, 2) as (nodes, memories):
+        session = await nodes.open()
+        memories[0].of[session] = b"old"
+        removes, may_go_on = asyncio.Event(), asyncio.Event()
+
+        async def dies() -> None:
+            nodes.store.before["carry"] = slow
+            await nodes.store.inner.bury(nodes.running[1].id)
+
+        async def slow() -> None:
+            removes.set()
+            await may_go_on.wait()
+
+        nodes.store.before["give"] = dies
+        assert not await nodes.give(session)
+        await removes.wait()
+        assert (await nodes.ping(session)).status == 200
+        assert nodes.lives_at(session) == [0]
+        may_go_on.set()
+        await gone_from_record(nodes, session)
+
+
+async def test_nothing_is_dumped_of_a_session_whose_call_does_not_end(
+    raw: RawClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with remembering(raw, 2) as (nodes, memories):
+        session, quiet = await nodes.open(), await nodes.open()
+        while nodes.shard_of(quiet) != nodes.shard_of(session):
+            quiet = await nodes.open()
+        memories[0].of |= {session: b"half of it", quiet: b"whole"}
+        ends = asyncio.Event()
+
+        async def never_mind(scope: Any, body: bytes, send: Any) -> None:
+            while not ends.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await ends.wait()
+
+        nodes.apps[0].on_session = never_mind
+        calling = asyncio.create_task(nodes.ping(session))
+        await once(lambda: nodes.hand_over().is_busy(nodes.shard_of(session)), what="the call to run")
+        assert await nodes.give(session, 0.0, cuts_off=True)
+        ends.set()
+        await asyncio.gather(calling, return_exceptions=True)
+        for one in (session, quiet):
+            assert (await nodes.ping(one, 1)).status == 200
+        assert memories[1].of == {quiet: b"whole"}
+    assert "calls still run in them (drain_seconds)" in caplog.text
+
+
+async def test_all_dumps_of_a_shard_have_a_bound_together(raw: RawClient, caplog: pytest.LogCaptureFixture) -> None:
+    async def dump(session: MovingSession) -> bytes:
+        await asyncio.sleep(0.15)
+        return b"kept"
+
+    async with remembering(raw, 2, shards=1, carry_seconds=0.2, hold_seconds=0.4) as (nodes, memories):
+        for _ in range(40):
+            await nodes.open()
+        nodes.running[0].mooring.carry(dump, memories[0].load)
+        began = asyncio.get_running_loop().time()
+        await nodes.running[0].mooring.drain()
+        assert asyncio.get_running_loop().time() - began < 40 / 8 * 0.15
+    assert caplog.text.count("all that is dumped of a shard may take 0.2 s") == 1
+
+
+async def test_a_session_that_another_node_has_by_now_stops_its_shards_gift(
+    raw: RawClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with remembering(raw, 2) as (nodes, memories):
+        session = await nodes.open()
+        memories[0].of[session] = b"kept"
+        record = await nodes.store.load_session(session)
+        assert record is not None
+        touch = Touch(session, record.epoch + 1, record.last_seen)
+        await nodes.store.inner.touch_sessions([touch], 60)
+        assert not await nodes.give(session)
+    assert "seems to be another node's" in caplog.text
+
+
+async def test_a_record_that_the_store_lost_is_written_again_with_its_dump(raw: RawClient) -> None:
+    async with remembering(raw, 2) as (nodes, memories):
+        session = await nodes.open()
+        memories[0].of[session] = b"kept"
+        nodes.store.inner._sessions.pop(session)  # type: ignore[attr-defined]
+        assert await nodes.give(session)
+        assert (await nodes.ping(session, 1)).status == 200
+        assert memories[1].of == {session: b"kept"}
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+async def test_whatever_is_bytes_will_do(raw: RawClient, kind: Any) -> None:
+    async with remembering(raw, 2) as (nodes, memories):
+        session = await nodes.open()
+        nodes.running[0].mooring.carry(lambda _: kind(b"kept"), memories[0].load)
+        await nodes.running[0].mooring.drain()
+        assert (await nodes.ping(session, 1)).status == 200
+        assert memories[1].of == {session: b"kept"}

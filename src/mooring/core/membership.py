@@ -271,6 +271,8 @@ class Membership:
         if owner.node_id != self._node_id:
             self._lose(shard, owner)
             return False
+        if self.was_given(shard):  # and is ours still, at a later epoch
+            self._gifts[shard] = owner.epoch
         self._shards[shard] = owner.epoch
         return True
 

@@ -3,10 +3,14 @@
 what happens                                        so
 --------------------------------------------------  ---------------------------------------------------------------
 a node gives the session away (drain, rebalance)    it is dumped while nothing runs in it, and is on record
-its next owner revives it                           it is loaded, once, before anybody uses the session
+its next owner revives it                           it is loaded before anybody uses the session; once that lives
+                                                    there, the dump is removed
 dumping fails, takes too long or gives too much     it is said, and the session goes without it
+something runs in it that does not end              the same
 loading fails or takes too long                     the same: as after a crash, `on_revive` has to do
-the shard stays after all                           the dump is removed
+the shard stays after all                           the dump is old from now on: it is removed before the next one, at
+                                                    the latest
+nobody knows whether the shard stays                the same, but not before the next one: it may be the next owner's
 a node dies                                         nothing is dumped, and no dump is loaded that is not of the
                                                     session's last life
 """
@@ -16,7 +20,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,6 +29,7 @@ from mooring.core.ids import brief
 from mooring.core.model import Written
 from mooring.errors import StoreUnavailable
 from mooring.node.membership.session import LocalSession, MovingSession, RevivedSession
+from mooring.node.membership.sessions import LocalSessions
 from mooring.settings import Settings
 from mooring.store.base import Store
 
@@ -44,56 +50,100 @@ class _Carrier:
 class Carrying:
     """That of one node."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: Settings, sessions: LocalSessions) -> None:
         self._store = store
         self._settings = settings
+        self._sessions = sessions
         self._carrier: _Carrier | None = None
+        # Whose dump on record is older than they are, or may be; by id. And one who removes some of them at a time.
+        self._outdated: dict[str, LocalSession] = {}
+        self._removing = asyncio.Lock()
 
     def use(self, dump: Dump, load: Load) -> None:
         self._carrier = _Carrier(dump, load)
 
-    async def pack(self, sessions: Iterable[LocalSession]) -> None:
-        """Have dumps of these on record, in which nothing runs.
+    async def pack(self, shard: str, sessions: Collection[LocalSession]) -> list[LocalSession]:
+        """Have dumps on record of those of the shard's living sessions in which nothing runs, and no older ones.
+
+        Returns:
+            those that have one now.
 
         Raises:
-            StoreUnavailable: not all of them are.
+            StoreUnavailable: not all of that is sure, or the shard is not ours.
         """
         carrier = self._carrier
         if carrier is None:
-            return
+            return []
+        await self._remove_outdated(shard)
+        now = time.monotonic()
+        quiet = [session for session in sessions if not session.is_busy(now)]
+        if len(quiet) < len(sessions):
+            logger.warning(
+                "%d sessions of shard %s move without what their app keeps of them: calls still run in them "
+                "(drain_seconds)",
+                len(sessions) - len(quiet),
+                shard,
+            )
+        packed, late = list[LocalSession](), list[LocalSession]()
+        give_up = now + max(self._settings.carry_seconds, self._settings.hold_seconds / 4)
         room = asyncio.Semaphore(_AT_ONCE)
 
         async def one(session: LocalSession) -> None:
             async with room:
-                await self._write(session, await self._dumped(carrier, session))
+                left = give_up - time.monotonic()
+                if left <= 0:
+                    late.append(session)
+                elif data := await self._dumped(carrier, session, min(left, self._settings.carry_seconds)):
+                    packed.append(session)
+                    if not await self._write(session, data):
+                        packed.remove(session)
 
-        await asyncio.gather(*(one(session) for session in sessions))
+        is_done = False
+        try:
+            outcomes = await asyncio.gather(*map(one, quiet), return_exceptions=True)
+            for error in filter(None, outcomes):
+                raise error
+            is_done = True
+        finally:
+            if not is_done:
+                self.stays(packed, is_sure=True)
+        if late:
+            logger.warning(
+                "%d sessions of shard %s move without what their app keeps of them: all that is dumped of a shard may "
+                "take %g s (carry_seconds, hold_seconds)",
+                len(late),
+                shard,
+                give_up - now,
+            )
+        return packed
 
-    async def unpack(self, sessions: Iterable[LocalSession]) -> None:
-        """These stay here after all, and go on: what was dumped of them is old from now on."""
-        if self._carrier is None:
-            return
-        for session in sessions:
-            try:
-                await self._write(session, b"")
-            except StoreUnavailable as error:
-                logger.warning("what was dumped of session %s is still on record: %s", brief(session.id), error)
+    def stays(self, sessions: Iterable[LocalSession], *, is_sure: bool) -> None:
+        """These go on here after all: what was dumped of them is old from now on.
 
-    async def load(self, session: LocalSession, revived: RevivedSession, *, was_given: bool) -> bool:
-        """Give its author what was dumped, if that is of the session's last life; returns whether that went well.
+        Args:
+            is_sure: else their shard may have another owner, who has yet to load it.
+        """
+        outdated = {session.id: session for session in sessions}
+        if outdated:
+            self._outdated |= outdated
+            if is_sure:
+                self._sessions.run_errand(self._try_to_remove(outdated))
+
+    async def load(self, session: LocalSession, revived: RevivedSession, *, was_given: bool) -> bool | None:
+        """Give its author what was dumped, if that is of the session's last life.
+
+        Returns:
+            whether that went well; None where nothing was dumped.
 
         Raises:
             StoreUnavailable: nobody knows whether there is any.
         """
         carrier = self._carrier
         if carrier is None or not was_given:
-            return False
-        journal = self._store.journal
-        found = await journal.carried(session.id)
+            return None
+        found = await self._store.journal.carried(session.id)
         if not found:
-            return False
-        if await journal.carry(session.id, session.epoch, 0, b"", 1) is not Written.DONE:
-            return False
+            return None
         incarnation, data = found
         if incarnation != session.incarnation - 1:
             return False
@@ -112,16 +162,37 @@ class Carrying:
             return True
         return False
 
-    async def _dumped(self, carrier: _Carrier, session: LocalSession) -> bytes:
+    async def lives(self, session: LocalSession) -> None:
+        """A session of which something was dumped lives here, and its record says so: no later life loads that."""
+        self._outdated[session.id] = session
+        await self._try_to_remove({session.id: session})
+
+    async def _try_to_remove(self, outdated: Mapping[str, LocalSession]) -> None:
+        try:
+            await self._remove(outdated)
+        except StoreUnavailable as error:
+            logger.warning("what was dumped of %d sessions is still on record: %s", len(outdated), error)
+
+    async def _remove_outdated(self, shard: str) -> None:
+        await self._remove({name: session for name, session in self._outdated.items() if session.shard == shard})
+
+    async def _remove(self, outdated: Mapping[str, LocalSession]) -> None:
+        async with self._removing:
+            for name, session in outdated.items():
+                if self._outdated.get(name) is session:
+                    await self._carry(session, b"")
+                    self._outdated.pop(name, None)
+
+    async def _dumped(self, carrier: _Carrier, session: LocalSession, seconds: float) -> bytes:
         name, limit = brief(session.id), self._settings.carry_bytes
         try:
-            async with asyncio.timeout(self._settings.carry_seconds):
+            async with asyncio.timeout(seconds):
                 data = await _told(carrier.dump(MovingSession(session.id, session.principal)))
         except TimeoutError:
             logger.warning(
                 "session %s moves without what its app keeps of it: dump takes more than %g s (carry_seconds)",
                 name,
-                self._settings.carry_seconds,
+                seconds,
             )
             return b""
         except Exception:
@@ -129,6 +200,8 @@ class Carrying:
             return b""
         if data is None:
             return b""
+        if isinstance(data, bytearray | memoryview):
+            data = bytes(data)
         if not isinstance(data, bytes):
             logger.error("session %s moves without what its app keeps of it: let dump return bytes or None", name)
             return b""
@@ -142,9 +215,23 @@ class Carrying:
             return b""
         return data
 
-    async def _write(self, session: LocalSession, data: bytes) -> None:
+    async def _write(self, session: LocalSession, data: bytes) -> bool:
+        """Whether it is on record with the session, which may have ended meanwhile.
+
+        Raises:
+            StoreUnavailable: nobody knows, or another node owns the session.
+        """
+        written = await self._carry(session, data)
+        if written is Written.MISSING and self._sessions.find(session.id) is session:
+            await self._sessions.records.write(session)  # the store lost it, or has not heard of it yet
+            written = await self._carry(session, data)
+        if written is Written.REFUSED:
+            raise StoreUnavailable(f"session {brief(session.id)} seems to be another node's by now")
+        return written is Written.DONE
+
+    async def _carry(self, session: LocalSession, data: bytes) -> Written:
         seconds = self._settings.session_ttl_seconds
-        await self._store.journal.carry(session.id, session.epoch, session.incarnation, data, seconds)
+        return await self._store.journal.carry(session.id, session.epoch, session.incarnation, data, seconds)
 
 
 async def _told(outcome: Any) -> Any:

@@ -146,7 +146,7 @@ class Node:
         self._beside: list[asyncio.Task[None]] = []
         self.listens_no_more = False
         self.open_calls = OpenCalls()
-        self.carrying = Carrying(store, settings)
+        self.carrying = Carrying(store, settings, self.sessions)
         self._has_warned_of_body = False
         self.held = 0
         self.is_ending = False

@@ -89,7 +89,7 @@ class HandOver:
         membership = self._node.membership
         if shard not in membership.shards:
             return True  # another node has it by now
-        began, packed = self._now(), list[LocalSession]()
+        began, packed, is_sure = self._now(), list[LocalSession](), True
         membership.moving.add(shard)
         try:
             if not await self._gets_quiet(shard, patience_seconds) and not cuts_off:
@@ -99,10 +99,12 @@ class HandOver:
             named = {session.id for session in sessions} | self._sleepers(shard)
             await self._let_clients_go(named)
             await self._node.streams.write_down(named)
-            await self._node.carrying.pack(packed := sessions)
+            packed = await self._node.carrying.pack(shard, sessions)
             async with _turns_of(sessions):
                 await self._node.sessions.records.make_sure(sessions)
+                is_sure = False
                 owner = await self._store_gives(shard, receiver)
+                is_sure = True
                 if owner.node_id != receiver.id:
                     return False
                 packed = []
@@ -115,8 +117,8 @@ class HandOver:
             logger.warning("shard %s stays here for now: %s", shard, error)
             return False
         finally:
-            await self._node.carrying.unpack(packed)
             membership.moving.discard(shard)
+            self._node.carrying.stays(packed, is_sure=is_sure)
         logger.info(
             "gave shard %s with %d sessions to node %s in %.0f ms",
             shard,
