@@ -153,13 +153,17 @@ async def test_in_every_sdk_a_call_that_is_cut_off_in_the_middle_counts_once(
         async with Client(through(cluster.url), mode="legacy") as client:
             first = await client.call_tool("add", {"entry": "e1"})
             assert first.content[0].text == "1"  # type: ignore[union-attr]
-            calling = asyncio.create_task(client.call_tool(tool, {"entry": "e2", "seconds": 1.0}))
+
+            async def owners() -> list[dict[str, Any]]:
+                return [node for node in await asyncio.to_thread(cluster.nodes) if int(node["sessions"]) > 0]
+
+            [owner] = await until(owners, what="a node to say that it has the session")
+            calling = asyncio.create_task(client.call_tool(tool, {"entry": "e2", "seconds": 2.0}))
 
             async def has_begun() -> bool:
                 return "begins e2" in ledger.read_text()
 
             await until(has_begun, what="the call to begin")
-            [owner] = [node for node in await asyncio.to_thread(cluster.nodes) if int(node["sessions"]) > 0]
             os.kill(owner["pid"], signal.SIGKILL)
             again = await asyncio.wait_for(calling, ANSWER_SECONDS)
             assert again.content[0].text == "2"  # type: ignore[union-attr]
