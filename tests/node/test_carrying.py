@@ -326,7 +326,10 @@ async def test_nothing_is_dumped_of_a_session_whose_call_does_not_end(
 
 
 async def test_all_dumps_of_a_shard_have_a_bound_together(raw: RawClient, caplog: pytest.LogCaptureFixture) -> None:
+    dumped = []
+
     async def dump(session: MovingSession) -> bytes:
+        dumped.append(session.id)
         await asyncio.sleep(0.15)
         return b"kept"
 
@@ -334,9 +337,8 @@ async def test_all_dumps_of_a_shard_have_a_bound_together(raw: RawClient, caplog
         for _ in range(40):
             await nodes.open()
         nodes.running[0].mooring.carry(dump, memories[0].load)
-        began = asyncio.get_running_loop().time()
         await nodes.running[0].mooring.drain()
-        assert asyncio.get_running_loop().time() - began < 40 / 8 * 0.15
+        assert 8 <= len(dumped) <= 16
     assert caplog.text.count("all that is dumped of a shard may take 0.2 s") == 1
 
 
