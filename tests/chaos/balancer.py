@@ -91,15 +91,15 @@ Connection = Callable[[], AbstractAsyncContextManager[Any]]
 
 
 @contextlib.asynccontextmanager
-async def balancing(urls: list[str]) -> AsyncIterator[Connection]:
-    """The way to these nodes, for any number of clients, each with connections of its own."""
+async def balancing(urls: list[str], path: str = "/mcp") -> AsyncIterator[Connection]:
+    """The way to their endpoint, for any number of clients, each with connections of its own."""
     health = Health(urls)
 
     @contextlib.asynccontextmanager
     async def connection() -> AsyncIterator[Any]:
         async with (
             httpx2.AsyncClient(transport=Balancer(health), timeout=_TIMEOUT) as http,
-            streamable_http_client(f"{urls[0]}/mcp", http_client=http) as streams,
+            streamable_http_client(f"{urls[0]}{path}", http_client=http) as streams,
         ):
             yield streams
 

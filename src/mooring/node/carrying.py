@@ -6,7 +6,7 @@ a node gives the session away (drain, rebalance)    it is dumped while nothing r
 its next owner revives it                           it is loaded before anybody uses the session; once that lives
                                                     there, the dump is removed
 dumping fails, takes too long or gives too much     it is said, and the session goes without it
-something runs in it that does not end              the same
+something ran in it that was cut off                the same: the app's work for it may go on
 loading fails or takes too long                     the same: as after a crash, `on_revive` has to do
 the shard stays after all                           the dump is old from now on: it is removed before the next one, at
                                                     the latest
@@ -62,8 +62,13 @@ class Carrying:
     def use(self, dump: Dump, load: Load) -> None:
         self._carrier = _Carrier(dump, load)
 
-    async def pack(self, shard: str, sessions: Collection[LocalSession]) -> list[LocalSession]:
-        """Have dumps on record of those of the shard's living sessions in which nothing runs, and no older ones.
+    async def pack(
+        self, shard: str, sessions: Collection[LocalSession], cut_off: Collection[str] = ()
+    ) -> list[LocalSession]:
+        """Have dumps on record of the shard's living sessions, and no older ones.
+
+        Args:
+            cut_off: those in which something was cut off, and may still run in the app: they go without.
 
         Returns:
             those that have one now.
@@ -76,12 +81,12 @@ class Carrying:
             return []
         await self._remove_outdated(shard)
         now = time.monotonic()
-        quiet = [session for session in sessions if not session.is_busy(now)]
-        if len(quiet) < len(sessions):
+        quiet = [one for one in sessions if one.id not in cut_off and not one.is_busy(now) and self._can_go_on(one)]
+        if cut_off:
             logger.warning(
-                "%d sessions of shard %s move without what their app keeps of them: calls still run in them "
-                "(drain_seconds)",
-                len(sessions) - len(quiet),
+                "%d sessions of shard %s move without what their app keeps of them: calls still ran in them, and were "
+                "cut off (drain_seconds)",
+                len(cut_off),
                 shard,
             )
         packed, late = list[LocalSession](), list[LocalSession]()
@@ -93,7 +98,9 @@ class Carrying:
                 left = give_up - time.monotonic()
                 if left <= 0:
                     late.append(session)
-                elif data := await self._dumped(carrier, session, min(left, self._settings.carry_seconds)):
+                    return
+                data = await self._dumped(carrier, session, min(left, self._settings.carry_seconds))
+                if data and self._sessions.find(session.id) is session:
                     packed.append(session)
                     if not await self._write(session, data):
                         packed.remove(session)
@@ -147,14 +154,18 @@ class Carrying:
         incarnation, data = found
         if incarnation != session.incarnation - 1:
             return False
+        seconds = self._settings.carry_seconds
+        if self._settings.hold_seconds:  # before whoever waits for the session is sent away
+            seconds = min(seconds, self._settings.hold_seconds / 2)
         try:
-            async with asyncio.timeout(self._settings.carry_seconds):
+            async with asyncio.timeout(seconds):
                 await _told(carrier.load(revived, data))
         except TimeoutError:
             logger.warning(
-                "session %s goes on without what was dumped of it: load takes more than %g s (carry_seconds)",
+                "session %s goes on without what was dumped of it: load takes more than %g s (carry_seconds, "
+                "hold_seconds)",
                 brief(session.id),
-                self._settings.carry_seconds,
+                seconds,
             )
         except Exception:
             logger.exception("session %s goes on without what was dumped of it: load failed", brief(session.id))
@@ -166,6 +177,10 @@ class Carrying:
         """A session of which something was dumped lives here, and its record says so: no later life loads that."""
         self._outdated[session.id] = session
         await self._try_to_remove({session.id: session})
+
+    def _can_go_on(self, session: LocalSession) -> bool:
+        """Whether a next owner can revive it."""
+        return bool(session.initialize) and self._settings.revives(session.endpoint)
 
     async def _try_to_remove(self, outdated: Mapping[str, LocalSession]) -> None:
         try:

@@ -95,11 +95,11 @@ class HandOver:
             if not await self._gets_quiet(shard, patience_seconds) and not cuts_off:
                 return False
             sessions = self.sessions_of(shard)
-            await self._cut_off(sessions)
+            cut_off = await self._cut_off(sessions)
             named = {session.id for session in sessions} | self._sleepers(shard)
             await self._let_clients_go(named)
             await self._node.streams.write_down(named)
-            packed = await self._node.carrying.pack(shard, sessions)
+            packed = await self._node.carrying.pack(shard, sessions, cut_off)
             async with _turns_of(sessions):
                 await self._node.sessions.records.make_sure(sessions)
                 is_sure = False
@@ -137,20 +137,22 @@ class HandOver:
             await self._sleep(_LOOK_SECONDS)
         return True
 
-    async def _cut_off(self, sessions: list[LocalSession]) -> None:
+    async def _cut_off(self, sessions: list[LocalSession]) -> set[str]:
         """Nothing more of what still runs gets out. Its client's stream ends well, so that it comes back for the rest.
 
-        What it is, is on record before that.
+        What it is, is on record before that. Returns the sessions in which there was something.
         """
+        busy = {session.id for session in sessions if session.is_busy(self._now())}
+        if not busy:
+            return busy
         running = [request for session in sessions for request in session.running if not request.is_listening]
-        if not running:
-            return
         await self._node.streams.write_down(session.id for session in sessions)
         for request in running:
             request.cut_off()
         give_up = self._now() + _CUT_OFF_SECONDS
         while any(session.is_busy(self._now()) for session in sessions) and self._now() < give_up:
             await self._sleep(_LOOK_SECONDS)
+        return busy
 
     def _sleepers(self, shard: str) -> set[str]:
         """Sessions that have no life here, but streams: somebody may listen to one, or come back for it."""
