@@ -138,7 +138,7 @@ async def _one(
             deploy(redis, ledger) as deployed,
             balancing(deployed.urls, deployed.path) as connection,
         ):
-            callers = Callers(connection, clients, listens=False)
+            callers = Callers(connection, clients, listens=False, pause_seconds=0)
             running = asyncio.create_task(callers.run())
             await until(callers.are_open, what="all clients to have a session", seconds=60)
             commands, made, began = await _commands(redis), callers.calls, time.monotonic()

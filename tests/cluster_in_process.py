@@ -99,7 +99,7 @@ async def running_node(
             "secret": SECRET,
             "heartbeat_seconds": 0.1,
             "lease_seconds": 1.0,
-            "hold_seconds": 2.0,
+            "hold_seconds": 5.0,
         }
         | settings
     )

@@ -79,17 +79,24 @@ class Book:
 
 
 class Callers:
-    """Clients that open a session each, and call without pause.
+    """Clients that open a session each, and call again and again.
 
     Args:
         connection: a new way to their server, for each of them.
         listens: to what the server says by itself, too; else nobody asks it to.
+        pause_seconds: the longest between two calls of a client. What is to be seen takes no busy machine.
     """
 
     def __init__(
-        self, connection: Callable[[], AbstractAsyncContextManager[Any]], count: int, *, listens: bool = True
+        self,
+        connection: Callable[[], AbstractAsyncContextManager[Any]],
+        count: int,
+        *,
+        listens: bool = True,
+        pause_seconds: float = 0.8,
     ) -> None:
         self._listens = listens
+        self._pause_seconds = pause_seconds
         self.book = Book()
         self._connection = connection
         self._count = count
@@ -124,7 +131,7 @@ class Callers:
                 self._ready += 1
                 while not self._is_over.is_set():
                     await self._call(client, name)
-                    await asyncio.sleep(0.02 * random.random())
+                    await asyncio.sleep(self._pause_seconds * random.random())
                 # What the server said by itself may be still to come; if it is not, the verdict says so.
                 with contextlib.suppress(AssertionError):
                     await until(self.have_heard_all, what="all that is owed", seconds=LAST_WORDS_SECONDS)

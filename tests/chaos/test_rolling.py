@@ -133,7 +133,8 @@ async def begun(ledger: Path, entry: str) -> None:
 async def test_a_node_that_is_killed_while_it_drains_and_one_that_drains_while_redis_is_silent(tmp_path: Path) -> None:
     ledger = tmp_path / "ledger"
     ledger.touch()
-    with running_cluster("v2", target=SERVER, variables={"LEDGER": str(ledger)}) as cluster:
+    variables = {"LEDGER": str(ledger), "MOORING_DRAIN_SECONDS": "20"}
+    with running_cluster("v2", target=SERVER, variables=variables) as cluster:
         async with calling(partial(through, cluster.url), ledger, 40) as callers:
             await more_calls(callers, 100)
             first, second = cluster.nodes()[:2]

@@ -30,6 +30,8 @@ TARGETS: Final[dict[ServerKind, str]] = {
 _READY = re.compile(r"^ready: (http://\S+/mcp)$", re.MULTILINE)
 _START_SECONDS: Final = 60.0
 
+_SHOWN: Final = 60_000
+
 
 class Cluster:
     """A running `mooring up`, and what its operator can do with it."""
@@ -136,3 +138,4 @@ def running_cluster(
             yield cluster
         finally:
             cluster.stop()
+            print("--- mooring up", cluster.log[-_SHOWN:], sep="\n")  # with a test that fails

@@ -15,11 +15,13 @@ import pytest
 from mooring import ClosedSession, RevivedSession
 from mooring.asgi import Scope, Send
 from mooring.core.model import ShardOwner
+from mooring.errors import StoreUnavailable
 from mooring.node.requests.reviving import AT_ONCE
 from mooring.store import MemoryStore
 from tests.cluster_in_process import RunningNode, running_node, running_nodes
 from tests.fakes import FlakyStore
 from tests.node.apps import ScriptedApp, answer, initialize_result
+from tests.node.moving.nodes import once
 from tests.node.rpc import INITIALIZE, RawClient, Reply
 from tests.node.sdk_apps import sdk_app
 from tests.waiting import until
@@ -154,7 +156,7 @@ async def test_no_more_than_so_many_are_revived_at_the_same_time(make: Make) -> 
     sessions = [await nodes.raw.open(url) for _ in range(AT_ONCE + 8)]
     await nodes.nodes[0].vanish()
     await nodes.store.inner.bury(nodes.nodes[0].id)
-    running, most = 0, 0
+    running, most, answered = 0, 0, list[Scope]()
 
     async def slowly(scope: Scope, body: bytes, send: Send) -> None:
         nonlocal running, most
@@ -163,7 +165,10 @@ async def test_no_more_than_so_many_are_revived_at_the_same_time(make: Make) -> 
             return
         running += 1
         most = max(most, running)
-        await asyncio.sleep(0.02)
+        if len(answered) < len(sessions) - AT_ONCE:  # the others wait until as many run as may
+            await once(lambda: most == AT_ONCE, what="as many as may to run")
+            await asyncio.sleep(0.02)  # one more would begin now
+        answered.append(scope)
         running -= 1
         await answer(send, 200, initialize_result(1), f"inner-{len(nodes.apps[1].asked)}")
 
@@ -189,9 +194,22 @@ async def test_a_large_initialize_says_at_once_that_its_session_ends_with_the_no
     assert nodes.initialized() == 0
 
 
+@pytest.mark.parametrize("call", ["load_session", "touch_sessions", "load_state"])
+async def test_a_store_that_is_away_for_a_moment_costs_time_alone(call: str, make: Make) -> None:
+    nodes = await make()
+    session = await nodes.orphan()
+
+    async def is_away() -> None:
+        raise StoreUnavailable("away for one call")
+
+    nodes.store.before[call] = is_away
+    assert (await nodes.ping(session)).session_id == session
+    assert (nodes.revived(), nodes.initialized()) == (1, 1)
+
+
 @pytest.mark.parametrize("call", ["load_session", "touch_sessions"])
 async def test_a_store_that_goes_away_in_the_middle_costs_one_request(call: str, make: Make) -> None:
-    nodes = await make()
+    nodes = await make(hold_seconds=1)
     session = await nodes.orphan()
 
     async def go_away() -> None:

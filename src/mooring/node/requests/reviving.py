@@ -54,6 +54,7 @@ logger = logging.getLogger("mooring.sessions")
 
 AT_ONCE: Final = 16
 """Revivals that run at the same time: each costs the app what opening a session costs."""
+_AGAIN_SECONDS: Final = 0.2
 _SAID_LENGTH: Final = 200
 _HEARS_WARNINGS: Final = frozenset({"debug", "info", "notice", "warning"})
 """Levels that a client may have asked for (specification 2025-11-25, Logging)."""
@@ -80,19 +81,27 @@ class Revivals:
     async def revive(self, session_id: str, scope: Scope, send: Send, reason: Reason) -> LocalSession | Reason | None:
         """The session, which lives here from now on; or why the request is refused; None where the app answered it.
 
+        A store that does not answer is asked again for as long as the request may be held.
+
         Args:
             scope: of the request that wakes it.
             reason: why the request is refused where the session has no record.
         """
+        failed: StoreUnavailable | None = None
         try:
             async with asyncio.timeout(self._node.settings.hold_seconds), self._alone(session_id) as session:
-                if session is not None or self._node.sessions.has_ended(session_id):
-                    return session or reason
-                async with self._slots:
-                    revival = _Revival(self._node, self._app, session_id, scope, send)
-                    return await revival.carry_out(reason, self._tell)
-        except (StoreUnavailable, TimeoutError) as error:
-            said = str(error) or f"it takes more than {self._node.settings.hold_seconds:g} s"
+                while session is None and not self._node.sessions.has_ended(session_id):
+                    try:
+                        async with self._slots:
+                            revival = _Revival(self._node, self._app, session_id, scope, send)
+                            return await revival.carry_out(reason, self._tell)
+                    except StoreUnavailable as error:
+                        failed = error
+                    await asyncio.sleep(_AGAIN_SECONDS)
+                    session = self._node.sessions.find(session_id)
+                return session or reason
+        except TimeoutError:
+            said = str(failed or f"it takes more than {self._node.settings.hold_seconds:g} s (hold_seconds)")
             logger.warning("session %s cannot be revived now: %s", brief(session_id), said)
             return Reason.UNREACHABLE
 
