@@ -526,11 +526,13 @@ def test_a_shard_that_a_peer_gave_is_ours_and_known_as_a_gift_until_it_is_not() 
     assert (node.shards["bbbbb"], node.take_given(), node.take_given()) == (2, {"bbbbb": PEERS[0]}, {})
     assert node.was_given("bbbbb")
     assert not node.was_given("aaaaa")
+    assert node.claimed("bbbbb", ShardOwner(ME, 3), is_raised=True)
+    assert node.was_given("bbbbb")
 
-    node.gave("bbbbb", ShardOwner(PEERS[0], 3))
+    node.gave("bbbbb", ShardOwner(PEERS[0], 4))
     assert not node.was_given("bbbbb")
     # Its new owner died, and we took it: that was no gift.
-    assert node.claimed("bbbbb", ShardOwner(ME, 4))
+    assert node.claimed("bbbbb", ShardOwner(ME, 5))
     assert not node.was_given("bbbbb")
 
 
