@@ -146,7 +146,7 @@ class Node:
         self._beside: list[asyncio.Task[None]] = []
         self.listens_no_more = False
         self.open_calls = OpenCalls()
-        self.carrying = Carrying(store, settings)
+        self.carrying = Carrying(store, settings, self.sessions)
         self._has_warned_of_body = False
         self.held = 0
         self.is_ending = False
@@ -425,6 +425,7 @@ class Node:
             self.streams.forget(session.id)
 
     def _let_sleepers_go(self, shard: str) -> None:
+        self.carrying.gave(shard)
         for session_id in self.streams.sessions():
             if self.sessions.find(session_id) is None and self.ids.shard_of(session_id) == shard:
                 self.sessions.run_errand(self.forget_sleeper(session_id))
