@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 VENV_V1 := .venv-v1
+VENV_RIVALS := .venv-rivals
 BIN := $(VENV)/bin
 NODE_TESTS := tests/clients/node
 # Tests that wait for real processes leave a core idle; files stay whole, since a file shares its cluster.
@@ -30,6 +31,11 @@ $(VENV_V1)/.installed: $(VENV)/.installed requirements/sdk-v1.txt
 	$(PYTHON) -m venv $(VENV_V1)
 	$(BIN)/uv pip sync --quiet --python $(VENV_V1)/bin/python requirements/sdk-v1.txt
 	$(BIN)/uv pip install --quiet --python $(VENV_V1)/bin/python --no-deps --editable .
+	@touch $@
+
+$(VENV_RIVALS)/.installed: $(VENV)/.installed requirements/rivals.txt
+	$(PYTHON) -m venv $(VENV_RIVALS)
+	$(BIN)/uv pip sync --quiet --python $(VENV_RIVALS)/bin/python requirements/rivals.txt
 	@touch $@
 
 $(NODE_TESTS)/node_modules/.installed: $(NODE_TESTS)/package-lock.json
@@ -67,12 +73,13 @@ format: install ## Rewrite the sources in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: install ## Speed and cost against the bare server, as ratios
+bench: install $(VENV_RIVALS)/.installed ## Speed and cost against the bare server, as ratios
 	$(BIN)/python -m benchmarks
 
 lock: install ## Resolve the pinned development environments anew
 	$(COMPILE) --extra local --group dev --output-file requirements/dev.txt pyproject.toml
 	$(COMPILE) --group sdk-v1 --output-file requirements/sdk-v1.txt pyproject.toml
+	$(COMPILE) --group pyproject.toml:rivals --output-file requirements/rivals.txt
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) $(VENV_V1) $(VENV)-3.* $(NODE_TESTS)/node_modules .mooring
+	rm -rf $(VENV) $(VENV_V1) $(VENV_RIVALS) $(VENV)-3.* $(NODE_TESTS)/node_modules .mooring

@@ -22,6 +22,7 @@ from benchmarks import (
     middleware_cost,
     redis_silence,
     relay,
+    rivals,
     rolling,
     state,
     survival,
@@ -46,6 +47,7 @@ _BENCHMARKS = {
     "rolling": rolling.run,
     "hibernation": hibernation.run,
     "handles": handles.run,
+    "rivals": rivals.run,
 }
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -10,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Literal
 
+from tests.ports import free_port
 from tests.real_redis import missing
 from tests.waiting import until
 
@@ -33,13 +33,6 @@ def python_for(kind: str) -> str:
         return sys.executable
     need(PYTHON_V1, "run `make install-tests`")
     return str(PYTHON_V1)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def _accepts(port: int) -> bool:

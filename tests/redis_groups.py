@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -13,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from tests.bare import free_port
+from tests.ports import free_port, free_ports
 from tests.real_redis import Flavour, certify, listening_options, program
 
 PASSWORD, SENTINEL_PASSWORD = "correct:horse@battery/staple", "stapled&battery"
@@ -251,15 +250,6 @@ def real_sentinel(
             yield group
         finally:
             group.stop()
-
-
-def free_ports(count: int) -> list[int]:
-    """Different ones: none is let go before all are found."""
-    with contextlib.ExitStack() as probes:
-        sockets = [probes.enter_context(socket.socket()) for _ in range(count)]
-        for probe in sockets:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in sockets]
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:

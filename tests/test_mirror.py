@@ -42,6 +42,8 @@ EXCEPTIONS = {
     "src/mooring/node/requests/admission.py": "who may act, tried with real authentication in test_principals_*.py",
     "tests/node/links/test_early_answers.py": "apps that answer before they read, heard by clients of either node",
     "tests/node/links/test_hop_bytes.py": "what the wire between nodes does not carry, and what the owner's app sees",
+    "tests/node/requests/test_committing_answers.py": "answers of every shape that an app may give",
+    "tests/node/requests/test_committing_once.py": "calls that are sent again, cut off, or kept in part with another",
     "tests/node/requests/test_cut_off.py": "what a node serves of a session that it has lost",
     "tests/node/requests/test_principals_lost.py": "sessions that died with their node, and whose they are",
     "tests/node/requests/test_principals_sdks.py": "the wrong person's side, with the SDKs' own authentication",

@@ -14,7 +14,9 @@ import asyncio
 import contextlib
 import itertools
 import random
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 import httpx2
@@ -25,33 +27,49 @@ _HELD_SECONDS: Final = 2.0
 _TIMEOUT: Final = httpx2.Timeout(30, read=300, connect=1)
 
 
-class Balancer(httpx2.AsyncHTTPTransport):
-    """
+class Health:
+    """Which nodes are well, as one who asks them all the time sees it.
+
     Args:
         urls: of the nodes.
     """
 
     def __init__(self, urls: list[str]) -> None:
-        super().__init__()
         self._well = {httpx2.URL(url): True for url in urls}
-        self._turns = itertools.count(random.randrange(len(urls)))  # not all of them to the same node first
+
+    @property
+    def well(self) -> list[httpx2.URL]:
+        return [url for url, is_well in self._well.items() if is_well]
+
+    def accepts_nothing(self, node: httpx2.URL) -> None:
+        self._well[node] = False
 
     async def check(self) -> None:
-        """Go on asking all nodes whether they are well."""
         async with httpx2.AsyncClient(timeout=1) as client:
+
+            async def check(url: httpx2.URL) -> None:
+                try:
+                    self._well[url] = (await client.get(url.join("/healthz"))).status_code == 200
+                except httpx2.HTTPError:
+                    self._well[url] = False
+
             while True:
-                for url in self._well:
-                    try:
-                        self._well[url] = (await client.get(url.join("/healthz"))).status_code == 200
-                    except httpx2.HTTPError:
-                        self._well[url] = False
+                await asyncio.gather(*map(check, self._well))
                 await asyncio.sleep(_CHECK_SECONDS)
+
+
+class Balancer(httpx2.AsyncHTTPTransport):
+    def __init__(self, health: Health) -> None:
+        super().__init__()
+        self._health = health
+        self._turns = itertools.count(random.randrange(60))  # not all clients to the same node first
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         loop = asyncio.get_running_loop()
         give_up = loop.time() + _HELD_SECONDS
+        why = "no node is well"
         while loop.time() < give_up:
-            well = [url for url, is_well in self._well.items() if is_well]
+            well = self._health.well
             if not well:
                 await asyncio.sleep(_CHECK_SECONDS)
                 continue
@@ -60,23 +78,34 @@ class Balancer(httpx2.AsyncHTTPTransport):
             try:
                 return await super().handle_async_request(request)
             except (httpx2.ConnectError, httpx2.ConnectTimeout):
-                self._well[node] = False
-            except httpx2.TransportError:
+                self._health.accepts_nothing(node)
+            except httpx2.TransportError as error:
+                why = f"{node}: {error!r}"
                 break
+        print(f"{time.strftime('%T')} 502 to {request.method}: {why}")  # shown with a test that fails
         return httpx2.Response(502, request=request)
 
 
+Connection = Callable[[], AbstractAsyncContextManager[Any]]
+"""A client's own way to its server: the official client's streams."""
+
+
 @contextlib.asynccontextmanager
-async def balanced(urls: list[str]) -> AsyncIterator[Any]:
-    """The official client's streams, over a balancer of its own."""
-    balancer = Balancer(urls)
-    checking = asyncio.create_task(balancer.check())
-    try:
+async def balancing(urls: list[str], path: str = "/mcp") -> AsyncIterator[Connection]:
+    """The way to their endpoint, for any number of clients, each with connections of its own."""
+    health = Health(urls)
+
+    @contextlib.asynccontextmanager
+    async def connection() -> AsyncIterator[Any]:
         async with (
-            httpx2.AsyncClient(transport=balancer, timeout=_TIMEOUT) as http,
-            streamable_http_client(f"{urls[0]}/mcp", http_client=http) as streams,
+            httpx2.AsyncClient(transport=Balancer(health), timeout=_TIMEOUT) as http,
+            streamable_http_client(f"{urls[0]}{path}", http_client=http) as streams,
         ):
             yield streams
+
+    checking = asyncio.create_task(health.check())
+    try:
+        yield connection
     finally:
         checking.cancel()
         await asyncio.gather(checking, return_exceptions=True)

@@ -29,6 +29,7 @@ ANSWER_SECONDS: Final = 45.0
 LAST_WORDS_SECONDS: Final = 20.0
 FEW_WORDS: Final = 3
 _TOOLS: Final = (("work", 0), ("work", 3), ("look", 3), ("announce", 0))
+_QUIET_TOOLS: Final = _TOOLS[:-1]
 _NO_ANSWER: Final = ("Server returned an error response", "SSE stream ended")
 """What the client says of a 502, of a stream that broke off before it had an id, and of one it came back to in vain."""
 
@@ -82,9 +83,13 @@ class Callers:
 
     Args:
         connection: a new way to their server, for each of them.
+        listens: to what the server says by itself, too; else nobody asks it to.
     """
 
-    def __init__(self, connection: Callable[[], AbstractAsyncContextManager[Any]], count: int) -> None:
+    def __init__(
+        self, connection: Callable[[], AbstractAsyncContextManager[Any]], count: int, *, listens: bool = True
+    ) -> None:
+        self._listens = listens
         self.book = Book()
         self._connection = connection
         self._count = count
@@ -114,7 +119,8 @@ class Callers:
         name = object()
         try:
             async with Client(self._connection(), mode="legacy", message_handler=on_message) as client:
-                await self._until_it_listens(client)
+                if self._listens:
+                    await self._until_it_listens(client)
                 self._ready += 1
                 while not self._is_over.is_set():
                     await self._call(client, name)
@@ -140,7 +146,7 @@ class Callers:
                 await until(has_heard, what="what the server says", seconds=1)
 
     async def _call(self, client: Client, name: object) -> None:
-        tool, steps = random.choice(_TOOLS)
+        tool, steps = random.choice(_TOOLS if self._listens else _QUIET_TOOLS)
         entry = f"{tool}-{next(_NAMES)}"
         arguments = {"entry": entry, "steps": steps} if tool != "announce" else {"uri": f"test://{entry}"}
 
@@ -215,13 +221,13 @@ async def calling(
     assert len(callers.book.cut) <= callers.calls * most_cut
 
 
-async def more_calls(callers: Callers, count: int) -> None:
+async def more_calls(callers: Callers, count: int, seconds: float = 90) -> None:
     wanted = callers.calls + count
 
     async def made() -> bool:
         return callers.calls >= wanted
 
-    await until(made, what=f"{count} more calls", seconds=90)
+    await until(made, what=f"{count} more calls", seconds=seconds)
 
 
 @contextlib.asynccontextmanager

@@ -17,7 +17,7 @@ import uvicorn
 from mooring import Mooring, Settings
 from mooring.store import RedisStore
 from mooring.store.registry import Registry
-from tests.bare import free_port
+from tests.ports import free_port
 from tests.real_redis import real_redis
 from tests.servers.state_v2 import server
 from tests.waiting import until

@@ -22,7 +22,7 @@ import pytest
 from mcp.client import Client
 from mcp.shared.exceptions import MCPError
 
-from tests.chaos.balancer import balanced
+from tests.chaos.balancer import balancing
 from tests.chaos.clients import through
 from tests.chaos.mortal import mortals
 from tests.e2e.clusters import running_cluster
@@ -99,13 +99,13 @@ async def writing(urls: list[str]) -> AsyncIterator[list[Diary]]:
     is_over, are_open, diaries = asyncio.Event(), asyncio.Barrier(SESSIONS + 1), [Diary() for _ in range(SESSIONS)]
 
     async def one(diary: Diary) -> None:
-        async with Client(balanced(urls), mode="legacy") as client:
+        async with Client(connection(), mode="legacy") as client:
             await are_open.wait()
             await write_on(client, diary, is_over)
             state = await client.call_tool("look", {})
             diary.wrong = diary.verdict(json.loads(state.content[0].text))  # type: ignore[union-attr]
 
-    async with asyncio.TaskGroup() as group:
+    async with balancing(urls) as connection, asyncio.TaskGroup() as group:
         for diary in diaries:
             group.create_task(one(diary))
         await are_open.wait()
@@ -153,13 +153,17 @@ async def test_in_every_sdk_a_call_that_is_cut_off_in_the_middle_counts_once(
         async with Client(through(cluster.url), mode="legacy") as client:
             first = await client.call_tool("add", {"entry": "e1"})
             assert first.content[0].text == "1"  # type: ignore[union-attr]
-            calling = asyncio.create_task(client.call_tool(tool, {"entry": "e2", "seconds": 1.0}))
+
+            async def owners() -> list[dict[str, Any]]:
+                return [node for node in await asyncio.to_thread(cluster.nodes) if int(node["sessions"]) > 0]
+
+            [owner] = await until(owners, what="a node to say that it has the session")
+            calling = asyncio.create_task(client.call_tool(tool, {"entry": "e2", "seconds": 2.0}))
 
             async def has_begun() -> bool:
                 return "begins e2" in ledger.read_text()
 
             await until(has_begun, what="the call to begin")
-            [owner] = [node for node in await asyncio.to_thread(cluster.nodes) if int(node["sessions"]) > 0]
             os.kill(owner["pid"], signal.SIGKILL)
             again = await asyncio.wait_for(calling, ANSWER_SECONDS)
             assert again.content[0].text == "2"  # type: ignore[union-attr]

@@ -88,6 +88,23 @@ async def test_waits_while_the_socket_refuses(tmp_path: Path) -> None:
     assert heard == ["reload\n"]
 
 
+async def test_says_it_again_where_the_socket_was_reset(tmp_path: Path) -> None:
+    heard: list[str] = []
+
+    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if heard:
+            heard.append((await reader.readline()).decode())
+            writer.close()
+        else:  # what is not read when it closes is a reset to whoever wrote it
+            heard.append("")
+            reader._transport.pause_reading()  # type: ignore[attr-defined]
+            writer.transport.abort()
+
+    async with await asyncio.start_unix_server(hear, tmp_path / "cfg.sock"):
+        await reload_by("unix:{file}.sock reload", tmp_path / "cfg")()
+    assert heard == ["", "reload\n"]
+
+
 async def test_nobody_is_at_the_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reloading, "_REFUSED_SECONDS", 0.0)
     with pytest.raises(MooringError, match="No such file"):

@@ -108,7 +108,9 @@ def test_a_redis_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOORING_SECRET", SECRET)
     said = mooring("serve", COUNTER, "--port", "0", "--redis-url", "redis://:pw@127.0.0.1:1/0")
     assert said.code == 3
-    assert said.error_line.startswith("mooring: Redis at redis://:***@127.0.0.1:1/0 does not answer while ")
+    told, last = said.err.splitlines()
+    assert "not started yet, and trying again: Redis at redis://:***@127.0.0.1:1/0 does not answer while " in told
+    assert last.startswith("mooring: Redis at redis://:***@127.0.0.1:1/0 does not answer while ")
 
 
 def test_an_app_that_does_not_start(tmp_path: Path) -> None:

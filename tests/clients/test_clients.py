@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.bare import bare_server, free_port, serve
+from tests.bare import bare_server, serve
 from tests.clients.programs import CLIENTS, MODERN_CLIENTS, run_client
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
 

@@ -110,6 +110,19 @@ def test_all_calls_have_the_same_values_in_their_hands() -> None:
     assert state.others(one) == []
 
 
+def test_what_one_call_leaves_may_have_parts_of_the_others_that_have_the_same_values() -> None:
+    state = KeptState()
+    one, other, unnoted, dropped, reader = (StateUse(state, name) for name in ("one", "other", "", "dropped", "reader"))
+    dropped.part()
+    state.roll_back(dropped)
+    for use in (one, other, unnoted):
+        use.part()
+    reader.peek("own")
+    state.mix(one)
+    assert [use.is_mixed for use in (one, other, unnoted, dropped, reader)] == [False, True, True, False, False]
+    assert state.others(one) == ["other"]
+
+
 def test_threads_that_ask_at_once_have_the_same_values() -> None:
     for _ in range(200):
         state, gate = KeptState(b'{"own":{}}'), threading.Barrier(4)

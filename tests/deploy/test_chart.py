@@ -18,10 +18,10 @@ import pytest
 import yaml
 
 from mooring.ingress.traefik import FromNodes, static_configuration
-from mooring.processes.ports import free_port
 from tests.bare import ROOT
 from tests.deploy.containers import BESIDE_PYTHON, DEPLOY, EXAMPLE, as_process
 from tests.deploy.flags import flags_of
+from tests.ports import free_port
 from tests.real_redis import missing, real_redis
 
 pytestmark = pytest.mark.real

@@ -7,7 +7,8 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, fields
 
-from tests.bare import free_port, listening
+from tests.bare import listening
+from tests.ports import free_port
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from tests.bare import free_port, listening
+from tests.bare import listening
 from tests.deployments.certificate import self_signed_pem
 from tests.deployments.configuration import Deployment, check, fill, find, mcp_endpoint
+from tests.ports import free_port
 
 NODE_HEADER: Final = "X-Served-By"
 _TELL_NODE: Final = f"http-response set-header {NODE_HEADER} %s"

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from tests.bare import free_port, listening
+from tests.bare import listening
 from tests.deployments.configuration import Deployment, check, fill, find, mcp_endpoint
+from tests.ports import free_port
 
 Directives = Mapping[str, str | None]
 

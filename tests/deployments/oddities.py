@@ -7,7 +7,8 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
-from tests.bare import free_port, listening
+from tests.bare import listening
+from tests.ports import free_port
 
 NAMES: Final = (
     *("ends_idle_sessions", "few_sessions", "one_client", "slow", "buffering", "hides_id_from_pages", "open_to_pages"),

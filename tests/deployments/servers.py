@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from tests.bare import ROOT, free_port, listening, uvicorn_command
+from tests.bare import ROOT, listening, uvicorn_command
 from tests.clients.programs import NODE, need_node
+from tests.ports import free_port
 
 Kind = Literal["everything", "stateful", "stateless", "typescript"]
 

@@ -14,8 +14,9 @@ import yaml
 
 from mooring.errors import ClusterError
 from mooring.local.programs import find_traefik
-from tests.bare import free_port, listening
+from tests.bare import listening
 from tests.deployments.configuration import Deployment, mcp_endpoint
+from tests.ports import free_port
 from tests.real_redis import missing
 from tests.waiting import until
 

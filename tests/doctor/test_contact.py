@@ -11,11 +11,11 @@ import pytest_asyncio
 from aiohttp import web
 
 from mooring.doctor.report import Outlook, Report
-from tests.bare import free_port
 from tests.deployments import haproxy
 from tests.deployments.faults import Faults, running_faults
 from tests.doctor.runs import problems, run
 from tests.doctor.serving import serving
+from tests.ports import free_port
 from tests.servers.tokens import ALICE_TOKEN
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]

@@ -19,13 +19,14 @@ import pytest
 import pytest_asyncio
 
 from mooring.doctor.report import Outlook, Report
-from tests.bare import bare_server, free_port, listening, uvicorn_command
+from tests.bare import bare_server, listening, uvicorn_command
 from tests.cli.doctor.process import running_doctor
 from tests.deployments import haproxy, nginx, traefik
 from tests.deployments.certificate import self_signed_pem
 from tests.deployments.oddities import running_oddities
 from tests.deployments.servers import replica_urls
 from tests.doctor.runs import problems, run
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
 
@@ -192,7 +193,8 @@ CASES: Final[dict[str, Case]] = {
     # Affinity by other means.
     "two workers": Case(
         lambda n: uvicorn("--workers", "2"),
-        {"affinity": r"affinity by connection, as with several workers on one port: .*"},
+        # On a busy machine the kernel may give them their connections in turn, as a load balancer does.
+        {"affinity": r"affinity by connection(, as with several workers on one port)?: .*"},
         may=("resumption",),
     ),
     "sessions in turn, TypeScript": Case(

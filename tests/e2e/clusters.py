@@ -18,7 +18,8 @@ from typing import Any, Final, cast
 
 import psutil
 
-from tests.bare import ROOT, ServerKind, free_port, python_for
+from tests.bare import ROOT, ServerKind, python_for
+from tests.ports import free_port
 from tests.waiting import until
 
 TARGETS: Final[dict[ServerKind, str]] = {

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.bare import ROOT, free_port
+from tests.bare import ROOT
 from tests.e2e.cuttable import Link, link
 from tests.e2e.nodes import ServedNode, serving_nodes
 from tests.node.rpc import RawClient
+from tests.ports import free_port
 from tests.real_redis import RealRedis, real_redis
 from tests.waiting import until
 

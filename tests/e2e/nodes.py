@@ -96,6 +96,11 @@ class ServedNode:
             self.process.kill()
             self.process.wait()
 
+    def end(self) -> None:
+        """At once: what a node does before it ends is for tests that ask for it."""
+        self.process.kill()
+        self.process.wait()
+
 
 @contextlib.contextmanager
 def serving_nodes(
@@ -118,7 +123,7 @@ def serving_nodes(
         for name, source in sources.items():
             told = {**variables, **(own or {}).get(name, {})}
             node = ServedNode(name, target, Path(folder), told, source, (ports or {}).get(name, 0), python)
-            running.callback(node.stop)
+            running.callback(node.end)
             nodes.append(node)
         for node in nodes:
             node.wait_until_ready()

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Mapping
 import aiohttp
 import pytest
 
-from tests.bare import ROOT, free_port
+from tests.bare import ROOT
 from tests.e2e.load import VERSION, open_session
 from tests.e2e.nodes import ServedNode, serving_nodes
 from tests.node.rpc import RawClient
+from tests.ports import free_port
 from tests.real_redis import real_redis
 from tests.waiting import until
 

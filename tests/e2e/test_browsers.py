@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import pytest
 
-from tests.bare import ROOT, ServerKind, free_port, python_for
+from tests.bare import ROOT, ServerKind, python_for
 from tests.clients.browser import report_of_page
 from tests.e2e.nodes import ServedNode, serving_nodes
+from tests.ports import free_port
 from tests.real_redis import real_redis
 
 pytestmark = pytest.mark.real

@@ -16,10 +16,10 @@ from mooring.processes.child import Child, Command
 from mooring.processes.leash import Leash
 from mooring.store import RedisStore
 from mooring.store.registry import Registry
-from tests.bare import free_port
 from tests.e2e.clusters import environment
 from tests.e2e.load import open_session
 from tests.e2e.test_workers import call, strange_client
+from tests.ports import free_port
 from tests.real_redis import real_redis
 from tests.waiting import until
 

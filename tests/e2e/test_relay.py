@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.bare import ROOT, free_port
+from tests.bare import ROOT
 from tests.clients.programs import CLIENTS, run_client
 from tests.deployments.haproxy import running_haproxy
 from tests.e2e.nodes import ServedNode, serving_nodes
 from tests.node.rpc import RawClient, Reply
+from tests.ports import free_port
 from tests.real_redis import RealRedis, real_redis
 from tests.waiting import until
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Final
 
 import pytest
 
+from mooring.core.sse import SseParser
 from tests.bare import ROOT
+from tests.e2e.load import VERSION
 from tests.e2e.nodes import ServedNode
 from tests.node.rpc import RawClient
 from tests.real_redis import RealRedis, real_redis
@@ -43,6 +46,7 @@ class Cluster:
             "MOORING_SECRET_FILE": str(file),
             "MOORING_REDIS_URL": self._redis.url,
             "MOORING_LEASE_SECONDS": "3",
+            "MOORING_INGRESS_SECONDS": "0",
             "ENTRIES": str(self._folder / "entries"),
         }
         node = ServedNode(name, "tests/servers/entries.py:server", self._folder, told, ROOT / "src")
@@ -66,6 +70,21 @@ class Cluster:
         replies = [await self._raw.call(node.url, session) for session in sessions for node in self.nodes.values()]
         return sorted({reply.status for reply in replies})
 
+    async def call_and_leave(self, session: str, entry: str) -> str:
+        """The id of the only event that its client hears of a call that goes on without it."""
+        tool = {"name": "wait", "arguments": {"entry": entry, "seconds": 0.5}}
+        body = {"jsonrpc": "2.0", "id": entry, "method": "tools/call", "params": tool}
+        return await self._raw.first_id(self.nodes[NAMES[0]].url, session, body, VERSION)
+
+    async def comes_back(self, session: str, heard: str) -> list[str]:
+        """The ids of the calls whose answers are on that stream, as each node tells it."""
+        told = []
+        for node in self.nodes.values():
+            headers = {**VERSION, "last-event-id": heard}
+            reply = await self._raw.send("GET", f"{node.url}/mcp", session=session, headers=headers)
+            told += [json.loads(event.data)["id"] for event in SseParser().feed(reply.body) if "result" in event.data]
+        return told
+
 
 @pytest.fixture
 async def cluster(raw: RawClient, tmp_path: Path) -> AsyncIterator[Cluster]:
@@ -84,6 +103,7 @@ async def test_no_session_is_lost_while_both_secrets_are_known(cluster: Cluster)
         await cluster.start(name, OLD)
     opened_before = await cluster.open_one_each()
     assert await cluster.call(*opened_before) == [200]
+    heard = {session: await cluster.call_and_leave(session, f"of {session[:5]}") for session in opened_before}
     sessions = opened_before
     for secrets in ((OLD, NEW), (NEW, OLD)):
         for name in NAMES:
@@ -91,6 +111,8 @@ async def test_no_session_is_lost_while_both_secrets_are_known(cluster: Cluster)
             await cluster.start(name, *secrets)
             sessions = sessions + await cluster.open_one_each()
             assert await cluster.call(*sessions) == [200]
+            for session, event in heard.items():
+                assert await cluster.comes_back(session, event) == [f"of {session[:5]}"] * 2
     opened_after = await cluster.open_one_each()
     for name in NAMES:
         await cluster.stop(name)

@@ -21,10 +21,11 @@ from mooring.processes.child import Child, Command
 from mooring.processes.leash import Leash
 from mooring.store import RedisStore
 from mooring.store.registry import NodeStatus, Registry
-from tests.bare import ROOT, free_port
+from tests.bare import ROOT
 from tests.e2e.clusters import environment
 from tests.e2e.load import VERSION, open_session
 from tests.node.rpc import RawClient
+from tests.ports import free_port
 from tests.real_redis import real_redis
 from tests.waiting import until
 
@@ -84,6 +85,7 @@ async def deployed(words: Sequence[str], folder: Path, **variables: str) -> Asyn
     book.touch()
     async with real_redis() as redis, Leash() as leash:
         told = {"MOORING_REDIS_URL": redis.url, "MOORING_SECRET": "sixteen or more of them", "ENTRIES": str(book)}
+        told["MOORING_INGRESS_SECONDS"] = "0"  # nobody balances here but the kernel
         arguments = (sys.executable, "-W", "ignore", "-m", *(word.format(port=port) for word in words))
         command = Command("server", arguments, environment({**told, **variables}))
         store = RedisStore(redis.url, "mcp", 5)

@@ -237,7 +237,7 @@ async def follows(stage: Stage) -> None:
         started = time.monotonic()
         await stage.proxy.apply(Topology((backend("node-2", stage.nodes["node-2"].url, ("aaaaa",)),)))
         await until(lambda: _has_moved(stage, "aaaaa", "node-2"), what="the shard to move")
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 5  # a machine that is busy with other tests
         await asyncio.sleep(0.5)
         done.set()
         _none_failed(stage, await load)

@@ -22,9 +22,9 @@ from mooring.ingress.follow import FollowingFiles
 from mooring.ingress.proxy import Choice, Proxy
 from mooring.ingress.topology import Topology
 from mooring.local.programs import find_traefik
-from mooring.processes.ports import free_port
 from tests.bare import listening
 from tests.deployments.configuration import find
+from tests.ports import free_port
 from tests.real_redis import missing
 from tests.waiting import until
 

@@ -79,6 +79,15 @@ class RawClient:
                     return line
         return b""
 
+    async def first_id(self, base: str, session: str, body: Any, headers: dict[str, str]) -> str:
+        """Of the first event in the stream that answers this, which is left then."""
+        given = _headers(session, headers)
+        async with self._http.post(f"{base}/mcp", data=json.dumps(body).encode(), headers=given) as answer:
+            async for line in answer.content:
+                if line.startswith(b"id:"):
+                    return line[3:].strip().decode()
+        raise AssertionError("no event had an id")
+
     async def open(self, base: str, **options: Any) -> str:
         """The id of a new session, opened at `base`."""
         reply = await self.send("POST", f"{base}/mcp", body=INITIALIZE, **options)

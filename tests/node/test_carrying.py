@@ -593,3 +593,113 @@ async def test_the_removal_fences_no_session_whose_shard_was_claimed_anew(raw: R
         local = node.sessions.find(session)
         assert local is not None
         assert await node.sessions.records.write(local)
+
+
+async def test_a_revival_that_fails_at_its_last_step_keeps_the_dump_for_the_next_try(raw: RawClient) -> None:
+    async with remembering(raw, 2) as (nodes, memories):
+        session = await nodes.open()
+        memories[0].of[session] = b"kept"
+        await nodes.running[0].mooring.drain()
+        nodes.store.before["save_session"] = fail
+        real = nodes.node(1).may_open
+        outcomes = [False, True]
+
+        async def may_open(shard: str) -> bool:
+            return await real(shard) and outcomes.pop(0)
+
+        nodes.node(1).may_open = may_open  # type: ignore[method-assign]
+        assert (await nodes.ping(session, 1)).reason == "unreachable"
+        assert (await nodes.ping(session, 1)).status == 200
+        assert memories[1].of == {session: b"kept"}
+        assert [one.is_loaded for one in memories[1].revived] == [True, True]
+        assert await nodes.store.journal.carried(session) is None
+
+
+async def test_what_could_not_be_removed_after_it_was_loaded_is_not_loaded_into_a_later_life(raw: RawClient) -> None:
+    async with remembering(raw, 3) as (nodes, memories):
+        session = await nodes.open()
+        memories[0].of[session] = b"first"
+        await nodes.running[0].mooring.drain()
+        nodes.store.before["carry"] = fail
+        at = 1
+        assert (await nodes.ping(session, at)).status == 200
+        at = node_of(nodes, session)
+        assert memories[at].of == {session: b"first"}
+        assert await nodes.store.journal.carried(session) is not None
+        memories[at].of.clear()  # the app dropped it by itself: there is nothing to dump any more
+        await nodes.running[at].mooring.drain()
+        other = 3 - at
+        assert (await nodes.ping(session, other)).status == 200
+        assert memories[other].loads == 0
+
+
+async def test_what_is_outdated_is_removed_before_the_shard_is_given(raw: RawClient) -> None:
+    """Also where the session sleeps by then, so that nobody dumps it anew."""
+    async with remembering(raw, 2) as (nodes, memories):
+        session = await nodes.open()
+        memories[0].of[session] = b"old"
+
+        async def away_for_a_while() -> None:
+            nodes.store.away = True
+            raise StoreUnavailable("away from now on")
+
+        nodes.store.before["give"] = away_for_a_while
+        giving = asyncio.create_task(nodes.give(session))
+        await once(lambda: nodes.store.away, what="the store to go away")
+        giving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await giving
+        nodes.store.away = False
+        assert await nodes.store.journal.carried(session) is not None  # it may be the next owner's to load
+        memories[0].of.clear()
+        assert await nodes.give(session)
+        assert (await nodes.ping(session, 1)).status == 200
+        assert memories[1].loads == 0
+
+
+async def test_a_shard_whose_gift_nobody_knows_of_keeps_its_dump(raw: RawClient) -> None:
+    async with remembering(raw, 2, hold_seconds=0.2) as (nodes, memories):
+        session = await nodes.open()
+        memories[0].of[session] = b"kept"
+
+        async def away_for_a_while() -> None:
+            nodes.store.away = True
+
+        nodes.store.after["give"] = away_for_a_while
+        nodes.store.before["snapshot"] = fail
+        giving = asyncio.create_task(nodes.give(session))
+        await once(lambda: nodes.store.away, what="the store to go away")
+        giving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await giving
+        nodes.store.away = False
+        await nodes.node(0).sessions.settle()
+        assert (await nodes.ping(session, 1)).status == 200
+        assert memories[1].of == {session: b"kept"}
+
+
+async def test_nothing_is_dumped_of_a_session_whose_call_does_not_end(
+    raw: RawClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with remembering(raw, 2) as (nodes, memories):
+        session, quiet = await nodes.open(), await nodes.open()
+        while nodes.shard_of(quiet) != nodes.shard_of(session):
+            quiet = await nodes.open()
+        memories[0].of |= {session: b"half of it", quiet: b"whole"}
+        ends = asyncio.Event()
+
+        async def never_mind(scope: Any, body: bytes, send: Any) -> None:
+            while not ends.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await ends.wait()
+
+        nodes.apps[0].on_session = never_mind
+        calling = asyncio.create_task(nodes.ping(session))
+        await once(lambda: nodes.hand_over().is_busy(nodes.shard_of(session)), what="the call to run")
+        assert await nodes.give(session, 0.0, cuts_off=True)
+        ends.set()
+        await asyncio.gather(calling, return_exceptions=True)
+        for one in (session, quiet):
+            assert (await nodes.ping(one, 1)).status == 200
+        assert memories[1].of == {quiet: b"whole"}
+    assert "(drain_seconds)" in caplog.text

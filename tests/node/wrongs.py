@@ -12,9 +12,10 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from mooring.core.ids import SessionIds
-from tests.bare import free_port, python_for, serve
+from tests.bare import python_for, serve
 from tests.cluster_in_process import SECRET
 from tests.node.rpc import INITIALIZE, RawClient, Reply
+from tests.ports import free_port
 from tests.real_redis import RealRedis
 from tests.servers.people import Auth
 from tests.servers.tokens import ALICE_TOKEN, BOB_TOKEN

@@ -39,9 +39,9 @@ def minting_server(make_server: Any, browsers: Browsers, **options: Any) -> Any:
     """A server of SDK v2 or FastMCP that mints handles."""
     server: Any = make_server("browsers", **options)
 
-    def open_browser() -> str:
+    def open_browser(survives: bool = False) -> str:
         """A new browser."""
-        return browsers.opened(mooring.new_handle("browser"))
+        return browsers.opened(mooring.new_handle("browser", survives=survives))
 
     def visit(browser: str, url: str, other: str | None = None) -> str:
         """Opens a page."""

@@ -16,7 +16,7 @@ from mooring.processes.addresses import is_on_this_machine
 from mooring.settings import Settings
 from mooring.store import RedisStore
 from mooring.store.clients import Address, parse
-from tests.bare import free_port
+from tests.ports import free_port
 from tests.real_redis import real_redis
 from tests.redis_groups import PASSWORD, SENTINEL_PASSWORD, Group, real_cluster, real_sentinel, real_single
 from tests.store.examples import NODE, RECORD, SEALS

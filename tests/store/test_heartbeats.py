@@ -18,7 +18,7 @@ from mooring.errors import DeclaredDead
 from mooring.store import RedisStore, Store
 from mooring.store.clients import client_of
 from mooring.store.keys import Keys
-from tests.bare import free_port
+from tests.ports import free_port
 from tests.redis_groups import Group
 from tests.store.earlier import EarlierStore
 from tests.store.examples import NODE

@@ -14,8 +14,8 @@ from mooring.errors import StoreUnavailable
 from mooring.store import RedisStore
 from mooring.store.clients import client_of
 from mooring.store.primary import PrimaryWatch
-from tests.bare import free_port
 from tests.fakes import Clock
+from tests.ports import free_port
 from tests.real_redis import real_redis
 from tests.redis_groups import Group, real_sentinel
 from tests.store.examples import NODE, RECORD, SEALS

@@ -17,7 +17,7 @@ from mooring.errors import StoreUnavailable
 from mooring.store import RedisStore, Store
 from mooring.store.journal import Call, LogEntry
 from mooring.store.trouble import RIGHTS, explain
-from tests.bare import free_port
+from tests.ports import free_port
 from tests.real_redis import RealRedis, real_redis
 from tests.store.examples import NODE, OTHER, RECORD, SEALS
 from tests.waiting import until

@@ -10,7 +10,7 @@ are when a call is answered:
     are others                                   they are committed with the answer. Other calls that have asked for
                                                  them and are not answered may have changed them as well: from then on
                                                  such a call is not carried out again, since a part of it may be on
-                                                 record
+                                                 record, and its answer goes on record though it changes nothing more
     are not JSON, or larger than they may be,    the call fails, and everybody goes on with those on record. What others
     or cannot be written                         changed meanwhile is gone with it: they fail as well when they end
 
@@ -157,16 +157,20 @@ class KeptState:
             del self._values[_NOW]
         self.is_in_doubt = self.is_in_doubt or in_doubt
 
+    def mix(self, use: StateUse) -> None:
+        """What this call leaves may go on record from now on, and with it what the others have changed so far."""
+        for other in self._mixed_with(use):
+            other.is_mixed = True
+
     def others(self, use: StateUse) -> list[str]:
         """The streams of the other calls, as far as they are noted, whose changes may be among the values."""
-        return [
-            other.stream
-            for other in tuple(self._users)
-            if other is not use and other.stream and other.parts is use.parts
-        ]
+        return [other.stream for other in self._mixed_with(use) if other.stream]
+
+    def _mixed_with(self, use: StateUse) -> list[StateUse]:
+        return [other for other in tuple(self._users) if other is not use and other.parts is use.parts]
 
     def done(self, use: StateUse) -> None:
-        """The call is answered, or has ended without."""
+        """The call is answered, or has ended without. One that was cut off may go on changing values: it never is."""
         use.is_over = True
         self._users.discard(use)
 
@@ -178,6 +182,7 @@ class StateUse:
     Attributes:
         stream: where the call is noted, so that it may be carried out again; else "".
         parts: the values, once it has asked for them.
+        is_mixed: a part of what it changes may be on record, with what another call changed.
         is_over: it was answered.
         refusal: why it gets none; "" where it does.
     """
@@ -186,6 +191,7 @@ class StateUse:
     stream: str = ""
     parts: Parts | None = field(default=None)
     is_over: bool = False
+    is_mixed: bool = False
     refusal: str = ""
 
     def part(self, name: str = OWN) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from mooring.doctor.checks.host import FOREIGN, Facts
 from mooring.doctor.client.reply import Reply, Trouble
 from mooring.doctor.findings import Finding, Verdict
 from mooring.doctor.proxies import Proxy
-from tests.bare import free_port
 from tests.deployments import haproxy, nginx
 from tests.deployments.servers import replica_urls
 from tests.doctor.examined import examined
 from tests.doctor.examples import HANG, LOST, REACHED, THROTTLED, UNAVAILABLE
 from tests.doctor.odd import refusal, running_odd
+from tests.ports import free_port
 
 TOKEN = "a-token-of-somebody"
 DNS_REBINDING = "any Host is served over plain http at a private address: DNS rebinding works"

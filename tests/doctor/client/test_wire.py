@@ -11,8 +11,8 @@ from mooring.doctor.client import protocol
 from mooring.doctor.client.reply import Outcome, Trouble
 from mooring.doctor.client.wire import Wire, trouble_of
 from mooring.doctor.plan import Plan
-from tests.bare import free_port
 from tests.doctor.serving import serving
+from tests.ports import free_port
 
 
 async def echo(request: web.Request) -> web.StreamResponse:

@@ -9,8 +9,8 @@ import yaml
 
 from mooring.doctor.advice import Topic, advice
 from mooring.doctor.proxies import Proxy
-from tests.bare import free_port
 from tests.deployments.configuration import check, find
+from tests.ports import free_port
 
 TOPICS = (Topic.IDLE, Topic.LIFETIME, Topic.BUFFERING, Topic.COMPRESSION)
 

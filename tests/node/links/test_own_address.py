@@ -13,9 +13,9 @@ from mooring.node.links.asking import PeerQuestions
 from mooring.node.links.own_address import check_own_address
 from mooring.node.node import Node
 from mooring.store import MemoryStore
-from tests.bare import free_port
 from tests.cluster_in_process import RunningNode, running_node
 from tests.node.apps import ScriptedApp
+from tests.ports import free_port
 from tests.waiting import until
 
 REDIS = "redis://127.0.0.1:1"

@@ -21,6 +21,7 @@ from mooring.node.membership.sessions import LocalSessions
 from mooring.settings import Settings
 from mooring.store import MemoryStore
 from tests.fakes import Clock, FlakyStore
+from tests.node.moving.nodes import once
 
 HEARTBEAT_SECONDS = 1.0
 LEASE_SECONDS = 5.0
@@ -220,6 +221,22 @@ async def test_a_node_does_not_start_without_its_store_and_starts_when_asked_aga
         assert member.state == "degraded"
     assert len(member.shards) == 2
     assert await cluster.shards() == member.owned
+
+
+@pytest.mark.parametrize("takes", range(3))
+async def test_a_store_that_is_slow_for_a_moment_keeps_no_node_from_starting(
+    cluster: Cluster, takes: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    member = cluster.member()
+    member.store.takes = takes
+
+    joining = asyncio.create_task(member.keeper.join(cluster.fresh_shard))
+    await once(lambda: "not started yet" in caplog.text, what="it to try again")
+    member.store.away, member.store.takes = False, None
+    await joining
+    assert member.state == "ready"
+    assert await cluster.shards() == member.owned
+    assert len(member.shards) == 2
 
 
 async def test_a_node_that_leaves_says_what_it_has_to_and_goodbye(cluster: Cluster) -> None:

@@ -10,12 +10,12 @@ import yaml
 
 from mooring.ingress.topology import topology_of
 from mooring.ingress.traefik import FromNodes, dump, dynamic_configuration, static_configuration
-from mooring.processes.ports import free_port
 from tests.bare import listening
 from tests.cluster_in_process import RunningNode, running_nodes
 from tests.ingress.real_proxies import find_traefik_or_skip
 from tests.node.apps import ScriptedApp
 from tests.node.rpc import RawClient, Reply
+from tests.ports import free_port
 from tests.waiting import until
 
 TOKEN = "a-token-for-tests,nowhere-else"

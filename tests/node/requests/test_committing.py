@@ -14,7 +14,7 @@ from mcp.types import ElicitRequestParams, ElicitResult
 from mooring.errors import Fenced, StoreUnavailable
 from mooring.node.moving.draining import Drain
 from tests.node.rpc import RawClient
-from tests.node.state_nodes import fastmcp_app, sdk_app, state_nodes
+from tests.node.state_nodes import GATES, fastmcp_app, request, said, sdk_app, state_nodes
 from tests.waiting import until
 
 apps = pytest.mark.parametrize(
@@ -258,3 +258,65 @@ async def test_a_call_that_is_cut_off_when_its_node_drains_counts_once(make_app:
             looked = await client.call_tool("look", {})
             assert '"entries": ["e1"]' in looked.content[0].text  # type: ignore[union-attr]
             assert nodes.commits == 1
+
+
+@pytest.mark.parametrize("ends_as", ["ended", "hibernated"])
+async def test_what_a_call_changed_is_kept_where_its_session_went_to_sleep_meanwhile(
+    ends_as: str, raw: RawClient
+) -> None:
+    async with state_nodes(raw, 1, partial(sdk_app, json_response=True)) as nodes:
+        session = await nodes.open()
+        sending = await nodes.begin(session, request("hold", entry="e1"))
+        local = nodes.local(session)
+        local.ends_as = ends_as
+        await nodes.running[0].mooring._node.sessions.let_go(local)
+        GATES["e1"].set()
+        assert said(await sending) == "1"
+        assert nodes.commits == 1
+        kept, _ = await nodes.store.journal.load_state(session)
+        assert kept is not None
+        assert b'"e1"' in kept
+
+
+async def test_what_a_call_changed_is_refused_where_its_session_has_its_next_life(raw: RawClient) -> None:
+    """That one has the state from before the call."""
+    async with state_nodes(raw, 1, partial(sdk_app, json_response=True)) as nodes:
+        session = await nodes.open()
+        await nodes.call(session, "keep", entry="e0")
+        sending = await nodes.begin(session, request("hold", entry="e1"))
+        sessions = nodes.running[0].mooring._node.sessions
+        last = nodes.local(session)
+        await sessions.let_go(last)
+        await sessions.supersede(session)
+        GATES["e1"].set()
+        reply = await sending
+        assert reply.json["result"]["isError"]
+        assert "opened again" in said(reply)
+        kept, _ = await nodes.store.journal.load_state(session)
+        assert kept is not None
+        assert b'"e1"' not in kept
+
+
+async def test_a_call_whose_session_is_deleted_meanwhile_is_answered_and_writes_nothing(raw: RawClient) -> None:
+    async with state_nodes(raw, 1, partial(sdk_app, json_response=True)) as nodes:
+        session = await nodes.open()
+        sending = await nodes.begin(session, request("hold", entry="e1"))
+        await nodes.running[0].mooring._node.sessions.close(session)
+        GATES["e1"].set()
+        assert said(await sending) == "1"
+        assert nodes.commits == 0
+        assert await nodes.store.journal.load_state(session) == (b"", 0)
+
+
+async def test_where_another_node_has_a_session_that_slept_here_nothing_leaves(raw: RawClient) -> None:
+    async with state_nodes(raw, 1, partial(sdk_app, json_response=True)) as nodes:
+        session = await nodes.open()
+        sending = await nodes.begin(session, request("hold", entry="e1"))
+        await nodes.running[0].mooring._node.sessions.let_go(nodes.local(session))
+
+        async def is_fenced() -> None:
+            raise Fenced("writing the state of a session", is_missing=False)
+
+        nodes.store.before["commit"] = is_fenced
+        GATES["e1"].set()
+        assert (await sending).reason == "outcome_unknown"

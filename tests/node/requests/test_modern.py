@@ -336,6 +336,31 @@ async def test_a_handle_of_another_principal_looks_like_one_that_never_was(raw: 
         assert refusal_in(await post(raw, nodes[1], visit(handle), headers=alice)) == "handle_gone"
 
 
+async def test_a_handle_that_survives_is_here_again_once_its_own_principal_asks(
+    raw: RawClient, minting: Minting
+) -> None:
+    async with running_nodes(lambda: with_users(minting())) as nodes:
+        alice, mallory = [("x-user", "alice")], [("x-user", "mallory")]
+        body = visit("")
+        body["params"] |= {"name": "open_browser", "arguments": {"survives": True}}
+        reply = await post(raw, nodes[0], body, tool="open_browser", headers=alice)
+        handle = reply.json["result"]["content"][0]["text"]
+        held = nodes[0].mooring._node.sessions.handles.find(handle)
+        assert held is not None
+        await nodes[0].vanish()
+        for headers in (mallory, []):
+            assert refusal_in(await post(raw, nodes[1], visit(handle), headers=headers)) == "unknown_handle"
+        assert [node.mooring._node.sessions.handles.find(handle) for node in nodes[1:]] == [None, None]
+        assert all(browsers.ledger == [] for browsers in minting.browsers)
+        for _ in range(2):
+            reply = await post(raw, nodes[1], visit(handle), headers=alice)
+            assert reply.json["result"]["content"][0]["text"] == f"no browser {handle}"  # which is its author's to say
+            assert refusal_in(await post(raw, nodes[2], visit(handle), headers=mallory)) == "unknown_handle"
+        again = [node.mooring._node.sessions.handles.find(handle) for node in nodes[1:]]
+        assert [local.principal for local in again if local is not None] == [held.principal]
+        assert held.principal
+
+
 async def test_a_header_twice_cannot_show_one_handle_and_use_another(raw: RawClient, minting: Minting) -> None:
     async with running_nodes(lambda: with_users(minting())) as [node, *_]:
         alice, mallory = [("x-user", "alice")], [("x-user", "mallory")]

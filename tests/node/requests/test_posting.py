@@ -10,8 +10,9 @@ from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import MCPServer
 from pydantic import AnyHttpUrl
 
-from mooring.asgi import App
+from mooring.asgi import App, Receive, Scope, Send
 from mooring.core.ids import SessionIds
+from mooring.node.current_call import use_now
 from mooring.store import MemoryStore
 from tests.cluster_in_process import RunningNode, running_nodes
 from tests.node.clusters import Cluster
@@ -127,6 +128,22 @@ async def test_a_silent_node_is_answered_as_a_failure_since_the_client_reads_no_
         status, body = await client.post(nodes[1].url, PING)
         assert status == 503
         assert '"unreachable"' in body
+
+
+async def test_what_is_posted_has_no_state_to_change_that_no_answer_would_wait_for(
+    http: aiohttp.ClientSession, nodes: list[RunningNode], apps: list[StreamApp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    take = StreamApp._take
+
+    async def look_and_take(app: StreamApp, scope: Scope, receive: Receive, send: Send) -> None:
+        asked.extend([use_now(), scope.get("mooring.state")])
+        await take(app, scope, receive, send)
+
+    monkeypatch.setattr(StreamApp, "_take", look_and_take)
+    async with streaming(http, nodes[0].url) as client:
+        await client.call(nodes[0].url, "ping", {})
+    assert asked == [None, None]
 
 
 async def test_the_id_of_a_stream_in_a_header_is_no_session_of_an_endpoint(

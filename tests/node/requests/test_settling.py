@@ -205,6 +205,39 @@ async def test_what_changes_nothing_is_carried_out_again(store: FlakyStore, hint
     assert second.app.called == 1
 
 
+async def test_what_is_carried_out_again_for_another_request_is_waited_for(store: FlakyStore) -> None:
+    """A client that comes back for its stream may have sent its call again as well."""
+    first, second = await two_owners(store, App({"readOnlyHint": True}))
+    stream = first.begin()
+    await first.write()
+    await second.take()
+    async with second.session.turn_of(stream.id):
+        settled = await second.settle(stream.id)
+        outcome = ANSWER.replace("[]", '["of the other"]').encode()
+        assert await store.journal.settle("a session", second.session.epoch, stream.id, outcome, 60) == outcome
+    assert await heard(settled) == [json.loads(outcome)]
+    assert second.app.called == 0
+
+
+async def test_where_nobody_knows_what_became_of_that_whoever_comes_back_settles_it(store: FlakyStore) -> None:
+    first, second = await two_owners(store, App({"readOnlyHint": True}))
+    stream = first.begin()
+    await first.write()
+    await second.take()
+    early = Connection()
+    async with second.session.turn_of(stream.id):
+        await (await second.settle(stream.id)).listen(early.listener, BEGINNING)
+        store.away = True
+
+    async def is_dismissed() -> bool:
+        return early.is_ended
+
+    await until(is_dismissed, what="the listener to be let go")
+    store.away = False
+    assert await heard(await second.settle(stream.id)) == [json.loads(ANSWER)]
+    assert second.app.called == 1
+
+
 async def test_an_app_that_does_not_list_its_tools_promises_nothing(store: FlakyStore) -> None:
     first, second = await two_owners(store, App({"readOnlyHint": True}, fails=True))
     stream = first.begin()

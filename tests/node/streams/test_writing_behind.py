@@ -97,6 +97,16 @@ async def test_what_takes_longer_is_written_with_all_that_was_said(writer: Write
     assert await writer.running() == []
 
 
+async def test_a_call_that_is_kept_with_what_it_changed_stays_on_record(writer: Writer) -> None:
+    stream = writer.call()
+    await writer.time.passes(0.02)
+    stream.is_kept = True
+    await writer.end(stream)
+    await writer.time.passes(0.02)
+    assert await writer.running() == [stream.id]
+    assert (await writer.read(stream))[-1].is_last
+
+
 async def test_much_that_is_said_at_once_is_written_at_once(writer: Writer) -> None:
     streams = [writer.call(number) for number in range(20)]
     await writer.time.passes(0.02)

@@ -72,20 +72,24 @@ async def _run(words: list[str]) -> tuple[int, str]:
 async def _tell(path: str, line: str) -> tuple[int, str]:
     """Whether the answer says that it failed, and the answer.
 
-    HAProxy's master refuses connections while an earlier reload is under way.
+    HAProxy's master refuses connections while an earlier reload is under way, and resets those that it does not take
+    over. A reload may be asked for twice.
     """
     deadline = time.monotonic() + _REFUSED_SECONDS
     while True:
         try:
-            reader, writer = await asyncio.open_unix_connection(path)
-            break
-        except ConnectionRefusedError:
+            said = await _ask(path, line)
+            return int(_FAILED in said), said
+        except (ConnectionRefusedError, ConnectionResetError, BrokenPipeError):
             if time.monotonic() > deadline:
                 raise
             await asyncio.sleep(0.1)
+
+
+async def _ask(path: str, line: str) -> str:
+    reader, writer = await asyncio.open_unix_connection(path)
     try:
         writer.write(f"{line}\n".encode())
-        said = (await reader.read()).decode(errors="replace")
+        return (await reader.read()).decode(errors="replace")
     finally:
         writer.close()
-    return int(_FAILED in said), said

@@ -29,6 +29,8 @@ logger = logging.getLogger("mooring.lease")
 
 _PRUNE_EVERY_SECONDS = 60.0
 _REGAIN_EVERY_SECONDS: Final = 0.2
+_START_TRIES: Final = 5
+_START_AGAIN_SECONDS: Final = 0.25
 
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -110,16 +112,29 @@ class LeaseKeeper:
         return self.membership.is_in_grace(self._now())
 
     async def join(self, fresh_shards: Callable[[], str]) -> None:
-        """Register and claim this node's first shards.
+        """Register and claim this node's first shards; a store that is slow, or starts as well, gets a little time.
 
         Raises:
             StoreUnavailable: a node does not start without its store.
         """
-        await self._register()
-        await self._claim_shards(fresh_shards)
+        await self._begin_in_time(fresh_shards)
         self._fresh_shards = fresh_shards
         self.membership.go(NodeState.READY)
         await self.beat()
+
+    async def _begin_in_time(self, fresh_shards: Callable[[], str]) -> None:
+        for failed in range(1, _START_TRIES):
+            try:
+                return await self._begin(fresh_shards)
+            except StoreUnavailable as error:
+                if failed == 1:
+                    logger.warning("not started yet, and trying again: %s", error)
+                await asyncio.sleep(_START_AGAIN_SECONDS)  # there is no node yet that its clock could tell of
+        return await self._begin(fresh_shards)
+
+    async def _begin(self, fresh_shards: Callable[[], str]) -> None:
+        await self._register()
+        await self._claim_shards(fresh_shards)
 
     async def _claim_shards(self, fresh_shards: Callable[[], str]) -> None:
         """As many as a node begins with."""

@@ -191,7 +191,8 @@ class Records:
         self._note_refusals(await self._store.save_sessions(records, self._ttl_seconds))
         for session in sessions:
             if session.state.kept not in (None, NOTHING) or session.state.is_in_doubt:
-                await self._save_state(session)
+                async with session.state_turn:
+                    await self._save_state(session)
 
     def write_later(self, session: LocalSession) -> None:
         """With the next `flush`: it is not known what is on record."""
@@ -208,7 +209,7 @@ class Records:
             await self._save(due)
 
     async def make_sure(self, sessions: Iterable[LocalSession]) -> None:
-        """What servers keep of these is on record as it is here, once this returns.
+        """What servers keep of these is on record as it is here, once this returns. Whoever asks holds their turns.
 
         Raises:
             StoreUnavailable: it may not be.
@@ -219,12 +220,11 @@ class Records:
 
     async def _save_state(self, session: LocalSession) -> None:
         """What its server keeps, where the store may have lost it with the record, or may have something else."""
-        async with session.state_turn:
-            kept = session.state.kept or NOTHING
-            change = StateChange(kept, session.state.next_version())
-            with suppress(Fenced):  # the record tells of that
-                await self._store.journal.commit(session.id, session.epoch, change, 1.0, self._ttl_seconds)
-                session.state.is_kept(kept)
+        kept = session.state.kept or NOTHING
+        change = StateChange(kept, session.state.next_version())
+        with suppress(Fenced):  # the record tells of that
+            await self._store.journal.commit(session.id, session.epoch, change, 1.0, self._ttl_seconds)
+            session.state.is_kept(kept)
 
     def _note_refusals(self, written: Mapping[str, Written]) -> None:
         """Tell once of each shard that is another node's by now, as it seems: the heartbeat finds out, and fences.

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
+from weakref import WeakValueDictionary
 
 from mooring.core.kept_state import KeptState
 from mooring.core.model import SessionRecord
@@ -92,7 +93,7 @@ class Running(Protocol):
         """The session has another owner: let nothing more of it out, and stop the app's work on it."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class LocalSession:
     """A session that lives here.
 
@@ -116,6 +117,9 @@ class LocalSession:
         state: what its server keeps of it (`mooring.node.current_call`).
         state_turn: held by whoever writes that.
         settled_streams: of calls whose answer went on record with it, the latest last.
+        call_names: what calls of this incarnation are called on record, the latest last (`requests.call_names`).
+        is_closed: its record is removed, and all that is kept of it goes with that.
+        is_superseded: its next incarnation has what is kept of it, or is about to.
         earlier_calls: what is on record of calls by its earlier incarnations, by stream, once anybody has asked.
         answers_in_streams: the app has answered a request of it by an event stream.
         end_in_app: makes the app end it, where the app is not one that `inner_ids.end` can make do so.
@@ -148,9 +152,18 @@ class LocalSession:
     state: KeptState = field(default_factory=KeptState)
     state_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     settled_streams: dict[str, None] = field(default_factory=dict)
+    call_names: dict[str, None] = field(default_factory=dict)
+    is_closed: bool = False
+    is_superseded: bool = False
     earlier_calls: dict[str, Call | SettledCall] | None = None
     answers_in_streams: bool = False
     end_in_app: Callable[[], Awaitable[bool]] | None = None
+    # By name: held by whoever carries out again what was sent to an earlier incarnation.
+    _turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+
+    def turn_of(self, call: str) -> asyncio.Lock:
+        """What whoever carries out a call of an earlier incarnation again holds, so that nobody else does."""
+        return self._turns.setdefault(call, asyncio.Lock())
 
     @property
     def is_idle(self) -> bool:

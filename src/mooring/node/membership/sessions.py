@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
+from weakref import WeakValueDictionary
 
 from mooring.core.ids import brief
 from mooring.node.membership import inner_ids
@@ -53,6 +54,8 @@ class LocalSessions:
         self.when_gone: Callable[[LocalSession], None] = lambda _: None
         self.when_fenced: Callable[[str], None] = lambda _: None
         self._works: set[asyncio.Task[Any]] = set()
+        # The last life here of sessions that may have another one, as long as something is still at work on it.
+        self._asleep: WeakValueDictionary[str, LocalSession] = WeakValueDictionary()
         self._close_handlers: list[CloseHandler] = []
         self.handles = LocalHandles(self._tell_closed, self.run_errand, now)
         self._revive_handlers: list[ReviveHandler] = []
@@ -99,6 +102,7 @@ class LocalSessions:
             if session_id in self._closing:
                 await self._closing[session_id].wait()
             return
+        session.is_closed = True
         gone = self._closing[session_id] = asyncio.Event()
         try:
             await self.records.remove(session_id, session.epoch)
@@ -111,8 +115,16 @@ class LocalSessions:
         """The app has ended the session by itself: tell the handlers, once. Its record stays, to revive it."""
         if self._sessions.get(session.id) is session:
             self._drop(session.id)
+            self._asleep[session.id] = session
             await self.records.seen(session)
             await self._tell(session)
+
+    async def supersede(self, session_id: str) -> None:
+        """The session is about to have its next life here: from now on its last one writes nothing of it."""
+        last = self._asleep.pop(session_id, None)
+        if last is not None:
+            async with last.state_turn:
+                last.is_superseded = True
 
     def let_go_soon(self, session: LocalSession) -> None:
         """The same for what nobody waits for; `settle` does."""

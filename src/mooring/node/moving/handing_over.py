@@ -9,6 +9,8 @@
     when to come back
     have on record what they may not have heard, and  the store is away: tried again, then not now
     what the author has dumped (`carrying`)           or not in time: the session goes without what it would dump
+    let what calls have changed be written, and       the store is away: the same
+    nothing more of that from now on
     give the shard, in one step of the store          the same; nobody else can have it meanwhile
     end the sessions in the app                       it is logged; the peer has them all the same
     end its handles of the modern era                 those that survive go on at the peer; of the others it says that
@@ -22,7 +24,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
 from mooring.core.model import NodeInfo, ShardOwner
@@ -37,6 +40,15 @@ _LOOK_SECONDS: Final = 0.005
 _AGAIN_SECONDS: Final = 0.1
 _CUT_OFF_SECONDS: Final = 1.0
 """How long a request that is cut off may take to end."""
+
+
+@asynccontextmanager
+async def _turns_of(sessions: Iterable[LocalSession]) -> AsyncIterator[None]:
+    """Nobody writes what is kept of these sessions, and nobody has begun to."""
+    async with AsyncExitStack() as turns:
+        for session in sessions:
+            await turns.enter_async_context(session.state_turn)
+        yield
 
 
 class HandOver:
@@ -85,22 +97,23 @@ class HandOver:
             if not await self._gets_quiet(shard, patience_seconds) and not cuts_off:
                 return False
             sessions = self.sessions_of(shard)
-            await self._cut_off(sessions)
+            self._cut_sessions |= await self._cut_off(sessions)
             named = {session.id for session in sessions} | self._sleepers(shard)
             await self._let_clients_go(named)
             await self._node.streams.write_down(named)
             await self._node.sessions.records.write_due_of(sessions)  # the next owner goes by them
             await self._pack(shard, sessions)
-            await self._node.sessions.records.make_sure(sessions)
-            stays = False  # as long as nobody knows
-            owner = await self._store_gives(shard, receiver)
-            stays = owner.node_id == self._node.id
-            if not stays:
-                self._node.carrying.gave(shard)
-            if owner.node_id != receiver.id:
-                return False
-            membership.gave(shard, owner)
-            await self._node.sessions.move_away(sessions)
+            async with _turns_of(sessions):
+                await self._node.sessions.records.make_sure(sessions)
+                stays = False  # as long as nobody knows
+                owner = await self._store_gives(shard, receiver)
+                stays = owner.node_id == self._node.id
+                if not stays:
+                    self._node.carrying.gave(shard)
+                if owner.node_id != receiver.id:
+                    return False
+                membership.gave(shard, owner)
+                await self._node.sessions.move_away(sessions)
             self._node.sessions.handles.move_away(shard)
             for session_id in named:
                 await self._node.forget_sleeper(session_id)
@@ -133,21 +146,22 @@ class HandOver:
             await self._sleep(_LOOK_SECONDS)
         return True
 
-    async def _cut_off(self, sessions: list[LocalSession]) -> None:
+    async def _cut_off(self, sessions: list[LocalSession]) -> set[str]:
         """Nothing more of what still runs gets out. Its client's stream ends well, so that it comes back for the rest.
 
-        What it is, is on record before that.
+        What it is, is on record before that. Returns the sessions in which there was something.
         """
+        busy = {session.id for session in sessions if session.is_busy(self._now())}
+        if not busy:
+            return busy
         running = [request for session in sessions for request in session.running if not request.is_listening]
-        if not running:
-            return
         await self._node.streams.write_down(session.id for session in sessions)
         for request in running:
             request.cut_off()
-        self._cut_sessions |= {session.id for session in sessions if session.is_busy(self._now())}
         give_up = self._now() + _CUT_OFF_SECONDS
         while any(session.is_busy(self._now()) for session in sessions) and self._now() < give_up:
             await self._sleep(_LOOK_SECONDS)
+        return busy
 
     async def _pack(self, shard: str, sessions: list[LocalSession]) -> None:
         """

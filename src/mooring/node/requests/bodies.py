@@ -53,6 +53,11 @@ class RememberedBody:
             self.is_whole = not message.get("more_body", False)
         return message
 
+    @property
+    def is_batch(self) -> bool:
+        """Whether it begins as an array does."""
+        return (self._head or bytes(self._pieces[: jsonrpc.HEAD_BYTES])).lstrip()[:1] == b"["
+
     async def read_rest(self) -> None:
         """Read what the app did not, until the end or the limit."""
         while not self.is_whole and not self._too_large:

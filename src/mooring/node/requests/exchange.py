@@ -16,13 +16,13 @@ from typing import Final
 
 from mooring.asgi import App, Message, Scope, Send, is_open_event_stream
 from mooring.core import jsonrpc, sse
-from mooring.core.model import Written
 from mooring.core.stream_ids import StreamFacts, kind_of
 from mooring.errors import StoreUnavailable
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.node.passing import PassingAnswer
 from mooring.node.requests.answers import outcome_unknown
+from mooring.node.requests.call_names import CallName
 from mooring.node.requests.inner import LAST_EVENT_ID, hear, scope_for
 from mooring.node.streams.answer import StreamedAnswer
 from mooring.node.streams.listener import Listener
@@ -43,6 +43,7 @@ class Exchange:
     Args:
         onto: the stream of a request that is carried out again: whoever listens is there, or comes by itself.
         settle: asked with the request's answer, and its stream, before it is said: see `StreamedAnswer`.
+        name: what the request is called on record.
     """
 
     def __init__(
@@ -53,11 +54,15 @@ class Exchange:
         send: Send,
         onto: Stream | None = None,
         settle: Callable[[str, str], Awaitable[str | None]] | None = None,
+        name: CallName | None = None,
     ) -> None:
         self._node = node
         self._settle = settle
-        # The id of the stream, where the call was noted before it was carried out.
+        self._name = name
+        # What the call is called on record, and its stream if there is one, where it was noted before it was carried
+        # out, or may have been; and whether by an earlier incarnation.
         self._noted_as = "" if onto is None else onto.id
+        self._is_again = onto is not None
         self._session = session
         self._answer = answer
         self._send = send
@@ -76,25 +81,30 @@ class Exchange:
         """That of the request's stream, as far as there is one; else ""."""
         return self._noted_as if self._stream is None else self._stream.id
 
-    async def note_ahead(self, message: jsonrpc.Message, body: bytes) -> str:
-        """Have the request on record before it is carried out; returns the id of its stream, "" where it is not.
+    def is_again(self, name: str) -> None:
+        """The request is carried out again, and on record under that name."""
+        self._noted_as, self._is_again = name, True
 
-        Then its node's death leaves nothing of it but what is on record, and it may be carried out again.
+    async def note_ahead(self, message: jsonrpc.Message, body: bytes) -> str:
+        """Have the request on record before it is carried out; returns its name there, "" where it has none.
+
+        Then its node's death leaves nothing of it but what is on record, and it may be carried out again. Whoever sends
+        it again finds it by its name, whether or not a stream was begun.
+
+        A store that does not answer may have it on record all the same: so what the request changes is kept under that
+        name in any case, and is then not carried out again.
         """
         session = self._session
         if self._noted_as or len(body) > _BODY_BYTES:
             return self._noted_as
         facts = _facts(session, message, jsonrpc.id_of(message))
-        stream_id = self._node.streams.mint(session.id, facts)
-        call = replace(noted(stream_id, message, body, time.time()), is_transactional=True)
+        self._noted_as = (self._name.take() if self._name else "") or self._node.streams.mint(session.id, facts)
+        call = replace(noted(self._noted_as, message, body, time.time()), is_transactional=True)
         seconds = max(self._node.settings.stream_log_seconds, _NOTED_SECONDS)
         try:
-            written = await self._node.store.journal.note_calls(session.id, session.epoch, [call], seconds)
+            await self._node.store.journal.note_calls(session.id, session.epoch, [call], seconds)
         except StoreUnavailable as error:
-            logger.info("a call is carried out without being on record: %s", error)
-            return ""
-        if written is Written.DONE:
-            self._noted_as = stream_id
+            logger.info("a call is carried out, and may not be on record: %s", error)
         return self._noted_as
 
     async def begin(self, start: Message, message: jsonrpc.Message, asked: jsonrpc.Asked, body: bytes) -> None:
@@ -109,8 +119,10 @@ class Exchange:
             self._streamed = self._streaming(self._stream, retry)
             self._streamed.skip_what_was_told()
             return
-        facts = _facts(session, message, asked)
-        self._stream = self._node.streams.open(session.id, facts, session.epoch, self._noted_as)
+        facts, known_as = _facts(session, message, asked), self._noted_as
+        if known_as and self._node.streams.find(session.id, known_as) is not None:  # that of who came back for it
+            known_as = ""
+        self._stream = self._node.streams.open(session.id, facts, session.epoch, known_as)
         note = partial(noted, self._stream.id, message, body, time.time(), asked)
         self._node.streams.began(session.id, self._stream, note if not self._noted_as else lambda: None)
         self._streamed = self._streaming(self._stream, retry)
@@ -151,7 +163,7 @@ class Exchange:
         """The app has said all, or failed: where it did not answer, it is said that nobody knows."""
         stream, has_begun, self._streamed = self._stream, self._streamed is not None, None
         if stream is None:
-            self._forget_what_was_noted()  # nobody can come back for it
+            self._forget_what_was_noted()
         if stream is None or stream.is_over or not has_begun:
             return
         if not stream.is_answered and stream.facts.request_id is not None:
@@ -164,12 +176,14 @@ class Exchange:
                     return
                 await stream.say(sse.SseEvent(said, event="message"), is_answer=True)
         await stream.end()
+        stream.is_kept = stream.id in self._session.settled_streams
         self._node.streams.is_over(self._session.id, stream)
-        if stream.id not in self._session.settled_streams:
-            self._forget_what_was_noted()
+        self._forget_what_was_noted()
 
     def _forget_what_was_noted(self) -> None:
-        if self._noted_as:
+        """Unless something was kept of it: then whoever comes back, or sends it again, is told its outcome."""
+        is_kept = self._noted_as in self._session.settled_streams
+        if self._noted_as and not is_kept and not self._is_again and not self._session.is_superseded:
             self._node.streams.forget_call(self._session.id, self._session.epoch, self._noted_as)
 
     async def let_client_go(self) -> bool:

@@ -38,6 +38,7 @@ from mooring.node.passing import PassingAnswer
 from mooring.node.requests.admission import REQUEST, admit, note_refusal
 from mooring.node.requests.answers import SAY_NOTHING_OF_A_SESSION, last_words, refuse
 from mooring.node.requests.bodies import RememberedBody
+from mooring.node.requests.call_names import CallName
 from mooring.node.requests.committing import Committing
 from mooring.node.requests.exchange import Exchange, can_be_logged
 from mooring.node.requests.json_calls import JsonCall
@@ -74,6 +75,9 @@ class SessionRequest:
     Args:
         onto: the stream that the answer goes to, where it is carried out again.
         is_last: the session was opened again for it already: what the app answers now is the answer.
+
+    Attributes:
+        is_cut_off: nothing more of it gets out, and another node decides what becomes of it.
     """
 
     is_inquiry = False
@@ -113,7 +117,7 @@ class SessionRequest:
         self._is_used = False
         # The task that the app runs in, to cancel; whether another node owns the session by now.
         self._task: asyncio.Task[Any] | None = None
-        self._is_cut_off = False
+        self.is_cut_off = False
         # What serves it, once that was asked.
         self._app: App | None = None
         # Whether the app answered that it has no such session any more, which nobody was told.
@@ -123,12 +127,13 @@ class SessionRequest:
         # To know the request, to answer it in the app's place, or to send it again.
         self._body = RememberedBody(receive, _REMEMBERED_BYTES)
         self._use = StateUse(session.state, "" if onto is None else onto.id)
-        self._committing = Committing(node, session, self._use, self._body)
-        self._exchange = Exchange(node, session, self._answer, send, onto, self._committing.answer)
+        self._name = CallName(node, session, self._body)
+        self._committing = Committing(node, session, self._use, self._body, self._on_record_as)
+        self._exchange = Exchange(node, session, self._answer, send, onto, self._committing.answer, self._name)
         # Whether it was looked at for a call that has to be on record before the app has it.
         self._is_noted = onto is not None or not self._is_logged or not node.streams.is_written_behind
         # Where it may be answered in JSON, and is carried out for the first time here.
-        self._json = JsonCall(node, session, self._body) if self._is_logged and onto is None else None
+        self._json = JsonCall(node, session, self._body, self._name) if self._is_logged and onto is None else None
         # Set when the app has answered: until then it does not hear that the client has left.
         self._is_over = asyncio.Event()
 
@@ -152,14 +157,16 @@ class SessionRequest:
         self._task = asyncio.current_task()
         self._session.running.add(self)
         self._app = app
+        is_broken_off = False
         try:
             await self._serve(app)
-            if not self._is_cut_off:
+            if not self.is_cut_off:
                 await self._exchange.hear_the_rest(app, self._scope)
-            if self._is_cut_off:
+            if self.is_cut_off:
                 await asyncio.sleep(0)  # where the app did not come to meet its cancellation, we do
         except asyncio.CancelledError:
-            if not self._is_cut_off:
+            is_broken_off = self._node.is_stopping
+            if not self.is_cut_off:
                 raise
         finally:
             self._session.running.discard(self)
@@ -168,16 +175,39 @@ class SessionRequest:
             self._is_over.set()
             if self._json is not None:
                 self._json.stop()
-            if not self._is_cut_off:
-                await self._exchange.end()
-            self._session.state.done(self._use)
-        if self._is_cut_off:
+            await self._end(is_broken_off=is_broken_off)
+        if self.is_cut_off:
             if self._task is not None and self._task.uncancel():
                 raise asyncio.CancelledError  # the server wanted it, too
             if not self._is_turned_away:
                 await self._answer_in_place_of_app()
             return True
         return not self._is_session_gone
+
+    async def _end(self, *, is_broken_off: bool) -> None:
+        """What was said of it, and what it changed, is on record, unless another node decides that.
+
+        Where it was cut off the app may still be at it: then it does not count as done. The same is so of one that is
+        on record to be carried out again, where its node ends before it is answered.
+        """
+        try:
+            if self.is_cut_off:
+                return
+            if is_broken_off and self._use.stream:
+                await self._exchange.let_client_go()
+                return
+            await self._exchange.end()
+            if self._is_turned_away or self._is_session_gone or is_broken_off:
+                self._session.state.done(self._use)
+            else:
+                await self._committing.end()
+        finally:
+            if self._json is not None:
+                self._json.end()
+
+    def _on_record_as(self) -> str:
+        """The name under which its answer goes on record with what it changed."""
+        return self._exchange.stream_id or (self._name.take() if self._json is not None else "")
 
     def from_start(self) -> Receive:
         """The request for one more reader."""
@@ -198,7 +228,7 @@ class SessionRequest:
             await refuse(self._send, reason, method=self._method, request_id=request_id)
 
     def cut_off(self) -> None:
-        self._is_cut_off = True
+        self.is_cut_off = True
         if self._task is not None:
             self._task.cancel()
 
@@ -209,7 +239,7 @@ class SessionRequest:
             with serving(self._node, self._scope, self._session.id), self._calling():
                 await app(self._scope, self.receive, self.send)
         except Exception:
-            if self._is_turned_away or self._is_cut_off or self._is_session_gone:  # the app misses what it did not get
+            if self._is_turned_away or self.is_cut_off or self._is_session_gone:  # the app misses what it did not get
                 return
             if self._is_delete and self._is_its_principals():
                 self._note_use()
@@ -235,7 +265,7 @@ class SessionRequest:
         )
         if message["type"] == "http.request":
             await self._check_piece()
-            if self._body.is_whole and self._body.raw().lstrip()[:1] == b"[":
+            if self._body.is_whole and self._body.is_batch:
                 self._use.refusal = _NO_STATE_IN_BATCHES
             if not self._is_noted and self._body.is_whole and has_transactional_tools():
                 await self._note_ahead()
@@ -281,6 +311,10 @@ class SessionRequest:
             return self._is_turned_away
         try:
             outcome = await call.outcome(self._app, self._scope)
+            if call.again:
+                self._is_noted, self._use.stream = True, call.again
+                self._name.give(call.again)
+                self._exchange.is_again(call.again)
         except (StoreUnavailable, Fenced):
             self._is_turned_away = True
             await refuse(self._send, Reason.UNREACHABLE, request_id=self._body.asked())
@@ -305,9 +339,9 @@ class SessionRequest:
     async def send(self, message: Message) -> None:
         if self._node.keeper.has_lapsed and not await self._node.keeper.regain_in_time():
             self.cut_off()
-        if message["type"] == "http.response.start" and not self._is_turned_away and not self._is_cut_off:
+        if message["type"] == "http.response.start" and not self._is_turned_away and not self.is_cut_off:
             message = await self._start(message)
-        if self._is_turned_away or self._is_cut_off or self._is_session_gone:
+        if self._is_turned_away or self.is_cut_off or self._is_session_gone:
             return
         if self._exchange.is_streaming:
             await self._exchange.take(message)
@@ -316,7 +350,7 @@ class SessionRequest:
                 self._json.leave_to_stream()
             await self._exchange.begin(message, self._body.message(), self._body.asked(), self._body.raw())
         else:
-            for part in await self._committing.unlogged(message, self._exchange.stream_id):
+            for part in await self._committing.unlogged(message) if self._method == "POST" else [message]:
                 if self._json is not None:
                     self._json.take(part)
                 await self._answer.pass_on(part, self._send)

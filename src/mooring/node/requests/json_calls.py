@@ -7,9 +7,12 @@ have (specification 2025-11-25, Basic / Messages). By that it learns what became
     nothing                                       what the app answers: it is a new request, as far as anybody knows
     its answer, or an outcome                     that
     it runs, and changes nothing                  what the app answers: it is carried out again
+    it runs, is transactional, and no part of it  the same. It is carried out under the name that it has, one at a
+    was kept with another call                    time: so it is kept once
     it runs                                       that nobody knows: decided now, once and for all
 
-A call that is answered within `stream_write_after_seconds` is on no record.
+A call that is answered within `stream_write_after_seconds` is on no record, unless it changed the state of its session:
+that goes on record with its answer (`mooring.node.requests.committing`).
 """
 
 from __future__ import annotations
@@ -18,17 +21,19 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from mooring.asgi import App, Message, Scope
 from mooring.core import jsonrpc
 from mooring.core.ids import brief
 from mooring.core.stream_ids import StreamFacts, kind_of
 from mooring.errors import Fenced, StoreUnavailable
+from mooring.node.current_call import is_transactional
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.node.requests.answers import outcome_unknown
 from mooring.node.requests.bodies import RememberedBody
+from mooring.node.requests.call_names import CallName, name_of
 from mooring.node.requests.exchange import noted
 from mooring.node.requests.harmless import ToolHints
 from mooring.node.streams.answer import answers
@@ -50,9 +55,17 @@ class JsonCall:
 
     Args:
         body: the request, which the app has had to its end once `begin` is called.
+        name: what it is called on record.
+
+    Attributes:
+        again: what it was called when it was sent before, where it is carried out again under that name.
     """
 
-    def __init__(self, node: Node, session: LocalSession, body: RememberedBody) -> None:
+    def __init__(self, node: Node, session: LocalSession, body: RememberedBody, name: CallName) -> None:
+        self.again = ""
+        # Held while it is carried out again.
+        self._turn: asyncio.Lock | None = None
+        self._name = name
         self._node = node
         self._session = session
         self._body = body
@@ -74,9 +87,15 @@ class JsonCall:
             self._timer = loop.call_later(self._node.settings.stream_write_after_seconds, self._note)
 
     def stop(self) -> None:
-        """The call is over."""
+        """The call is answered."""
         if self._timer is not None:
             self._timer.cancel()
+
+    def end(self) -> None:
+        """The call is over, and all of it is on record that is kept."""
+        if self._turn is not None:
+            self._turn.release()
+            self._turn = None
 
     def leave_to_stream(self) -> None:
         """Its answer is a stream, which is logged (`mooring.node.requests.exchange`); so are those of its session."""
@@ -107,22 +126,48 @@ class JsonCall:
         if body.is_lost or body.asked() is None:
             return None
         if session.earlier_calls is None:
-            session.earlier_calls = {call.stream: call for call in await node.store.journal.calls(session.id)}
+            await self._read()
         if session.earlier_calls and time.time() - session.since > _seconds(node):
             session.earlier_calls = {}
-        call = _find(node, session.id, session.incarnation - 1, body, session.earlier_calls)
+        call = _find(node, session.id, session.incarnation - 1, body, session.earlier_calls or {})
+        if _leaves_nothing(call):
+            call = await self._in_turn(call.stream)
+            if _leaves_nothing(call):
+                self.again = call.stream
+                _tell(node, session, call, "run again")
+                return None
+            self.end()
+        return await self._settled(call, app, scope)
+
+    async def _read(self) -> dict[str, Call | SettledCall]:
+        session = self._session
+        known = {call.stream: call for call in await self._node.store.journal.calls(session.id)}
+        session.earlier_calls = known
+        return known
+
+    async def _in_turn(self, stream: str) -> Call | SettledCall | None:
+        """What is on record once nobody else carries it out."""
+        turn = self._session.turn_of(stream)
+        await turn.acquire()
+        self._turn = turn
+        return (await self._read()).get(stream)
+
+    async def _settled(self, call: Call | SettledCall | None, app: App, scope: Scope) -> bytes | None:
+        """The outcome of that call, which is decided now where it was not."""
+        node, session, body = self._node, self._session, self._body
         if not isinstance(call, Call):
             return None if call is None else call.outcome
         journal = node.store.journal
+        earlier = session.earlier_calls if session.earlier_calls is not None else {}
         facts = StreamFacts(kind_of(call.method), session.incarnation, body.asked())
         if await ToolHints(node, session, app, scope).changes_nothing(call, facts.kind):
-            session.earlier_calls.pop(call.stream, None)
+            earlier.pop(call.stream, None)
             await journal.forget(session.id, session.epoch, [call.stream])
             _tell(node, session, call, "run again")
             return None
         outcome = outcome_unknown(facts, call.name)
         outcome = await journal.settle(session.id, session.epoch, call.stream, outcome, _seconds(node))
-        session.earlier_calls[call.stream] = SettledCall(call.stream, outcome)
+        earlier[call.stream] = SettledCall(call.stream, outcome)
         _tell(node, session, call, "unknown")
         return outcome
 
@@ -130,9 +175,10 @@ class JsonCall:
         self._asked = self._body.asked()
         if self._asked is None or self._body.is_lost:
             return
-        session = self._session
-        message = self._body.message()
-        self._stream_id = _name(self._node, session.id, session.incarnation, self._body)
+        self._stream_id = self._name.take()
+        if not self._stream_id:
+            return
+        session, message = self._session, self._body.message()
         call = noted(self._stream_id, message, self._body.raw(), self._began, self._asked)
         self._write(self._node.store.journal.note_calls(session.id, session.epoch, [call], _seconds(self._node)))
 
@@ -188,16 +234,15 @@ def _find(
     if not calls or body.is_lost:
         return None
     for incarnation in range(last, max(-1, last - _INCARNATIONS), -1):
-        call = calls.get(_name(node, session_id, incarnation, body))
+        call = calls.get(name_of(node, session_id, incarnation, body))
         if call is not None:
             return call
     return None
 
 
-def _name(node: Node, session_id: str, incarnation: int, body: RememberedBody) -> str:
-    """What such a call is called on record: whoever has the same request finds it by that."""
-    facts = StreamFacts(kind_of(jsonrpc.text_in(body.message(), "method")), incarnation, body.asked())
-    return node.streams.ids.mint(session_id, facts, body.digest())
+def _leaves_nothing(call: Call | SettledCall | None) -> TypeGuard[Call]:
+    """Whether nothing is left of it as long as it has no outcome, so that it may be carried out again."""
+    return isinstance(call, Call) and call.is_transactional and bool(call.body) and is_transactional(call.name)
 
 
 def _tell(node: Node, session: LocalSession, call: Call, outcome: str) -> None:

@@ -17,7 +17,7 @@ A body is held until it is whole, to look for handles, up to `handle_search_byte
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Final
@@ -199,7 +199,11 @@ class ModernRequest:
                 stack.enter_context(self._node.arriving(shard))
             yield
 
-    async def _serve(self, receive: Receive) -> None:
+    async def _serve(self, receive: Receive, revived: Handle | None = None) -> None:
+        """
+        Args:
+            revived: what it stands for is here from this call on, if whoever asks may use it.
+        """
         self._node.tally.served += 1
         scope = {**of_no_session(self._scope)}
         own_ids = {one.text: one.own_id for one in self._handles if one.is_wrapped and self._node.holds(one)}
@@ -213,16 +217,24 @@ class ModernRequest:
             send = WrappedAnswer(lambda: self._wrapping(scope, fields, own_ids), send).send
         if self._node.settings.mark_handle_params and header(scope["headers"], METHOD_HEADER) == b"tools/list":
             send = WrappedAnswer(lambda: Marking(self._node.settings.handle_names), send).send
-        owned = [handle for handle in self._handles if handle.is_owned and self._node.holds(handle)]
-        guarded = GuardedCall(self._node, owned, scope, receive, send) if owned else None
+        owned = [
+            handle for handle in self._handles if handle.is_owned and (self._node.holds(handle) or handle is revived)
+        ]
         with ExitStack() as stack:
-            if self._handles:
-                texts = [handle.text for handle in self._handles]
-                stack.enter_context(self._node.sessions.handles.using(texts))
+
+            def let_in(principal: str) -> None:
+                handles = self._node.sessions.handles
+                if revived is not None:
+                    handles.add(revived, principal)
+                if self._handles:
+                    stack.enter_context(handles.using([handle.text for handle in self._handles]))
+
             stack.enter_context(serving(self._node, scope))
-            if guarded is None:
+            if not owned:
+                let_in("")
                 await self._app(scope, receive, send)
                 return
+            guarded = GuardedCall(self._node, owned, scope, receive, send, let_in)
             await guarded.serve(self._app)
         if guarded.refused is not None:
             await self._say(Reason.PRINCIPAL, guarded.refused.text)
@@ -257,9 +269,7 @@ class ModernRequest:
         except StoreUnavailable:
             epoch = 0
         if epoch:
-            if handle is not None:
-                self._node.sessions.handles.add(handle, "")
-            await self._serve(receive)
+            await self._serve(receive, revived=handle)
         else:
             await self._refuse(Reason.UNREACHABLE, receive)
 
@@ -304,10 +314,22 @@ class GuardedCall:
 
     Attributes:
         refused: the handle that is another's; the app has answered nothing then that its client has heard.
+
+    Args:
+        let_in: told whose call it is, once all of them are theirs, before the app has a byte of it.
     """
 
-    def __init__(self, node: Node, handles: list[Handle], scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self,
+        node: Node,
+        handles: list[Handle],
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        let_in: Callable[[str], None],
+    ) -> None:
         self._node = node
+        self._let_in = let_in
         self._handles = handles
         self._scope = scope
         self._receive = receive
@@ -328,6 +350,8 @@ class GuardedCall:
             principal = principal_of(self._scope)
             self.refused = next((one for one in self._handles if not self._node.handles.may_use(one, principal)), None)
             self._is_let_in = self.refused is None
+            if self._is_let_in:
+                self._let_in(principal)
         return await self._receive() if self._is_let_in else _DISCONNECT
 
     async def send(self, message: Message) -> None:

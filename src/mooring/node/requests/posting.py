@@ -6,6 +6,8 @@ principal as the user in the scope, and not before.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 from mooring.asgi import Receive, Scope, Send
 from mooring.core.http_sse import with_id, without_id
 from mooring.core.request import RequestFacts
@@ -25,6 +27,10 @@ class PostedRequest(SessionRequest):
         query: bytes = scope.get("query_string") or b""
         self._query_for_app = with_id(query, session.inner_id)
         self._query_for_others = without_id(query)
+
+    def _calling(self) -> AbstractContextManager[None]:
+        """Nothing is kept of such a session: what is posted is answered on its stream, and not with what it changes."""
+        return nullcontext()
 
     def _shown(self) -> Scope:
         if not self._is_withheld:

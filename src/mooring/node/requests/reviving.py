@@ -144,6 +144,7 @@ class _Revival:
             return reason
         self._asked = scope_for(_at_endpoint(self._scope, record.endpoint))
         try:
+            await self._node.sessions.supersede(self._id)
             kept, version = await self._node.store.journal.load_state(self._id)
             session = await self._replay(record, epoch, reason)
             if not isinstance(session, LocalSession):

@@ -28,6 +28,7 @@ from mooring.core import jsonrpc, sse
 from mooring.core.ids import brief
 from mooring.core.request import RequestFacts
 from mooring.core.stream_ids import Place, StreamFacts, asked_of
+from mooring.errors import StoreUnavailable
 from mooring.node.current_call import is_transactional
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
@@ -142,7 +143,31 @@ class Settlement:
         return await hints.changes_nothing(call, self._facts.kind)
 
     async def _run_again(self, stream: Stream, call: Call) -> None:
-        """Its answer goes where the first one would have gone."""
+        """Its answer goes where the first one would have gone.
+
+        One at a time: whoever waited finds what became of it meanwhile, for a client that has sent it again as well.
+        """
+        async with self._session.turn_of(self._id):
+            try:
+                stands = await self._outcome()
+            except StoreUnavailable:  # whoever listens comes back
+                self._node.streams.drop(self._session.id, stream)
+                await stream.dismiss()
+                return
+            if stands:
+                await self._say(stream, stands)
+                await self._end(stream)
+            else:
+                await self._carry_out(stream, call)
+
+    async def _outcome(self) -> bytes:
+        """What is on record of it; empty while there is none."""
+        for call in await self._node.store.journal.calls(self._session.id):
+            if call.stream == self._id and isinstance(call, SettledCall):
+                return call.outcome
+        return b""
+
+    async def _carry_out(self, stream: Stream, call: Call) -> None:
         scope = scope_for(self._scope, self._session.id, self._session.protocol)
         scope["headers"].append((b"content-length", b"%d" % len(call.body)))
         facts = RequestFacts(method="POST", session_id=self._session.id)
@@ -157,7 +182,9 @@ class Settlement:
         )
         with contextlib.suppress(Exception):
             await request.serve(self._app)
-        if stream.is_over:
+        if request.is_cut_off:
+            await stream.dismiss()  # the next owner decides
+        if stream.is_over or request.is_cut_off:
             return
         message = jsonrpc.read_message(answer)
         if message is not None and jsonrpc.is_answer(message):

@@ -35,6 +35,7 @@ class Stream:
         log: what was said, as far as it is kept.
         is_over: nothing more will be said.
         is_answered: the request's answer is among what was said; of a batch all are.
+        is_kept: its answer is on record beside its log, with what its call changed, for whoever sends that again.
 
     Args:
         epoch: at which the session's shard is held.
@@ -57,6 +58,7 @@ class Stream:
         self.epoch = epoch
         self.log = StreamLog(after, MOST_EVENTS, most_bytes)
         self.is_over = False
+        self.is_kept = False
         self._on_add = on_add
         # Where answers stand, and to which requests: one place, or more for a batch.
         self._answers: dict[Place, Batch] = {}

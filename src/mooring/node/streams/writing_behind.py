@@ -116,7 +116,8 @@ class WriteBehind:
             self._written.discard(stream)
             self._complete.add(stream)
             self._mark_last(session_id, stream)
-            self._ended.add((session_id, stream.epoch, stream.id))
+            if not stream.is_kept:
+                self._ended.add((session_id, stream.epoch, stream.id))
             self._stirred.set()
 
     def forget_call(self, session_id: str, epoch: int, stream_id: str) -> None:
