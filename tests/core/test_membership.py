@@ -526,7 +526,7 @@ def test_a_shard_that_a_peer_gave_is_ours_and_known_as_a_gift_until_it_is_not() 
     assert (node.shards["bbbbb"], node.take_given(), node.take_given()) == (2, {"bbbbb": PEERS[0]}, {})
     assert node.was_given("bbbbb")
     assert not node.was_given("aaaaa")
-    assert node.claimed("bbbbb", ShardOwner(ME, 3))  # a later epoch, so that nobody else writes for it
+    assert node.claimed("bbbbb", ShardOwner(ME, 3), is_raised=True)  # a later epoch, so that nobody else writes for it
     assert node.was_given("bbbbb")
 
     node.gave("bbbbb", ShardOwner(PEERS[0], 4))

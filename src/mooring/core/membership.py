@@ -266,12 +266,16 @@ class Membership:
         """Whether a shard of ours has an owner in the store that held it before us: an old copy came back."""
         return owner.node_id != self._node_id and owner.epoch < self._shards[shard]
 
-    def claimed(self, shard: str, owner: ShardOwner) -> bool:
-        """A claim was answered with this owner; returns whether the shard is ours."""
+    def claimed(self, shard: str, owner: ShardOwner, *, is_raised: bool = False) -> bool:
+        """A claim was answered with this owner; returns whether the shard is ours.
+
+        Args:
+            is_raised: it was ours before, and this is its next epoch: a shard that was given stays a gift.
+        """
         if owner.node_id != self._node_id:
             self._lose(shard, owner)
             return False
-        if self.was_given(shard):  # and is ours still, at a later epoch
+        if is_raised and self.was_given(shard):
             self._gifts[shard] = owner.epoch
         self._shards[shard] = owner.epoch
         return True

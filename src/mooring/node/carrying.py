@@ -3,14 +3,12 @@
 what happens                                        so
 --------------------------------------------------  ---------------------------------------------------------------
 a node gives the session away (drain, rebalance)    it is dumped while nothing runs in it, and is on record
-its next owner revives it                           it is loaded before anybody uses the session; once that lives
-                                                    there, the dump is removed
-dumping fails, takes too long or gives too much     it is said, and the session goes without it
-something ran in it that was cut off                the same: the app's work for it may go on
+its next owner revives it                           it is loaded before anybody uses the session, and removed once it
+                                                    lives there: a revival that fails has lost nothing
+something still runs in it, or was cut off          it is said, and the session goes without it
+dumping fails, takes too long or gives too much     the same
 loading fails or takes too long                     the same: as after a crash, `on_revive` has to do
-the shard stays after all                           the dump is old from now on: it is removed before the next one, at
-                                                    the latest
-nobody knows whether the shard stays                the same, but not before the next one: it may be the next owner's
+the shard stays after all                           the dump is removed (`mooring.node.dumps_on_record`)
 a node dies                                         nothing is dumped, and no dump is loaded that is not of the
                                                     session's last life
 """
@@ -20,14 +18,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+import math
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from mooring.core.ids import brief
-from mooring.core.model import Written
-from mooring.errors import StoreUnavailable
+from mooring.node.dumps_on_record import DumpsOnRecord
 from mooring.node.membership.session import LocalSession, MovingSession, RevivedSession
 from mooring.node.membership.sessions import LocalSessions
 from mooring.settings import Settings
@@ -38,13 +35,32 @@ logger = logging.getLogger("mooring.moving")
 Dump = Callable[[MovingSession], Awaitable[bytes | None] | bytes | None]
 Load = Callable[[RevivedSession, bytes], Awaitable[None] | None]
 
+NOT_TO_LOAD: Final = b""
+"""Found of a session that goes on without it."""
+
 _AT_ONCE: Final = 8
+_PART_FOR_DUMPS: Final = 1 / 3
+"""Of `hold_seconds`, for all sessions of a shard: what is asked of them waits for that, and for the store."""
+_PART_FOR_LOAD: Final = 1 / 2
+"""Of `hold_seconds`, for one session: a load that hangs is given up before the revival is."""
+
+
+class _TooSlow(Exception):
+    """The author's code took longer than it may."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Carrier:
     dump: Dump
     load: Load
+
+
+@dataclass(slots=True)
+class _Without:
+    """How many sessions of a shard go without, and why."""
+
+    busy: int = 0
+    late: int = 0
 
 
 class Carrying:
@@ -54,200 +70,200 @@ class Carrying:
         self._store = store
         self._settings = settings
         self._sessions = sessions
+        self._dumps = DumpsOnRecord(store, sessions, settings.session_ttl_seconds)
         self._carrier: _Carrier | None = None
-        # Whose dump on record is older than they are, or may be; by id. And one who removes some of them at a time.
-        self._outdated: dict[str, LocalSession] = {}
-        self._removing = asyncio.Lock()
 
     def use(self, dump: Dump, load: Load) -> None:
         self._carrier = _Carrier(dump, load)
 
+    @property
+    def doubtful_shards(self) -> set[str]:
+        """Those of which dumps may be on record that are not to be loaded, or of which nobody knows whose they are."""
+        return self._dumps.shards()
+
     async def pack(
-        self, shard: str, sessions: Collection[LocalSession], cut_off: Collection[str] = ()
-    ) -> list[LocalSession]:
-        """Have dumps on record of the shard's living sessions, and no older ones.
+        self, shard: str, sessions: Iterable[LocalSession], cut_off: Collection[str] = (), *, is_ours: bool = True
+    ) -> None:
+        """Have dumps of these on record, as far as nothing runs in them; and no other dumps of the shard.
 
         Args:
-            cut_off: those in which something was cut off, and may still run in the app: they go without.
-
-        Returns:
-            those that have one now.
+            is_ours: not where the shard may be another node's by now: then nothing is removed.
+            cut_off: sessions whose requests were cut off: the app's work for them may go on.
 
         Raises:
-            StoreUnavailable: not all of that is sure, or the shard is not ours.
+            StoreUnavailable: not all of that is so.
+            Fenced: the shard has another owner.
         """
         carrier = self._carrier
         if carrier is None:
-            return []
-        await self._remove_outdated(shard)
-        now = time.monotonic()
-        quiet = [one for one in sessions if one.id not in cut_off and not one.is_busy(now) and self._can_go_on(one)]
-        if cut_off:
-            logger.warning(
-                "%d sessions of shard %s move without what their app keeps of them: calls still ran in them, and were "
-                "cut off (drain_seconds)",
-                len(cut_off),
-                shard,
-            )
-        packed, late = list[LocalSession](), list[LocalSession]()
-        give_up = now + max(self._settings.carry_seconds, self._settings.hold_seconds / 4)
-        room = asyncio.Semaphore(_AT_ONCE)
+            return
+        async with self._dumps.turn(shard):
+            before, without = self._dumps.of(shard), _Without()
+            give_up = asyncio.get_running_loop().time() + self._settings.hold_seconds * _PART_FOR_DUMPS
+            room = asyncio.Semaphore(_AT_ONCE)
 
-        async def one(session: LocalSession) -> None:
-            async with room:
-                left = give_up - time.monotonic()
-                if left <= 0:
-                    late.append(session)
-                    return
-                data = await self._dumped(carrier, session, min(left, self._settings.carry_seconds))
-                if data and self._sessions.find(session.id) is session:
-                    packed.append(session)
-                    if not await self._write(session, data):
-                        packed.remove(session)
+            async def one(session: LocalSession) -> None:
+                async with room:
+                    if session.id in cut_off or session.is_busy(math.inf):
+                        without.busy += 1
+                    elif self._can_come_back(session):
+                        await self._pack_one(carrier, session, give_up, without)
 
-        is_done = False
-        try:
-            outcomes = await asyncio.gather(*map(one, quiet), return_exceptions=True)
-            for error in filter(None, outcomes):
-                raise error
-            is_done = True
-        finally:
-            if not is_done:
-                self.stays(packed, is_sure=True)
-        if late:
-            logger.warning(
-                "%d sessions of shard %s move without what their app keeps of them: all that is dumped of a shard may "
-                "take %g s (carry_seconds, hold_seconds)",
-                len(late),
-                shard,
-                give_up - now,
-            )
-        return packed
+            try:
+                async with asyncio.TaskGroup() as group:  # where one fails, none goes on behind our back
+                    for session in sessions:
+                        group.create_task(one(session))
+            except ExceptionGroup as failed:
+                raise failed.exceptions[0] from None
+            finally:
+                self._say(shard, without)
+            if is_ours:
+                await self._dumps.remove(before)
 
-    def stays(self, sessions: Iterable[LocalSession], *, is_sure: bool) -> None:
-        """These go on here after all: what was dumped of them is old from now on.
+    def gave(self, shard: str) -> None:
+        """It is another node's, and what was dumped with it."""
+        self._dumps.forget(shard)
 
-        Args:
-            is_sure: else their shard may have another owner, who has yet to load it.
-        """
-        outdated = {session.id: session for session in sessions}
-        if outdated:
-            self._outdated |= outdated
-            if is_sure:
-                self._sessions.run_errand(self._try_to_remove(outdated))
+    def unpack_soon(self, shard: str) -> None:
+        """The shard stays here, and its sessions go on: what was dumped so far is old from now on."""
+        if dumps := self._dumps.of(shard):
+            self._sessions.run_errand(self._dumps.try_to_remove(dumps))
 
-    async def load(self, session: LocalSession, revived: RevivedSession, *, was_given: bool) -> bool | None:
-        """Give its author what was dumped, if that is of the session's last life.
-
-        Returns:
-            whether that went well; None where nothing was dumped.
+    async def find(self, session: LocalSession, *, was_given: bool) -> bytes | None:
+        """What is on record for a session that is being revived; `NOT_TO_LOAD` where it is old; None for nothing.
 
         Raises:
-            StoreUnavailable: nobody knows whether there is any.
+            StoreUnavailable: nobody knows.
         """
-        carrier = self._carrier
-        if carrier is None or not was_given:
+        if self._carrier is None:
             return None
         found = await self._store.journal.carried(session.id)
-        if not found:
+        if found is None:
             return None
         incarnation, data = found
-        if incarnation != session.incarnation - 1:
+        is_of_last_life = incarnation == session.incarnation - 1 and not self._dumps.has(session.id)
+        return data if was_given and is_of_last_life else NOT_TO_LOAD
+
+    async def load(self, revived: RevivedSession, data: bytes) -> bool:
+        """Give its author what was found; returns whether that went well."""
+        if self._carrier is None or data == NOT_TO_LOAD:
             return False
-        seconds = self._settings.carry_seconds
-        if self._settings.hold_seconds:  # before whoever waits for the session is sent away
-            seconds = min(seconds, self._settings.hold_seconds / 2)
+        load, name = self._carrier.load, brief(revived.id)
+        seconds = min(self._settings.carry_seconds, self._settings.hold_seconds * _PART_FOR_LOAD)
         try:
-            async with asyncio.timeout(seconds):
-                await _told(carrier.load(revived, data))
-        except TimeoutError:
+            await _in_time(lambda: load(revived, data), seconds)
+        except _TooSlow:
             logger.warning(
-                "session %s goes on without what was dumped of it: load takes more than %g s (carry_seconds, "
-                "hold_seconds)",
-                brief(session.id),
+                "session %s goes on without what was dumped of it: load takes more than %g s (carry_seconds, and half "
+                "of hold_seconds)",
+                name,
                 seconds,
             )
+            return False
         except Exception:
-            logger.exception("session %s goes on without what was dumped of it: load failed", brief(session.id))
-        else:
-            return True
-        return False
+            logger.exception("session %s goes on without what was dumped of it: load failed", name)
+            return False
+        return True
 
-    async def lives(self, session: LocalSession) -> None:
-        """A session of which something was dumped lives here, and its record says so: no later life loads that."""
-        self._outdated[session.id] = session
-        await self._try_to_remove({session.id: session})
+    async def moved_in(self, session: LocalSession) -> None:
+        """It lives here: what was found of it is loaded no more."""
+        await self._dumps.loaded(session)
 
-    def _can_go_on(self, session: LocalSession) -> bool:
-        """Whether a next owner can revive it."""
+    def _can_come_back(self, session: LocalSession) -> bool:
         return bool(session.initialize) and self._settings.revives(session.endpoint)
 
-    async def _try_to_remove(self, outdated: Mapping[str, LocalSession]) -> None:
+    def _lives(self, session: LocalSession) -> bool:
+        return self._sessions.find(session.id) is session
+
+    async def _pack_one(self, carrier: _Carrier, session: LocalSession, give_up: float, without: _Without) -> None:
+        left = give_up - asyncio.get_running_loop().time()
+        if not self._lives(session):
+            return
+        if left <= 0:
+            without.late += 1
+            return
         try:
-            await self._remove(outdated)
-        except StoreUnavailable as error:
-            logger.warning("what was dumped of %d sessions is still on record: %s", len(outdated), error)
+            data = await self._dumped(carrier, session, left)
+        except _TooSlow:
+            without.late += 1
+            return
+        if data and self._lives(session) and not await self._dumps.write(session, data) and self._lives(session):
+            logger.warning(
+                "session %s moves without what its app keeps of it: Redis has no record of it; look whether it drops "
+                "keys (maxmemory-policy)",
+                brief(session.id),
+            )
 
-    async def _remove_outdated(self, shard: str) -> None:
-        await self._remove({name: session for name, session in self._outdated.items() if session.shard == shard})
-
-    async def _remove(self, outdated: Mapping[str, LocalSession]) -> None:
-        async with self._removing:
-            for name, session in outdated.items():
-                if self._outdated.get(name) is session:
-                    await self._carry(session, b"")
-                    self._outdated.pop(name, None)
-
-    async def _dumped(self, carrier: _Carrier, session: LocalSession, seconds: float) -> bytes:
-        name, limit = brief(session.id), self._settings.carry_bytes
+    async def _dumped(self, carrier: _Carrier, session: LocalSession, left: float) -> bytes | None:
+        """
+        Raises:
+            _TooSlow: no time was left for all of the shard's.
+        """
+        name, seconds = brief(session.id), self._settings.carry_seconds
+        moving = MovingSession(session.id, session.principal)
         try:
-            async with asyncio.timeout(seconds):
-                data = await _told(carrier.dump(MovingSession(session.id, session.principal)))
-        except TimeoutError:
+            data = await _in_time(lambda: carrier.dump(moving), min(seconds, left))
+        except _TooSlow:
+            if left <= seconds:
+                raise
             logger.warning(
                 "session %s moves without what its app keeps of it: dump takes more than %g s (carry_seconds)",
                 name,
                 seconds,
             )
-            return b""
+            return None
         except Exception:
             logger.exception("session %s moves without what its app keeps of it: dump failed", name)
-            return b""
-        if data is None:
-            return b""
+            return None
         if isinstance(data, bytearray | memoryview):
             data = bytes(data)
-        if not isinstance(data, bytes):
+        if not isinstance(data, bytes | None):
             logger.error("session %s moves without what its app keeps of it: let dump return bytes or None", name)
-            return b""
-        if len(data) > limit:
+            return None
+        if data is not None and len(data) > self._settings.carry_bytes:
             logger.warning(
                 "session %s moves without what its app keeps of it: a dump of %d bytes is more than %d (carry_bytes)",
                 name,
                 len(data),
-                limit,
+                self._settings.carry_bytes,
             )
-            return b""
+            return None
         return data
 
-    async def _write(self, session: LocalSession, data: bytes) -> bool:
-        """Whether it is on record with the session, which may have ended meanwhile.
+    def _say(self, shard: str, without: _Without) -> None:
+        if without.busy:
+            logger.warning(
+                "%d sessions of shard %s move without what their app keeps of them: a call was cut off in each, and "
+                "may still run (drain_seconds)",
+                without.busy,
+                shard,
+            )
+        if without.late:
+            logger.warning(
+                "%d sessions of shard %s move without what their app keeps of them: to dump all of them takes more "
+                "than %g s, a third of hold_seconds; let dump be faster, or have more shards",
+                without.late,
+                shard,
+                self._settings.hold_seconds * _PART_FOR_DUMPS,
+            )
 
-        Raises:
-            StoreUnavailable: nobody knows, or another node owns the session.
-        """
-        written = await self._carry(session, data)
-        if written is Written.MISSING and self._sessions.find(session.id) is session:
-            await self._sessions.records.write(session)  # the store lost it, or has not heard of it yet
-            written = await self._carry(session, data)
-        if written is Written.REFUSED:
-            raise StoreUnavailable(f"session {brief(session.id)} seems to be another node's by now")
-        return written is Written.DONE
 
-    async def _carry(self, session: LocalSession, data: bytes) -> Written:
-        seconds = self._settings.session_ttl_seconds
-        return await self._store.journal.carry(session.id, session.epoch, session.incarnation, data, seconds)
+async def _in_time(call: Callable[[], Any], seconds: float) -> Any:
+    """What the author's code answers.
 
-
-async def _told(outcome: Any) -> Any:
-    return await outcome if inspect.isawaitable(outcome) else outcome
+    Raises:
+        _TooSlow: it does not in time. All else that it raises is its own, a cancellation of something of its own too.
+    """
+    try:
+        async with asyncio.timeout(seconds) as bound:
+            outcome = call()
+            return await outcome if inspect.isawaitable(outcome) else outcome
+    except TimeoutError:
+        if bound.expired():
+            raise _TooSlow from None
+        raise
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise RuntimeError("what it waited for was cancelled") from error

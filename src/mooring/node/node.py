@@ -425,6 +425,7 @@ class Node:
             self.streams.forget(session.id)
 
     def _let_sleepers_go(self, shard: str) -> None:
+        self.carrying.gave(shard)
         for session_id in self.streams.sessions():
             if self.sessions.find(session_id) is None and self.ids.shard_of(session_id) == shard:
                 self.sessions.run_errand(self.forget_sleeper(session_id))

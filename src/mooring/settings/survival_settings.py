@@ -69,7 +69,8 @@ class SurvivalSettings(BaseModel):
         2.0,
         gt=0,
         le=60,
-        description="How long the app may take to dump or to load one session. Its requests wait for that.",
+        description="How long the app may take to dump or to load one session (`Mooring.carry`). Its requests wait for "
+        "that: so loading it gets half of `hold_seconds` at most, and dumping all sessions of a shard a third.",
     )
     drain_seconds: float | None = Field(
         None,

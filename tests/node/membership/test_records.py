@@ -106,3 +106,18 @@ async def test_what_is_little_is_written_at_once() -> None:
     world.sessions.records.write_all_again(from_the_start=True)
     await world.flush()
     assert len(world.records) == BATCH
+
+
+async def test_what_is_due_of_some_sessions_is_written_before_they_move() -> None:
+    world = World(3)
+    one, *others = world.sessions.living()
+    world.store.away = True
+    await world.sessions.take_over(one, "alice")
+    with pytest.raises(StoreUnavailable):
+        await world.sessions.records.write_due_of([one, *others])
+    world.store.away = False
+    await world.sessions.records.write_due_of([one, *others])
+    assert world.records == {one.id}
+    world.store.calls.clear()
+    await world.sessions.records.write_due_of(others)
+    assert world.store.calls == []

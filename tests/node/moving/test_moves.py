@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from mooring.core.model import NodeState
+from mooring.errors import StoreUnavailable
 from mooring.node.moving.moves import SETTLE_SECONDS, Moves
 from tests.cluster_in_process import running_node
 from tests.fakes import Clock
@@ -116,3 +117,24 @@ async def test_what_was_busy_when_a_peer_was_added_moves_once_it_is_not(raw: Raw
             assert [reply.status for reply in await asyncio.gather(*calls)] == [200] * 32
             clock.may_go_to = math.inf
             await once(lambda: len(node.sessions) == 16, what="half of the sessions to move")
+
+
+async def test_what_was_dumped_for_nothing_is_removed_once_the_store_answers(raw: RawClient) -> None:
+    async with some_nodes(raw) as nodes:
+        nodes.running[0].mooring.carry(lambda session: b"kept", lambda session, data: None)
+        session = await nodes.open()
+
+        async def fail() -> None:
+            raise StoreUnavailable("away for once")
+
+        async def dies() -> None:
+            nodes.store.before["carry"] = fail
+            await nodes.store.inner.bury(nodes.running[1].id)
+
+        nodes.store.before["give"] = dies
+        assert not await nodes.give(session)
+        await nodes.node(0).sessions.settle()
+        assert await nodes.store.journal.carried(session) is not None
+        async with moving(nodes):
+            await once(lambda: not nodes.node(0).carrying.doubtful_shards, what="the dump to be removed")
+        assert await nodes.store.journal.carried(session) is None

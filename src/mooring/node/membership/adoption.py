@@ -97,7 +97,7 @@ class Adoption:
         held_at = self._membership.shards.get(shard, 0)
         if held_at < max(least_epoch, 1) and not self._membership.has_left:
             owner = await self._store.claim(shard, ShardOwner(self._node_id, max(least_epoch, 1)), 0)
-            if not self._membership.claimed(shard, owner):
+            if not self._membership.claimed(shard, owner, is_raised=held_at > 0):
                 self._membership.learned(shard, owner)
             elif not held_at:
                 self._note(shard)

@@ -198,6 +198,16 @@ class Records:
         """With the next `flush`: it is not known what is on record."""
         self._due[session.id] = None
 
+    async def write_due_of(self, sessions: Iterable[LocalSession]) -> None:
+        """Of these the store has the records as they are here, once this returns: whose they are, and which life it is.
+
+        Raises:
+            StoreUnavailable: it may not.
+        """
+        due = [session for session in sessions if session.id in self._due]
+        if due:
+            await self._save(due)
+
     async def make_sure(self, sessions: Iterable[LocalSession]) -> None:
         """What servers keep of these is on record as it is here, once this returns. Whoever asks holds their turns.
 

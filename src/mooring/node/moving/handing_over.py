@@ -8,8 +8,8 @@
     let go of the clients that listen: they are told  -
     when to come back
     have on record what they may not have heard, and  the store is away: tried again, then not now
-    what the author has dumped (`carrying`)
-    let what calls have changed be written, and       the same
+    what the author has dumped (`carrying`)           or not in time: the session goes without what it would dump
+    let what calls have changed be written, and       the store is away: the same
     nothing more of that from now on
     give the shard, in one step of the store          the same; nobody else can have it meanwhile
     end the sessions in the app                       it is logged; the peer has them all the same
@@ -30,7 +30,7 @@ from typing import Any, Final
 
 from mooring.core.model import NodeInfo, ShardOwner
 from mooring.core.reconnects import Reconnects
-from mooring.errors import StoreUnavailable
+from mooring.errors import Fenced, StoreUnavailable
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 
@@ -69,6 +69,8 @@ class HandOver:
         self._reconnects = reconnects
         self._now = now
         self._sleep = sleep
+        # Sessions in which something was cut off: it may go on in the app, for all that can be seen.
+        self._cut_sessions: set[str] = set()
 
     def sessions_of(self, shard: str) -> list[LocalSession]:
         return [session for session in self._node.sessions.living() if session.shard == shard]
@@ -89,25 +91,27 @@ class HandOver:
         membership = self._node.membership
         if shard not in membership.shards:
             return True  # another node has it by now
-        began, packed, is_sure = self._now(), list[LocalSession](), True
+        began, stays = self._now(), True
         membership.moving.add(shard)
         try:
             if not await self._gets_quiet(shard, patience_seconds) and not cuts_off:
                 return False
             sessions = self.sessions_of(shard)
-            cut_off = await self._cut_off(sessions)
+            self._cut_sessions |= await self._cut_off(sessions)
             named = {session.id for session in sessions} | self._sleepers(shard)
             await self._let_clients_go(named)
             await self._node.streams.write_down(named)
-            packed = await self._node.carrying.pack(shard, sessions, cut_off)
+            await self._node.sessions.records.write_due_of(sessions)  # the next owner goes by them
+            await self._pack(shard, sessions)
             async with _turns_of(sessions):
                 await self._node.sessions.records.make_sure(sessions)
-                is_sure = False
+                stays = False  # as long as nobody knows
                 owner = await self._store_gives(shard, receiver)
-                is_sure = True
+                stays = owner.node_id == self._node.id
+                if not stays:
+                    self._node.carrying.gave(shard)
                 if owner.node_id != receiver.id:
                     return False
-                packed = []
                 membership.gave(shard, owner)
                 await self._node.sessions.move_away(sessions)
             self._node.sessions.handles.move_away(shard)
@@ -116,9 +120,14 @@ class HandOver:
         except StoreUnavailable as error:
             logger.warning("shard %s stays here for now: %s", shard, error)
             return False
+        except Fenced as error:
+            stays = False  # the heartbeat finds out whose it is
+            logger.warning("shard %s is not given: %s", shard, error)
+            return False
         finally:
             membership.moving.discard(shard)
-            self._node.carrying.stays(packed, is_sure=is_sure)
+            if stays and shard in membership.shards:
+                self._node.carrying.unpack_soon(shard)
         logger.info(
             "gave shard %s with %d sessions to node %s in %.0f ms",
             shard,
@@ -154,6 +163,15 @@ class HandOver:
             await self._sleep(_LOOK_SECONDS)
         return busy
 
+    async def _pack(self, shard: str, sessions: list[LocalSession]) -> None:
+        """
+        Raises:
+            StoreUnavailable: as `Carrying.pack`.
+            Fenced: the same.
+        """
+        is_ours = shard not in self._node.carrying.doubtful_shards or await is_ours_by_now(self._node, shard)
+        await self._node.carrying.pack(shard, sessions, self._cut_sessions, is_ours=is_ours)
+
     def _sleepers(self, shard: str) -> set[str]:
         """Sessions that have no life here, but streams: somebody may listen to one, or come back for it."""
         return {name for name in self._node.streams.sessions() if self._node.ids.shard_of(name) == shard}
@@ -179,3 +197,31 @@ class HandOver:
                 if self._now() > give_up:
                     raise
                 await self._sleep(_AGAIN_SECONDS)
+
+
+async def is_ours_by_now(node: Node, shard: str) -> bool:
+    """Whether the store says so at this moment: of a gift whose answer was lost nobody knows before.
+
+    Raises:
+        StoreUnavailable: it says nothing.
+    """
+    if not await node.keeper.look():
+        raise StoreUnavailable(f"nobody says whose shard {shard} is")
+    owner = node.membership.view.owner_of(shard)
+    return shard in node.membership.shards and owner is not None and owner.node_id == node.id
+
+
+async def remove_old_dumps(node: Node) -> None:
+    """Those that could not be removed when their shards stayed here, or of which nobody knew whose they are.
+
+    Raises:
+        StoreUnavailable: not all that are left are removed.
+    """
+    for shard in node.carrying.doubtful_shards - node.membership.moving:
+        is_ours = await is_ours_by_now(node, shard)
+        if shard in node.membership.moving:
+            continue  # since this moment: whoever gives it away knows what to do with them
+        if is_ours:
+            node.carrying.unpack_soon(shard)
+        else:
+            node.carrying.gave(shard)

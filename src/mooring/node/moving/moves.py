@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from mooring.errors import StoreUnavailable
 from mooring.node.moving.draining import Drain
+from mooring.node.moving.handing_over import remove_old_dumps
 from mooring.node.moving.rebalancing import rebalance
 from mooring.node.node import Node
 
@@ -64,6 +65,7 @@ class Moves:
                 logger.exception("sessions could not be moved; what is asked next is done all the same")
 
     async def _look(self) -> None:
+        await remove_old_dumps(self._node)
         if self._node.is_ending:
             return
         word = await self._node.store.take_order(self._node.id)

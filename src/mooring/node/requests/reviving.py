@@ -136,7 +136,6 @@ class _Revival:
         # The scope of what is sent to the app; and the app's own name for the session, once it has given one.
         self._asked: Scope = scope
         self._inner_id: str | None = None
-        self._had_dump = False
 
     async def carry_out(
         self, reason: Reason, tell: Callable[[RevivedSession], Awaitable[None]]
@@ -161,11 +160,13 @@ class _Revival:
                 return session
             session.state = KeptState(kept, self._node.settings.state_bytes, version)
             await self._bring_up(session)
-            await tell(await self._loaded(session, record))
+            was_given = self._node.membership.was_given(session.shard)
+            found = await self._node.carrying.find(session, was_given=was_given)
+            await tell(await self._loaded(session, record, found))
             if not await self._moves_in(session):
                 return Reason.UNREACHABLE
-            if self._had_dump:
-                await self._node.carrying.lives(session)
+            if found is not None:
+                await self._node.carrying.moved_in(session)
         except BaseException:
             if self._node.sessions.find(self._id) is None:
                 self._node.sessions.abandon(self._end)
@@ -181,16 +182,14 @@ class _Revival:
         )
         return session
 
-    async def _loaded(self, session: LocalSession, record: SessionRecord) -> RevivedSession:
-        """What its author hears of it, once what was dumped of it is loaded."""
+    async def _loaded(self, session: LocalSession, record: SessionRecord, found: bytes | None) -> RevivedSession:
+        """What its author hears of it, once what was found on record of its last life is loaded."""
         revived = RevivedSession(self._id, session.principal, session.incarnation, record.node_id, record.last_seen)
-        was_given = self._node.membership.was_given(session.shard)
-        is_loaded = await self._node.carrying.load(session, revived, was_given=was_given)
-        self._had_dump = is_loaded is not None
+        is_loaded = found is not None and await self._node.carrying.load(revived, found)
         is_told = session.log_level in _HEARS_WARNINGS and self._node.settings.hibernate_seconds is None
         if session.standing is not None and is_told and not is_loaded:
             await session.standing.warn(_MEMORY_IS_GONE)
-        return replace(revived, is_loaded=bool(is_loaded))
+        return replace(revived, is_loaded=is_loaded)
 
     async def _moves_in(self, session: LocalSession) -> bool:
         """Whether the session may live here. If not it is fenced: the handlers were told of it."""
