@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import aiohttp
 import pytest
 
 from mooring.processes.child import Child, Command
@@ -62,9 +63,16 @@ async def test_its_sessions_go_on_while_it_still_answers(server: str, tmp_path: 
             return {node.info.name: node.state for node in await Registry(store).nodes()}
 
         async def both_are_ready() -> bool:
-            return await states() == {"node-0": "ready", "node-1": "ready"}
+            listen = [(await raw.send("GET", f"{url}/healthz")).status == 200 for url in urls]  # uvicorn does so last
+            return all(listen) and await states() == {"node-0": "ready", "node-1": "ready"}
 
-        await until(both_are_ready, what="both nodes", seconds=60)
+        async def both_answer() -> bool:
+            try:
+                return await both_are_ready()
+            except aiohttp.ClientError:
+                return False
+
+        await until(both_answer, what="both nodes", seconds=60)
         sessions = [await open_session(raw, urls[0]) for _ in range(SESSIONS)]
         assert [await call(raw, urls[0], session, f"a-{session[:8]}") for session in sessions] == [1] * SESSIONS
 
