@@ -23,7 +23,8 @@ import httpx2
 from mcp.client.streamable_http import streamable_http_client
 
 _CHECK_SECONDS: Final = 0.2
-_HELD_SECONDS: Final = 2.0
+_HELD_SECONDS: Final = 10.0
+_SILENT_SECONDS: Final = 4.0
 _TIMEOUT: Final = httpx2.Timeout(30, read=300, connect=1)
 
 
@@ -45,17 +46,17 @@ class Health:
         self._well[node] = False
 
     async def check(self) -> None:
-        async with httpx2.AsyncClient(timeout=1) as client:
+        async with httpx2.AsyncClient(timeout=_SILENT_SECONDS) as client:
 
             async def check(url: httpx2.URL) -> None:
-                try:
-                    self._well[url] = (await client.get(url.join("/healthz"))).status_code == 200
-                except httpx2.HTTPError:
-                    self._well[url] = False
+                while True:
+                    try:
+                        self._well[url] = (await client.get(url.join("/healthz"))).status_code == 200
+                    except httpx2.HTTPError:
+                        self._well[url] = False
+                    await asyncio.sleep(_CHECK_SECONDS)
 
-            while True:
-                await asyncio.gather(*map(check, self._well))
-                await asyncio.sleep(_CHECK_SECONDS)
+            await asyncio.gather(*map(check, self._well))
 
 
 class Balancer(httpx2.AsyncHTTPTransport):

@@ -34,6 +34,8 @@ _NO_ANSWER: Final = ("Server returned an error response", "SSE stream ended")
 """What the client says of a 502, of a stream that broke off before it had an id, and of one it came back to in vain."""
 
 
+_NOT_ROUTED_YET: Final = "Session terminated"
+"""What the client says of a 404. Traefik answers it itself from when it listens until it has read its configuration."""
 _NAMES: Final = itertools.count()
 
 
@@ -222,6 +224,8 @@ async def calling(
     verdict = callers.book.verdict(ledger)
     if is_away and len(callers.book.died) < count:
         verdict = {what: which for what, which in verdict.items() if what not in ("died", "never heard")}
+        wrong = [said for said in verdict.pop("wrong", ()) if _NOT_ROUTED_YET not in said]
+        verdict |= {"wrong": wrong} if wrong else {}
     if loses_words and len(verdict.get("never heard", ())) <= FEW_WORDS:
         verdict.pop("never heard", None)
     assert verdict == {}, verdict

@@ -19,13 +19,13 @@ from tests.e2e.nodes import ServedNode
 from tests.node.rpc import RawClient
 from tests.waiting import until
 
-_PAUSE_SECONDS: Final = 0.06
+_PAUSE_SECONDS: Final = 0.02
 _SESSIONS: Final = 80
 """As many are open at the most; half of them are where as many are closed as are opened."""
 
 
 class Book:
-    """Opens sessions, calls and closes them, a hundred requests a second, each at a random node.
+    """Opens sessions, calls and closes them without pause, each at a random node.
 
     Attributes:
         sessions: those that are open, and how many calls each has been answered.
