@@ -53,13 +53,12 @@ def all_settings() -> list[Setting]:
     return [_setting(name, field) for name, field in Settings.model_fields.items()]
 
 
-def source_of(setting: Setting) -> str:
-    """Where the value in force comes from: `environment`, `secret file`, `file`, `platform` or `default`."""
-    return origin_of(setting)[0]
-
-
 def origin_of(setting: Setting) -> tuple[str, str]:
-    """The same, and by which name it is there: a variable's or a file's; empty for a default."""
+    """Where the value in force comes from, and by which name it is there.
+
+    Returns:
+        `environment`, `secret file`, `file`, `platform` or `default`; a variable's or a file's name, or none.
+    """
     if setting.environment in {name.upper() for name in os.environ}:
         return "environment", setting.environment
     if setting.name in SECRET_FILES and f"{setting.environment}_FILE" in os.environ:

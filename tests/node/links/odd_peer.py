@@ -14,6 +14,7 @@ from mooring.core.model import NodeInfo
 from mooring.core.signing import ACCEPTED, sign_reply, verify_request
 from mooring.errors import PeerSilent
 from mooring.node.links.http import Forwarder
+from mooring.node.links.peer_link import PassedRequest
 from tests.cluster_in_process import SECRET
 from tests.core.views import a_node
 
@@ -112,7 +113,8 @@ class Caller:
         last_words: Callable[[], bytes] = bytes,
     ) -> None:
         nonce = secrets.token_urlsafe(16)
-        await forwarder.forward(peer, nonce, session, "", self.scope, self.receive, self.send, last_words)
+        request = PassedRequest(nonce, session, self.scope, self.receive, self.send, last_words)
+        await forwarder.forward(peer, request)
 
     async def failing(self, forwarder: Forwarder, peer: NodeInfo) -> PeerSilent:
         """The silence that the forwarder tells of; nothing was sent to the client then."""

@@ -12,6 +12,7 @@ import pytest
 from mooring.core.model import NodeInfo
 from mooring.errors import PeerSilent, SignatureError
 from mooring.node.links.chosen import AGAIN_SECONDS, ChosenLink
+from mooring.node.links.peer_link import PassedRequest
 from tests.core.views import a_node
 from tests.fakes import Clock
 from tests.waiting import until
@@ -27,7 +28,7 @@ class Way:
     error: PeerSilent | None = None
     is_closed: bool = False
 
-    async def forward(self, peer: NodeInfo, *request: Any) -> None:
+    async def forward(self, peer: NodeInfo, request: PassedRequest) -> None:
         self.used.append(peer.id)
         if self.error is not None:
             raise self.error
@@ -53,7 +54,7 @@ class Ways:
     async def went(self, peer: NodeInfo = PEER) -> str:
         """Which way the next request goes."""
         before = len(self.direct.used)
-        await self.link.forward(peer, "nonce", None, "", {}, None, None, bytes)  # type: ignore[arg-type]
+        await self.link.forward(peer, PassedRequest("nonce", None, {}, None, None, bytes))  # type: ignore[arg-type]
         return "direct" if len(self.direct.used) > before else "relayed"
 
 

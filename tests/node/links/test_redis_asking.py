@@ -15,6 +15,7 @@ from mooring.core.frames import Kind, Part, decode_open, encode_start
 from mooring.core.signing import ACCEPTED, REFUSED, SEEN, sign_reply
 from mooring.errors import PeerMoved, PeerSilent
 from mooring.node.links.hop import Lives
+from mooring.node.links.peer_link import PassedRequest
 from mooring.node.links.redis_asking import RedisForwarder
 from mooring.node.links.redis_exchange import Exchange
 from tests.node.links.mailboxes import ANSWERS, ASKS, Ends, two_ends
@@ -50,7 +51,8 @@ class Asked:
         async def send(message: Message) -> None:
             self.sent.append(dict(message))
 
-        await self.link.forward(TO, self.nonce, None, "", scope, receive, send, lambda: b"last words")
+        request = PassedRequest(self.nonce, None, scope, receive, send, lambda: b"last words")
+        await self.link.forward(TO, request)
 
     def reply(self, verdict: str = ACCEPTED, status: int = 200, as_node: str = ANSWERS) -> Part:
         said = sign_reply(KEY, self.nonce, as_node, verdict, status)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import aiohttp
 import pytest
 
+from mooring.node.links.peer_link import PassedRequest
 from tests.node.links.relayed import PIECE, Relayed, die, relay_of, relayed, until_equal
 from tests.node.rpc import RawClient
 from tests.real_redis import RealRedis, real_redis
@@ -174,7 +175,8 @@ async def _forwarded(nodes: Relayed, peer: object, errors: list[object]) -> None
     }
     try:
         link = nodes.asked.mooring._node.ways.link
-        await link.forward(peer, secrets.token_urlsafe(16), None, "", scope, receive, send, lambda: b"")  # type: ignore[arg-type]
+        request = PassedRequest(secrets.token_urlsafe(16), None, scope, receive, send, lambda: b"")
+        await link.forward(peer, request)  # type: ignore[arg-type]
     except Exception as error:
         errors.append(error)
 

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,7 @@ from mooring import Mooring
 from mooring.asgi import App, Message, Receive, Scope, Send
 from mooring.core.model import NodeInfo, ShardOwner
 from mooring.errors import PeerSilent
+from mooring.node.links.peer_link import PassedRequest
 from mooring.store import MemoryStore
 from tests.cluster_in_process import RunningNode, running_node, running_nodes
 from tests.fakes import Clock, store_that_is_away
@@ -86,17 +88,20 @@ async def test_an_owner_that_does_not_answer_costs_neither_client_nor_session(
     assert (await raw.call(cluster.nodes[1].url, session)).status == 200
 
 
-Forward = Callable[..., Awaitable[None]]
+Forward = Callable[[PassedRequest], Awaitable[None]]
+Around = Callable[[Forward, PassedRequest], Awaitable[None]]
 
 
-def interfere(node: RunningNode, monkeypatch: pytest.MonkeyPatch, around: Callable[[Forward, Any], Any]) -> list[str]:
+def interfere(
+    node: RunningNode, monkeypatch: pytest.MonkeyPatch, around: Callable[[Forward, PassedRequest], Any]
+) -> list[str]:
     """Let `around` have every forward of this node; returns the nonces under which requests went out."""
     nonces: list[str] = []
     forward = node.mooring._node.ways.link.forward
 
-    async def watched(peer: NodeInfo, nonce: str, *request: Any) -> None:
-        nonces.append(nonce)
-        await around(forward, (peer, nonce, *request))
+    async def watched(peer: NodeInfo, request: PassedRequest) -> None:
+        nonces.append(request.nonce)
+        await around(partial(forward, peer), request)
 
     monkeypatch.setattr(node.mooring._node.ways.link, "forward", watched)
     return nonces
@@ -120,10 +125,10 @@ async def test_a_request_is_held_until_its_owner_answers(
     session = await raw.open(cluster.nodes[0].url)
     silences = iter([True, True, False])
 
-    async def silent_at_first(forward: Forward, request: Any) -> None:
+    async def silent_at_first(forward: Forward, request: PassedRequest) -> None:
         if next(silences):
             raise PeerSilent("connection refused", may_have_run=False)
-        await forward(*request)
+        await forward(request)
 
     nonces = interfere(cluster.nodes[1], monkeypatch, silent_at_first)
     asked = len(cluster.apps[0].asked)
@@ -137,11 +142,11 @@ async def test_a_request_whose_answer_was_lost_is_never_carried_out_twice(
 ) -> None:
     session = await raw.open(cluster.nodes[0].url)
 
-    async def lose_the_answer(forward: Forward, request: Any) -> None:
+    async def lose_the_answer(forward: Forward, request: PassedRequest) -> None:
         async def drop(_: Message) -> None:
             pass
 
-        await forward(*request[:-2], drop, request[-1])
+        await forward(replace(request, send=drop))
         raise PeerSilent("connection reset", may_have_run=True)
 
     nonces = interfere(cluster.nodes[1], monkeypatch, lose_the_answer)
@@ -160,10 +165,10 @@ async def test_a_request_that_never_arrived_though_nobody_can_say_so_is_carried_
     session = await raw.open(cluster.nodes[0].url)
     resets = iter([True, False])
 
-    async def reset_at_first(forward: Forward, request: Any) -> None:
+    async def reset_at_first(forward: Forward, request: PassedRequest) -> None:
         if next(resets):
             raise PeerSilent("connection reset", may_have_run=True)
-        await forward(*request)
+        await forward(request)
 
     interfere(cluster.nodes[1], monkeypatch, reset_at_first)
     asked = len(cluster.apps[0].asked)

@@ -20,10 +20,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from mooring.asgi import HeaderList, Receive, Scope, Send
+from mooring.asgi import HeaderList
 from mooring.core.model import NodeInfo
 from mooring.errors import PeerSilent, SignatureError
-from mooring.node.links.peer_link import PeerLink
+from mooring.node.links.peer_link import PassedRequest, PeerLink
 
 logger = logging.getLogger("mooring.forwarding")
 
@@ -88,20 +88,10 @@ class ChosenLink:
     async def goes_past(self, peer: NodeInfo) -> bool:
         return await (await self._link(peer)).goes_past(peer)
 
-    async def forward(
-        self,
-        peer: NodeInfo,
-        nonce: str,
-        session_id: str | None,
-        principal: str,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        last_words: Callable[[], bytes],
-    ) -> None:
+    async def forward(self, peer: NodeInfo, request: PassedRequest) -> None:
         link = await self._link(peer)
         try:
-            await link.forward(peer, nonce, session_id, principal, scope, receive, send, last_words)
+            await link.forward(peer, request)
         except PeerSilent as error:
             if link is self._direct and not error.may_have_run:
                 self._found.pop(peer.id, None)  # it is called anew for the next request

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import aiohttp
 
-from mooring.asgi import HeaderList, Scope, Send, target_of, written
+from mooring.asgi import HeaderList, Send, target_of, written
 from mooring.core.model import NodeInfo, ShardOwner
 from mooring.core.passed_on import PassedOn, encode, parted, wire_method
 from mooring.core.request import CLIENT_HEADER, INTERNAL_HEADERS, PEER_HEADER
@@ -20,12 +20,15 @@ from mooring.core.signing import (
     REFUSED,
     SEEN,
     SIGNED_BODY,
+    BodyMac,
     PeerClaim,
     owner_in,
     sign_request,
     verify_reply,
 )
 from mooring.errors import PeerMoved, PeerSilent, SignatureError
+from mooring.node.links.outgoing_body import look_for_body, signed
+from mooring.node.links.peer_link import PassedRequest
 from mooring.node.passing import PassingAnswer
 
 logger = logging.getLogger("mooring.forwarding")
@@ -52,22 +55,25 @@ _NOT_ON_ANSWERS: Final = _HOP_BY_HOP | INTERNAL_HEADERS | {b"date", b"server"}
 
 @dataclass(frozen=True, slots=True)
 class SignedRequest:
-    """What goes out, but for the body."""
+    """What goes out.
+
+    Attributes:
+        body: with its MAC; None where there is none.
+    """
 
     method: str
     target: bytes
     headers: HeaderList
+    body: AsyncGenerator[bytes, None] | None
 
 
-def signed_request(
-    key: bytes, scope: Scope, claimed: tuple[str, str, int, str, str], session_id: str | None, *, has_body: bool
+async def signed_request(
+    key: bytes, sender: str, peer: NodeInfo, request: PassedRequest, time_ms: int
 ) -> SignedRequest:
-    """The request as it goes out: its headers that the wire carries, and beside them those that it does not.
-
-    Args:
-        claimed: sender, recipient, time in ms, nonce and principal, as in `PeerClaim`.
-    """
-    claim = PeerClaim(*claimed, body=SIGNED_BODY if has_body else NO_BODY)
+    """The request as it goes out: its headers that the wire carries, and beside them those that it does not."""
+    scope = request.scope
+    has_body, receive = await look_for_body(scope, request.receive)
+    claim = PeerClaim(sender, peer.id, time_ms, request.nonce, principal="", body=SIGNED_BODY if has_body else NO_BODY)
     given: HeaderList = scope["headers"]
     wire, beside = parted(given, _NOT_ON_REQUESTS | _named_in(given))
     client, server, target = scope.get("client"), scope.get("server"), target_of(scope)
@@ -82,9 +88,10 @@ def signed_request(
         beside=beside,
     )
     method = wire_method(scope["method"])
-    signature = sign_request(key, claim, method, written(target), session_id)
+    signature = sign_request(key, claim, method, written(target), request.session_id)
     own = [(CLIENT_HEADER, encode(key, claim.nonce, passed_on).encode()), (PEER_HEADER, signature.encode())]
-    return SignedRequest(method, written(target), [*wire, *own])
+    body = signed(receive, BodyMac(key, request.nonce)) if has_body else None
+    return SignedRequest(method, written(target), [*wire, *own], body)
 
 
 def check_reply(key: bytes, said: str, nonce: str, peer: NodeInfo, status: int, where: str) -> None:

@@ -25,12 +25,12 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from mooring.asgi import Receive, Scope, Send, header
+from mooring.asgi import header
 from mooring.core.model import NodeInfo
-from mooring.core.signing import BODY_MAC_BYTES, BodyMac
+from mooring.core.signing import BODY_MAC_BYTES
 from mooring.errors import PeerSilent
 from mooring.node.links.hop import Lives, check_reply, pass_back, said, signed_request
-from mooring.node.links.outgoing_body import look_for_body, signed
+from mooring.node.links.peer_link import PassedRequest
 
 _IDLE_SECONDS: Final = 4.0
 """Shorter than the 5 s after which uvicorn by default closes an idle connection: else a request meets the close."""
@@ -75,49 +75,35 @@ class Forwarder:
         """Whether it has a port for peers alone, where nothing runs that is around Mooring."""
         return peer.client_url is not None
 
-    async def forward(
-        self,
-        peer: NodeInfo,
-        nonce: str,
-        session_id: str | None,
-        principal: str,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        last_words: Callable[[], bytes],
-    ) -> None:
+    async def forward(self, peer: NodeInfo, request: PassedRequest) -> None:
         """As in `PeerLink`."""
         if not peer.url:
             raise PeerSilent(
                 f"node {peer.id} has no address: peers reach it through Redis; set peer_link here as it is there",
                 may_have_run=False,
             )
-        answer = await self._ask(peer, nonce, session_id, principal, scope, receive)
+        answer = await self._ask(peer, request)
         try:
             reply = answer.headers.get("Mooring-Reply", "")
-            check_reply(self._key, reply, nonce, peer, answer.status, f"at {peer.url}")
+            check_reply(self._key, reply, request.nonce, peer, answer.status, f"at {peer.url}")
             headers = [(name.lower(), value) for name, value in answer.raw_headers]
             pieces: AsyncIterator[bytes] = answer.content.iter_any()
-            await pass_back(peer, self._lives, (answer.status, headers), pieces, send, last_words)
+            await pass_back(peer, self._lives, (answer.status, headers), pieces, request.send, request.last_words)
         finally:
             answer.close()
 
-    async def _ask(
-        self, peer: NodeInfo, nonce: str, session_id: str | None, principal: str, scope: Scope, receive: Receive
-    ) -> aiohttp.ClientResponse:
+    async def _ask(self, peer: NodeInfo, passed: PassedRequest) -> aiohttp.ClientResponse:
         """The peer's answer as far as its headers."""
-        has_body, receive = await look_for_body(scope, receive)
-        claimed = (self._node_id, peer.id, int(self._now() * 1000), nonce, principal)
-        signed_one = signed_request(self._key, scope, claimed, session_id, has_body=has_body)
-        headers = CIMultiDict((name.decode(), value.decode()) for name, value in signed_one.headers)
-        length = header(scope["headers"], b"content-length")
-        if has_body and length is not None and length.isdigit():
+        signed = await signed_request(self._key, self._node_id, peer, passed, int(self._now() * 1000))
+        headers = CIMultiDict((name.decode(), value.decode()) for name, value in signed.headers)
+        length = header(passed.scope["headers"], b"content-length")
+        if signed.body is not None and length is not None and length.isdigit():
             headers["Content-Length"] = str(int(length) + BODY_MAC_BYTES)
         request = self._open_client().request(
-            signed_one.method,
-            URL(peer.url + signed_one.target.decode(), encoded=True),
+            signed.method,
+            URL(peer.url + signed.target.decode(), encoded=True),
             headers=headers,
-            data=signed(receive, BodyMac(self._key, nonce)) if has_body else None,
+            data=signed.body,
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
             allow_redirects=False,
         )

@@ -19,14 +19,13 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Final
 
-from mooring.asgi import HeaderList, Receive, Scope, Send
+from mooring.asgi import HeaderList
 from mooring.core.frames import Kind, Part, decode_start, encode_open
 from mooring.core.model import NodeInfo
 from mooring.core.request import REPLY_HEADER
-from mooring.core.signing import BodyMac
 from mooring.errors import PeerSilent, SealBroken
 from mooring.node.links.hop import Lives, check_reply, pass_back, signed_request
-from mooring.node.links.outgoing_body import look_for_body, signed
+from mooring.node.links.peer_link import PassedRequest
 from mooring.node.links.redis_exchange import BrokenOff, Exchange
 from mooring.node.links.redis_relay import Relay
 
@@ -66,32 +65,19 @@ class RedisForwarder:
         """Always: it comes to no server of the peer's."""
         return True
 
-    async def forward(
-        self,
-        peer: NodeInfo,
-        nonce: str,
-        session_id: str | None,
-        principal: str,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        last_words: Callable[[], bytes],
-    ) -> None:
+    async def forward(self, peer: NodeInfo, request: PassedRequest) -> None:
         """As in `PeerLink`."""
-        has_body, receive = await look_for_body(scope, receive)
-        claimed = (self._node_id, peer.id, int(self._now() * 1000), nonce, principal)
-        request = signed_request(self._key, scope, claimed, session_id, has_body=has_body)
+        signed = await signed_request(self._key, self._node_id, peer, request, int(self._now() * 1000))
         exchange = self._relay.begin(peer.id)
-        exchange.say(encode_open(request.method, request.target, request.headers))
-        body = signed(receive, BodyMac(self._key, nonce)) if has_body else None
-        sending = asyncio.ensure_future(_send_body(exchange, body))
+        exchange.say(encode_open(signed.method, signed.target, signed.headers))
+        sending = asyncio.ensure_future(_send_body(exchange, signed.body))
         try:
             await self._post(peer, exchange)
             status, headers = await self._start(peer, exchange, sending)
             said = dict(headers).get(REPLY_HEADER, b"").decode("latin-1")
-            check_reply(self._key, said, nonce, peer, status, f"of node {peer.id} {_THROUGH}")
+            check_reply(self._key, said, request.nonce, peer, status, f"of node {peer.id} {_THROUGH}")
             async with aclosing(_pieces(exchange)) as pieces:
-                await pass_back(peer, self._lives, (status, headers), pieces, send, last_words)
+                await pass_back(peer, self._lives, (status, headers), pieces, request.send, request.last_words)
         finally:
             sending.cancel()
             exchange.withdraw()

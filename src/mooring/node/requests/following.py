@@ -34,12 +34,13 @@ from mooring.core.request import RequestFacts
 from mooring.core.routing import OPEN, Adopt, Decision, Forward, Hold, Reason, Refuse
 from mooring.core.stream_ids import StreamKind, kind_of
 from mooring.errors import PeerError, PeerMoved, PeerSilent, StoreUnavailable
+from mooring.node.links.peer_link import PassedRequest
 from mooring.node.node import Node
 from mooring.node.requests.answers import last_words
 from mooring.node.requests.attending import AttendedClient
 from mooring.node.requests.bodies import RememberedBody
 from mooring.node.requests.json_calls import is_on_record
-from mooring.node.requests.principal import NOBODY, USER
+from mooring.node.requests.principal import USER
 
 logger = logging.getLogger("mooring.routing")
 
@@ -197,19 +198,15 @@ class FollowedRequest:
         try:
             await self._refuse_to_lose_the_user(peer)
             self._node.tally.forwarded_out += 1
-            # Nobody is named: the owner's app finds out who asks, and what is known here may be somebody else's name.
-            await self._client.attend(
-                self._node.ways.link.forward(
-                    peer,
-                    attempt.nonce,
-                    self._facts.session_id,
-                    NOBODY,
-                    self._scope,
-                    self._body.from_start(),
-                    self._send,
-                    lambda: last_words(self._facts.method, self._body.asked()),
-                )
+            request = PassedRequest(
+                attempt.nonce,
+                self._facts.session_id,
+                self._scope,
+                self._body.from_start(),
+                self._send,
+                lambda: last_words(self._facts.method, self._body.asked()),
             )
+            await self._client.attend(self._node.ways.link.forward(peer, request))
         except PeerError as error:
             # A request that is held asks again and again: the first time says it.
             logger.log(logging.WARNING if attempt.is_first else logging.DEBUG, "%s", error)
