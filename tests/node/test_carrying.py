@@ -114,12 +114,7 @@ async def test_what_was_dumped_for_a_move_that_came_to_nothing_is_never_loaded(r
     async with remembering(raw, 2) as (nodes, memories):
         session = await nodes.open()
         memories[0].of[session] = b"old"
-
-        async def dies() -> None:
-            await nodes.store.inner.bury(nodes.running[1].id)
-
-        nodes.store.before["give"] = dies
-        assert not await nodes.give(session)
+        await nodes.give_in_vain(session)
         await nodes.node(0).sessions.settle()
         assert await nodes.store.journal.carried(session) is None
         assert (await nodes.ping(session)).status == 200
@@ -291,12 +286,7 @@ async def test_who_asks_does_not_wait_for_the_removal_and_a_later_dump_does(raw:
             has_begun.set()
             await gate.wait()
 
-        async def dies() -> None:
-            nodes.store.before["carry"] = wait
-            await nodes.store.inner.bury(nodes.running[1].id)
-
-        nodes.store.before["give"] = dies
-        assert not await nodes.give(session)
+        await nodes.give_in_vain(session, wait)
         assert nodes.node(0).membership.moving == set()
         await has_begun.wait()
         assert (await nodes.ping(session)).status == 200
@@ -416,17 +406,7 @@ async def test_what_moved_though_nobody_heard_of_it_keeps_its_dump(raw: RawClien
     async with remembering(raw, 2) as (nodes, memories):
         session = await nodes.open()
         memories[0].of[session] = b"kept"
-        has_moved = asyncio.Event()
-
-        async def lose() -> None:
-            has_moved.set()
-            await asyncio.Event().wait()
-
-        nodes.store.after["give"] = lose
-        giving = asyncio.create_task(nodes.give(session))
-        await has_moved.wait()
-        giving.cancel()
-        await asyncio.wait({giving})
+        await nodes.give_cut_short(session, nodes.store.after)
         await nodes.node(0).sessions.settle()
         assert await nodes.store.journal.carried(session) == (0, b"kept")
         await remove_old_dumps(nodes.node(0))
@@ -442,17 +422,7 @@ async def test_what_stayed_though_nobody_knew_loses_its_dump_once_that_is_known(
     async with remembering(raw, 2) as (nodes, memories):
         session = await nodes.open()
         memories[0].of[session] = b"kept"
-        is_asked = asyncio.Event()
-
-        async def hang() -> None:
-            is_asked.set()
-            await asyncio.Event().wait()
-
-        nodes.store.before["give"] = hang
-        giving = asyncio.create_task(nodes.give(session))
-        await is_asked.wait()
-        giving.cancel()
-        await asyncio.wait({giving})
+        await nodes.give_cut_short(session, nodes.store.before)
         assert await nodes.store.journal.carried(session) == (0, b"kept")
         nodes.store.away = True
         with pytest.raises(StoreUnavailable):
@@ -468,13 +438,7 @@ async def test_what_could_not_be_removed_is_removed_before_the_shard_is_given(ra
     async with remembering(raw, 3) as (nodes, memories):
         session = await nodes.open()
         memories[0].of[session] = b"old"
-
-        async def dies() -> None:
-            nodes.store.before["carry"] = fail
-            await nodes.store.inner.bury(nodes.running[1].id)
-
-        nodes.store.before["give"] = dies
-        assert not await nodes.give(session)
+        await nodes.give_in_vain(session, fail)
         await nodes.node(0).sessions.settle()
         assert await nodes.store.journal.carried(session) == (0, b"old")
         await end_by_itself(nodes, session, 0)
@@ -489,13 +453,7 @@ async def test_what_could_not_be_dumped_again_does_not_move_as_it_was_before(raw
     async with remembering(raw, 3) as (nodes, memories):
         session = await nodes.open()
         memories[0].of[session] = b"old"
-
-        async def dies() -> None:
-            nodes.store.before["carry"] = fail
-            await nodes.store.inner.bury(nodes.running[1].id)
-
-        nodes.store.before["give"] = dies
-        assert not await nodes.give(session)
+        await nodes.give_in_vain(session, fail)
         del memories[0].of[session]
         assert await give_to(nodes, session, 2)
         assert await nodes.store.journal.carried(session) is None
@@ -582,12 +540,7 @@ async def test_the_removal_fences_no_session_whose_shard_was_claimed_anew(raw: R
         memories[0].of[session] = b"kept"
         shard, node = nodes.shard_of(session), nodes.node(0)
         await node.keeper.adoption.hold(shard, node.membership.shards[shard] + 1)
-
-        async def dies() -> None:
-            await nodes.store.inner.bury(nodes.running[1].id)
-
-        nodes.store.before["give"] = dies
-        assert not await nodes.give(session)
+        await nodes.give_in_vain(session)
         await node.sessions.settle()
         assert await nodes.store.journal.carried(session) is None
         local = node.sessions.find(session)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,8 @@ from tests.fakes import FlakyStore
 from tests.node.apps import ScriptedApp, answer
 from tests.node.rpc import RawClient, Reply
 from tests.waiting import until
+
+Happening = Callable[[], Awaitable[object]]
 
 
 @dataclass
@@ -52,6 +54,39 @@ class Nodes:
     async def give(self, session: str, patience_seconds: float = 1.0, *, cuts_off: bool = False) -> bool:
         receiver = self.info(1)
         return await self.hand_over().give(self.shard_of(session), receiver, patience_seconds, cuts_off=cuts_off)
+
+    async def give_in_vain(self, session: str, carry: Happening | None = None) -> None:
+        """Its receiver dies before the store gives.
+
+        Args:
+            carry: what happens then before the store is told of a dump.
+        """
+
+        async def dies() -> None:
+            if carry is not None:
+                self.store.before["carry"] = carry
+            await self.store.inner.bury(self.running[1].id)
+
+        self.store.before["give"] = dies
+        assert not await self.give(session)
+
+    async def give_cut_short(self, session: str, hooks: dict[str, Happening]) -> None:
+        """It is cancelled where it asks the store.
+
+        Args:
+            hooks: the store's: `before` it gives, or `after`.
+        """
+        is_asked = asyncio.Event()
+
+        async def hang() -> None:
+            is_asked.set()
+            await asyncio.Event().wait()
+
+        hooks["give"] = hang
+        giving = asyncio.create_task(self.give(session))
+        await is_asked.wait()
+        giving.cancel()
+        await asyncio.wait({giving})
 
 
 class SlowCall:

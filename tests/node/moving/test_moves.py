@@ -127,12 +127,7 @@ async def test_what_was_dumped_for_nothing_is_removed_once_the_store_answers(raw
         async def fail() -> None:
             raise StoreUnavailable("away for once")
 
-        async def dies() -> None:
-            nodes.store.before["carry"] = fail
-            await nodes.store.inner.bury(nodes.running[1].id)
-
-        nodes.store.before["give"] = dies
-        assert not await nodes.give(session)
+        await nodes.give_in_vain(session, fail)
         await nodes.node(0).sessions.settle()
         assert await nodes.store.journal.carried(session) is not None
         async with moving(nodes):
