@@ -8,8 +8,10 @@ import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import pytest
 from fastmcp import Context as FastMCPContext
 from fastmcp import FastMCP
 from mcp.server.mcpserver import Context, MCPServer
@@ -168,3 +170,16 @@ async def state_nodes(
         finally:
             for gate in GATES.values():
                 gate.set()
+
+
+apps = pytest.mark.parametrize(
+    "make_app",
+    [
+        sdk_app,
+        partial(sdk_app, json_response=True),
+        fastmcp_app,
+        partial(fastmcp_app, json_response=True),
+    ],
+    ids=["sdk", "sdk json", "fastmcp", "fastmcp json"],
+)
+"""Of each SDK, with answers in streams and in JSON."""

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
-from mooring.store import MemoryStore, RedisStore, Store
+from mooring.store import MemoryStore, RedisStore, Store, codec
 from mooring.store.clients import client_of
-from tests.real_redis import SERVERS, real_redis
+from tests.real_redis import SERVERS, RealRedis, real_redis
 from tests.redis_groups import Group, real_cluster, real_sentinel
 from tests.store.examples import SEALS
 
@@ -18,6 +18,19 @@ MANY: dict[str, Callable[[], contextlib.AbstractContextManager[Group]]] = {
     "sentinel": real_sentinel,
 }
 """Several servers that take their time to start: once for all tests, and emptied for each."""
+
+
+@pytest.fixture(autouse=True)
+def tell_again() -> None:
+    """What was complained of in another test is complained of again."""
+    codec.complain.cache_clear()
+
+
+@pytest.fixture(params=SERVERS)
+async def server(request: pytest.FixtureRequest) -> AsyncIterator[RealRedis]:
+    """One of each kind, alone."""
+    async with real_redis(request.param) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

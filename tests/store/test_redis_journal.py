@@ -13,10 +13,10 @@ import pytest
 from mooring.core.model import Written
 from mooring.core.sealing import Seals
 from mooring.errors import SettingsError, StoreUnavailable
-from mooring.store import RedisStore, codec
+from mooring.store import RedisStore
 from mooring.store.clients import client_of
 from mooring.store.journal import Call, Entries, LogEntry, SettledCall
-from tests.real_redis import SERVERS, RealRedis, real_redis
+from tests.real_redis import RealRedis
 from tests.store.examples import RECORD, SEALS, SECRET
 
 pytestmark = pytest.mark.real
@@ -25,17 +25,6 @@ ID, EPOCH, TTL = RECORD.id, RECORD.epoch, 600
 LOG, CALLS = f"mcp:session:{{{ID}}}:log", f"mcp:session:{{{ID}}}:calls"
 ENTRIES = [LogEntry("one", EPOCH, number, b"a private event %d" % number) for number in range(3)]
 CALL = Call("one", '"private-id"', "tools/call", "a_private_tool", b'{"private": "body"}', 1_700_000_000.0)
-
-
-@pytest.fixture(autouse=True)
-def tell_again() -> None:
-    codec.complain.cache_clear()
-
-
-@pytest.fixture(params=SERVERS)
-async def server(request: pytest.FixtureRequest) -> AsyncIterator[RealRedis]:
-    async with real_redis(request.param) as server:
-        yield server
 
 
 @pytest.fixture

@@ -12,25 +12,14 @@ import pytest
 from mooring.core.model import Written
 from mooring.core.sealing import OVERHEAD_BYTES, Seals
 from mooring.errors import SettingsError
-from mooring.store import RedisStore, codec, open_store
+from mooring.store import RedisStore, open_store
 from mooring.store.clients import client_of
 from mooring.store.sealed import seal, unseal
-from tests.real_redis import SERVERS, RealRedis, real_redis
+from tests.real_redis import RealRedis
 from tests.store.examples import RECORD, SEALS, SECRET
 
 ASKED = replace(RECORD, subscriptions=("file:///private", "file:///naïve"))
 KEY = f"mcp:session:{{{RECORD.id}}}"
-
-
-@pytest.fixture(autouse=True)
-def tell_again() -> None:
-    codec.complain.cache_clear()
-
-
-@pytest.fixture(params=SERVERS)
-async def server(request: pytest.FixtureRequest) -> AsyncIterator[RealRedis]:
-    async with real_redis(request.param) as server:
-        yield server
 
 
 @pytest.fixture

@@ -14,19 +14,8 @@ from mcp.types import ElicitRequestParams, ElicitResult
 from mooring.errors import Fenced, StoreUnavailable
 from mooring.node.moving.draining import Drain
 from tests.node.rpc import RawClient
-from tests.node.state_nodes import GATES, fastmcp_app, request, said, sdk_app, state_nodes
+from tests.node.state_nodes import GATES, apps, fastmcp_app, request, said, sdk_app, state_nodes
 from tests.waiting import until
-
-apps = pytest.mark.parametrize(
-    "make_app",
-    [
-        sdk_app,
-        partial(sdk_app, json_response=True),
-        fastmcp_app,
-        partial(fastmcp_app, json_response=True),
-    ],
-    ids=["sdk", "sdk json", "fastmcp", "fastmcp json"],
-)
 
 
 @apps

@@ -23,19 +23,9 @@ from mooring.node.requests.bodies import RememberedBody
 from mooring.node.requests.committing import Committing
 from mooring.store.journal import Call
 from tests.node.rpc import RawClient
-from tests.node.state_nodes import GATES, fastmcp_app, request, said, sdk_app, state_nodes
+from tests.node.state_nodes import GATES, apps, fastmcp_app, request, said, sdk_app, state_nodes
 from tests.waiting import until
 
-apps = pytest.mark.parametrize(
-    "make_app",
-    [
-        sdk_app,
-        partial(sdk_app, json_response=True),
-        fastmcp_app,
-        partial(fastmcp_app, json_response=True),
-    ],
-    ids=["sdk", "sdk json", "fastmcp", "fastmcp json"],
-)
 json_apps = pytest.mark.parametrize(
     "make_app", [partial(sdk_app, json_response=True), partial(fastmcp_app, json_response=True)], ids=["sdk", "fastmcp"]
 )

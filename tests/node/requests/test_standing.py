@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 
@@ -56,6 +57,15 @@ class Speaker(ScriptedApp):
                 raise event
             await send({"type": "http.response.body", "body": encode(event), "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+@contextlib.asynccontextmanager
+async def speaking(store: MemoryStore) -> AsyncIterator[tuple[list[RunningNode], list[Speaker]]]:
+    """Two nodes, each with its speaker."""
+    speakers = [Speaker(), Speaker()]
+    waiting = list(speakers)
+    async with running_nodes(lambda: waiting.pop(0), len(speakers), store) as nodes:
+        yield nodes, speakers
 
 
 @pytest.fixture
@@ -180,14 +190,8 @@ async def test_one_that_only_ever_ends_it_is_left_alone(
 
 
 async def test_what_nobody_heard_is_heard_from_the_next_owner(raw: RawClient, http: aiohttp.ClientSession) -> None:
-    speakers: list[Speaker] = []
-
-    def make_app() -> Speaker:
-        speakers.append(Speaker())
-        return speakers[-1]
-
     store = MemoryStore()
-    async with running_nodes(make_app, 2, store) as nodes:
+    async with speaking(store) as (nodes, speakers):
         session = await raw.open(nodes[0].url)
         async with reading(http, "GET", nodes[0].url, session) as reader:
             speakers[0].say("a")
@@ -213,13 +217,7 @@ async def test_a_client_whose_node_gave_its_session_away_listens_on_at_once(
     raw: RawClient, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", logger="mooring.sessions")
-    speakers: list[Speaker] = []
-
-    def make_app() -> Speaker:
-        speakers.append(Speaker())
-        return speakers[-1]
-
-    async with running_nodes(make_app, 2, MemoryStore()) as nodes:
+    async with speaking(MemoryStore()) as (nodes, speakers):
         session = await raw.open(nodes[0].url)
         async with reading(http, "GET", nodes[0].url, session) as reader:
             speakers[0].say("a")
@@ -237,13 +235,7 @@ async def test_a_client_whose_node_gave_its_session_away_listens_on_at_once(
 async def test_a_client_that_asked_for_logs_is_told_that_memory_is_gone(
     raw: RawClient, http: aiohttp.ClientSession, level: str, is_warned: bool
 ) -> None:
-    speakers: list[Speaker] = []
-
-    def make_app() -> Speaker:
-        speakers.append(Speaker())
-        return speakers[-1]
-
-    async with running_nodes(make_app, 2, MemoryStore()) as nodes:
+    async with speaking(MemoryStore()) as (nodes, speakers):
         session = await raw.open(nodes[0].url)
         if level:
             request = {"jsonrpc": "2.0", "id": 1, "method": "logging/setLevel", "params": {"level": level}}
