@@ -10,7 +10,6 @@ import base64
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from mooring.core.handles import PREFIX, found_in, is_meant
@@ -30,26 +29,14 @@ _ESCAPE_LENGTH: Final = len(rb"\u0000")
 _ENCODED: Final = re.compile(r"=\?base64\?(.*)\?=", re.ASCII | re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
-    """A text in a request that somebody meant for a handle.
-
-    Attributes:
-        is_in_header: it is the value of a header; else of an argument.
-    """
-
-    text: str
-    is_in_header: bool = False
-
-
-def in_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[Named]:
+def in_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
     """What is meant for a handle in the headers, whose names are lower-case."""
     found = []
     for name, value in headers:
         if name == NAME_HEADER or name.startswith(PARAMETER_HEADERS):
             text = decoded(value)
             if is_meant(text):
-                found.append(Named(text, is_in_header=True))
+                found.append(text)
     return found[:MOST_HANDLES]
 
 
@@ -108,7 +95,7 @@ def _is_spelled_oddly(body: bytes) -> bool:
     return b"\0" in body[:4] or (b"\\" in body and _ESCAPED.search(body) is not None)
 
 
-def in_body(body: bytes, inside: Collection[str] = (), members: Collection[str] = ()) -> list[Named]:
+def in_body(body: bytes, inside: Collection[str] = (), members: Collection[str] = ()) -> list[str]:
     """What is meant for a handle in the arguments of a message, in its order.
 
     Args:
@@ -117,7 +104,7 @@ def in_body(body: bytes, inside: Collection[str] = (), members: Collection[str] 
     """
     try:
         message = json.loads(body, object_pairs_hook=_Pairs)
-        found = [Named(text) for text in _in_message(message, inside, members)]
+        found = list(_in_message(message, inside, members))
     except (ValueError, RecursionError):
         return []
     return found[:MOST_HANDLES]

@@ -50,6 +50,7 @@ def test_it_is_asked_in_the_name_of_whoever_asked_and_as_a_request_of_its_own() 
         (b"content-length", b"3"),
         (b"mcp-protocol-version", b"2024-11-05"),
         (b"accept", b"text/event-stream"),
+        (b"accept-encoding", b"gzip"),
     )
     scope = scope_for(like)
     assert scope["method"] == "POST"
@@ -61,7 +62,7 @@ def test_it_is_asked_in_the_name_of_whoever_asked_and_as_a_request_of_its_own() 
         b"content-type": b"application/json",
     }
     assert like["method"] == "GET"
-    assert len(like["headers"]) == 8
+    assert len(like["headers"]) == 9
 
 
 def test_on_a_session_it_names_it_and_the_revision() -> None:

@@ -234,6 +234,11 @@ async def test_handles_of_two_nodes_in_one_call(
             assert minting.browsers[0].ledger == []
         else:
             assert reply.json["result"]["content"][0]["text"] == f"page 1 of {first}"
+            # The load balancer has seen the header alone.
+            body = visit(first)
+            body["params"]["arguments"] = {"other": second, **body["params"]["arguments"]}
+            reply = await post(raw, nodes[2], body, headers=[("mcp-param-browser", first)])
+            assert reply.json["result"]["content"][0]["text"] == f"page 2 of {first}"
 
 
 async def test_a_handle_is_found_in_the_arguments_and_their_headers_and_nowhere_else(

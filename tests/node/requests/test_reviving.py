@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 
+from mcp.server.mcpserver import MCPServer
+from starlette.middleware.gzip import GZipMiddleware
+
 from mooring import RevivedSession
+from mooring.asgi import App
 from mooring.store import MemoryStore
 from tests.cluster_in_process import running_nodes
 from tests.node.clusters import Cluster
@@ -28,6 +32,20 @@ async def test_a_session_goes_on_under_its_id_when_its_node_dies(raw: RawClient)
         assert reply.status == 200
         assert text_of(reply.json) == session
         assert text_of((await raw.call(nodes[2].url, session, body=WHOAMI)).json) == session
+        assert sum(node.mooring._node.tally.revived for node in nodes) == 1
+
+
+async def test_an_app_that_compresses_what_it_says_is_understood(raw: RawClient) -> None:
+    def app() -> App:
+        server = MCPServer("compresses", instructions="read this first; " * 100)
+        return GZipMiddleware(server.streamable_http_app(json_response=True), minimum_size=100)
+
+    zipped = {"accept-encoding": "gzip"}
+    async with running_nodes(app, 2, MemoryStore()) as nodes:
+        session = await raw.open(nodes[0].url, headers=zipped)
+        await nodes[0].vanish()
+        reply = await raw.call(nodes[1].url, session, headers=zipped)
+        assert (reply.status, reply.session_id) == (200, session)
         assert sum(node.mooring._node.tally.revived for node in nodes) == 1
 
 

@@ -21,11 +21,15 @@ RESULT = {"resultType": "complete", "_meta": {"io.modelcontextprotocol/subscript
 class Stream:
     """One, and what its client got."""
 
-    def __init__(self, kind: bytes = b"text/event-stream") -> None:
+    def __init__(self, kind: bytes = b"text/event-stream", *more: tuple[bytes, bytes]) -> None:
         self.sent: list[Message] = []
         self.left = asyncio.Event()
         self.subscription = Subscription(7, self._receive, self._send)
-        self._start: Message = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]}
+        self._start: Message = {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [(b"content-type", kind), *more],
+        }
 
     async def _send(self, message: Message) -> None:
         self.sent.append(message)
@@ -52,6 +56,15 @@ class Stream:
         *_, event = SseParser().read(self.body)
         assert isinstance(event, SseEvent)
         return json.loads(event.data)
+
+
+async def test_nothing_is_put_into_a_stream_that_the_app_has_compressed() -> None:
+    stream = Stream(b"text/event-stream", (b"content-encoding", b"gzip"))
+    await stream.begin()
+    await stream.say(b"compressed\n\n")
+    await stream.subscription.end()
+    assert stream.body == b"compressed\n\n"
+    assert not stream.is_over
 
 
 async def test_between_events_it_ends_at_once_and_the_app_hears_that_its_client_left() -> None:

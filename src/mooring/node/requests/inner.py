@@ -19,6 +19,7 @@ _OF_ONE_REQUEST: Final = (
     SESSION_HEADER,
     VERSION_HEADER,
     b"accept",
+    b"accept-encoding",  # the answer is read here
     b"content-encoding",
     b"content-length",
     b"content-type",

@@ -26,7 +26,6 @@ from mooring.asgi import App, Message, Receive, Scope, Send, header
 from mooring.core import jsonrpc
 from mooring.core.handle_search import (
     NAME_HEADER,
-    Named,
     decoded,
     in_body,
     in_headers,
@@ -87,8 +86,7 @@ class ModernRequest:
         self._send = send
         # It is a stream of changes, which has no end of its own.
         self._listens = False
-        # Those that it names, in its order; of the texts, what this cluster did not make is among them too.
-        self._named: list[Named] = []
+        # Those that it names, in its order.
         self._handles: list[Handle] = []
 
     async def serve(self) -> Moved | None:
@@ -109,13 +107,13 @@ class ModernRequest:
         return self._request_id() if header(self._scope["headers"], METHOD_HEADER) == LISTEN else None
 
     async def _route(self) -> Moved | None:
-        self._named = self._find()
-        if not self._named:
+        named = self._find()
+        if not named:
             return await self._place()
-        known = [self._node.handles.read(named.text) for named in self._named]
+        known = [self._node.handles.read(text) for text in named]
         self._handles = [handle for handle in known if handle is not None]
-        forged = next((named for named, handle in zip(self._named, known, strict=True) if handle is None), None)
-        self._facts = replace(self._facts, handle=self._named[0].text if forged is None else forged.text)
+        forged = next((text for text, handle in zip(named, known, strict=True) if handle is None), None)
+        self._facts = replace(self._facts, handle=named[0] if forged is None else forged)
         if forged is None and self._are_apart() and self._node.settings.mixed_handles == "refuse":
             await self._refuse(Reason.MIXED, self._hear)
             return None
@@ -131,7 +129,8 @@ class ModernRequest:
             self._facts = replace(self._facts, placed_on=shard or None)
         return await self._follow(await self._decisions.decide(self._facts))
 
-    def _find(self) -> list[Named]:
+    def _find(self) -> list[str]:
+        """What is meant for a handle, in its order; what this cluster did not make is among it."""
         found = in_headers(self._scope["headers"])
         body = self._body.whole
         if body is None:
@@ -140,7 +139,7 @@ class ModernRequest:
         elif may_hold_handles(body, thoroughly=self._node.sessions.handles.owned > 0):
             inside = [name for rule in self._node.wrap_rules for name in rule.use]
             found += in_body(body, inside, self._node.wrapped_members)
-        return list({named.text: named for named in reversed(found)}.values())[::-1]
+        return list(dict.fromkeys(found))
 
     def _are_apart(self) -> bool:
         """Whether several nodes hold them."""

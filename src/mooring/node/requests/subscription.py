@@ -16,7 +16,7 @@ import asyncio
 import json
 from typing import Final
 
-from mooring.asgi import EVENT_STREAM, Message, Receive, Send, media_type
+from mooring.asgi import Message, Receive, Send, is_open_event_stream
 from mooring.core import jsonrpc, sse
 
 METHOD: Final = b"subscriptions/listen"
@@ -71,7 +71,7 @@ class Subscription:
             if self._has_ended.is_set():
                 return
             if message["type"] == "http.response.start":
-                self._in_events = media_type(message.get("headers", [])) == EVENT_STREAM
+                self._in_events = is_open_event_stream(message.get("headers", []))
             body = message.get("body", b"")
             self._tail = (self._tail + body)[-_LONGEST_END:]
             await self._send(message)
