@@ -49,7 +49,7 @@ class SessionStateStore:
         return (await self.ttl(key, collection=collection))[0]
 
     async def ttl(self, key: str, *, collection: str | None = None) -> tuple[dict[str, Any] | None, float | None]:
-        entry, _ = self._find(self._named(key, collection))
+        entry = self._find(self._named(key, collection))
         if entry is None:
             return None, None
         value, end = entry
@@ -73,7 +73,7 @@ class SessionStateStore:
 
     async def delete(self, key: str, *, collection: str | None = None) -> bool:
         name = self._named(key, collection)
-        is_there = self._find(name)[0] is not None
+        is_there = self._find(name) is not None
         self._elsewhere.pop(name, None)
         if is_there:
             entries, name = self._entries(name)
@@ -110,13 +110,13 @@ class SessionStateStore:
         use, own = use_now(), _in_session(name)
         return (self._elsewhere, name) if use is None or own is None else (use.part(_PART), own)
 
-    def _find(self, name: str) -> tuple[Entry | None, str]:
+    def _find(self, name: str) -> Entry | None:
         use, own = use_now(), _in_session(name)
         found = None if use is None or own is None else use.peek(_PART).get(own)
         found = found or self._elsewhere.get(name)
         if found is not None and found[1] is not None and found[1] <= self._now():
-            return None, name
-        return found, name
+            return None
+        return found
 
 
 def keep_state_of(server: Any, of: str = "") -> None:

@@ -270,7 +270,7 @@ class Node:
 
     def _a_writer_behind(self) -> WriteBehind:
         return WriteBehind(
-            lambda: self.store.journal, self.settings.stream_write_after_seconds, self.settings.stream_log_seconds
+            lambda: self.store.journal, self.settings.stream_write_after_seconds, self.settings.call_log_seconds
         )
 
     def _a_pulse(self, open_store: Callable[[], Store]) -> Pulse:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from mooring.settings.kinds import OnNodeLoss
 
 DRAIN_SECONDS: Final = 10.0
+_CALL_LOG_SECONDS: Final = 60.0
 
 
 class SurvivalSettings(BaseModel):
@@ -111,6 +112,12 @@ class SurvivalSettings(BaseModel):
         description="How long a session that once listened for what its server says by itself may go unused before "
         "the app ends it; its next request revives it. Mooring listens in its place, so the app's own limit does not.",
     )
+
+    @property
+    def call_log_seconds(self) -> float:
+        """How long it is on record of a call that it runs, or what became of it, for whoever comes back or sends it
+        again."""
+        return max(self.stream_log_seconds, _CALL_LOG_SECONDS)
 
     @property
     def most_drain_seconds(self) -> float:

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from mooring.asgi import WholeBody
 from mooring.core.sse import SseParser
+from mooring.node.requests.bodies import RememberedBody
 from mooring.node.requests.exchange import _BODY_BYTES, _NAME_LENGTH, can_be_logged, noted
 from tests.node.apps import ScriptedApp, answer
 from tests.node.direct import Request, initialize, joined
@@ -32,16 +34,22 @@ def test_an_event_stream_that_we_can_read_is_logged(start: dict[str, Any], logge
     assert can_be_logged(start) is logged
 
 
-def test_a_call_is_noted_with_what_carries_it_out_again() -> None:
+async def whole(data: bytes) -> RememberedBody:
+    body = RememberedBody(WholeBody(data).receive, 2 * _BODY_BYTES)
+    await body.read_rest()
+    return body
+
+
+async def test_a_call_is_noted_with_what_carries_it_out_again() -> None:
     body = b'{"id": "x", "method": "tools/call", "params": {"name": "look"}}'
-    call = noted("stream", json.loads(body), body, 1.0)
+    call = noted("stream", await whole(body), 1.0)
     assert (call.request_id_json, call.method, call.name) == ('"x"', "tools/call", "look")
     assert (call.body, call.started) == (body, 1.0)
 
 
-def test_of_a_large_one_the_body_is_left_out_and_a_long_name_is_cut() -> None:
+async def test_of_a_large_one_the_body_is_left_out_and_a_long_name_is_cut() -> None:
     message = {"id": 1, "method": "resources/read", "params": {"uri": "u" * 1000}}
-    call = noted("stream", message, b" " * (_BODY_BYTES + 1), 1.0)
+    call = noted("stream", await whole(json.dumps(message).encode() + b" " * _BODY_BYTES), 1.0)
     assert (call.body, call.name) == (b"", "u" * _NAME_LENGTH)
 
 

@@ -14,6 +14,7 @@ from mooring.asgi import App
 from mooring.core.sse import SseEvent
 from mooring.node.streams.answer import NOTHING
 from mooring.store import MemoryStore
+from mooring.store.journal import SettledCall
 from tests.cluster_in_process import RunningNode, running_nodes
 from tests.node.links.http_servers import node_behind
 from tests.node.rpc import INITIALIZE, RawClient
@@ -146,14 +147,19 @@ async def test_one_client_listens_at_a_time(
             assert await reader.rest() == []
 
 
-async def test_a_call_that_died_with_its_node_has_one_outcome(raw: RawClient, http: aiohttp.ClientSession) -> None:
+@pytest.mark.parametrize("log_seconds", [300.0, 0.0])
+async def test_a_call_that_died_with_its_node_has_one_outcome(
+    raw: RawClient, http: aiohttp.ClientSession, log_seconds: float
+) -> None:
+    """Decided once and for all, also where a stream is let go as soon as it is over."""
     tellers: list[Teller] = []
 
     def make_app() -> App:
         tellers.append(Teller())
         return tellers[-1].app()
 
-    async with running_nodes(make_app, 3, MemoryStore()) as nodes:
+    store = MemoryStore()
+    async with running_nodes(make_app, 3, store, stream_log_seconds=log_seconds) as nodes:
         session = await raw.open(nodes[0].url)
         async with reading(http, "POST", nodes[0].url, session, call("tell", request_id=77)) as reader:
             await reader.next()
@@ -167,6 +173,7 @@ async def test_a_call_that_died_with_its_node_has_one_outcome(raw: RawClient, ht
                 events = await again.rest()
                 assert [json.loads(event.data)["id"] for event in events] == [77]
                 assert answer_in(events)["error"]["data"]["reason"] == "outcome_unknown"
+        assert [type(one) for one in await store.journal.calls(session)] == [SettledCall]
         server = next(teller for teller, node in zip(tellers, nodes, strict=True) if node.mooring._node.tally.revived)
         server.say(None)
         async with reading(http, "POST", nodes[1].url, session, call("tell", request_id=78)) as reader:

@@ -29,8 +29,9 @@ class RememberedBody:
         self._head = b""
         self._tail = b""
         self.is_whole = False
-        # What is in it, once that was asked for.
+        # What is in it, once that was asked for: the message, or what a batch asks.
         self._message: jsonrpc.Message | None = None
+        self._batch: tuple[jsonrpc.Asked] | None = None
 
     @property
     def is_lost(self) -> bool:
@@ -96,7 +97,14 @@ class RememberedBody:
         message = self.message()
         if message or self._too_large:
             return jsonrpc.id_of(message) if "method" in message or self._too_large else None
-        return jsonrpc.asked_in(self._pieces) if self.is_whole else None
+        if self._batch is None and self.is_whole:
+            self._batch = (jsonrpc.asked_in(self._pieces),)
+        return None if self._batch is None else self._batch[0]
+
+    @property
+    def size(self) -> int:
+        """Of what is remembered, bytes; 0 of one that is too large."""
+        return len(self._pieces)
 
     def holds(self, *words: bytes) -> bool:
         """Whether one of these is in a body that is whole and not too large."""

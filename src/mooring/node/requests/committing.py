@@ -49,8 +49,6 @@ _ANSWER_BYTES: Final = 1024 * 1024
 _AGAIN_SECONDS: Final = 0.1
 _LATEST: Final = 32
 """Of a session's answers, so many stay on record beyond those that run, for clients that did not hear them."""
-_KEEP_SECONDS: Final = 60.0
-"""For so long at least they do."""
 _LOST: Final = (
     "The request was carried out, and what it changed is kept. Its answer is not: it is larger than what is kept for a "
     "client that lost its connection, or cannot be read."
@@ -185,7 +183,9 @@ class Committing:
         session = self._session
         session.settled_streams[stream] = None
         with suppress(StoreUnavailable, Fenced):
-            await self._node.store.journal.settle(session.id, session.epoch, stream, said.encode(), self._seconds)
+            await self._node.store.journal.settle(
+                session.id, session.epoch, stream, said.encode(), self._node.settings.call_log_seconds
+            )
 
     def _give_way(self) -> None:
         """Another node has the session."""
@@ -195,10 +195,6 @@ class Committing:
         else:  # it was told of its end, and the app has none of it
             for request in list(session.running):
                 request.cut_off()
-
-    @property
-    def _seconds(self) -> float:
-        return max(self._node.settings.stream_log_seconds, _KEEP_SECONDS)
 
     async def _write(self, change: StateChange) -> bytes:
         """
@@ -216,7 +212,7 @@ class Committing:
                     session.id,
                     session.epoch,
                     change,
-                    self._seconds,
+                    self._node.settings.call_log_seconds,
                     node.settings.session_ttl_seconds,
                 )
             except StoreUnavailable:

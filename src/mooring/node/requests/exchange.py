@@ -22,6 +22,7 @@ from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.node.passing import PassingAnswer
 from mooring.node.requests.answers import outcome_unknown
+from mooring.node.requests.bodies import RememberedBody
 from mooring.node.requests.call_names import CallName
 from mooring.node.requests.inner import LAST_EVENT_ID, hear, scope_for
 from mooring.node.streams.answer import StreamedAnswer
@@ -34,31 +35,32 @@ logger = logging.getLogger("mooring.sessions")
 _NAME_LENGTH: Final = 200
 _BODY_BYTES: Final = 64 * 1024
 """A larger request is not carried out again by the next owner."""
-_NOTED_SECONDS: Final = 60.0
-"""For so long at least a call stays on record."""
 
 
 class Exchange:
     """
     Args:
+        body: the request.
+        name: what it is called on record.
+        settle: asked with its answer, and its stream, before that is said: see `StreamedAnswer`.
         onto: the stream of a request that is carried out again: whoever listens is there, or comes by itself.
-        settle: asked with the request's answer, and its stream, before it is said: see `StreamedAnswer`.
-        name: what the request is called on record.
     """
 
     def __init__(
         self,
         node: Node,
         session: LocalSession,
+        body: RememberedBody,
+        name: CallName,
         answer: PassingAnswer,
         send: Send,
+        settle: Callable[[str, str], Awaitable[str | None]],
         onto: Stream | None = None,
-        settle: Callable[[str, str], Awaitable[str | None]] | None = None,
-        name: CallName | None = None,
     ) -> None:
         self._node = node
-        self._settle = settle
+        self._body = body
         self._name = name
+        self._settle = settle
         # What the call is called on record, and its stream if there is one, where it was noted before it was carried
         # out, or may have been; and whether by an earlier incarnation.
         self._noted_as = "" if onto is None else onto.id
@@ -85,7 +87,7 @@ class Exchange:
         """The request is carried out again, and on record under that name."""
         self._noted_as, self._is_again = name, True
 
-    async def note_ahead(self, message: jsonrpc.Message, body: bytes) -> str:
+    async def note_ahead(self) -> str:
         """Have the request on record before it is carried out; returns its name there, "" where it has none.
 
         Then its node's death leaves nothing of it but what is on record, and it may be carried out again. Whoever sends
@@ -95,35 +97,30 @@ class Exchange:
         name in any case, and is then not carried out again.
         """
         session = self._session
-        if self._noted_as or len(body) > _BODY_BYTES:
+        if self._noted_as or self._body.size > _BODY_BYTES:
             return self._noted_as
-        facts = _facts(session, message, jsonrpc.id_of(message))
-        self._noted_as = (self._name.take() if self._name else "") or self._node.streams.mint(session.id, facts)
-        call = replace(noted(self._noted_as, message, body, time.time()), is_transactional=True)
-        seconds = max(self._node.settings.stream_log_seconds, _NOTED_SECONDS)
+        self._noted_as = self._name.take() or self._node.streams.mint(session.id, self._facts())
+        call = replace(noted(self._noted_as, self._body, time.time()), is_transactional=True)
+        seconds = self._node.settings.call_log_seconds
         try:
             await self._node.store.journal.note_calls(session.id, session.epoch, [call], seconds)
         except StoreUnavailable as error:
             logger.info("a call is carried out, and may not be on record: %s", error)
         return self._noted_as
 
-    async def begin(self, start: Message, message: jsonrpc.Message, asked: jsonrpc.Asked, body: bytes) -> None:
-        """The app begins its answer.
-
-        Args:
-            message: the request, what it asks, and `body` that holds it; empty where it is too large to be read.
-        """
+    async def begin(self, start: Message) -> None:
+        """The app begins its answer."""
         session = self._session
         retry = round(self._node.settings.retry_seconds * 1000)
         if self._stream is not None:
             self._streamed = self._streaming(self._stream, retry)
             self._streamed.skip_what_was_told()
             return
-        facts, known_as = _facts(session, message, asked), self._noted_as
+        known_as = self._noted_as
         if known_as and self._node.streams.find(session.id, known_as) is not None:  # that of who came back for it
             known_as = ""
-        self._stream = self._node.streams.open(session.id, facts, session.epoch, known_as)
-        note = partial(noted, self._stream.id, message, body, time.time(), asked)
+        self._stream = self._node.streams.open(session.id, self._facts(), session.epoch, known_as)
+        note = partial(noted, self._stream.id, self._body, time.time())
         self._node.streams.began(session.id, self._stream, note if not self._noted_as else lambda: None)
         self._streamed = self._streaming(self._stream, retry)
         self._listener = Listener(self._answer, self._send)
@@ -132,10 +129,14 @@ class Exchange:
         await self._streamed.begin()
 
     def _streaming(self, stream: Stream, retry: int) -> StreamedAnswer:
-        session, settle = self._session, None
-        if self._settle is not None:
-            settle = partial(_settle_on, self._settle, stream.id)
-        return StreamedAnswer(stream, session.protocol, retry, session.incarnation, settle)
+        session = self._session
+        return StreamedAnswer(
+            stream, session.protocol, retry, session.incarnation, lambda answer: self._settle(answer, stream.id)
+        )
+
+    def _facts(self) -> StreamFacts:
+        kind = kind_of(jsonrpc.text_in(self._body.message(), "method"))
+        return StreamFacts(kind, self._session.incarnation, self._body.asked())
 
     async def take(self, message: Message) -> None:
         """The next message of the app's answer."""
@@ -169,9 +170,7 @@ class Exchange:
         if not stream.is_answered and stream.facts.request_id is not None:
             self._node.tally.outcomes["failed"] += 1
             for one in jsonrpc.each_of(stream.unanswered):
-                said: str | None = outcome_unknown(replace(stream.facts, request_id=one)).decode()
-                if self._settle is not None:
-                    said = await self._settle(said or "", stream.id)
+                said = await self._settle(outcome_unknown(replace(stream.facts, request_id=one)).decode(), stream.id)
                 if said is None:
                     return
                 await stream.say(sse.SseEvent(said, event="message"), is_answer=True)
@@ -208,24 +207,15 @@ def can_be_logged(start: Message) -> bool:
     return bool(start["status"] == 200) and is_open_event_stream(start.get("headers", []))
 
 
-async def _settle_on(settle: Callable[[str, str], Awaitable[str | None]], stream_id: str, answer: str) -> str | None:
-    return await settle(answer, stream_id)
-
-
-def _facts(session: LocalSession, message: jsonrpc.Message, asked: jsonrpc.Asked) -> StreamFacts:
-    return StreamFacts(kind_of(jsonrpc.text_in(message, "method")), session.incarnation, asked)
-
-
-def noted(
-    stream_id: str, message: jsonrpc.Message, body: bytes, began: float, asked: jsonrpc.Asked | None = None
-) -> Call:
-    """What the next owner has to know of a request; of a batch, what it `asked`."""
+def noted(stream_id: str, body: RememberedBody, began: float) -> Call:
+    """What the next owner has to know of a request."""
+    message = body.message()
     name = jsonrpc.text_in(message, "params", "name") or jsonrpc.text_in(message, "params", "uri")
     method = jsonrpc.text_in(message, "method")
-    kept = body if len(body) <= _BODY_BYTES else b""
+    kept = body.raw() if body.size <= _BODY_BYTES else b""
     return Call(
         stream_id,
-        json.dumps(jsonrpc.id_of(message) if asked is None else asked),
+        json.dumps(body.asked()),
         method,
         name[:_NAME_LENGTH],
         kept,

@@ -9,20 +9,35 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from typing import Final
+from typing import Final, TypeGuard
 
 from mooring.asgi import App, Scope
 from mooring.core import jsonrpc
 from mooring.core.stream_ids import StreamKind
+from mooring.node.current_call import is_transactional
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.node.requests.inner import ask, scope_for
-from mooring.store.journal import Call
+from mooring.store.journal import Call, SettledCall
 
 logger = logging.getLogger("mooring.sessions")
 
 _PAGES: Final = 50
 """Of a list of tools that are read to find one."""
+
+
+async def calls_of(node: Node, session_id: str) -> dict[str, Call | SettledCall]:
+    """The calls of a session that are on record, by what they are called there.
+
+    Raises:
+        StoreUnavailable: nobody knows.
+    """
+    return {call.stream: call for call in await node.store.journal.calls(session_id)}
+
+
+def leaves_nothing(call: Call | SettledCall | None) -> TypeGuard[Call]:
+    """Whether nothing is left of it as long as it has no outcome, so that it may be carried out again."""
+    return isinstance(call, Call) and call.is_transactional and bool(call.body) and is_transactional(call.name)
 
 
 class ToolHints:

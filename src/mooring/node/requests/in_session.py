@@ -129,7 +129,9 @@ class SessionRequest:
         self._use = StateUse(session.state, "" if onto is None else onto.id)
         self._name = CallName(node, session, self._body)
         self._committing = Committing(node, session, self._use, self._body, self._on_record_as)
-        self._exchange = Exchange(node, session, self._answer, send, onto, self._committing.answer, self._name)
+        self._exchange = Exchange(
+            node, session, self._body, self._name, self._answer, send, self._committing.answer, onto
+        )
         # Whether it was looked at for a call that has to be on record before the app has it.
         self._is_noted = onto is not None or not self._is_logged or not node.streams.is_written_behind
         # Where it may be answered in JSON, and is carried out for the first time here.
@@ -277,13 +279,12 @@ class SessionRequest:
     async def _note_ahead(self) -> None:
         """A call that may be carried out again for what it does not do: it is on record before the app has it all."""
         self._is_noted = True
-        raw = self._body.raw()
-        if self._is_turned_away or b"tools/call" not in raw:
+        if self._is_turned_away or not self._body.holds(b"tools/call"):
             return
         message = self._body.message()
         is_call = jsonrpc.text_in(message, "method") == "tools/call" and jsonrpc.id_of(message) is not None
         if is_call and is_transactional(jsonrpc.text_in(message, "params", "name")):
-            self._use.stream = await self._exchange.note_ahead(message, raw)
+            self._use.stream = await self._exchange.note_ahead()
 
     async def _receive_answer(self) -> Message:
         """The body, whole: an answer to what the server asked names it as the app does (`mooring.core.questions`)."""
@@ -348,7 +349,7 @@ class SessionRequest:
         elif message["type"] == "http.response.start" and self._is_logged and can_be_logged(message):
             if self._json is not None:
                 self._json.leave_to_stream()
-            await self._exchange.begin(message, self._body.message(), self._body.asked(), self._body.raw())
+            await self._exchange.begin(message)
         else:
             for part in await self._committing.unlogged(message) if self._method == "POST" else [message]:
                 if self._json is not None:

@@ -21,21 +21,19 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine
-from typing import Any, Final, TypeGuard
+from typing import Any, Final
 
 from mooring.asgi import App, Message, Scope
-from mooring.core import jsonrpc
 from mooring.core.ids import brief
 from mooring.core.stream_ids import StreamFacts, kind_of
 from mooring.errors import Fenced, StoreUnavailable
-from mooring.node.current_call import is_transactional
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.node.requests.answers import outcome_unknown
 from mooring.node.requests.bodies import RememberedBody
 from mooring.node.requests.call_names import CallName, name_of
 from mooring.node.requests.exchange import noted
-from mooring.node.requests.harmless import ToolHints
+from mooring.node.requests.harmless import ToolHints, calls_of, leaves_nothing
 from mooring.node.streams.answer import answers
 from mooring.node.streams.stream import lost_answer
 from mooring.store.journal import Call, SettledCall
@@ -46,8 +44,6 @@ _ANSWER_BYTES: Final = 256 * 1024
 """Of a larger answer it is on record that it was given."""
 _INCARNATIONS: Final = 3
 """Nodes that may die one after another until a client has sent its call again."""
-_KEEP_SECONDS: Final = 60.0
-"""How long what is written is kept at least."""
 
 
 class JsonCall:
@@ -67,13 +63,13 @@ class JsonCall:
         self._turn: asyncio.Lock | None = None
         self._name = name
         self._node = node
+        self._seconds = node.settings.call_log_seconds
         self._session = session
         self._body = body
         # Until the call has lasted long enough to be written down.
         self._timer: asyncio.TimerHandle | None = None
-        # Its name on record, once it is, and what it asks; and when it began.
+        # Its name on record, once it is; and when it began.
         self._stream_id = ""
-        self._asked: jsonrpc.Asked = None
         self._began = 0.0
         # The app's answer, as far as it is kept.
         self._answer = bytearray()
@@ -127,12 +123,12 @@ class JsonCall:
             return None
         if session.earlier_calls is None:
             await self._read()
-        if session.earlier_calls and time.time() - session.since > _seconds(node):
+        if session.earlier_calls and time.time() - session.since > self._seconds:
             session.earlier_calls = {}
         call = _find(node, session.id, session.incarnation - 1, body, session.earlier_calls or {})
-        if _leaves_nothing(call):
+        if leaves_nothing(call):
             call = await self._in_turn(call.stream)
-            if _leaves_nothing(call):
+            if leaves_nothing(call):
                 self.again = call.stream
                 _tell(node, session, call, "run again")
                 return None
@@ -140,9 +136,7 @@ class JsonCall:
         return await self._settled(call, app, scope)
 
     async def _read(self) -> dict[str, Call | SettledCall]:
-        session = self._session
-        known = {call.stream: call for call in await self._node.store.journal.calls(session.id)}
-        session.earlier_calls = known
+        self._session.earlier_calls = known = await calls_of(self._node, self._session.id)
         return known
 
     async def _in_turn(self, stream: str) -> Call | SettledCall | None:
@@ -166,21 +160,17 @@ class JsonCall:
             _tell(node, session, call, "run again")
             return None
         outcome = outcome_unknown(facts, call.name)
-        outcome = await journal.settle(session.id, session.epoch, call.stream, outcome, _seconds(node))
+        outcome = await journal.settle(session.id, session.epoch, call.stream, outcome, self._seconds)
         earlier[call.stream] = SettledCall(call.stream, outcome)
         _tell(node, session, call, "unknown")
         return outcome
 
     def _note(self) -> None:
-        self._asked = self._body.asked()
-        if self._asked is None or self._body.is_lost:
-            return
         self._stream_id = self._name.take()
         if not self._stream_id:
             return
-        session, message = self._session, self._body.message()
-        call = noted(self._stream_id, message, self._body.raw(), self._began, self._asked)
-        self._write(self._node.store.journal.note_calls(session.id, session.epoch, [call], _seconds(self._node)))
+        session, call = self._session, noted(self._stream_id, self._body, self._began)
+        self._write(self._node.store.journal.note_calls(session.id, session.epoch, [call], self._seconds))
 
     def _settle(self) -> None:
         """The answer is whole. One that answers something else, as a refusal does, is none."""
@@ -189,13 +179,13 @@ class JsonCall:
             return
         session, journal = self._session, self._node.store.journal
         if self._is_too_large:
-            outcome = lost_answer(self._asked)
-        elif answers(self._answer.decode(errors="replace"), self._asked):
+            outcome = lost_answer(self._body.asked())
+        elif answers(self._answer.decode(errors="replace"), self._body.asked()):
             outcome = bytes(self._answer)
         else:
             self._forget()
             return
-        self._write(journal.settle(session.id, session.epoch, self._stream_id, outcome, _seconds(self._node)))
+        self._write(journal.settle(session.id, session.epoch, self._stream_id, outcome, self._seconds))
 
     def _forget(self) -> None:
         if self._stream_id:
@@ -223,8 +213,7 @@ async def is_on_record(node: Node, session_id: str, body: RememberedBody) -> boo
     record = await node.store.load_session(session_id)
     if record is None or body.asked() is None:
         return False
-    calls = {call.stream: call for call in await node.store.journal.calls(session_id)}
-    return _find(node, session_id, record.incarnation, body, calls) is not None
+    return _find(node, session_id, record.incarnation, body, await calls_of(node, session_id)) is not None
 
 
 def _find(
@@ -240,11 +229,6 @@ def _find(
     return None
 
 
-def _leaves_nothing(call: Call | SettledCall | None) -> TypeGuard[Call]:
-    """Whether nothing is left of it as long as it has no outcome, so that it may be carried out again."""
-    return isinstance(call, Call) and call.is_transactional and bool(call.body) and is_transactional(call.name)
-
-
 def _tell(node: Node, session: LocalSession, call: Call, outcome: str) -> None:
     node.tally.outcomes[outcome] += 1
     what = f"{call.method} {call.name}".strip() or "a batch"
@@ -254,7 +238,3 @@ def _tell(node: Node, session: LocalSession, call: Call, outcome: str) -> None:
         what[:200],
         outcome,
     )
-
-
-def _seconds(node: Node) -> float:
-    return max(node.settings.stream_log_seconds, _KEEP_SECONDS)

@@ -36,6 +36,7 @@ from mooring.node.requests.settling import Settlement
 from mooring.node.requests.standing import StandingStream
 from mooring.node.streams.listener import Listener
 from mooring.node.streams.stream import Stream
+from mooring.processes.tasks import end
 
 logger = logging.getLogger("mooring.sessions")
 
@@ -132,8 +133,7 @@ class ListeningRequest:
     ) -> bool:
         """Until the stream ends, another client takes its place, or this one leaves; returns whether it left."""
         listener = Listener(PassingAnswer(), self._send)
-        named = [(name, value) for name, value in headers if name.lower() != SESSION_HEADER]
-        named.append((SESSION_HEADER, self._session.id.encode()))
+        named = [*headers, (SESSION_HEADER, self._session.id.encode())]
         await listener.begin({"type": "http.response.start", "status": 200, "headers": named})
         await stream.listen(listener, place)
         if ends_soon or self._node.sessions.find(self._session.id) is not self._session:  # gone meanwhile
@@ -149,9 +149,7 @@ class ListeningRequest:
         finally:
             listener.leave()
             self._session.last_seen = time.time()  # it was used until now
-            for waiting in (leaving, gone):
-                waiting.cancel()
-            await asyncio.gather(leaving, gone, return_exceptions=True)
+            await end(leaving, gone)
 
     async def _leaves(self) -> None:
         with contextlib.suppress(OSError):

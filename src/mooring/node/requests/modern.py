@@ -115,7 +115,7 @@ class ModernRequest:
         forged = next((text for text, handle in zip(named, known, strict=True) if handle is None), None)
         self._facts = replace(self._facts, handle=named[0] if forged is None else forged)
         if forged is None and self._are_apart() and self._node.settings.mixed_handles == "refuse":
-            await self._refuse(Reason.MIXED, self._hear)
+            await self._refuse(Reason.MIXED)
             return None
         return await self._follow(await self._decisions.decide(self._facts))
 
@@ -182,7 +182,7 @@ class ModernRequest:
                 with self._staying():
                     await self._revive(reason, receive)
             case Refuse(reason=reason):
-                await self._refuse(reason, receive)
+                await self._refuse(reason)
             case Moved():
                 return decision
         return None
@@ -261,7 +261,7 @@ class ModernRequest:
         """What the handle stood for is not here. Its author has it, where it survives; else it is gone."""
         handle = self._handles[0] if self._handles else None
         if handle is not None and not handle.survives:
-            await self._refuse(reason, receive)
+            await self._refuse(reason)
             return
         try:
             epoch = await self._node.keeper.adoption.hold(self._node.shard_of(self._facts) or "", 1)
@@ -270,9 +270,9 @@ class ModernRequest:
         if epoch:
             await self._serve(receive, revived=handle)
         else:
-            await self._refuse(Reason.UNREACHABLE, receive)
+            await self._refuse(Reason.UNREACHABLE)
 
-    async def _refuse(self, reason: Reason, receive: Receive) -> None:
+    async def _refuse(self, reason: Reason) -> None:
         """Answer it. That a handle is gone is for its principal alone."""
         text = self._facts.handle
         if text is None or not can_be_said(reason):

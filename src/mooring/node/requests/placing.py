@@ -94,16 +94,13 @@ class Placements:
             self._placed.move_to_end(name)
             return placed.shard
         try:
-            shard = await self._node.store.place(name, self._shard_for_new(), round(idle_seconds * 1000))
+            shard = await self._node.store.place(name, self._node.next_shard(), round(idle_seconds * 1000))
         except StoreUnavailable:
             return "" if placed is None else placed.shard
         self._placed[name] = _Placed(shard, self._now())
         if len(self._placed) > _REMEMBERED:
             self._placed.popitem(last=False)
         return shard
-
-    def _shard_for_new(self) -> str:
-        return self._node.next_shard()
 
     async def _who(self, scope: Scope, send: Send) -> str | None:
         """Who sends it, as the app says, who is asked once a minute for each Authorization."""

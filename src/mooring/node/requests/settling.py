@@ -29,11 +29,10 @@ from mooring.core.ids import brief
 from mooring.core.request import RequestFacts
 from mooring.core.stream_ids import Place, StreamFacts, asked_of
 from mooring.errors import StoreUnavailable
-from mooring.node.current_call import is_transactional
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.node.requests.answers import outcome_unknown
-from mooring.node.requests.harmless import ToolHints
+from mooring.node.requests.harmless import ToolHints, calls_of, leaves_nothing
 from mooring.node.requests.in_session import SessionRequest
 from mooring.node.requests.inner import scope_for
 from mooring.node.streams.stream import Stream
@@ -77,7 +76,7 @@ class Settlement:
         """
         journal = self._node.store.journal
         entries = await journal.read(self._session.id, self._id)
-        calls = {call.stream: call for call in await journal.calls(self._session.id)}
+        calls = await calls_of(self._node, self._session.id)
         stream = self._node.streams.find(self._session.id, self._id)
         if stream is not None:  # another request was faster
             return stream
@@ -102,7 +101,7 @@ class Settlement:
         outcome = noted.outcome if isinstance(noted, SettledCall) else self._unknown(noted, stream.unanswered)
         if outcome:
             outcome = await self._node.store.journal.settle(
-                self._session.id, self._session.epoch, self._id, outcome, self._node.settings.stream_log_seconds
+                self._session.id, self._session.epoch, self._id, outcome, self._node.settings.call_log_seconds
             )
             await self._say(stream, outcome)
         await self._end(stream)
@@ -137,7 +136,7 @@ class Settlement:
 
     async def _may_run_again(self, call: Call) -> bool:
         """Whether nothing of it is left, or would matter."""
-        if call.is_transactional and is_transactional(call.name):
+        if leaves_nothing(call):
             return True
         hints = ToolHints(self._node, self._session, self._app, self._scope)
         return await hints.changes_nothing(call, self._facts.kind)
@@ -162,10 +161,8 @@ class Settlement:
 
     async def _outcome(self) -> bytes:
         """What is on record of it; empty while there is none."""
-        for call in await self._node.store.journal.calls(self._session.id):
-            if call.stream == self._id and isinstance(call, SettledCall):
-                return call.outcome
-        return b""
+        found = (await calls_of(self._node, self._session.id)).get(self._id)
+        return found.outcome if isinstance(found, SettledCall) else b""
 
     async def _carry_out(self, stream: Stream, call: Call) -> None:
         scope = scope_for(self._scope, self._session.id, self._session.protocol)

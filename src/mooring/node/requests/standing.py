@@ -30,7 +30,7 @@ from mooring.errors import StoreUnavailable
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.node.requests.in_session import SessionRequest
-from mooring.node.requests.inner import scope_for
+from mooring.node.requests.inner import LAST_EVENT_ID, scope_for
 from mooring.node.streams.answer import StreamedAnswer
 from mooring.node.streams.stream import Stream
 from mooring.store.journal import LogEntry
@@ -131,7 +131,7 @@ class StandingStream:
     async def _ask(self, last_inner_id: str) -> None:
         scope = self._scope
         if last_inner_id:
-            scope = {**scope, "headers": [*scope["headers"], (b"last-event-id", last_inner_id.encode())]}
+            scope = {**scope, "headers": [*scope["headers"], (LAST_EVENT_ID, last_inner_id.encode())]}
         facts = RequestFacts(method="GET", session_id=self._session.id)
         self._streamed = None
         await SessionRequest(self._node, self._session, facts, {**scope}, WholeBody(b"").receive, self._take).serve(
@@ -141,7 +141,6 @@ class StandingStream:
     async def _take(self, message: Message) -> None:
         if message["type"] == "http.response.start" and self._begins(message):
             self.headers = without(message.get("headers", []), b"date", b"server", SESSION_HEADER)
-            self.headers.append((SESSION_HEADER, self._session.id.encode()))
             session = self._session
             self.stream, is_new = await self._found()
             retry = round(self._node.settings.retry_seconds * 1000)

@@ -18,6 +18,7 @@ from typing import Final
 
 from mooring.asgi import Message, Receive, Send, is_open_event_stream
 from mooring.core import jsonrpc, sse
+from mooring.processes.tasks import end
 
 METHOD: Final = b"subscriptions/listen"
 """As the header `Mcp-Method` has it, which every such request carries."""
@@ -61,9 +62,7 @@ class Subscription:
             await asyncio.wait({hearing, ending}, return_when=asyncio.FIRST_COMPLETED)
             return hearing.result() if hearing.done() else {"type": "http.disconnect"}
         finally:
-            for waiting in (hearing, ending):
-                waiting.cancel()
-            await asyncio.gather(hearing, ending, return_exceptions=True)
+            await end(hearing, ending)
 
     async def send(self, message: Message) -> None:
         """What the app says, up to the end."""

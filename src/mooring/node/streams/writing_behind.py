@@ -62,7 +62,7 @@ class WriteBehind:
     ) -> None:
         self._journal = journal
         self._after_seconds = after_seconds
-        self._keep_seconds = max(keep_seconds, 60.0)
+        self._keep_seconds = keep_seconds
         self._now = now
         self._sleep = sleep
         # Streams that have not lasted long enough yet, when they began, and what tells of their requests.
