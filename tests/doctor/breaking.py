@@ -148,10 +148,15 @@ class _Proxy:
         gone = {*_OF_THE_HOP, *(name.lower() for name in broken.drop_in)}
         headers = CIMultiDict((name, value) for name, value in request.headers.items() if name.lower() not in gone)
         url = f"{self.nodes[seen.node]}{request.raw_path}"
-        async with self.http.request(
-            request.method, url, data=body or None, headers=headers, allow_redirects=False
-        ) as came:
-            return await self._pass_on(request, seen, broken, came)
+        try:
+            async with self.http.request(
+                request.method, url, data=body or None, headers=headers, allow_redirects=False
+            ) as came:
+                return await self._pass_on(request, seen, broken, came)
+        except aiohttp.ClientError:  # cut behind it is cut before it
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response()
 
     async def _pass_on(
         self, request: web.Request, seen: Seen, broken: Break, came: aiohttp.ClientResponse

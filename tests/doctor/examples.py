@@ -21,6 +21,7 @@ LOST = Reply(status=404, message={"jsonrpc": "2.0", "id": 1, "error": {"code": -
 UNAVAILABLE = Reply(status=502)
 THROTTLED = Reply(status=429)
 HANG = Reply(trouble=Trouble.HANG)
+CUT = Reply(trouble=Trouble.CUT)
 
 
 def session(name: str = "abc", *cookies: str, version: str = "2025-11-25") -> Session:

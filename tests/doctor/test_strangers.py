@@ -6,6 +6,7 @@ since it follows from the fault or is the server's own. Nothing else may be said
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 import sys
@@ -15,17 +16,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
-from mooring.doctor.report import Outlook, Report
+from mooring.doctor.report import Report
 from tests.bare import bare_server, listening, uvicorn_command
 from tests.cli.doctor.process import running_doctor
-from tests.deployments import haproxy, nginx, traefik
+from tests.deployments import apache, caddy, haproxy, nginx, traefik
 from tests.deployments.certificate import self_signed_pem
+from tests.deployments.forgetful import forgetful
 from tests.deployments.oddities import running_oddities
 from tests.deployments.servers import replica_urls
-from tests.doctor.runs import problems, run
+from tests.doctor.runs import is_called_healthy, problems, run
 from tests.ports import free_port
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
@@ -73,8 +76,36 @@ async def uvicorn(*options: str) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
+@contextlib.asynccontextmanager
+async def workers(*command: str) -> AsyncIterator[str]:
+    """Several processes on one port, of another server than uvicorn."""
+    port = free_port()
+    filled = [word.format(port=port) for word in command]
+    base = f"http://127.0.0.1:{port}"
+    async with (
+        listening([sys.executable, "-m", *filled, "tests.servers.small:app"], port, what=command[0]),
+        aiohttp.ClientSession() as client,
+    ):
+        async with client.get(base):  # the port is open before any worker is there
+            pass
+        yield base
+
+
 def ha(urls: list[str], *backend: str, rules: tuple[str, ...] = (), **more: Any) -> Running:
     return haproxy.running_haproxy(urls, IN_TURN, *backend, frontend=rules, **more)
+
+
+@contextlib.asynccontextmanager
+async def behind(front: Callable[[list[str]], Running], hop: Running) -> AsyncIterator[str]:
+    """Something between the proxy and the nodes."""
+    async with hop as url, front([url]) as base:
+        yield base
+
+
+@contextlib.asynccontextmanager
+async def unchanged(url: str) -> AsyncIterator[str]:
+    """Nothing more in front of it."""
+    yield url.removesuffix("/mcp")
 
 
 def page(status: int) -> tuple[str, ...]:
@@ -86,6 +117,10 @@ DROPPED: Final = r"Mcp-Session-Id does not reach the server: \d+ of \d+ calls op
 LOST_OUT: Final = r"the session id is lost on its way out: .*"
 REFUSED: Final = r"\d+ of \d+ new sessions could not be opened: {}.*"
 FAILS_WITH_TWO: Final = r"works with one replica, fails with two: \d\d% of calls miss their session"
+BY_CONNECTION: Final = r"affinity by connection(, as with several workers on one port)?: .*"
+"""On a busy machine the kernel may give them their connections in turn, as a load balancer does."""
+MANY: Final = {"sessions": 40}
+"""Enough that not one worker alone has them, however the kernel gives them their connections."""
 RATE: Final = {"only": frozenset({"eras", "openings", "affinity", "unknown-session"}), "sessions": 8, "calls": 2}
 CALL: Final = {"tool": "work", "arguments": {"steps": 4, "seconds": 0.4}, "calls": 1, "sessions": 2}
 CALL_ONLY: Final = {**CALL, "only": frozenset({"eras", "affinity", "buffering", "compression"})}
@@ -110,7 +145,16 @@ CASES: Final[dict[str, Case]] = {
         {"affinity": r"no call reaches its session: 400.*"},
         left=9,
     ),
+    "Apache unsets the id, v1": Case(
+        lambda n: apache.running_apache(n.v1[:1], "RequestHeader unset Mcp-Session-Id"), {"affinity": DROPPED}, left=9
+    ),
     # The session id is lost on the way out.
+    "Caddy takes the id out, v1": Case(
+        lambda n: caddy.running_caddy(n.v1[:1], "header_down -Mcp-Session-Id"),
+        {"affinity": LOST_OUT},
+        not_said=("stateless",),
+        left=4,
+    ),
     "nginx hides the id": Case(
         lambda n: nginx.running_nginx(n.v2[:1], {"proxy_hide_header": "Mcp-Session-Id"}),
         {"affinity": LOST_OUT},
@@ -140,6 +184,38 @@ CASES: Final[dict[str, Case]] = {
         lambda n: ha([*n.v2[:2], n.odd["other_path"]], *STICKY),
         {"openings": REFUSED.format("404 Not Found")},
         may=("modern-headers", "modern-clients"),
+    ),
+    "a node at another path, without affinity": Case(
+        lambda n: caddy.running_caddy([n.v2[0], n.odd["other_path"]], "lb_policy round_robin"),
+        {
+            "openings": REFUSED.format("404 Not Found"),
+            "affinity": r"\d+ of \d+ calls met what is no MCP server: 404 Not Found",
+        },
+        may=("modern-headers", "modern-clients"),
+        not_said=("fails with two",),
+    ),
+    "a node at another path, v1": Case(
+        lambda n: ha([n.v1[0], n.odd["other_path"]], *STICKY),
+        {"openings": REFUSED.format("404 Not Found")},
+        may=("modern-headers", "modern-clients"),
+    ),
+    "a node that wants another token, without affinity": Case(
+        lambda n: nginx.running_nginx([n.odd["token"], n.odd["other_token"]]),
+        {"openings": REFUSED.format("401 Unauthorized"), "affinity": r".*401 Unauthorized"},
+        may=("modern-headers", "modern-clients"),
+        fields={"tokens": ("a-token",)},
+        not_said=("token is refused", "Pass DELETE on", "Pass GET on"),
+        left=9,
+    ),
+    "a node that is down, Caddy": Case(
+        lambda n: caddy.running_caddy([n.v1[0], n.dead], "lb_policy round_robin"),
+        {"openings": REFUSED.format("502"), "affinity": r".*502"},
+        may=("modern-headers", "modern-clients"),
+        left=9,
+    ),
+    "a limit on sessions, Caddy": Case(
+        lambda n: caddy.running_caddy([n.odd["few_sessions"]]),
+        {"openings": REFUSED.format("503 Too many open sessions")},
     ),
     "a node that wants another token": Case(
         lambda n: ha([n.odd["token"], n.odd["other_token"]], *STICKY),
@@ -178,24 +254,48 @@ CASES: Final[dict[str, Case]] = {
     "404 becomes a 502": Case(
         lambda n: ha(n.v2, rules=page(502)),
         {"affinity": FAILS_WITH_TWO, "unknown-session": r".*502; 404 is due"},
-        may=("deleted-session", "idle", "compression", "resumption"),
+        may=("deleted-session", "idle", "compression"),
     ),
     "404 becomes a page, v1": Case(
         lambda n: ha(n.v1, rules=page(200)),
         {"affinity": FAILS_WITH_TWO, "unknown-session": r".*200; 404 is due"},
-        may=("deleted-session", "idle", "compression", "resumption"),
+        may=("deleted-session", "idle", "compression"),
     ),
     "404 becomes a 503": Case(
         lambda n: ha(n.v2[:1], rules=page(503)),
         {"unknown-session": r".*503; 404 is due", "deleted-session": r".*503; 404 is due"},
         may=("forged-session",),
     ),
+    "404 becomes a 502 in words": Case(
+        lambda n: caddy.running_caddy(
+            n.v2[:1], "@gone status 404", "handle_response @gone {", 'respond "Bad Gateway" 502', "}"
+        ),
+        {"unknown-session": r".*502; 404 is due", "deleted-session": r".*502; 404 is due"},
+        may=("forged-session",),
+    ),
     # Affinity by other means.
+    "in turn, Apache": Case(lambda n: apache.running_apache(n.v2), {"affinity": FAILS_WITH_TWO}),
+    "a cookie alone, Caddy": Case(
+        lambda n: caddy.running_caddy(n.v1, "lb_policy cookie lb"),
+        {"affinity": r"only clients that keep cookies work: .*", "cookie": r".*other paths.*"},
+    ),
     "two workers": Case(
         lambda n: uvicorn("--workers", "2"),
-        # On a busy machine the kernel may give them their connections in turn, as a load balancer does.
-        {"affinity": r"affinity by connection(, as with several workers on one port)?: .*"},
+        {"affinity": BY_CONNECTION},
         may=("resumption",),
+        fields=MANY,
+    ),
+    "three workers, gunicorn": Case(
+        lambda n: workers("gunicorn", "-w", "3", "-k", "uvicorn.workers.UvicornWorker", "-b", "127.0.0.1:{port}"),
+        {"affinity": BY_CONNECTION},
+        may=("resumption",),
+        fields=MANY,
+    ),
+    "two workers, granian": Case(
+        lambda n: workers("granian", "--interface", "asgi", "--workers", "2", "--port", "{port}"),
+        {"affinity": BY_CONNECTION},
+        may=("resumption",),
+        fields=MANY,
     ),
     "sessions in turn, TypeScript": Case(
         lambda n: nginx.running_nginx(n.typescript), {"affinity": FAILS_WITH_TWO}, may=TYPESCRIPT
@@ -206,7 +306,46 @@ CASES: Final[dict[str, Case]] = {
         {"pause": r"a session that is silent for (2 s to )?5 s is gone: 404 .*"},
         fields={"idle_seconds": 6.0},
     ),
+    "Apache keeps connections that are dead": Case(
+        lambda n: behind(lambda urls: apache.running_apache(urls), forgetful(n.v2[0], 1.5)),
+        # Where the client's connection was in use before, Apache closes it in place of a 502.
+        {"pause": r"after \d+ s of silence .*(502|connection closed before the answer was whole)"},
+        fields={"idle_seconds": 6.0, "only": frozenset({"eras", "affinity", "pause"})},
+    ),
+    "nginx keeps connections that are dead": Case(
+        lambda n: behind(
+            lambda urls: nginx.running_nginx(urls, balance="keepalive 16"),
+            forgetful(n.v1[0], 1.5),
+        ),
+        {"pause": r"after \d+ s of silence .*502"},
+        may=("body-limit",),
+        fields={"idle_seconds": 6.0, "sessions": 12},
+        not_said=("client's own connection",),
+    ),
+    "a firewall forgets connections": Case(
+        lambda n: behind(lambda urls: unchanged(urls[0]), forgetful(n.v2[0], 1.5)),
+        {"pause": r"after 5 s of silence the first call fails, and the next does not: connection closed .*"},
+        fields={"idle_seconds": 6.0},
+    ),
     # Streams.
+    "a buffer behind Caddy": Case(
+        lambda n: caddy.running_caddy([n.odd["buffering"]]),
+        {"buffering": r"all 5 events of a call of .* came at its end"},
+        fields=CALL_ONLY,
+    ),
+    "Apache cuts silence": Case(
+        lambda n: apache.running_apache(n.v2[:1], "ProxyTimeout 4"),
+        {"idle": r"a silent stream is cut after 4(\.\d)? s"},
+        fields={"idle_seconds": 6.0},
+        may=("body-limit",),
+    ),
+    "gzip holds events back, Caddy": Case(
+        lambda n: caddy.running_caddy(
+            n.v2[:1], site=["encode gzip {", "minimum_length 1", "match {", "header Content-Type text/*", "}", "}"]
+        ),
+        {"compression": r"compressed streams hold events back: .*"},
+        fields=CALL_ONLY,
+    ),
     "a buffer behind HAProxy": Case(
         lambda n: ha([n.odd["buffering"]]),
         {"buffering": r"all 5 events of a call of .* came at its end"},
@@ -228,6 +367,46 @@ CASES: Final[dict[str, Case]] = {
         lambda n: nginx.running_nginx([n.odd["hides_id_from_pages"]]),
         {"cors": r"web pages cannot read Mcp-Session-Id.*"},
     ),
+    "pages do not see the id, Caddy": Case(
+        lambda n: caddy.running_caddy([n.odd["hides_id_from_pages"]]),
+        {"cors": r"web pages cannot read Mcp-Session-Id.*"},
+    ),
+    "no route for GET, Caddy": Case(
+        lambda n: caddy.running_caddy(n.v2[:1], site=["@get method GET", "respond @get 404"]),
+        {"idle": r"the standalone stream cannot be opened: 404.*"},
+        may=("resumption",),
+    ),
+    "no route for GET, v1": Case(
+        lambda n: ha(n.v1[:1], rules=("http-request deny deny_status 501 if METH_GET",)),
+        {
+            "idle": r"the standalone stream cannot be opened: 501.*",
+            "resumption": r"event ids are given, and a GET with one is refused: 501.*",
+        },
+    ),
+    "a page in place of GET, TypeScript": Case(
+        lambda n: ha(
+            n.typescript[:1],
+            rules=('http-request return status 200 content-type text/html string "<html>app</html>" if METH_GET',),
+        ),
+        {"idle": r"the standalone stream cannot be opened: 200 \(text/html\)"},
+        may=TYPESCRIPT,
+    ),
+    "HAProxy cuts silence, v1": Case(
+        lambda n: ha(n.v1[:1], "timeout server 3s"),
+        {"idle": r"a silent stream is cut after 3(\.\d)? s"},
+        fields={"idle_seconds": 6.0},
+    ),
+    "nginx cuts silence, TypeScript": Case(
+        lambda n: nginx.running_nginx(n.typescript[:1], {"proxy_read_timeout": "3s"}),
+        {"idle": r"a silent stream is cut after 3(\.\d)? s"},
+        fields={"idle_seconds": 6.0},
+        may=TYPESCRIPT,
+    ),
+    "a redirect loses the port, Apache": Case(
+        lambda n: apache.running_apache([n.odd["slash"]], "ProxyPreserveHost Off"),
+        {"endpoint": r"redirected to http://127.0.0.1:\d+/mcp/: the port of .* is lost"},
+        may=("host",),
+    ),
     "pages are let in": Case(lambda n: ha([n.odd["open_to_pages"]]), {}),
     "CORS comes twice": Case(
         lambda n: nginx.running_nginx([n.odd["open_to_pages"]], {"add_header Access-Control-Allow-Origin": "* always"}),
@@ -242,6 +421,8 @@ CASES: Final[dict[str, Case]] = {
         {"endpoint": r"redirected to http://127.0.0.1/mcp/: the port of .* is lost"},
     ),
     "HTTP+SSE beside it": Case(lambda n: ha([n.odd["with_sse"]]), {}),
+    "HTTP+SSE beside it, nginx": Case(lambda n: nginx.running_nginx([n.odd["with_sse"]]), {}),
+    "HTTP+SSE beside it, Caddy": Case(lambda n: caddy.running_caddy([n.odd["with_sse"]]), {}),
     "answers without streams": Case(lambda n: ha([n.odd["json"]]), {}),
     "nodes of two eras": Case(
         lambda n: ha([n.v2[0], n.v1[0]], *STICKY),
@@ -249,6 +430,72 @@ CASES: Final[dict[str, Case]] = {
         may=("modern-clients", "modern-headers"),
     ),
 }
+
+KINDS: Final[dict[str, tuple[str, ...]]] = {
+    "the id is lost on the way in": (
+        "nginx drops the id, v1",
+        "HAProxy drops the id, TypeScript",
+        "Apache unsets the id, v1",
+    ),
+    "the id is lost on the way out": (
+        "nginx hides the id",
+        "HAProxy renames the id, TypeScript",
+        "Caddy takes the id out, v1",
+    ),
+    "a node at another path": (
+        "a node at another path",
+        "a node at another path, v1",
+        "a node at another path, without affinity",
+    ),
+    "a node that is no good": (
+        "a node that wants another token",
+        "a node that wants another token, without affinity",
+        "a node that is down, Traefik",
+        "a node that is down, Caddy",
+    ),
+    "only so many sessions": (
+        "a limit on sessions",
+        "a limit on sessions, Caddy",
+        "one client at a time",
+    ),
+    "a 404 that is none any more": (
+        "404 becomes a 502",
+        "404 becomes a page, v1",
+        "404 becomes a 503",
+        "404 becomes a 502 in words",
+    ),
+    "no affinity, or a poor one": (
+        "sessions in turn, TypeScript",
+        "in turn, Apache",
+        "a cookie alone, Caddy",
+    ),
+    "workers on one port": ("two workers", "three workers, gunicorn", "two workers, granian"),
+    "a GET without a route": ("no route for GET, Caddy", "no route for GET, v1", "a page in place of GET, TypeScript"),
+    "silence is cut": ("Apache cuts silence", "HAProxy cuts silence, v1", "nginx cuts silence, TypeScript"),
+    "HTTP+SSE beside it": ("HTTP+SSE beside it", "HTTP+SSE beside it, nginx", "HTTP+SSE beside it, Caddy"),
+    "what a pause ends": (
+        "idle sessions end",
+        "Apache keeps connections that are dead",
+        "nginx keeps connections that are dead",
+        "a firewall forgets connections",
+    ),
+    "events come late": (
+        "a buffer behind HAProxy",
+        "a buffer behind nginx",
+        "a buffer behind Caddy",
+        "gzip holds events back",
+        "gzip holds events back, Caddy",
+    ),
+    "web pages": ("pages do not see the id", "pages do not see the id, Caddy", "CORS comes twice"),
+    "redirects": ("a redirect to a slash", "a redirect loses the port", "a redirect loses the port, Apache"),
+    "nothing is wrong": (
+        "uvicorn limits connections",
+        "HAProxy limits the rate",
+        "pages are let in",
+        "answers without streams",
+    ),
+}
+"""Each kind of fault, and the deployments that have it: at least three."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -273,7 +520,12 @@ async def test_what_is_said_and_what_is_not(nodes: Nodes, name: str) -> None:
     assert_nothing_is_said(report, case.not_said)
     assert report.sessions <= case.fields.get("sessions", 9)
     assert report.left <= case.left, report.why_left
-    assert (report.outlook is Outlook.HEALTHY) == (not case.says)
+    assert is_called_healthy(report) == (not case.says)
+
+
+async def test_each_kind_has_three_deployments() -> None:
+    assert {kind for kind, names in KINDS.items() if len(set(names)) < 3} == set()
+    assert {name for names in KINDS.values() for name in names} <= set(CASES)
 
 
 def assert_nothing_is_said(report: Report, words: tuple[str, ...]) -> None:
@@ -282,6 +534,22 @@ def assert_nothing_is_said(report: Report, words: tuple[str, ...]) -> None:
         for one in report.findings
     )
     assert not [word for word in words if word in said], said
+
+
+async def test_slow_servers_are_named_behind_each_proxy(nodes: Nodes) -> None:
+    """At the same time: most of it is waiting."""
+    fields: dict[str, Any] = {"only": frozenset({"openings", "speed"}), "sessions": 2, "calls": 1}
+
+    async def examine(deployed: Running) -> dict[str, str]:
+        async with deployed as base:
+            return problems(await run(f"{base}/mcp", timeout_seconds=5.0, **fields), with_speed=True)
+
+    slow = [nodes.odd["slow"]]
+    proxies = (ha(slow), nginx.running_nginx(slow), caddy.running_caddy(slow), apache.running_apache(slow))
+    for found in await asyncio.gather(*map(examine, proxies)):
+        assert set(found) == {"openings", "speed"}
+        assert re.fullmatch(r"a session takes \d\.\d s to open", found["openings"])
+        assert re.fullmatch(r"a ping takes \d\.\d s, also when nothing else is asked", found["speed"])
 
 
 async def test_a_redirect_behind_tls_gives_nobody_a_url_in_clear(

@@ -38,3 +38,9 @@ def test_what_to_change(heard: Heard, probes: Probes, proxy: Proxy | None, lines
     assert len(found.changes) == len(lines)
     for change, line in zip(found.changes, lines, strict=True):
         assert line in change.config
+
+
+def test_a_time_that_is_not_the_fronts_own_may_be_of_what_is_behind_it() -> None:
+    assert "or something behind nginx has it" in judged(cut(20.0), proxy=Proxy.NGINX).why
+    assert "behind nginx" not in judged(cut(60.0), proxy=Proxy.NGINX).why
+    assert "default of" not in judged(cut(20.0), proxy=Proxy.HAPROXY).why, "it has none"

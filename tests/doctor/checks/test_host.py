@@ -64,7 +64,7 @@ def test_nothing_is_said_where_calls_fail_anyway() -> None:
     assert found.verdict is Verdict.UNKNOWN
 
 
-@pytest.mark.parametrize("proxy", [Proxy.NGINX, Proxy.HAPROXY, Proxy.TRAEFIK])
+@pytest.mark.parametrize("proxy", [Proxy.NGINX, Proxy.HAPROXY, Proxy.TRAEFIK, Proxy.APACHE, Proxy.CADDY])
 def test_the_change_is_the_servers_and_the_proxys(proxy: Proxy) -> None:
     found = host.judge(Facts(REACHED, REACHED, False, True), "host:8000", proxy, str)
     assert len(found.changes) == 2

@@ -214,3 +214,8 @@ async def test_one_way_of_two_drops_it(nodes: list[str]) -> None:
         Verdict.BROKEN,
         f"{METHOD} does not arrive as it was sent: 3 of 6 calls are refused",
     )
+
+
+def test_a_wrong_header_that_is_refused_in_another_way_does_not_show_a_server_that_looks_at_none() -> None:
+    found = modern_headers.judge(Replies([SERVED] * 6, wrong=Reply(status=400, body=b"<html>")), None, str)
+    assert (found.verdict, found.says) == (Verdict.UNKNOWN, "cannot tell: a wrong header is refused with 400")

@@ -6,7 +6,7 @@ from mooring.doctor.checks.pause import judge, run
 from mooring.doctor.evidence.rested_sessions import Rest
 from mooring.doctor.findings import NotRun, Verdict
 from tests.doctor.examined import examined
-from tests.doctor.examples import LOST, REACHED, THROTTLED, UNAVAILABLE
+from tests.doctor.examples import CUT, LOST, REACHED, THROTTLED, UNAVAILABLE
 from tests.doctor.odd import running_odd
 
 
@@ -42,6 +42,26 @@ def test_what_is_said(rests: list[Rest], verdict: Verdict, says: str) -> None:
     assert found.verdict is verdict
     assert found.says.startswith(says)
     assert bool(found.changes) is (verdict in (Verdict.WARNING, Verdict.BROKEN))
+
+
+def test_whose_connection_was_dead() -> None:
+    behind = judge([kept(2), Rest(11, UNAVAILABLE, (REACHED,))], str)
+    assert "keep-alive race" in behind.why
+    assert "Most likely" in behind.why or "most likely" in behind.why, "a doubt is said as a doubt"
+    own = judge([Rest(11, CUT, (REACHED,))], str)
+    assert "the client's own connection" in own.why
+    assert "as Apache does in place of a 502" in own.why
+    many = judge([Rest(5, UNAVAILABLE, (UNAVAILABLE, UNAVAILABLE, REACHED))], str)
+    assert many.says.startswith("after 5 s of silence the first 3 calls fail, and later ones do not: 502")
+
+
+def test_what_fails_after_a_pause_alone_is_no_health() -> None:
+    rests = [kept(2), Rest(5, UNAVAILABLE, (UNAVAILABLE,) * 12)]
+    found = judge(rests, str, passes_without=True)
+    assert found.verdict is Verdict.BROKEN
+    assert found.says.startswith("after 5 s of silence calls fail that did not before: 502")
+    assert "keep-alive race" in found.why
+    assert judge(rests, str).verdict is Verdict.UNKNOWN, "where calls fail anyway, the pause tells nothing"
 
 
 async def test_no_time_or_too_few_sessions() -> None:

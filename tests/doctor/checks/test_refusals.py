@@ -7,6 +7,7 @@ import pytest
 from mooring.doctor.checks.refusals import judge_refusals
 from mooring.doctor.client.reply import Reply
 from mooring.doctor.findings import Verdict
+from mooring.doctor.proxies import Proxy
 from tests.doctor.examples import HANG, LOST, REACHED, THROTTLED, UNAVAILABLE
 
 BAD = Reply(status=400, body=b"Invalid or missing session ID")
@@ -71,3 +72,12 @@ def test_foreign_text_is_shown_hidden() -> None:
     found = judge_refusals("check", "it", {"POST": [BAD]}, REACHED, lambda _: "***")
     assert found.evidence["said"] == ["***"]
     assert "Invalid" not in json.dumps(found.evidence) + found.says + found.why
+
+
+def test_a_502_without_json_is_most_likely_of_a_proxy() -> None:
+    page = Reply(status=502, body=b"Bad Gateway")
+    found = judge_refusals("check", "it", {"POST": [page] * 6}, REACHED, str, Proxy.CADDY)
+    assert "most likely something on the way turns the server's 404 into it" in found.why
+    assert "handle_response" in found.changes[0].what
+    failed = Reply(status=500, body=b"Internal Server Error")
+    assert "on the way" not in judge_refusals("check", "it", {"POST": [failed] * 6}, REACHED, str).why

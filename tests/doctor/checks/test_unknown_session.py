@@ -47,6 +47,12 @@ async def test_six_times_over_a_connection_each_by_each_method() -> None:
     assert {len(one) for one in ids} == {32}
 
 
+async def test_a_get_that_goes_nowhere_tells_nothing_of_sessions() -> None:
+    async with running_odd(guard=lambda request: web.Response() if request.method == "GET" else None) as odd:
+        found = await found_at(odd.url)
+    assert (found.verdict, found.says) == (Verdict.OK, "an unknown session is answered with 404, 6 of 6 times")
+
+
 async def test_a_server_that_takes_any_id() -> None:
     async with running_odd(knows=lambda request, odd: True) as odd:
         found = await found_at(odd.url)

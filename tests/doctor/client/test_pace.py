@@ -99,3 +99,12 @@ def test_how_long_a_server_wants_one_to_wait() -> None:
         return module._wait_seconds(Reply(status=429, headers=CIMultiDictProxy(CIMultiDict({"Retry-After": text}))))
 
     assert [wait(text) for text in ("2", "3600", "soon", "")] == [2.0, 5.0, 0.0, 0.0]
+
+
+def test_what_is_kept_sends_nothing_again() -> None:
+    pace = Pace()
+    pace.keep()
+    for _ in range(5):
+        pace._note_sent()
+    assert not pace.is_to_be_sent_again(Reply(status=503), 0)
+    assert not pace.is_slow

@@ -56,3 +56,13 @@ def test_a_label_is_short_and_prints() -> None:
 def test_the_media_type_is_without_its_parameters() -> None:
     headers = CIMultiDictProxy(CIMultiDict({"content-type": "Text/Event-Stream; charset=utf-8"}))
     assert Reply(200, headers).media_type == "text/event-stream"
+
+
+def test_who_speaks_of_the_wrong_connection_knows_the_session() -> None:
+    said = {
+        "jsonrpc": "2.0",
+        "id": None,
+        "error": {"code": -32000, "message": "Session is bound to another connection"},
+    }
+    assert {Reply(status=status, message=said).outcome for status in (409, 421)} == {Outcome.ODD}
+    assert Reply(status=400, message=said).outcome is Outcome.LOST

@@ -34,3 +34,11 @@ async def test_what_fails_tells_nothing_where_everything_fails_now_and_then(
         exam.sessions.refused += openings
         assert (failing_reply(exam) is not None) == is_failing
         assert telling_replies(exam, [LOST, UNAVAILABLE, HANG]) == ([LOST] if is_failing else [LOST, UNAVAILABLE, HANG])
+
+
+async def test_a_token_that_some_calls_are_refused_for_tells_nothing_of_what_was_odd() -> None:
+    async with running_odd() as odd, examined(odd.url, sessions=2) as exam:
+        assert exam.first is not None
+        exam.calls += [Call(exam.first, HOME, reply) for reply in (REACHED, Reply(status=401))]
+        assert telling_replies(exam, [Reply(status=401)]) == [Reply(status=401)]
+        assert telling_replies(exam, [Reply(status=401), LOST], but_logins=True) == [LOST]

@@ -4,6 +4,8 @@ The calls are made in each of four ways; `call_pattern` tells what fails in whic
 
     calls                                       verdict
     they open sessions of their own             broken: their id does not arrive
+    they meet what is no MCP server, as some    broken: a node at another path, or something else among the nodes
+    openings did
     any is lost                                 broken, by its pattern: `lost_calls`
     all of them fail by a limit on their rate   unknown
     some fail in another way                    a warning where they are few, else broken: `failed_calls`
@@ -18,7 +20,7 @@ from typing import Final
 
 from mooring.doctor.check import Check
 from mooring.doctor.checks.failed_calls import judge_failed
-from mooring.doctor.checks.lost_calls import judge_dropped, judge_lost
+from mooring.doctor.checks.lost_calls import judge_dropped, judge_elsewhere, judge_lost, met_elsewhere
 from mooring.doctor.checks.sessionless_calls import judge_without_sessions
 from mooring.doctor.client.reply import Outcome, Reply
 from mooring.doctor.evidence.call_pattern import CallTally, Pattern, pattern_of, sessions_of, tally_by_way
@@ -93,6 +95,8 @@ def judge(exam: Examination, *, in_turn: Sequence[bool] = (), is_dropped: bool =
     }
     if not calls:
         return Finding(NAME, Verdict.UNKNOWN, "no call could be made in time", evidence=evidence)
+    if total.lost and met_elsewhere(exam):
+        return judge_elsewhere(NAME, exam, evidence)
     if total.lost:
         pattern = Pattern.DROPPED if is_dropped else pattern_of(calls)
         return judge_lost(NAME, exam, pattern, by_way, evidence)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from mooring.doctor.advice import Topic, advice
 from mooring.doctor.evidence.heard import Heard
 from mooring.doctor.evidence.stream_probes import Probes, is_by_age, is_cut, is_unendable
-from mooring.doctor.evidence.time_limits import duration, known_limits
+from mooring.doctor.evidence.time_limits import duration, known_limits, limit_of
 from mooring.doctor.findings import Change, Finding, Verdict
 from mooring.doctor.proxies import Proxy
 
@@ -45,7 +45,16 @@ def judge_cut(check: str, heard: Heard, probes: Probes, proxy: Proxy | None, evi
     elif repeat is None and not limits:
         verdict = Verdict.WARNING
         says += ", as seen once"
-    return Finding(check, verdict, says, by_default(limits) + CUT_HURTS, evidence, changes_for(proxy, by_age=by_age))
+    why = by_default(limits) + _beside_default(proxy, heard.last_silence_seconds) + CUT_HURTS
+    return Finding(check, verdict, says, why, evidence, changes_for(proxy, by_age=by_age))
+
+
+def _beside_default(proxy: Proxy | None, seconds: float) -> str:
+    """Whoever meets clients is not always the one who cuts."""
+    limit = limit_of(proxy)
+    if proxy is None or limit is None or abs(limit[0] - seconds) <= _TOLERANCE * limit[0]:
+        return ""
+    return f"It is not {proxy}'s default of {limit[0]:g} s: it was set there, or something behind {proxy} has it. "
 
 
 def judge_unendable(check: str, heard: Heard, probes: Probes, proxy: Proxy | None, evidence: dict[str, Any]) -> Finding:

@@ -41,7 +41,7 @@ async def run(exam: Examination) -> Finding | NotRun:
     ways = [HOME, *(Way(cookies, one_connection=False) for cookies in (True, False) for _ in range(_TIMES))]
     asked = [with_one_retry(partial(exam.sessions.ping, session, way)) for way in ways]
     after = telling_replies(exam, await asyncio.gather(*asked), but_logins=True)
-    if not after or (not telling_replies(exam, [closing])):
+    if not after or not telling_replies(exam, [closing], but_logins=True):
         return failing_anyway(NAME, exam, {"delete": closing.status_key})
     strangers: Sequence[Reply] = ()
     if any(refusal_kind(reply) is RefusalKind.SERVED for reply in after):

@@ -21,8 +21,9 @@ NAME: Final = "endpoint"
 _BECOMES_GET: Final = frozenset({301, 302, 303})
 _FORWARDED: Final = {
     Lost.SCHEME: "X-Forwarded-Proto with the scheme",
-    Lost.PORT: "the Host with its port (nginx: `$http_host`, not `$host`), or X-Forwarded-Port",
-    Lost.HOST: "the Host that clients send (nginx: `proxy_set_header Host $http_host`)",
+    Lost.PORT: "the Host with its port (nginx: `$http_host`, not `$host`; Apache: `ProxyPreserveHost On`), or "
+    "X-Forwarded-Port",
+    Lost.HOST: "the Host that clients send (nginx: `proxy_set_header Host $http_host`; Apache: `ProxyPreserveHost On`)",
     Lost.PREFIX: "the path with its prefix, or the prefix as the server's `root_path` (X-Forwarded-Prefix in Traefik)",
 }
 
@@ -65,7 +66,8 @@ def _lost_on_redirect(exam: Examination, reply: Reply, leads: Redirect, evidence
                 f"Have the proxy tell the server what clients typed, and the server trust it: {'; '.join(headers)}. "
                 "In the server: `uvicorn --proxy-headers --forwarded-allow-ips=ADDRESS` of the proxy.",
                 "# nginx\nproxy_set_header Host $http_host;\nproxy_set_header X-Forwarded-Proto $scheme;\n"
-                "# HAProxy\nhttp-request set-header X-Forwarded-Proto https if { ssl_fc }",
+                "# HAProxy\nhttp-request set-header X-Forwarded-Proto https if { ssl_fc }\n"
+                "# Apache\nProxyPreserveHost On\nRequestHeader set X-Forwarded-Proto %{REQUEST_SCHEME}s",
             ),
             Change(f"Until then, clients that have {repaired} need no redirect."),
         ),

@@ -8,7 +8,7 @@ from typing import Any, Final
 from mooring.doctor.check import Check
 from mooring.doctor.client.protocol import LEGACY_VERSIONS
 from mooring.doctor.examination import Examination
-from mooring.doctor.findings import Finding, Verdict
+from mooring.doctor.findings import Change, Finding, Verdict
 
 NAME: Final = "eras"
 
@@ -35,6 +35,11 @@ async def run(exam: Examination) -> Finding:
             "Either the nodes do not run the same server, and a session meets nodes that know nothing of sessions; or "
             "the header Mcp-Session-Id of some answers is lost on their way.",
             {**evidence, "answers_without_session": len(exam.sessions.sessionless)},
+            (
+                Change(
+                    "Run the same server with the same settings on every node, and pass on Mcp-Session-Id from each."
+                ),
+            ),
         )
     sessions = (
         "keeps sessions, whose ids do not come through"

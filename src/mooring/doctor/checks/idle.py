@@ -49,7 +49,7 @@ async def run(exam: Examination) -> Finding | NotRun:
     if silence is None:
         return await _asked_only(exam)
     heard = await silence.heard(exam.listener.step)
-    if heard.is_refused and not telling_replies(exam, [heard.reply]):
+    if heard.is_refused and not telling_replies(exam, [heard.reply], but_logins=True):
         return failing_anyway(NAME, exam, heard.numbers())
     if is_cut(heard) and await is_gone(exam, silence.session):
         return _gone(heard)
@@ -70,7 +70,7 @@ async def _asked_only(exam: Examination) -> Finding | NotRun:
     stream = await reach_stream(exam.wire, headers, tries=tries_needed(exam), seconds=_HEAD_SECONDS)
     await stream.close()
     reply = stream.reply
-    if not stream.is_refused or reply.trouble is not None or not telling_replies(exam, [reply]):
+    if not stream.is_refused or reply.trouble is not None or not telling_replies(exam, [reply], but_logins=True):
         return no_time
     heard = Heard(reply, stream.head_seconds, stream.age_seconds, end=stream.end, ended_seconds=stream.ended_seconds)
     return _refused(heard, exam.proxy, heard.numbers(), exam.show, never_lost=_never_lost(exam))

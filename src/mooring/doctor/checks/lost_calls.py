@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from mooring.doctor.advice import Topic, advice
+from mooring.doctor.checks.opening_refusals import OPENING_CHANGES
 from mooring.doctor.client.reply import Outcome
 from mooring.doctor.client.ways import WAYS, Way
 from mooring.doctor.client.wire import Carried
 from mooring.doctor.evidence.call_pattern import CallTally, Pattern
 from mooring.doctor.evidence.ended_sessions import count_ended
+from mooring.doctor.evidence.opening_kinds import OpeningRefusal, refusal_of_opening
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, Verdict
 
@@ -155,6 +157,29 @@ def _on_disguise(exam: Examination) -> str:
     return (
         f" An unknown session is answered in just the same way, {disguised.most_common(1)[0][0]}, where 404 is due: "
         "something on the way puts its own answer in place of the node's."
+    )
+
+
+def met_elsewhere(exam: Examination) -> bool:
+    """Whether all calls that were lost were answered as `initialize` was by what is no MCP server."""
+    refused = {reply.look for reply in exam.sessions.refused if refusal_of_opening(reply) is OpeningRefusal.ELSEWHERE}
+    lost = [call.reply for call in exam.calls if call.reply.outcome is Outcome.LOST]
+    return bool(refused and lost) and all(reply.look in refused for reply in lost)
+
+
+def judge_elsewhere(check: str, exam: Examination, evidence: Mapping[str, Any]) -> Finding:
+    """Where some of the nodes are none of MCP: that calls miss their session follows from it."""
+    lost = [call.reply for call in exam.calls if call.reply.outcome is Outcome.LOST]
+    label = exam.show(lost[0].label)
+    return Finding(
+        check,
+        Verdict.BROKEN,
+        f"{len(lost)} of {len(exam.calls)} calls met what is no MCP server: {label}",
+        "Some `initialize` requests were answered in just the same way, without JSON-RPC: a node that serves MCP at "
+        "another path, or something else among the nodes. Every call that met an MCP server reached its session; "
+        "whether sessions are kept at their node shows once there are several that serve MCP.",
+        {**evidence, "pattern": "elsewhere"},
+        (Change(OPENING_CHANGES[OpeningRefusal.ELSEWHERE]),),
     )
 
 

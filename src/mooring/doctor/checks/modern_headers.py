@@ -9,6 +9,7 @@ with a header that is wrong on purpose.
     an error, no answer    -              broken
     served                 refused        ok
     served                 served         cannot tell: the server does not look
+    served                 other refusal  cannot tell: it may be of something on the way
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ def judge(replies: Replies, proxy: Proxy | None, show: Show) -> Finding:
         )
     if failed:
         return _failed(failed, count, evidence, show)
-    return _on_controls(replies, evidence)
+    return _on_controls(replies, evidence, show)
 
 
 def _failed(failed: Sequence[Reply], count: int, evidence: dict[str, Any], show: Show) -> Finding:
@@ -155,9 +156,15 @@ def _failed(failed: Sequence[Reply], count: int, evidence: dict[str, Any], show:
     )
 
 
-def _on_controls(replies: Replies, evidence: dict[str, Any]) -> Finding:
+def _on_controls(replies: Replies, evidence: dict[str, Any], show: Show) -> Finding:
     """All that was right was answered; whether that says anything depends on what is refused."""
     count = len(replies.right)
+    if replies.wrong is not None and not _is_answer(replies.wrong) and not _is_mismatch(replies.wrong):
+        says = f"cannot tell: a wrong header is refused with {show(replies.wrong.label)}"
+        why = (
+            f"A server refuses it with {HEADER_MISMATCH} in JSON; something on the way may put its own answer in place."
+        )
+        return Finding(NAME, Verdict.UNKNOWN, says, why, evidence)
     if replies.wrong is None or not _is_mismatch(replies.wrong):
         return Finding(
             NAME,

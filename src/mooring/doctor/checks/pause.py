@@ -3,7 +3,9 @@
 after a pause                            verdict
 every session is there                   ok, up to the longest pause
 sessions are gone from some pause on     broken
-the first call fails, the next does not  warning
+the first call fails, the next does not  warning: a connection was dead, the client's or one behind the proxy
+calls fail with 5xx or are cut, and no   broken, where none did without a pause
+  later one is answered
 calls are lost anyway                    cannot tell
 """
 
@@ -27,9 +29,25 @@ _SESSIONS_END: Final = Change(
     "for what ends them sooner: that setting, a server that is scaled to nothing, or an affinity table that forgets "
     "(HAProxy: `expire` of the stick-table, nginx: `timeout` of `sticky learn`)."
 )
+_LOGS: Final = Change("Look at the proxy's and the server's log at the time of this run.")
 _CONNECTIONS_END: Final = Change(
-    "Let whoever is behind keep idle connections for longer than whoever is before it: uvicorn's --timeout-keep-alive "
-    "is 5 s by default, and proxies keep theirs for 60 to 90 s."
+    "Let whoever is behind keep idle connections for longer than whoever is before it: uvicorn and Node.js close "
+    "theirs after 5 s by default, gunicorn after 2 s, and proxies keep theirs for 60 to 90 s. Where that cannot be, "
+    "let the proxy keep none, or for a shorter time.",
+    "# uvicorn\nuvicorn server:app --timeout-keep-alive 75\n# Node.js\nserver.keepAliveTimeout = 75_000\n"
+    "# nginx: in the upstream, below the server's time\nkeepalive_timeout 4s;\n"
+    "# HAProxy: on the `server` line, below the server's time\npool-purge-delay 2s\n"
+    "# Apache\nProxyPass /mcp http://10.0.0.1:8000/mcp ttl=4",
+)
+_BEHIND: Final = (
+    "The session is there. The answer came from a proxy, so it is not the client's connection that was dead: most "
+    "likely the proxy sent the request on a connection of its own that the server, or a firewall between, had given up "
+    "meanwhile (a keep-alive race). A node that wakes up slowly looks like it, too."
+)
+_AT_THE_FRONT: Final = (
+    "The session is there. Either the client's own connection was dead, and nobody had said so; or one behind the "
+    "proxy was, and the proxy closed the client's for it, as Apache does in place of a 502. Python's SDK 1.x does not "
+    "survive that."
 )
 
 
@@ -43,10 +61,16 @@ async def run(exam: Examination) -> Finding | NotRun:
     resting = sessions_to_rest(exam)
     if not resting:
         return NotRun("there are too few sessions to leave some alone (--sessions), or too little time (--idle)")
-    return judge(await let_rest(exam, resting), exam.show)
+    passes = bool(exam.calls) and all(call.reply.outcome is Outcome.REACHED for call in exam.calls)
+    return judge(await let_rest(exam, resting), exam.show, passes_without=passes)
 
 
-def judge(rests: Sequence[Rest], show: Show) -> Finding:
+def judge(rests: Sequence[Rest], show: Show, *, passes_without: bool = False) -> Finding:
+    """The verdict.
+
+    Args:
+        passes_without: no call failed that came without a pause.
+    """
     evidence = {
         "pauses": [
             {"seconds": rest.seconds, "first_call": rest.same.status_key, "kept": rest.is_kept, "lost": rest.is_lost}
@@ -68,12 +92,26 @@ def judge(rests: Sequence[Rest], show: Show) -> Finding:
     broke = [rest for rest in rests if rest.broke_connection]
     if broke:
         rest = min(broke, key=lambda one: one.seconds)
-        says = f"after {duration(rest.seconds)} of silence the first call fails, and the next does not: "
+        first = "the first call fails, and the next does not"
+        if rest.failures > 1:
+            first = f"the first {rest.failures} calls fail, and later ones do not"
+        says = f"after {duration(rest.seconds)} of silence {first}: {show(rest.same.label)}"
         why = "The session is there, and the call that came first after the pause did not reach it."
+        changes: tuple[Change, ...] = (_LOGS,)
         if rest.same.outcome in MAY_PASS:
-            why = "The connection was dead, and nobody had said so. Python's SDK 1.x does not survive that."
-        return Finding(NAME, Verdict.WARNING, says + show(rest.same.label), why, evidence, (_CONNECTIONS_END,))
+            why = _AT_THE_FRONT if rest.same.outcome is Outcome.CUT else _BEHIND
+            changes = (_CONNECTIONS_END, _LOGS)
+        return Finding(NAME, Verdict.WARNING, says, why, evidence, changes)
     failed = [rest for rest in rests if not rest.is_kept]
+    broken = [rest for rest in failed if all(reply.outcome in MAY_PASS for reply in (rest.same, *rest.other))]
+    if broken and passes_without:
+        rest = min(broken, key=lambda one: one.seconds)
+        says = f"after {duration(rest.seconds)} of silence calls fail that did not before: {show(rest.same.label)}"
+        why = (
+            "No call failed while there was no pause. Either the proxy sends requests on connections of its own that "
+            "the server, or a firewall between, has given up meanwhile (a keep-alive race), or a node has ended."
+        )
+        return Finding(NAME, Verdict.BROKEN, says, why, evidence, (_CONNECTIONS_END, _LOGS))
     if failed:
         says = f"calls after a pause failed: {show(failed[0].same.label)}"
         return Finding(NAME, Verdict.UNKNOWN, says, "See the check `affinity`.", evidence)

@@ -68,10 +68,21 @@ def judge_refusals(
             "on the way has put it in the place of the server's answer."
         )
         return Finding(check, Verdict.BROKEN, says, why, evidence, (advice(Topic.ERROR_PAGES, proxy), _LOGS))
+    if kinds == {RefusalKind.FAILED} and all(_is_of_a_proxy(reply) for reply in posts):
+        why += (
+            " A call in a session that is there is answered, and this answer is no JSON as a server's own would be: "
+            "most likely something on the way turns the server's 404 into it."
+        )
+        return Finding(check, Verdict.BROKEN, says, why, evidence, (advice(Topic.ERROR_PAGES, proxy), _LOGS))
     only_log = kinds <= {RefusalKind.GONE, RefusalKind.FAILED, RefusalKind.HANG, RefusalKind.CUT}
     return Finding(
         check, Verdict.BROKEN, says, why, evidence, (_LOGS,) if only_log else (advice(Topic.MISSING_SESSION, None),)
     )
+
+
+def _is_of_a_proxy(reply: Reply) -> bool:
+    """502 to 504 are what a proxy says; a server that fails says 500."""
+    return reply.status in (502, 503, 504) and reply.message is None and not reply.media_type.endswith("json")
 
 
 def _others(check: str, what: str, answers: Answers, evidence: dict[str, Any]) -> Finding:

@@ -9,6 +9,7 @@ A ping's stream gives its first event id away; with that a GET has to bring ever
            405, another error, or no event stream  broken: clients were told that they may come back
            nothing                                 warning: the server may keep no stream that is complete
            404 where calls miss their node too     cannot tell
+           a failure where other calls fail too    cannot tell
     on the answer alone: nothing comes after it, so only whether the GET is taken is seen
 """
 
@@ -17,10 +18,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from mooring.doctor.check import Check
-from mooring.doctor.checks.cannot_tell import not_asked, throttled
+from mooring.doctor.checks.cannot_tell import failing_anyway, not_asked, throttled
 from mooring.doctor.client import protocol
 from mooring.doctor.client.held_stream import is_lost
 from mooring.doctor.client.reply import Outcome, Reply
+from mooring.doctor.evidence.failing_calls import telling_replies
 from mooring.doctor.evidence.resumed_stream import REPLAY_SECONDS, Asked, Resumed, ask, resume
 from mooring.doctor.evidence.time_limits import duration
 from mooring.doctor.examination import Examination
@@ -47,6 +49,8 @@ async def run(exam: Examination) -> Finding | NotRun:
         return NotRun("no session could be opened")
     asked = await ask(exam, session)
     resumed = await resume(exam, asked) if asked.facts.ids else None
+    if resumed is not None and not telling_replies(exam, [resumed.reply], but_logins=True):
+        return failing_anyway(NAME, exam, _evidence(asked, resumed, exam.show))
     return judge(asked, resumed, exam.proxy, exam.show)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from mooring.doctor.check import Check
@@ -39,7 +40,18 @@ async def run(exam: Examination) -> Finding | NotRun:
     }
     if not answers["POST"]:
         return failing_anyway(NAME, exam)
+    if await _has_no_stream(exam, session, answers["GET"]):
+        answers["GET"] = []  # it says nothing of sessions: see the check `idle`
     return judge(answers, await ask_with_retry(exam), exam.show, exam.proxy)
+
+
+async def _has_no_stream(exam: Examination, session: Session, strangers: Sequence[Reply]) -> bool:
+    """Whether a GET is answered in the same way in a session that is there, and not with a stream."""
+    if all(refusal_kind(reply, "GET") is RefusalKind.GONE for reply in strangers):
+        return False
+    headers = {protocol.SESSION: session.id, protocol.VERSION: session.version, "Accept": protocol.EVENT_STREAM}
+    own = await head_of_answer(exam, "GET", headers)
+    return own.media_type != protocol.EVENT_STREAM and {own.status_key} == {reply.status_key for reply in strangers}
 
 
 async def _send_twice(exam: Examination, session: Session, method: str) -> Reply:

@@ -101,6 +101,10 @@ class Pace:
         self._tracks = {True: _Track(), False: _Track()}  # of openings, and of all others
         self._sent: deque[float] = deque()  # when requests were sent, in the last second
 
+    def keep(self) -> None:
+        """From now on take no 503 for a limit on the rate, unless one was seen: it is to be told, not sent again."""
+        self.is_given_up = not self.is_limit
+
     @property
     def is_slow(self) -> bool:
         """All requests go slowly."""

@@ -159,4 +159,7 @@ _BY_STATUS: Final = {
     401: Outcome.LOGIN,
     403: Outcome.LOGIN,
     429: Outcome.THROTTLED,
+    # Both may speak of the session: who says that it is in use, or that this is the wrong connection, knows it well.
+    409: Outcome.ODD,
+    421: Outcome.ODD,
 }

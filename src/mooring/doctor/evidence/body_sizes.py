@@ -18,9 +18,10 @@ LARGE: Final = 4 * 1024 * 1024
 _MOST_TRIES: Final = 12
 """Of a large request, on the way to its session's node."""
 _PAUSE_SECONDS: Final = 1.0
-_SAME: Final = 4
+_SAME: Final = 10
 """How many 413 in a row. Where a server answers and closes while the request is still on its way, the proxy misses the
-answer now and then; nginx that speaks HTTP/1.0 with the server gives a 502 in its place, three times of four."""
+answer now and then; nginx that speaks HTTP/1.0 with the server gives a 502 in its place, every second time or so: four
+in a row came by chance with one examination of 25."""
 _QUICK_SECONDS: Final = 1.0
 _PATIENCE: Final = 3.0
 _MOST_SECONDS: Final = 30.0

@@ -21,10 +21,10 @@ def failing_reply(exam: Examination, *, but_logins: bool = False) -> Reply | Non
     Args:
         but_logins: a token that some nodes refuse is such a failure, too.
     """
-    calls = [call.reply for call in exam.calls if call.reply.outcome in FAILURES]
+    kinds = FAILURES | ({Outcome.LOGIN} if but_logins and exam.sessions.opened else frozenset())
+    calls = [call.reply for call in exam.calls if call.reply.outcome in kinds]
     pace = exam.wire.pace
     again = [] if pace.is_limit else [refusal.reply for refusal in pace.refusals if refusal.is_opening]
-    kinds = FAILURES | ({Outcome.LOGIN} if but_logins and exam.sessions.opened else frozenset())
     openings = [reply for reply in (*exam.sessions.refused, *again) if reply.outcome in kinds]
     if len(calls) <= FEW * len(exam.calls) and len(openings) < 2:
         return None

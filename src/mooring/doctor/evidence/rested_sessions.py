@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
-from mooring.doctor.client.reply import Outcome, Reply
+from mooring.doctor.client.reply import MAY_PASS, Outcome, Reply
 from mooring.doctor.client.sessions import Session
 from mooring.doctor.client.ways import HOME, Way
 from mooring.doctor.evidence.silent_streams import SilentStreams
@@ -15,6 +15,8 @@ from mooring.doctor.examination import Examination
 _TIMES: Final = (2.0, 5.0, 11.0, 21.0, 31.0)
 _LEFT_FOR_STREAMS: Final = 3
 _AGAIN: Final = 3
+_MOST_AGAIN: Final = 12
+"""So many where they go on failing: a proxy may keep as many connections that are dead as it had at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +43,15 @@ class Rest:
 
     @property
     def broke_connection(self) -> bool:
-        """The first call failed that came on the idle connection, and the next one was answered."""
-        return self.same.outcome is not Outcome.REACHED and any(
-            reply.outcome is Outcome.REACHED for reply in self.other
+        """The first call failed that came on the idle connection, and a later one was answered."""
+        return self.failures > 0 and self.is_kept
+
+    @property
+    def failures(self) -> int:
+        """How many calls failed before one was answered."""
+        return next(
+            (number for number, reply in enumerate((self.same, *self.other)) if reply.outcome is Outcome.REACHED),
+            1 + len(self.other),
         )
 
 
@@ -65,6 +73,8 @@ async def _rest(exam: Examination, seconds: float, session: Session) -> Rest:
     same = await exam.sessions.ping(session, HOME)
     other = list[Reply]()
     if same.outcome is not Outcome.REACHED:
-        for turn in range(_AGAIN):
+        for turn in range(_MOST_AGAIN):
             other.append(await exam.sessions.ping(session, Way(cookies=turn % 2 == 0, one_connection=False)))
+            if turn + 1 >= _AGAIN and other[-1].outcome not in MAY_PASS:
+                break
     return Rest(seconds, same, tuple(other))

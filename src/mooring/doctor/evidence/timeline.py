@@ -54,9 +54,10 @@ def timeline(all_moments: Iterable[Moment]) -> list[str]:
         if moment.streams_ended:
             lines.append(f"{at}{moment.streams_ended} {'stream' if moment.streams_ended == 1 else 'streams'} ended")
         state = tuple(sorted(moment.failed))
-        if state != last and (state or last):
+        has_answers = bool(moment.answered or state)  # a second in which nothing came tells nothing
+        if has_answers and state != last and (state or last):
             lines.append(at + (_failing(moment) if state else "all calls are answered again"))
-        if moment.answered or state:
+        if has_answers:
             last = state
         if moment.opened:
             opened = sum(moment.opened)
