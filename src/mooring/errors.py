@@ -7,6 +7,7 @@
     ├── DeclaredDead         this node's end is on record: it holds nothing any more, and its id is used up
     ├── Fenced               a session's later owner writes, or the session is gone: nothing was written
     ├── NoSession            a session's state was asked for where there is no session
+    ├── NoHandle             a handle's state was asked for where there is no such handle
     ├── StateRefused         what a call left in its session's state cannot be kept
     ├── PeerError            a request could not be passed on to its owner
     │   ├── PeerSilent       no answer that is surely the peer's: refused, reset, a stranger; it may live all the same
@@ -73,6 +74,10 @@ class Fenced(MooringError):
 
 class NoSession(MooringError):
     """The state of a session was asked for where there is none: outside of a call, or in a request that is on none."""
+
+
+class NoHandle(MooringError):
+    """The state of a handle was asked for where there is none: outside of a call, or of a handle that is not here."""
 
 
 class StateRefused(MooringError):

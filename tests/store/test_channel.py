@@ -54,7 +54,7 @@ class Ear:
         async def ended() -> bool:
             return self.has_ended
 
-        await until(ended, what="the end of hearing", seconds=30)
+        await until(ended, what="the end of hearing")
         return self.trouble
 
     async def stop(self) -> None:

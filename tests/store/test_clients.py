@@ -156,7 +156,7 @@ async def test_after_a_failover_the_store_goes_on_with_the_new_primary(group: Ca
                 return False
 
         assert not await writes()
-        await until(writes, what="the store to find the new primary", seconds=30)
+        await until(writes, what="the store to find the new primary")
         assert set((await store.snapshot()).leases) == {NODE.id}
         await store.aclose()
 

@@ -118,11 +118,13 @@ async def test_a_heartbeat_says_what_a_whole_answer_would_whatever_is_known(stor
         lambda: store.claim("abcde", ShardOwner(NODE.id, 9), 0),
     ):
         await happens()
+        before = _told(await store.snapshot())
         looked = await store.look(NODE.id, known.leases[NODE.id].renewed_ms, known)
-        assert _told(looked) == _told(await store.snapshot())
+        between = _told(await store.snapshot())
+        assert _told(looked) in (before, between)  # the short lease may end at any moment
         assert looked.leases[NODE.id].renewed_ms == known.leases[NODE.id].renewed_ms
         late, known = known, await _beat(store, known)
-        assert _told(known) == _told(await store.snapshot())
+        assert _told(known) in (between, _told(await store.snapshot()))
         assert late.mark == "" or late.mark != known.mark
 
 

@@ -68,3 +68,9 @@ def test_listing_finds_the_records_and_none_of_what_hangs_on_them(prefix: str, s
 
 def test_the_version_is_no_shard() -> None:
     assert not is_shard(VERSION_FIELD)
+
+
+def test_what_is_kept_of_a_handle_is_no_session() -> None:
+    handle = "mh~abcde.m.counter.aaaa.bbbb"
+    assert Keys("mooring").session(handle) == f"mooring:handle:{{{handle}}}"
+    assert Keys("mooring").state(handle) == f"mooring:handle:{{{handle}}}:state"

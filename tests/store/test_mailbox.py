@@ -207,7 +207,7 @@ async def test_after_a_failover_both_are_with_the_new_primary() -> None:
                 await posted(writing, b"after")
                 return b"after" in reader.found
 
-            await until(arrives, what="a frame by way of the new primary", seconds=30)
+            await until(arrives, what="a frame by way of the new primary")
 
 
 async def test_the_rights_that_we_ask_for_are_enough() -> None:

@@ -67,6 +67,43 @@ async def test_who_beats_and_who_looks_follow_the_sentinels_to_another_primary(g
 
 
 @real
+async def test_who_met_the_new_primary_by_itself_is_told_that_it_may_lack_something(group: Group) -> None:
+    """Its connections broke while nothing was under way, or for somebody else: nobody has heard of an error."""
+    clock, moves = Clock(), 0
+
+    def moved() -> None:
+        nonlocal moves
+        moves += 1
+
+    client = client_of(group.url, 1)
+    watch = PrimaryWatch([client], moved, clock)
+
+    async def look() -> None:
+        clock.now += 1
+        watch.glance()
+        assert watch._asking is not None
+        await watch._asking
+
+    await client.ping()
+    await look()
+    replica = group.replica_of(group.another_primary(0))
+    await asyncio.to_thread(group.hand_over, replica)
+    await asyncio.to_thread(group.wait_until_primary, replica)
+
+    async def is_there() -> bool:
+        await client.connection_pool.disconnect()
+        await client.ping()
+        return bool(client.connection_pool.master_address == ("127.0.0.1", replica))
+
+    await until(is_there, what="the client to meet the new primary")
+    for _ in range(2):
+        await look()
+    assert moves == 1
+    await watch.aclose()
+    await client.aclose()
+
+
+@real
 async def test_sentinels_are_asked_once_a_second_and_nobody_waits_for_them(group: Group) -> None:
     clock, asked = Clock(), 0
     client = client_of(group.url, 1)

@@ -139,6 +139,8 @@ async def test_a_forged_call_is_none_and_a_forged_body_is_not_carried_out(store:
     assert await store.journal.calls(ID) == [settled]
     await redis.hset(CALLS, mapping={"cxyz": "", "junk": "", "": "x", "oabc": "junk", "odef": ""})
     assert await store.journal.calls(ID) == [settled]
+    await redis.hset(CALLS, mapping={f"o{number}": "junk" for number in range(50)})
+    assert await store.journal.calls(ID) == [settled], "wherever junk stands, it hides nothing"
 
 
 async def test_a_forged_outcome_does_not_stand_and_the_next_one_does(store: RedisStore, redis: Any) -> None:

@@ -56,7 +56,8 @@ class Store(Protocol):
 
         Returns:
             None where the store does not know this node, or knows an older renewal than the last one: it was
-            emptied, or went back to an old copy. None too where the node's end is on record. Nothing is written then.
+            emptied, or went back to an old copy. None too where the node's end is on record; and, once, where another
+            server has a part of the store by now, which may lack what was written last. Nothing is written then.
         """
 
     async def look(self, node_id: str, renewed_ms: int, known: Snapshot | None) -> Snapshot:

@@ -12,18 +12,22 @@
     <prefix>:session:{<id>}:calls hash    its calls, for minutes after they ended
     <prefix>:session:{<id>}:state string  what its server keeps, as long as the record: see commit.lua
     <prefix>:session:{<id>}:carried string  a dump that goes along when it is given away, until its new owner has it
+    <prefix>:handle:{<id>}        the same five of a handle, as far as something is kept of it; it is no session's
     <prefix>:place:{<key>}        string  the shard of a placement key, for `placement_idle_seconds`
 
     <prefix>:{cluster}:events     channel of what nodes tell each other of their servers' changes; keeps nothing
 
 The braces are literal: hash tags, so that what one script touches lies on one node of a Redis Cluster.
-A session id becomes a key only after `SessionIds.shard_of` has verified it, or when this node minted it.
+A session id becomes a key only after `SessionIds.shard_of` has verified it, or when this node minted it; a handle after
+`Handles.read` has.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
+
+from mooring.core.handles import PREFIX
 
 VERSION_FIELD: Final = "#version"
 _CHANGES: Final = ("told", "changes", "ends", "removed")
@@ -62,7 +66,8 @@ class Keys:
         return f"{self.prefix}:mailbox:{{{node_id}}}"
 
     def session(self, session_id: str) -> str:
-        return f"{self.prefix}:session:{{{session_id}}}"
+        kind = "handle" if session_id.startswith(PREFIX) else "session"
+        return f"{self.prefix}:{kind}:{{{session_id}}}"
 
     def log(self, session_id: str) -> str:
         return f"{self.session(session_id)}:log"

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeGuard
 
+from mooring.core.handles import is_meant
 from mooring.core.model import (
     CHANGES_PER_LIFE,
     NO_OWNER,
@@ -215,7 +216,7 @@ class MemoryStore:
         return Written.MISSING if self._sessions.pop(session_id, None) is None else Written.DONE
 
     async def sessions(self) -> AsyncIterator[SessionRecord]:
-        for session_id in list(self._sessions):
+        for session_id in [name for name in self._sessions if not is_meant(name)]:
             record = await self.load_session(session_id)
             if record is not None:
                 yield record

@@ -7,57 +7,53 @@ new one, where nobody renews them: a node that starts there would take the livin
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 from redis.asyncio.sentinel import SentinelConnectionPool
 
 from mooring.store.trouble import RAISED
+from mooring.store.watching import Watching
 
-_EVERY_SECONDS: Final = 1.0
 
-
-class PrimaryWatch:
-    """Asks sentinels in the background, at most once a second. For all other kinds of Redis it does nothing.
+class PrimaryWatch(Watching):
+    """Asks sentinels in the background. For all other kinds of Redis it does nothing.
 
     Args:
         clients: redis-py's, of the same `redis_url`.
-        on_move: called where one of them is connected to a server that is not the primary.
+        on_move: called where one of them is connected to a server that is not the primary, and where another server
+            is the primary than the last time: it may lack what the one before was told last.
     """
+
+    _NAME = "mooring sentinels"
 
     def __init__(
         self, clients: Sequence[Any], on_move: Callable[[], None], now: Callable[[], float] = time.monotonic
     ) -> None:
+        super().__init__(now)
         pools = [getattr(client, "connection_pool", None) for client in clients]
         self._pools = [pool for pool in pools if isinstance(pool, SentinelConnectionPool)]
         self._on_move = on_move
-        self._now = now
-        self._due = 0.0
-        # While they are asked; one that is frozen takes its time.
-        self._asking: asyncio.Task[None] | None = None
+        # As the sentinels said last.
+        self._known: Any = None
 
-    def glance(self) -> None:
-        """Ask, if that is due. Nobody waits for it."""
-        if self._pools and self._asking is None and self._now() >= self._due:
-            self._due = self._now() + _EVERY_SECONDS
-            self._asking = asyncio.create_task(self._ask(self._pools[0]), name="mooring sentinels")
+    @property
+    def _has_whom_to_ask(self) -> bool:
+        return bool(self._pools)
 
     async def aclose(self) -> None:
-        if self._asking is not None:
-            self._asking.cancel()
-            await asyncio.wait({self._asking})
+        await super().aclose()
         for pool in self._pools:
             for sentinel in pool.sentinel_manager.sentinels:
                 await sentinel.aclose()
 
-    async def _ask(self, pool: SentinelConnectionPool) -> None:
+    async def _ask(self) -> None:
+        pool = self._pools[0]
         try:
             primary = await pool.sentinel_manager.discover_master(pool.service_name)
         except RAISED:
             return  # whoever has to connect next says so
-        finally:
-            self._asking = None
-        if any(other.master_address not in (None, primary) for other in self._pools):
+        known, self._known = self._known, primary
+        if known not in (None, primary) or any(pool.master_address not in (None, primary) for pool in self._pools):
             self._on_move()

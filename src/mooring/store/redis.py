@@ -33,6 +33,7 @@ from mooring.errors import DeclaredDead, SettingsError, StoreUnavailable
 from mooring.store import codec
 from mooring.store.base import REMOVED_SECONDS
 from mooring.store.clients import client_of
+from mooring.store.cluster_watch import ClusterWatch
 from mooring.store.keys import Keys
 from mooring.store.lane import Command, Lane, script
 from mooring.store.primary import PrimaryWatch
@@ -60,7 +61,10 @@ class RedisStore:
         # Leases and owners; then everything that there may be thousands of.
         clients = [_client(url, timeout_seconds) for _ in range(2)]
         self._leases, self._sessions = (Lane(client, self._explain, self._connect_anew) for client in clients)
-        self._primary = PrimaryWatch(clients, self._connect_anew)
+        self._primary = PrimaryWatch(clients, self._may_have_lost)
+        self._cluster = ClusterWatch(_client(url, timeout_seconds), self._may_have_lost)
+        # Whether a server that answers may lack what was written to it, or to the one before it, with no error since.
+        self._has_lost = False
         self._seals = seals
 
     @property
@@ -97,6 +101,10 @@ class RedisStore:
     async def heartbeat(
         self, node: NodeInfo, lease_seconds: float, renewed_ms: int, known: Snapshot | None
     ) -> Snapshot | None:
+        self._cluster.glance()
+        if self._has_lost:
+            self._has_lost = False
+            return None
         lease_ms = round(lease_seconds * 1000)
         before = known.leases.get(node.id) if known is not None else None
         says = "" if before is not None and before.node == node else codec.encode_node(node)
@@ -191,6 +199,7 @@ class RedisStore:
 
     async def aclose(self) -> None:
         await self._primary.aclose()
+        await self._cluster.aclose()
         await self._leases.aclose()
         await self._sessions.aclose()
 
@@ -221,6 +230,10 @@ class RedisStore:
         if self._seals is None:
             raise SettingsError("secret", None, "needed for what is kept of sessions, the same on every node")
         return self._seals
+
+    def _may_have_lost(self) -> None:
+        self._has_lost = True
+        self._connect_anew()
 
     def _connect_anew(self) -> None:
         self._leases.connect_anew()

@@ -18,6 +18,8 @@ from mooring.errors import StoreUnavailable
 
 RIGHTS: Final = "+@hash +@sortedset +@stream +@keyspace +@scripting +@connection +@pubsub +time +get +set"
 """What a Redis user needs, on the keys and channels that begin with the prefix; a test has these alone."""
+CLUSTER_RIGHTS: Final = "+cluster|slots +info"
+"""What it needs beside those in a Redis Cluster; without the last it asks less well what was lost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ local is_over, found = {}, {}
 for n = 1, #fields, 2 do
   if string.sub(fields[n], 1, 1) == 'o' then
     local until_ms, outcome = read_entry(fields[n + 1])
-    fields[n + 1] = outcome
+    fields[n + 1] = outcome or '' -- with a hole in it, nobody knows how long a table is
     is_over[string.sub(fields[n], 2)] = not until_ms or until_ms <= now
   end
 end
