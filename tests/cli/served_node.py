@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from tests.bare import ROOT
 
 COUNTER = str(ROOT / "examples/counter.py") + ":server"
-_START_SECONDS = 30.0
+_START_SECONDS = 200.0
 _STOP_SECONDS = 10.0
 
 

@@ -35,9 +35,10 @@ def test_the_defaults(asked: list[UpOptions]) -> None:
 
 
 def test_every_flag(asked: list[UpOptions]) -> None:
-    flags = "--nodes 2 --host 0.0.0.0 --port 0 --redis-url redis://h --run-dir /r --insecure-cookies --debug --hint h"
+    flags = "--nodes 2 --host 0.0.0.0 --port 0 --redis-url redis://h --run-dir /r --insecure-cookies "
+    flags += "--start-seconds 7 --debug --hint h"
     mooring("up", "a:b", *flags.split())
-    assert asked == [UpOptions("a:b", 2, "0.0.0.0", 0, "redis://h", Path("/r"), True, True, "h")]
+    assert asked == [UpOptions("a:b", 2, "0.0.0.0", 0, "redis://h", Path("/r"), True, 7, True, "h")]
 
 
 def test_redis_may_come_from_the_environment(asked: list[UpOptions], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,7 +47,7 @@ def test_redis_may_come_from_the_environment(asked: list[UpOptions], monkeypatch
     assert asked[0].redis_url == "redis://surroundings"
 
 
-@pytest.mark.parametrize("flags", ["--nodes 0", "--port 65536", "--redis-url nonsense"])
+@pytest.mark.parametrize("flags", ["--nodes 0", "--port 65536", "--start-seconds 0", "--redis-url nonsense"])
 def test_wrong_flags(asked: list[UpOptions], flags: str) -> None:
     assert mooring("up", "a:b", *flags.split()).code == 2
     assert asked == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator
 
@@ -30,3 +31,13 @@ async def ticks(request: Request) -> Response:
 app = Starlette(
     routes=[Route("/where", where), Route("/ticks", ticks), Route("/mcp", where, methods=["GET", "POST", "DELETE"])]
 )
+
+
+@contextlib.asynccontextmanager
+async def _loads_for_an_hour(_: Starlette) -> AsyncIterator[None]:
+    await asyncio.sleep(3600)
+    yield
+
+
+slow = Starlette(lifespan=_loads_for_an_hour)
+"""One that takes long to start, as those that load a model do."""

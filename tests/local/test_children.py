@@ -113,9 +113,21 @@ async def test_while_all_comes_up_the_result_is_handed_on(children: Children, re
     assert one.pid is not None
     assert running([one.pid])
     await recorder.has("node-1 up")
-    assert children.last_words() == "node-1: up"
+    assert children.last_words() == "node-1 said: up"
     await children.stop(asyncio.sleep(0))
     assert not running([one.pid])
+
+
+async def test_the_last_words_are_of_those_that_are_awaited(children: Children, recorder: Recorder) -> None:
+    assert children.last_words() == "nothing was said so far"
+    await children.start(python(FOREVER, name="redis"))
+    await recorder.has("redis up")
+    assert children.last_words() == "redis said: up"
+    for name in ("node-1", "node-2"):
+        await children.start(python(FOREVER, name=name))
+        await recorder.has(f"{name} up")
+    assert children.last_words() == "node-1 said: up; node-2 said: up"
+    await children.stop(asyncio.sleep(0))
 
 
 async def test_kills_all_at_once(children: Children, recorder: Recorder) -> None:
@@ -124,7 +136,7 @@ async def test_kills_all_at_once(children: Children, recorder: Recorder) -> None
     stopping = asyncio.create_task(children.stop(asyncio.sleep(0)))
     await asyncio.sleep(0)
     children.kill()
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(30):
         await stopping
     assert not running(pid for pid in pids if pid is not None)
 

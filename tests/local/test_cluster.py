@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -15,12 +16,16 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 from mcp.client import Client
+from rich.console import Console
 
+from mooring.errors import ClusterError
+from mooring.local import cluster
+from mooring.local.options import UpOptions
 from tests.local.up import APP, Up, up
 from tests.processes.looking import running
 from tests.waiting import until
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.real
 
 
 @pytest.fixture
@@ -117,7 +122,7 @@ async def test_what_dies_is_started_again_and_traefik_follows_the_nodes(run_dir:
         async def is_out() -> bool:
             return await asyncio.to_thread(dynamic.read_text) != text
 
-        await until(is_out, what="the configuration to follow", seconds=10)
+        await until(is_out, what="the configuration to follow")
         await one.says("ended (SIGKILL); starts again in 0.5 s")
 
         async def is_back() -> bool:
@@ -125,7 +130,7 @@ async def test_what_dies_is_started_again_and_traefik_follows_the_nodes(run_dir:
             assert {status for status, _ in answers} == {200}
             return len({pid for _, pid in answers}) == 2
 
-        await until(is_back, what="the node to be back", seconds=30)
+        await until(is_back, what="the node to be back")
 
         for name in ("valkey", "traefik"):
             one.child(name).kill()
@@ -138,7 +143,7 @@ async def test_what_dies_is_started_again_and_traefik_follows_the_nodes(run_dir:
             except aiohttp.ClientError:
                 return False
 
-        await until(serves, what="Traefik to be back", seconds=30)
+        await until(serves, what="Traefik to be back")
         one.see_descendants()
         assert await one.end(signal.SIGTERM) == 0
         await one.leaves_nothing()
@@ -185,7 +190,7 @@ async def test_stopped_while_it_comes_up(run_dir: Path) -> None:
         async def has_nodes() -> bool:
             return len(one.see_descendants()) >= 4
 
-        await until(has_nodes, what="the first children", seconds=30)
+        await until(has_nodes, what="the first children")
         assert await one.end(signal.SIGTERM) == 0
         assert "ready: " not in one.text
         await one.leaves_nothing()
@@ -211,7 +216,7 @@ async def test_killed_it_takes_all_along_and_the_next_one_starts(run_dir: Path) 
         async def are_gone() -> bool:
             return not running(one.descendants)
 
-        await until(are_gone, what="all processes to end", seconds=10)
+        await until(are_gone, what="all processes to end")
     async with up(run_dir, "--nodes", "1") as another:
         await another.is_ready()
         assert await another.end(signal.SIGTERM) == 0
@@ -258,6 +263,18 @@ async def test_what_cannot_come_up_says_so_in_one_line(
     assert one.lines[0].startswith("mooring: ")
     assert words in one.lines[0]
     await one.leaves_nothing()
+
+
+async def test_a_server_that_takes_long_to_start_is_named_and_given_up_after_start_seconds(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_PATIENCE_SECONDS", 0.5)
+    options = UpOptions("tests/local/app.py:slow", nodes=1, port=0, run_dir=run_dir, start_seconds=6)
+    printed = io.StringIO()
+    with pytest.raises(ClusterError, match=r"the nodes: not up within --start-seconds 6; nothing was said so far"):
+        await cluster.up(options, Console(file=printed, width=400))
+    assert "waiting for the nodes since 2 s; nothing was said so far" in printed.getvalue()
+    assert not await asyncio.to_thread(run_dir.exists)
 
 
 async def test_an_address_for_one_node_is_refused(run_dir: Path) -> None:

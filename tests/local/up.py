@@ -41,7 +41,7 @@ class Up:
         ready = next(line for line in self.lines if line.startswith("ready: "))
         return ready.removeprefix("ready: ").removesuffix("/mcp")
 
-    async def says(self, text: str, *, seconds: float = 60) -> None:
+    async def says(self, text: str, *, seconds: float = 200) -> None:
         async def has_said() -> bool:
             return text in self.text or self._reading.done()
 

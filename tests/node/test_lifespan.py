@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from mooring import Mooring, Settings
 from mooring.asgi import Message, Receive, Scope, Send
 from mooring.core.model import NodeState
+from mooring.node.links.own_address import OwnAddress
 from mooring.store import MemoryStore
 from tests.cluster_in_process import SECRET, running_node
 from tests.node.apps import ScriptedApp, answer
@@ -173,3 +175,25 @@ async def test_the_node_joins_after_the_app_has_started_and_leaves_before_it_sto
         ("lifespan.shutdown", [NodeState.GONE]),
         ("lifespan.shutdown.complete", [NodeState.GONE]),
     ]
+
+
+async def test_a_node_that_is_told_to_stop_while_it_joins_says_goodbye(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    mooring = Mooring(ignores, Settings.load(), store=store)
+    joining = asyncio.Event()
+
+    async def watch(_: OwnAddress) -> None:
+        joining.set()
+        await asyncio.Event().wait()
+
+    async def receive() -> Message:
+        return {"type": "lifespan.startup"}
+
+    monkeypatch.setattr(OwnAddress, "watch", watch)
+    living = asyncio.ensure_future(mooring({"type": "lifespan"}, receive, receive))  # type: ignore[arg-type]
+    await joining.wait()
+    assert [lease.node.state for lease in (await store.snapshot()).leases.values()] == [NodeState.READY]
+    living.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await living
+    assert [lease.node.state for lease in (await store.snapshot()).leases.values()] == [NodeState.GONE]

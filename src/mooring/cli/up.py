@@ -33,6 +33,9 @@ def up(
     hint: Annotated[
         str | None, typer.Option(metavar="TEXT", help="A line to print once all is up; {url} in it is the endpoint.")
     ] = None,
+    start_seconds: Annotated[
+        int, typer.Option(metavar="SECONDS", help="How long everything may take to come up.", min=1)
+    ] = 300,
     debug: Debug = False,
     **given: Any,
 ) -> None:
@@ -52,6 +55,7 @@ def up(
         redis_url=Settings.load(**given).redis_url,
         run_dir=run_dir,
         insecure_cookies=insecure_cookies,
+        start_seconds=start_seconds,
         debug=debug,
         hint=hint,
     )

@@ -45,7 +45,8 @@ def run_server(
     """Serve `app` until SIGTERM or Ctrl-C.
 
     Args:
-        on_ready: called once the app has started and is served.
+        on_ready: called once the app has started and is served; never where it is told to stop before, which cancels
+            the start.
         stop_seconds: how long running requests may go on after the signal.
         then: run beside the requests once the app is served, given the state of its lifespan.
         on_stop: called once it is told to stop, while it still serves; a second signal cancels it.
@@ -88,22 +89,30 @@ def _with_tuned_gc(on_ready: Callable[[], None], at_end: ExitStack) -> Callable[
 
 
 class _Watched:
-    """The app, and why its start-up failed."""
+    """The app, why its start-up failed, and how to end it before it is done."""
 
     def __init__(self, app: App) -> None:
         self._app = app
         self._error: BaseException | None = None
         self._message = ""
+        # What runs its lifespan, while it starts.
+        self._starting: asyncio.Task[Any] | None = None
+        self._is_given_up = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
             await self._app(scope, receive, send)
             return
 
+        if self._is_given_up:
+            raise asyncio.CancelledError
+        self._starting = asyncio.current_task()
+
         async def listening_send(message: Message) -> None:
             if message["type"] == "lifespan.startup.failed":
                 self._message = message.get("message", "")
                 self._error = sys.exception()  # apps say it from within their `except`
+            self._starting = None
             await send(message)
 
         try:
@@ -111,6 +120,12 @@ class _Watched:
         except BaseException as error:
             self._error = self._error or error
             raise
+
+    def give_up(self) -> None:
+        """Cancel its start, whether that has begun or not. One that has started is stopped as ever."""
+        self._is_given_up = True
+        if self._starting is not None:
+            self._starting.cancel()
 
     def why_not_started(self) -> MooringError:
         if isinstance(self._error, MooringError):
@@ -143,6 +158,9 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         with suppress(SystemExit):
             await super().startup(sockets)
+        if not self.started and self.should_exit:
+            logger.info("stopped before the app had started")
+            return
         if not self.started:
             raise self._watched.why_not_started()
         _CHATTER.disabled = False
@@ -179,6 +197,8 @@ class _Server(uvicorn.Server):
 
     def _stop(self) -> None:
         self.should_exit = True
+        if not self.started:  # an app that loads for minutes does not look whether it is still wanted
+            self._watched.give_up()
 
     def _stop_at_once(self) -> None:
         self.force_exit = True

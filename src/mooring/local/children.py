@@ -90,9 +90,10 @@ class Children:
             await end(result, *ends)
 
     def last_words(self) -> str:
-        """The last line of each child that said anything."""
-        said = [(one.command.name, one.tail[-1]) for one in self._supervisors if one.tail]
-        return "; ".join(f"{name}: {line}" for name, line in said) or "nothing"
+        """The last line of each child, with its name; not of Redis, where it has answered and others were started."""
+        awaited = [one for one in self._supervisors if one.command.name != REDIS] or self._supervisors
+        said = [f"{one.command.name} said: {one.tail[-1]}" for one in awaited if one.tail]
+        return "; ".join(said) or "nothing was said so far"
 
     def keep(self) -> list[asyncio.Task[None]]:
         """From now on, restart each one that ends."""

@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from itertools import count
 from typing import Final
 from urllib.parse import quote
 
@@ -43,8 +44,8 @@ from mooring.settings import Settings
 from mooring.store import open_store
 from mooring.store.registry import watch
 
-START_SECONDS: Final = 30.0
-"""How long everything may take to come up."""
+_PATIENCE_SECONDS: Final = 10.0
+"""After each such time, what does not come up yet is named."""
 
 LOOK_SECONDS: Final = 0.3
 """How often the nodes are looked at; Traefik has to follow them within 2 s."""
@@ -102,6 +103,7 @@ class LocalCluster:
         self._socket = None if options.redis_url else run_dir.socket("redis.sock")
         self._redis_url = options.redis_url or f"unix://{quote(str(self._socket))}"
         self._store = open_store(self._redis_url, settings.key_prefix, settings.redis_timeout_seconds)
+        self._awaited = "Redis"
         self._dynamic_path = run_dir.file("traefik-dynamic.yml")
         choice = Choice(secure_cookie=not options.insecure_cookies)
         self._dynamic = FollowingFiles(lambda topology: part(topology, choice, self._dynamic_path))
@@ -132,18 +134,25 @@ class LocalCluster:
         await self._store.aclose()
 
     async def _bring_up(self) -> None:
+        seconds = self._options.start_seconds
+        telling = asyncio.create_task(self._tell_what_takes_long())
         try:
-            async with asyncio.timeout(START_SECONDS):
+            async with asyncio.timeout(seconds):
                 await self._start_redis()
+                self._awaited = "the nodes"
                 view, infos = await self._start_nodes()
+                self._awaited = "Traefik"
                 await self._start_traefik(view)
         except TimeoutError as error:
-            said = self._children.last_words()
-            raise ClusterError(f"not everything was up after {START_SECONDS:g} s; the last lines: {said}") from error
+            raise ClusterError(
+                f"{self._awaited}: not up within --start-seconds {seconds}; {self._children.last_words()}"
+            ) from error
         except ChildError as error:
             if error.code == _TARGET_IS_WRONG:
                 raise TargetError(str(error)) from error
             raise
+        finally:
+            await end(telling)
         RunFile(self.url, self._redis_url, self._settings.key_prefix, os.getpid()).write(self._run_dir.file(RUN_FILE))
         self._output.release(_node_names(self._options))
         self._output.nodes(infos, [view.shards_of(info.id) for info in infos])
@@ -152,6 +161,13 @@ class LocalCluster:
             self._output.notice(_ABOUT_COOKIES)
         if self._options.hint is not None:
             self._output.notice(self._options.hint.replace("{url}", self.url))
+
+    async def _tell_what_takes_long(self) -> None:
+        for passed in count(1):
+            await asyncio.sleep(_PATIENCE_SECONDS)
+            self._output.notice(
+                f"waiting for {self._awaited} since {passed * _PATIENCE_SECONDS:g} s; {self._children.last_words()}"
+            )
 
     async def _start_redis(self) -> None:
         """Our own Redis is waited for; one that was named has to be there."""

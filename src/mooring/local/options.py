@@ -18,6 +18,7 @@ class UpOptions:
         redis_url: a Redis that runs already; without it `up` starts one.
         run_dir: where sockets and generated configuration lie while the cluster runs.
         insecure_cookies: let the sticky cookie travel over plain http.
+        start_seconds: how long everything may take to come up.
         debug: show children's lines from the start, and tracebacks.
         hint: a line to print once all is up; `{url}` in it is the endpoint.
     """
@@ -29,5 +30,6 @@ class UpOptions:
     redis_url: str | None = None
     run_dir: Path = Path(".mooring")
     insecure_cookies: bool = False
+    start_seconds: int = 300
     debug: bool = False
     hint: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -70,4 +71,7 @@ class Lifespan:
             except MooringError as error:
                 await self._send({"type": "lifespan.startup.failed", "message": str(error)})
                 return
+            except asyncio.CancelledError:  # told to stop while it joins: no peer waits for its lease to end
+                await self._node.stop()
+                raise
         await self._send(message)
