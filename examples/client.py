@@ -1,8 +1,8 @@
 """Counts on the nodes of `make up`: `.venv/bin/python examples/client.py http://127.0.0.1:8080/mcp`.
 
-As it is, the client speaks the revision of today and counts by a handle, on whichever node each call reaches. With
-`--legacy` it speaks the one before, and counts in a session, which has a node of its own. With `--kill` it does that
-too, and kills the session's node in the middle: the session goes on, on another one.
+As it is, the client speaks the revision of today and counts by a handle; with `--legacy` it speaks the one before, and
+counts in a session. Either has a node of its own, which all calls reach. With `--kill` that node is killed in the
+middle: the counter goes on, on another one.
 """
 
 import argparse
@@ -17,18 +17,15 @@ COLUMN = 10
 
 
 async def main(url: str, legacy: bool, kill: bool) -> None:
-    async with Client(url, mode="legacy" if legacy or kill else "auto") as client:
+    async with Client(url, mode="legacy" if legacy else "auto") as client:
         arguments = {}
-        if not (legacy or kill):
+        if not legacy:
             arguments = {"counter": await call(client, "new_counter")}
             print(f"counter {arguments['counter']}")
         columns: list[str] = []
         for step in range(1, STEPS + 1):
             count = await call(client, "increment", **arguments)
-            node, pid = (await call(client, "where")).split(", process ")
-            if not (legacy or kill):
-                print(f"counted to {count}; the next call went to {node}, process {pid}")
-                continue
+            node, pid = (await call(client, "where", **arguments)).split(", process ")
             if node not in columns:
                 columns.append(node)
                 print("   ".join(f"{name:>{COLUMN}}" for name in columns))
@@ -51,6 +48,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Counts on the nodes of `make up`.")
     parser.add_argument("url", help="the MCP endpoint, as `make up` prints it")
     parser.add_argument("--legacy", action="store_true", help="speak the revision before 2026-07-28, with a session")
-    parser.add_argument("--kill", action="store_true", help="the same, and kill the session's node on this machine")
+    parser.add_argument("--kill", action="store_true", help="kill the counter's node in the middle, on this machine")
     given = parser.parse_args()
     asyncio.run(main(given.url, given.legacy, given.kill))

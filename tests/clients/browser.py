@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,11 +61,12 @@ async def _browse(url: str, reported: asyncio.Future[dict[str, Any]], seconds: f
             *(browser(), *_FLAGS, f"--user-data-dir={profile}", url),
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
         )
         try:
             async with asyncio.timeout(seconds):
                 return await reported
         finally:
-            if process.returncode is None:
-                process.kill()
+            with contextlib.suppress(ProcessLookupError):  # Debian's is a script, which runs the browser beside itself
+                os.killpg(process.pid, signal.SIGKILL)
             await process.wait()

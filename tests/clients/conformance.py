@@ -16,6 +16,22 @@ _RESULT_NAME: Final = re.compile(r"server-(?P<scenario>.+)-\d{4}-\d{2}-\d{2}T[\d
 _CONTENTS: Final = ("result", "content", "messages", "tools", "resources", "prompts", "logs", "schema")
 _OPAQUE: Final = ("requestState",)
 
+EXTENSIONS: Final = (
+    "tasks-lifecycle",
+    "tasks-capability-negotiation",
+    "tasks-wire-fields",
+    "tasks-request-state-removal",
+    "tasks-mrtr-input",
+    "tasks-request-headers",
+    "tasks-dispatch-and-envelope",
+    "tasks-status-notifications",
+    "tasks-required-task-error",
+    "tasks-mrtr-composition",
+    "sep-2640-skills-directory",
+    "sep-2640-skills-enumeration",
+    "sep-2640-skills-manifest",
+)
+
 
 @dataclass(frozen=True)
 class ScenarioResult:
@@ -83,6 +99,26 @@ async def run_conformance(
     need_node()
     directory = _new_directory(out_dir, spec_version)
     options = ["--suite", "all", "--spec-version", spec_version, "--output-dir", str(directory)]
+    output = await _run(url, options, deadline_seconds)
+    results = _read_all(directory)
+    if not results:
+        raise RuntimeError(f"the conformance suite left no results:\n{output}")
+    return results
+
+
+async def run_extensions(url: str, out_dir: Path, deadline_seconds: float = 60.0) -> dict[str, ScenarioResult]:
+    """Runs the scenarios of the extensions for tasks (SEP-2663) and skills (SEP-2640), which belong to no revision."""
+    need_node()
+    directory = _new_directory(out_dir, "extensions")
+    for scenario in EXTENSIONS:
+        output = await _run(url, ["--scenario", scenario, "--output-dir", str(directory)], deadline_seconds)
+        if scenario not in _read_all(directory):
+            raise RuntimeError(f"the conformance suite left no result of {scenario}:\n{output}")
+    return _read_all(directory)
+
+
+async def _run(url: str, options: list[str], deadline_seconds: float) -> str:
+    """What it prints last."""
     process = await asyncio.create_subprocess_exec(
         *(str(NODE), str(_SUITE), "server", "--url", url, *options),
         stdout=asyncio.subprocess.PIPE,
@@ -94,10 +130,7 @@ async def run_conformance(
     finally:
         if process.returncode is None:
             process.kill()
-    results = _read_all(directory)
-    if not results:
-        raise RuntimeError(f"the conformance suite left no results:\n{output.decode()[-2000:]}")
-    return results
+    return output.decode()[-2000:]
 
 
 def passed_scenarios(results: dict[str, ScenarioResult]) -> set[str]:

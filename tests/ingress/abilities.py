@@ -346,7 +346,8 @@ async def _fill(stage: Stage, name: str) -> None:
 
 
 async def _gets_no_new(stage: Stage, name: str) -> bool:
-    return name not in {await _answer_again(stage, None) for _ in range(20)}
+    """Of three nodes by chance alone each is missed by so many once in a hundred thousand million times."""
+    return name not in {await _answer_again(stage, None) for _ in range(60)}
 
 
 async def _has_moved(stage: Stage, shard: str, name: str) -> bool:

@@ -5,17 +5,21 @@ The table in `docs/behind-a-proxy.md` says what each can do; here it is made to 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
+from mooring.ingress import haproxy, nginx
 from mooring.ingress.catalogue import PROXIES
-from mooring.ingress.proxy import Proxy
-from tests.ingress.abilities import DESTRUCTIVE, REST, UNHARMED, Ability, Stage
+from mooring.ingress.proxy import SILENT_MINUTES, Files, Proxy
+from tests.ingress.abilities import DESTRUCTIVE, REST, UNHARMED, Ability, Stage, next_event
 from tests.ingress.real_nodes import backends
 from tests.ingress.real_proxies import RUNNING, real_proxy
 from tests.ingress.topologies import SHARDS, three_nodes
@@ -47,6 +51,34 @@ async def stage(kind: Proxy, folder: Path) -> AsyncIterator[Stage]:
         topology = three_nodes({name: node.url for name, node in nodes.items()})
         async with real_proxy(kind, folder, topology) as proxy:
             yield Stage(proxy, nodes, ledger)
+
+
+@pytest.mark.parametrize("kind", [nginx, haproxy], ids=lambda kind: kind.NAME)
+async def test_the_limit_in_its_configuration_is_the_one_that_ends_silence(
+    kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is written it is more than an hour, and nobody waits for that. Of the others none has one by itself."""
+    assert SILENT_MINUTES > 60
+    monkeypatch.setattr(kind, "whole", with_limit_of_a_second(kind.whole))
+    headers = {"Accept": "text/event-stream", "Mcp-Session-Id": f"aaaaa.{REST}"}
+    async with (
+        stage(kind, tmp_path) as short,
+        short.proxy.session.get(short.proxy.url + "/mcp/silent", headers=headers) as stream,
+    ):
+        assert await next_event(stream) == "node-1 0"
+        with contextlib.suppress(aiohttp.ClientPayloadError):
+            async with asyncio.timeout(4.5):  # for so long it lives where the limit is as written
+                await stream.content.read()
+
+
+def with_limit_of_a_second(whole: Any) -> Any:
+    def write(*arguments: Any) -> Files:
+        limit = f"{SILENT_MINUTES}m"
+        files = whole(*arguments)
+        assert any(limit in text for text in files.values())
+        return {file: text.replace(limit, "1s") for file, text in files.items()}
+
+    return write
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=RUNNING, ids=lambda kind: kind.NAME)

@@ -58,31 +58,31 @@ def _sample(text: str) -> CreateMessageRequest:
     return CreateMessageRequest.model_validate({"params": {"messages": [message], "maxTokens": 100}})
 
 
-def _ask(state: str | None = None, **requests: InputRequest) -> InputRequiredResult:
+def ask(state: str | None = None, **requests: InputRequest) -> InputRequiredResult:
     return InputRequiredResult(input_requests=requests, request_state=state)
 
 
-def _ask_name(message: str = "What is your name?") -> ElicitRequest:
+def name_question(message: str = "What is your name?") -> ElicitRequest:
     return _elicit(message, fixtures.NAME_SCHEMA)
 
 
 def elicitation(turn: Turn) -> Answer:
     """Asks the user for a name."""
     form = turn.form("user_name")
-    return _ask(user_name=_ask_name()) if form is None else f"Hello, {form.get('name')}!"
+    return ask(user_name=name_question()) if form is None else f"Hello, {form.get('name')}!"
 
 
 def sampling(turn: Turn) -> Answer:
     """Asks the client's model."""
     if "capital_question" not in turn.answers:
-        return _ask(capital_question=_sample("What is the capital of France?"))
+        return ask(capital_question=_sample("What is the capital of France?"))
     return "The model has answered."
 
 
 def list_roots(turn: Turn) -> Answer:
     """Asks for the client's roots."""
     if "client_roots" not in turn.answers:
-        return _ask(client_roots=ListRootsRequest())
+        return ask(client_roots=ListRootsRequest())
     roots = getattr(turn.answers["client_roots"], "roots", [])
     return f"Roots: {', '.join(str(root.uri) for root in roots)}"
 
@@ -90,7 +90,7 @@ def list_roots(turn: Turn) -> Answer:
 def request_state(turn: Turn) -> Answer:
     """Asks for a confirmation and checks the state that comes back."""
     if turn.form("confirm") is None or turn.state != "confirming":
-        return _ask("confirming", confirm=_elicit("Please confirm", fixtures.CONFIRM_SCHEMA))
+        return ask("confirming", confirm=_elicit("Please confirm", fixtures.CONFIRM_SCHEMA))
     return "state-ok"
 
 
@@ -98,9 +98,9 @@ def multiple_inputs(turn: Turn) -> Answer:
     """Asks for three things at a time."""
     if {"user_name", "greeting", "client_roots"} <= turn.answers.keys():
         return "All inputs received."
-    return _ask(
+    return ask(
         "several",
-        user_name=_ask_name(),
+        user_name=name_question(),
         greeting=_sample("Generate a greeting"),
         client_roots=ListRootsRequest(),
     )
@@ -114,8 +114,8 @@ def multi_round(turn: Turn) -> Answer:
         return f"{state['name']} likes {second.get('color')}."
     if first is not None and state:
         ask_color = _elicit("Step 2: What is your favorite color?", fixtures.COLOR_SCHEMA)
-        return _ask(json.dumps({"round": 2, "name": first.get("name")}), step2=ask_color)
-    return _ask(json.dumps({"round": 1}), step1=_ask_name("Step 1: What is your name?"))
+        return ask(json.dumps({"round": 2, "name": first.get("name")}), step2=ask_color)
+    return ask(json.dumps({"round": 1}), step1=name_question("Step 1: What is your name?"))
 
 
 def capabilities(turn: Turn) -> Answer:
@@ -124,8 +124,8 @@ def capabilities(turn: Turn) -> Answer:
     if turn.capabilities.sampling is not None:
         requests["sample"] = _sample("Say hello")
     if turn.capabilities.elicitation is not None:
-        requests["ask"] = _ask_name()
-    return _ask("by capability", **requests)
+        requests["ask"] = name_question()
+    return ask("by capability", **requests)
 
 
 def missing_capability(turn: Turn) -> Answer:
@@ -142,13 +142,13 @@ def missing_capability(turn: Turn) -> Answer:
 def ask_name(turn: Turn) -> Answer:
     """Asks the user for a name and answers with it."""
     form = turn.form("name")
-    return _ask(name=_ask_name()) if form is None else str(form.get("name"))
+    return ask(name=name_question()) if form is None else str(form.get("name"))
 
 
 def sample(text: str, turn: Turn) -> Answer:
     """Answers with what the client's model says to a text."""
     if "sample" not in turn.answers:
-        return _ask(sample=_sample(text))
+        return ask(sample=_sample(text))
     return str(getattr(getattr(turn.answers["sample"], "content", None), "text", None))
 
 
@@ -156,7 +156,7 @@ def prompt_context(turn: Turn) -> Answer:
     """A prompt that asks the user first."""
     form = turn.form("user_context")
     if form is None:
-        return _ask(user_context=_elicit("What context should the prompt use?", fixtures.CONTEXT_SCHEMA))
+        return ask(user_context=_elicit("What context should the prompt use?", fixtures.CONTEXT_SCHEMA))
     return f"Use the following context: {form.get('context')}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 from typing import Annotated, Any
 
@@ -53,6 +54,10 @@ def keeping_server(make_server: Any) -> Any:
         """Opens a page in it."""
         return visit(session_id)
 
-    for tool in (open_browser, browse, browse_unmarked, browse_slowly, create_session, use_session):
+    def process() -> str:
+        """Which one answers."""
+        return str(os.getpid())
+
+    for tool in (process, open_browser, browse, browse_unmarked, browse_slowly, create_session, use_session):
         server.tool()(tool)
     return server

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.types import ToolAnnotations
 from pydantic import BaseModel
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 server = MCPServer("ledger")
 ledger = Path(os.environ["LEDGER"])
@@ -42,6 +43,15 @@ async def work(entry: str, steps: int, ctx: Context[Any]) -> str:
 async def look(entry: str, steps: int, ctx: Context[Any]) -> str:
     """Changes nothing."""
     return await carry_out(entry, steps, ctx)
+
+
+@server.tool()
+async def chat(entry: str, events: int, size: int, ctx: Context[Any]) -> str:
+    """Says as much as anybody takes, and writes down how far it got."""
+    for event in range(1, events + 1):
+        await ctx.report_progress(event, events, "x" * size)
+        write(f"said {entry} {event}")
+    return entry
 
 
 @server.tool()
@@ -84,14 +94,65 @@ def where() -> str:
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
     """The same, where what opens and ends a session can take its time.
 
-    While a file with the ledger's name and `.held` is there, `initialize` and DELETE are written down, and held.
+    While a file with the ledger's name and `.held` is there, `initialize` and DELETE are written down, and held; and so
+    is what says that it may be, once it was read, before anything of it is answered.
     """
+    if scope["type"] == "http" and (b"x-held", b"yes") in scope["headers"]:
+        while (await receive()).get("more_body", False):
+            pass
+        write(f"held {os.getpid()}")
+        await asyncio.sleep(HELD_SECONDS)
     if scope["type"] == "http" and ledger.with_suffix(".held").exists():
         headers = dict(scope["headers"])
         if scope["method"] == "DELETE" or (scope["method"] == "POST" and b"mcp-session-id" not in headers):
             write(f"held {os.getpid()}")
             await asyncio.sleep(HELD_SECONDS)
-    await _app(scope, receive, send)
+    if scope["type"] == "http" and scope["method"] == "POST" and answers_in_json:
+        await answer(scope, receive, send)
+    else:
+        await _app(scope, receive, send)
 
 
-_app = server.streamable_http_app(json_response="ANSWERS_IN_JSON" in os.environ)
+async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+    """By a batch, where a batch is asked, as servers of revision 2025-03-26 did: the SDK takes none any more."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    if not body.startswith(b"["):
+        await one_of(scope, body, receive, send)
+        return
+    told = await asyncio.gather(*(told_of(scope, json.dumps(one).encode(), receive) for one in json.loads(body)))
+    whole = b"[" + b",".join(told) + b"]"
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(whole))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": whole})
+
+
+async def told_of(scope: Scope, body: bytes, receive: Receive) -> bytes:
+    told = bytearray()
+
+    async def hear(message: Message) -> None:
+        told.extend(message.get("body", b""))
+
+    headers = [*((name, value) for name, value in scope["headers"] if name != b"content-length")]
+    headers.append((b"content-length", b"%d" % len(body)))
+    await one_of({**scope, "headers": headers}, body, receive, hear)
+    return bytes(told)
+
+
+async def one_of(scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+    is_read = False
+
+    async def read() -> Message:
+        nonlocal is_read
+        if is_read:
+            return await receive()
+        is_read = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    await _app(scope, read, send)
+
+
+answers_in_json = "ANSWERS_IN_JSON" in os.environ
+_app = server.streamable_http_app(json_response=answers_in_json)
