@@ -19,6 +19,7 @@ PUBLIC = [
     "Mooring",
     "MooringError",
     "MovingSession",
+    "NoHandle",
     "NoSession",
     "NodeInfo",
     "NodeState",
@@ -36,6 +37,7 @@ PUBLIC = [
     "session_state",
     "share_changes",
     "share_request_state",
+    "state",
     "transactional",
     "tune_gc",
 ]
@@ -97,5 +99,5 @@ def test_the_errors_that_callers_can_meet_are_public_and_no_others() -> None:
     ours = {
         name for name, value in vars(errors).items() if inspect.isclass(value) and value.__module__ == errors.__name__
     }
-    assert ours & set(PUBLIC) == {"MooringError", "NoSession", "SettingsError", "StoreUnavailable"}
+    assert ours & set(PUBLIC) == {"MooringError", "NoHandle", "NoSession", "SettingsError", "StoreUnavailable"}
     assert all(issubclass(getattr(errors, name), mooring.MooringError) for name in ours)

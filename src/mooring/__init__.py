@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mooring.core.model import Counters, NodeInfo, NodeState, SessionRecord
-    from mooring.errors import MooringError, NoSession, SettingsError, StoreUnavailable
+    from mooring.errors import MooringError, NoHandle, NoSession, SettingsError, StoreUnavailable
     from mooring.hosting.collector import tune_gc
     from mooring.hosting.request_state import share_request_state
     from mooring.log_filter import ShortSessionIds
-    from mooring.node.current_call import session_state, transactional
+    from mooring.node.current_call import session_state, state, transactional
     from mooring.node.fastmcp_state import SessionStateStore
     from mooring.node.membership.session import ClosedHandle, ClosedSession, MovingSession, RevivedSession
     from mooring.node.middleware import Mooring
@@ -31,6 +31,7 @@ __all__ = [
     "Mooring",
     "MooringError",
     "MovingSession",
+    "NoHandle",
     "NoSession",
     "NodeInfo",
     "NodeState",
@@ -48,6 +49,7 @@ __all__ = [
     "session_state",
     "share_changes",
     "share_request_state",
+    "state",
     "transactional",
     "tune_gc",
 ]
@@ -59,6 +61,7 @@ _HOMES = {
     "Mooring": "mooring.node.middleware",
     "MooringError": "mooring.errors",
     "MovingSession": "mooring.node.membership.session",
+    "NoHandle": "mooring.errors",
     "NoSession": "mooring.errors",
     "NodeInfo": "mooring.core.model",
     "NodeState": "mooring.core.model",
@@ -76,6 +79,7 @@ _HOMES = {
     "session_state": "mooring.node.current_call",
     "share_changes": "mooring.node.subscription_buses",
     "share_request_state": "mooring.hosting.request_state",
+    "state": "mooring.node.current_call",
     "transactional": "mooring.node.current_call",
     "tune_gc": "mooring.hosting.collector",
 }

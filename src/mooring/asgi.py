@@ -71,6 +71,14 @@ def header(headers: HeaderList, name: bytes) -> bytes | None:
     return None
 
 
+def request_header(headers: HeaderList, name: bytes) -> bytes | None:
+    """The first header of that lower-case name in a request: servers give their names in lower case (ASGI, HTTP)."""
+    for given, value in headers:
+        if given == name:
+            return value
+    return None
+
+
 def media_type(headers: HeaderList) -> bytes:
     """What a body is, by its Content-Type without parameters, in lower case; empty where that is not said."""
     return (header(headers, b"content-type") or b"").partition(b";")[0].strip().lower()
@@ -78,8 +86,11 @@ def media_type(headers: HeaderList) -> bytes:
 
 def is_open_event_stream(headers: HeaderList) -> bool:
     """Whether a body is an event stream that can be read, and added to: not compressed, and without a length."""
-    is_plain = header(headers, b"content-encoding") is None and header(headers, b"content-length") is None
-    return is_plain and media_type(headers) == EVENT_STREAM
+    return (
+        media_type(headers) == EVENT_STREAM
+        and header(headers, b"content-encoding") is None
+        and header(headers, b"content-length") is None
+    )
 
 
 def has_body(headers: HeaderList) -> bool:

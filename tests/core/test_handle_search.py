@@ -72,9 +72,43 @@ def test_no_spelling_hides_one_from_a_thorough_look(arguments: Any, data: st.Dat
         assert json.loads(raw)["params"]["arguments"]["browser"] != ONE or ONE in texts(raw)
 
 
-def test_a_name_that_stands_twice_counts_twice() -> None:
-    body = f'{{"params": {{"arguments": {{"b": "{ONE}"}}, "arguments": {{"b": "{OTHER}", "b": "x"}}}}}}'.encode()
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_name_that_stands_twice_counts_twice(encoding: str) -> None:
+    body = f'{{"params": {{"arguments": {{"b": "{ONE}"}}, "arguments": {{"b": "{OTHER}", "b": "x"}}}}}}'.encode(
+        encoding
+    )
     assert texts(body) == [ONE, OTHER]
+
+
+class Doubled(list[tuple[str, Any]]):
+    """An object whose names may stand twice."""
+
+
+def written(value: Any) -> str:
+    if isinstance(value, Doubled):
+        return "{" + ", ".join(f"{json.dumps(name)}: {written(member)}" for name, member in value) + "}"
+    return "[" + ", ".join(map(written, value)) + "]" if isinstance(value, list) else json.dumps(value)
+
+
+def texts_with_doubles(value: Any) -> list[str]:
+    members = [member for _, member in value] if isinstance(value, Doubled) else value
+    if isinstance(members, list):
+        return [text for member in members for text in texts_with_doubles(member)]
+    return [value] if value in (ONE, OTHER) else []
+
+
+doubled_values: Any = st.recursive(
+    st.integers() | st.sampled_from(["x", "mh~", "a \\ b", ONE, OTHER, f"see {ONE}."]),
+    lambda inner: st.lists(inner, max_size=3) | st.lists(st.tuples(st.sampled_from("ab"), inner)).map(Doubled),
+    max_leaves=8,
+)
+
+
+@PROPERTY
+@given(st.lists(st.tuples(st.sampled_from("ab"), doubled_values), max_size=4).map(Doubled), json_values)
+def test_whatever_stands_twice_wherever_all_of_it_counts(arguments: Doubled, other: Any) -> None:
+    params = Doubled([("arguments", arguments), ("name", "t"), ("_meta", other)])
+    assert texts(written(Doubled([("params", params)])).encode()) == texts_with_doubles(arguments)
 
 
 def test_longer_text_is_looked_into_where_a_rule_says_so() -> None:

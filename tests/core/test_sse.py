@@ -8,7 +8,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mooring.core.sse import SseBareBlock, SseComment, SseEvent, SseParser, SsePart, encode
+from mooring.core.sse import (
+    BEFORE_ALL,
+    SseBareBlock,
+    SseComment,
+    SseEvent,
+    SseParser,
+    SsePart,
+    encode,
+    ends_block,
+    last_bytes,
+)
 
 PROPERTY = settings(deadline=None, max_examples=300)
 MIB = 1024 * 1024
@@ -420,3 +430,13 @@ def test_a_long_line_in_many_pieces_takes_time_in_proportion() -> None:
     """Quadratic would be 16 times the time for 4 times the pieces, and minutes for a mebibyte."""
     pieces = [b"x" * 64] * (MIB // 64)
     assert min(seconds_for([b"data: ", *pieces, b"\n\n"]) for _ in range(3)) < 0.5
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\r", b"\r\n\r\n"])
+@pytest.mark.parametrize("size", [1, 2, 3, 50])
+def test_the_last_bytes_tell_where_a_block_ends_however_they_come(end: bytes, size: int) -> None:
+    said, tail = b"data: 1" + end, BEFORE_ALL
+    assert ends_block(tail)
+    for at in range(0, len(said), size):
+        tail = last_bytes(tail, said[at : at + size])
+        assert ends_block(tail) is said[: at + size].endswith(end)

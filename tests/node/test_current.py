@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 
-from mooring.node.current import joined, left, nodes_here, serving, what_is_served
+from mooring.node.current import Serving, joined, left, nodes_here, what_is_served
 
 
 class Node:
@@ -24,10 +24,10 @@ async def test_within_a_request_and_its_tasks_and_threads_it_is_known_who_serves
         now = what_is_served()
         return now.node if now is not None else None
 
-    with serving(node, {"type": "http"}, "a session"):
+    with Serving(node, {"type": "http"}, "a session"):
         now = what_is_served()
         assert now is not None
-        assert (now.node, now.scope, now.session_id) == (node, {"type": "http"}, "a session")
+        assert (now.node, now.scope["type"], now.session_id) == (node, "http", "a session")
         task = asyncio.create_task(later())
         thread = await asyncio.to_thread(what_is_served)
         assert thread is now
@@ -37,7 +37,7 @@ async def test_within_a_request_and_its_tasks_and_threads_it_is_known_who_serves
 
 async def test_requests_of_two_nodes_at_once_know_their_own() -> None:
     async def served(node: Node) -> bool:
-        with serving(node, {}):
+        with Serving(node, {}):
             await asyncio.sleep(0)
             now = what_is_served()
             return now is not None and now.node is node

@@ -11,7 +11,8 @@ import mooring
 from mooring import NoSession, session_state, transactional
 from mooring.asgi import Scope, Send
 from mooring.core.kept_state import KeptState, StateUse
-from mooring.node.current_call import calling, is_transactional, use_now
+from mooring.node.current import Serving
+from mooring.node.current_call import is_transactional, use_now
 from tests.node.apps import ScriptedApp, answer
 from tests.node.rpc import RawClient
 from tests.node.state_nodes import sdk_app, state_nodes
@@ -25,7 +26,7 @@ def test_outside_of_a_call_there_is_none() -> None:
 
 async def test_tasks_and_threads_of_a_call_find_it_and_nobody_after() -> None:
     use = StateUse(KeptState())
-    with calling({}, use):
+    with Serving(None, {}, use=use):
         session_state()["here"] = True
         task = asyncio.create_task(asyncio.to_thread(session_state))
     assert await task == {"here": True}
@@ -36,7 +37,7 @@ async def test_tasks_and_threads_of_a_call_find_it_and_nobody_after() -> None:
 
 async def test_calls_side_by_side_find_each_their_own() -> None:
     async def one(n: int) -> Any:
-        with calling({}, StateUse(KeptState())):
+        with Serving(None, {}, use=StateUse(KeptState())):
             session_state()["n"] = n
             await asyncio.sleep(0)
             return session_state()["n"]

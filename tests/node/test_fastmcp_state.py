@@ -13,7 +13,7 @@ from key_value.aio.stores.memory import MemoryStore as TheirMemory
 from mooring import SessionStateStore
 from mooring.asgi import App
 from mooring.core.kept_state import KeptState, StateUse
-from mooring.node.current_call import calling
+from mooring.node.current import Serving
 from mooring.node.fastmcp_state import _MOST_ELSEWHERE, keep_state_of
 from tests.fakes import Clock
 from tests.node.rpc import RawClient
@@ -93,7 +93,7 @@ async def test_a_value_ends_in_its_time_and_is_written_again_only_when_that_is_n
     store, state = SessionStateStore(now=clock), KeptState()
     use = StateUse(state)
     key = "a session:count" if in_session else "user:ada:rules"
-    with calling({}, use):
+    with Serving(None, {}, use=use):
         await store.put(key, {"value": [1]}, ttl=100)
         first = state.due(use)
         assert (first is not None) == in_session
@@ -112,7 +112,7 @@ async def test_a_value_ends_in_its_time_and_is_written_again_only_when_that_is_n
 
 async def test_what_is_read_is_a_copy() -> None:
     store, use = SessionStateStore(), StateUse(KeptState())
-    with calling({}, use):
+    with Serving(None, {}, use=use):
         given: dict[str, Any] = {"value": [1]}
         await store.put("a session:list", given)
         given["value"].append(2)
@@ -125,7 +125,7 @@ async def test_what_is_read_is_a_copy() -> None:
 async def test_what_is_set_where_there_is_no_call_is_found_in_calls_until_one_sets_it() -> None:
     store, use = SessionStateStore(), StateUse(KeptState())
     await store.put("a session:greeting", {"value": "hello"})
-    with calling({}, use):
+    with Serving(None, {}, use=use):
         assert await store.get("a session:greeting") == {"value": "hello"}
         await store.put("a session:greeting", {"value": "good day"})
         assert await store.get("a session:greeting") == {"value": "good day"}

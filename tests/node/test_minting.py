@@ -9,7 +9,7 @@ import pytest
 import mooring
 from mooring import ClosedSession
 from mooring.core.handles import is_meant
-from mooring.node.current import nodes_here, serving
+from mooring.node.current import Serving, nodes_here
 from mooring.store import MemoryStore
 from tests.node.apps import ScriptedApp
 from tests.node.direct import joined
@@ -68,7 +68,7 @@ async def test_of_several_nodes_the_one_mints_that_serves() -> None:
         with pytest.raises(LookupError, match="while a request is served"):
             mooring.new_handle()
         for mooring_of in (one, two):
-            with serving(mooring_of._node, {"type": "http"}):
+            with Serving(mooring_of._node, {"type": "http"}):
                 handle = mooring_of._node.handles.read(mooring.new_handle())
             assert handle is not None
             assert mooring_of._node.holds(handle)
@@ -80,7 +80,7 @@ async def test_a_handle_is_its_users_alone() -> None:
         display_name = "alice"
 
     async with joined(ScriptedApp()) as one:
-        with serving(one._node, {"type": "http", "user": User()}):
+        with Serving(one._node, {"type": "http", "user": User()}):
             handle = one._node.handles.read(mooring.new_handle())
         assert handle is not None
         assert handle.is_owned

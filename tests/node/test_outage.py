@@ -45,7 +45,7 @@ class Load:
         async def made() -> bool:
             return self.calls >= wanted
 
-        await until(made, what=f"{calls} more calls", seconds=30)
+        await until(made, what=f"{calls} more calls")
 
 
 @contextlib.asynccontextmanager

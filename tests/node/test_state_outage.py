@@ -30,7 +30,7 @@ class Outage(StateNodes):
             found = node.mooring._node.sessions.find(session)
             return found is not None and not found.state.is_in_doubt
 
-        await until(is_sure, what="the state to be written again", seconds=15)
+        await until(is_sure, what="the state to be written again")
 
 
 @contextlib.asynccontextmanager

@@ -128,6 +128,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("stream_log_seconds", -1, "greater than or equal to 0"),
     ("stream_write_after_seconds", 61, "less than or equal to 60"),
     ("retry_seconds", 301, "less than or equal to 300"),
+    ("stream_comment_seconds", -1, "greater than or equal to 0"),
     ("idle_seconds", 0, "greater than 0"),
     ("carry_bytes", 1023, "greater than or equal to 1024"),
     ("carry_seconds", 0, "greater than 0"),

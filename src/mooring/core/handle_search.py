@@ -20,12 +20,14 @@ PARAMETER_HEADERS: Final = b"mcp-param-"
 MOST_HANDLES: Final = 100
 """Of one request; those beyond are the app's."""
 
+_PREFIX: Final = PREFIX.encode()
 _RARE: Final = PREFIX[-1].encode()
 _BEFORE: Final = PREFIX[:-1].encode()
 _LOOKS: Final = 16
 _ESCAPED: Final = re.compile(rb"\\u007[eE]")
 """`~`, as JSON may spell it and no client does."""
 _ESCAPE_LENGTH: Final = len(rb"\u0000")
+_ENCODED_MARK: Final = b"=?"
 _ENCODED: Final = re.compile(r"=\?base64\?(.*)\?=", re.ASCII | re.DOTALL)
 
 
@@ -33,10 +35,10 @@ def in_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
     """What is meant for a handle in the headers, whose names are lower-case."""
     found = []
     for name, value in headers:
-        if name == NAME_HEADER or name.startswith(PARAMETER_HEADERS):
-            text = decoded(value)
-            if is_meant(text):
-                found.append(text)
+        if name[:4] != b"mcp-" or not (_RARE in value or _ENCODED_MARK in value):
+            continue
+        if (name == NAME_HEADER or name.startswith(PARAMETER_HEADERS)) and is_meant(text := decoded(value)):
+            found.append(text)
     return found[:MOST_HANDLES]
 
 
@@ -88,7 +90,7 @@ def may_hold_handles(body: bytes, *, thoroughly: bool = False) -> bool:
         if body.endswith(_BEFORE, 0, at) or b"\\" in body[max(0, at - 2 * _ESCAPE_LENGTH) : at] or b"\0" in body[:4]:
             return True
         at = body.find(_RARE, at + 1)
-    return PREFIX.encode() in body or thoroughly
+    return _PREFIX in body or thoroughly
 
 
 def _is_spelled_oddly(body: bytes) -> bool:
@@ -103,11 +105,17 @@ def in_body(body: bytes, inside: Collection[str] = (), members: Collection[str] 
         members: of `params`, whose text may be one.
     """
     try:
-        message = json.loads(body, object_pairs_hook=_Pairs)
-        found = list(_in_message(message, inside, members))
+        found = list(_in_message(json.loads(body), inside, members))
+        is_plain = b"\\" not in body and b"\0" not in body[:4]
+        if not is_plain or len(found) != body.count(_PREFIX):  # one may stand under a name that stands twice
+            found = list(_in_message(_WITH_DOUBLES.decode(_text(body)), inside, members))
     except (ValueError, RecursionError):
         return []
     return found[:MOST_HANDLES]
+
+
+def _text(body: bytes) -> str:
+    return body.decode(json.detect_encoding(body), "surrogatepass")
 
 
 class _Pairs(tuple[tuple[str, Any], ...]):
@@ -117,12 +125,15 @@ class _Pairs(tuple[tuple[str, Any], ...]):
         return super().__new__(cls, pairs)
 
 
+_WITH_DOUBLES: Final = json.JSONDecoder(object_pairs_hook=_Pairs)
+
+
 def _in_message(message: Any, inside: Collection[str], members: Collection[str]) -> Iterator[str]:
     for params in _members(message, "params"):
         for member in members:
             yield from (text for text in _members(params, member) if isinstance(text, str) and is_meant(text))
         for arguments in _members(params, "arguments"):
-            for name, value in arguments if isinstance(arguments, _Pairs) else ():
+            for name, value in _pairs(arguments):
                 for text in _texts(value):
                     if is_meant(text):
                         yield text
@@ -130,17 +141,27 @@ def _in_message(message: Any, inside: Collection[str], members: Collection[str])
                         yield from found_in(text)
 
 
-def _members(value: Any, name: str) -> Iterator[Any]:
-    return (member for key, member in value if key == name) if isinstance(value, _Pairs) else iter(())
+def _pairs(value: Any) -> Iterable[tuple[str, Any]]:
+    """The members of an object, of whichever parser; none of anything else."""
+    if isinstance(value, dict):
+        return value.items()
+    return value if isinstance(value, _Pairs) else ()
+
+
+def _members(value: Any, name: str) -> Iterable[Any]:
+    """Those of that name."""
+    if isinstance(value, dict):
+        return (value[name],) if name in value else ()
+    return [member for key, member in _pairs(value) if key == name]
 
 
 def _texts(value: Any) -> Iterator[str]:
     """The texts in a value, however deep; names of members are none."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, _Pairs):
-        for _, member in value:
-            yield from _texts(member)
     elif isinstance(value, list):
         for member in value:
+            yield from _texts(member)
+    else:
+        for _, member in _pairs(value):
             yield from _texts(member)

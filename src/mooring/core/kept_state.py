@@ -29,6 +29,10 @@ STATE_BYTES: Final = 256 * 1024
 OWN: Final = "own"
 """The part of it that is the author's; other parts belong to whoever keeps something beside them."""
 NOTHING: Final = b"{}"
+TOO_LATE: Final = (
+    "the call was answered: what it changes is kept with its answer. Ask for the state, and change it, before the tool "
+    "returns"
+)
 _TRIES: Final = 10
 _NOW: Final = "now"
 _UNSEEN: Final = 1_000
@@ -116,8 +120,8 @@ class KeptState:
         """
         if self.kept is None:
             raise StoreUnavailable(
-                "what is kept of this session cannot be read: was it sealed with a secret that is no longer among "
-                "those of this node (secret)? A new session begins with nothing"
+                "what is kept here cannot be read: was it sealed with a secret that is no longer among those of this "
+                "node (secret)? A new session, or handle, begins with nothing"
             )
         # Calls ask from threads as well, and all get the same: what the first one has made.
         found = self._values.get(_NOW)
@@ -132,14 +136,12 @@ class KeptState:
         if use.parts is None:
             return None
         if use.parts is not self._values.get(_NOW):
-            raise StateRefused("it was dropped with what another call of this session left, which could not be kept")
+            raise StateRefused("it was dropped with what another call of it left, which could not be kept")
         text = canonical(use.parts)
         if text == self.kept:
             return None
         if len(text) > self._most_bytes:
-            raise StateRefused(
-                f"it would take {len(text):,} bytes, and a session may keep {self._most_bytes:,} (state_bytes)"
-            )
+            raise StateRefused(f"it would take {len(text):,} bytes, and {self._most_bytes:,} may be kept (state_bytes)")
         return text
 
     def is_kept(self, text: bytes) -> None:
@@ -204,10 +206,7 @@ class StateUse:
         if self.refusal:
             raise NoSession(self.refusal)
         if self.is_over:
-            raise NoSession(
-                "the call was answered: what it changes is kept with its answer. Ask for the state, and change it, "
-                "before the tool returns"
-            )
+            raise NoSession(TOO_LATE)
         if self.parts is None:
             self.parts = self.state.parts_for(self)
         return self.parts.setdefault(name, {})

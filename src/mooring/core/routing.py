@@ -174,7 +174,7 @@ def decide_at_sight(
     """
     if facts.doubled:
         return Refuse(Reason.DUPLICATE_HEADER)
-    if facts.modern and not facts.is_bound:
+    if facts.is_free:
         return None if is_draining and not facts.forwarded else SERVE
     if is_moving:
         return Moved(None) if facts.forwarded else HOLD

@@ -17,6 +17,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+_BLOCK_ENDS: Final = (b"\n\n", b"\r\r", b"\n\r\n")
+_TAIL_BYTES: Final = max(map(len, _BLOCK_ENDS))
+BEFORE_ALL: Final = b"\n\n"
+"""The last bytes of a stream that has said nothing: something may begin there."""
 _COLON: Final = ord(":")
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _RETRY_DIGITS: Final = 15
@@ -164,6 +168,16 @@ class SseParser:
 
 def _text(data: bytes) -> str:
     return data.decode("utf-8", "replace")
+
+
+def last_bytes(before: bytes, piece: bytes) -> bytes:
+    """As many bytes of what ends with this piece as tell whether a block ended with them."""
+    return piece[-_TAIL_BYTES:] if len(piece) >= _TAIL_BYTES else (before + piece)[-_TAIL_BYTES:]
+
+
+def ends_block(tail: bytes) -> bool:
+    """Whether something may be said after these last bytes, and belongs to no block that is not whole."""
+    return tail.endswith(_BLOCK_ENDS)
 
 
 def encode(part: SsePart) -> bytes:

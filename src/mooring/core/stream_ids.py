@@ -26,6 +26,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from mooring.core.jsonrpc import Asked
@@ -33,6 +34,8 @@ from mooring.core.jsonrpc import Asked
 REQUEST_ID_BYTES: Final = 64
 RANDOM_BYTES: Final = 6
 _MAC_BYTES: Final = 10
+_SECRETS_KNOWN: Final = 4_096
+"""Of so many sessions it is not found out again which secret their ids were minted with."""
 _HEAD_BYTES: Final = 1 + 4 + RANDOM_BYTES
 _EVENT_ID: Final = re.compile(r"([A-Za-z0-9_-]{20,200})\.([0-9]{1,16})\.([0-9]{1,16})", re.ASCII)
 
@@ -101,11 +104,12 @@ class StreamIds:
 
     def __init__(self, *keys: bytes, which: Callable[[str], int | None] | None = None) -> None:
         self._keys = keys
-        self._which = which or (lambda _: 0)
+        self._which = lru_cache(_SECRETS_KNOWN)(which or (lambda _: 0))
 
     def mint(self, session_id: str, facts: StreamFacts, random: bytes) -> str:
         """The id of a stream that answers a request."""
-        request = b"" if facts.request_id is None else json.dumps(facts.request_id).encode()
+        asked = facts.request_id
+        request = b"" if asked is None else b"%d" % asked if type(asked) is int else json.dumps(asked).encode()
         if len(request) > REQUEST_ID_BYTES:
             request = b""
         said = facts.kind.value + facts.incarnation.to_bytes(4) + random[:RANDOM_BYTES] + request

@@ -25,7 +25,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from mooring.asgi import OWN_ANSWER, App, HeaderList, Message, Scope, Send, header, respond, without
+from mooring.asgi import OWN_ANSWER, App, HeaderList, Message, Scope, Send, header, request_header, respond, without
 from mooring.core.request import SESSION_HEADER
 
 logger = logging.getLogger("mooring.routing")
@@ -54,8 +54,8 @@ def is_preflight(scope: Scope) -> bool:
     """Whether a browser asks for a page whether it may send a request."""
     return (
         scope["method"] == "OPTIONS"
-        and header(scope["headers"], b"origin") is not None
-        and header(scope["headers"], _ASKED_METHOD) is not None
+        and request_header(scope["headers"], b"origin") is not None
+        and request_header(scope["headers"], _ASKED_METHOD) is not None
     )
 
 
@@ -78,7 +78,7 @@ class Cors:
 
     def around(self, scope: Scope, send: Send) -> Send:
         """Sends what is ours, and what the setting opens, with these headers; all else as it is."""
-        origin = header(scope["headers"], b"origin")
+        origin = request_header(scope["headers"], b"origin")
         if origin is None:
             return send
         as_it_came = {**scope, "headers": list(scope["headers"])}
@@ -99,10 +99,10 @@ class Cors:
 
     async def answer_preflight(self, scope: Scope, send: Send) -> bool:
         """Answer a preflight of a page that the setting names; returns False where it is the app's to answer."""
-        allowed = self._named(header(scope["headers"], b"origin") or b"")
+        allowed = self._named(request_header(scope["headers"], b"origin") or b"")
         if not allowed:
             return False
-        asked = header(scope["headers"], _ASKED_HEADERS)
+        asked = request_header(scope["headers"], _ASKED_HEADERS)
         allowed += [] if asked is None else [(b"access-control-allow-headers", asked)]
         await respond(send, 200, b"", extra=[*allowed, *_PREFLIGHT])
         return True

@@ -1,4 +1,4 @@
-"""Which node serves the request that runs now, for authors' code that asks for a handle.
+"""Which node serves the request that runs now, and what that may change, for authors' code that asks for it.
 
 A context-variable: tools run in a context that began with their request, or with their session's first one, in threads
 too. Outside of every request it is the one node of this process, where there is one.
@@ -7,46 +7,65 @@ too. Outside of every request it is the one node of this process, where there is
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any
+from contextvars import ContextVar, Token
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
 
 from mooring.asgi import Scope
+from mooring.core.kept_state import StateUse
+
+_IN_SCOPE: Final = "mooring.serving"
 
 
-@dataclass(frozen=True, slots=True)
+class HandleStates(Protocol):
+    """What one call may change of handles: `mooring.node.requests.call_states`."""
+
+    def part(self, text: str) -> dict[str, Any]:
+        """What is kept of this handle."""
+
+
+@dataclass(slots=True)
 class Serving:
-    """
+    """Within this context, and in what the app does with this scope, the app serves a request of that node.
+
     Attributes:
         node: a `mooring.node.node.Node`.
         scope: as the app got it: its authentication names the user there.
         session_id: of the session that is served; None in the modern era.
+        use: of that session's state; None where the request gets none.
+        handles: None where it gets none of theirs.
     """
 
     node: Any
     scope: Scope
     session_id: str | None = None
+    use: StateUse | None = None
+    handles: HandleStates | None = None
+    _before: Token[Serving | None] | None = field(default=None, init=False)
+
+    def __enter__(self) -> None:
+        self.scope[_IN_SCOPE] = self
+        self._before = _now.set(self)
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            _now.reset(self._before)
+        self.scope.pop(_IN_SCOPE, None)  # each holds the other
 
 
 _now: ContextVar[Serving | None] = ContextVar("mooring_serving", default=None)
 _nodes: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
-@contextmanager
-def serving(node: Any, scope: Scope, session_id: str | None = None) -> Iterator[None]:
-    """Within this context the app serves a request of that node."""
-    token = _now.set(Serving(node, scope, session_id))
-    try:
-        yield
-    finally:
-        _now.reset(token)
-
-
 def what_is_served() -> Serving | None:
     """What the running code works on; None outside of every request."""
     return _now.get()
+
+
+def served_with(scope: Scope) -> Serving | None:
+    """What the app works on with this scope; None once that has ended."""
+    found = scope.get(_IN_SCOPE)
+    return found if isinstance(found, Serving) else None
 
 
 def joined(node: Any) -> None:

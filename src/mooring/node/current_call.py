@@ -1,4 +1,5 @@
-"""What the author's code can ask for within a call: the state of its session. And which tools change nothing else.
+"""What the author's code can ask for within a call: the state of its session, and of handles. And which tools change
+nothing but the first.
 
 A tool finds its call without a parameter for it, in each SDK by the way that leads from the request to the tool there:
 
@@ -14,45 +15,35 @@ Functions that are not async run in a thread with a copy of that context, or on 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Callable, MutableMapping
 from contextvars import ContextVar
 from typing import Any, Final, TypeVar, overload
 
-from mooring.asgi import Scope
 from mooring.core.kept_state import StateUse
-from mooring.errors import NoSession
+from mooring.errors import NoHandle, NoSession
+from mooring.node.current import Serving, served_with, what_is_served
 
 _Tool = TypeVar("_Tool")
 
-_IN_SCOPE: Final = "mooring.state"
 _V1_MODULE: Final = "mcp.server.lowlevel.server"
 
-_now: ContextVar[StateUse | None] = ContextVar("mooring_state_use", default=None)
 _transactional: Final[set[str]] = set()
 """Names of tools, of all servers in this process."""
 
 
-@contextmanager
-def calling(scope: Scope, use: StateUse) -> Iterator[None]:
-    """Within this context, and in what the app does with this scope, this is the call."""
-    scope[_IN_SCOPE] = use
-    token = _now.set(use)
-    try:
-        yield
-    finally:
-        _now.reset(token)
+def _served_now() -> Serving | None:
+    contexts = getattr(sys.modules.get(_V1_MODULE), "request_ctx", None)
+    if isinstance(contexts, ContextVar):
+        served = served_with(getattr(getattr(contexts.get(None), "request", None), "scope", {}))
+        if served is not None:
+            return served
+    return what_is_served()
 
 
 def use_now() -> StateUse | None:
     """That of the call that asks; None where there is none, or it is on no session."""
-    contexts = getattr(sys.modules.get(_V1_MODULE), "request_ctx", None)
-    if isinstance(contexts, ContextVar):
-        request = getattr(contexts.get(None), "request", None)
-        use = getattr(request, "scope", {}).get(_IN_SCOPE)
-        if isinstance(use, StateUse):
-            return use
-    return _now.get()
+    served = _served_now()
+    return None if served is None else served.use
 
 
 def session_state() -> MutableMapping[str, Any]:
@@ -75,10 +66,32 @@ def session_state() -> MutableMapping[str, Any]:
         raise NoSession(
             "there is no session here to keep anything of. Call session_state() in a tool, resource or prompt, while "
             "it is asked over Streamable HTTP in a session, with Mooring around the app. A request of revision "
-            "2026-07-28, and one to a stateless server, is on no session: keep its state under a handle, and give "
-            "that to the client"
+            "2026-07-28, and one to a stateless server, is on no session: keep its state under a handle "
+            "(mooring.state), and give that to the client"
         )
     return use.part()
+
+
+def state(handle: str) -> MutableMapping[str, Any]:
+    """What the server keeps of a handle that `new_handle` made: JSON values, which survive the node, and the handle.
+
+    As `session_state()`, in both eras: a dict to read and to change in place, written in one step before the answer of
+    the call leaves. It begins empty, in the call that mints the handle or as long as the handle is in this process. As
+    soon as there is something in it, the handle goes on at another node when this one is gone: what else it stands for
+    in this process is not there then.
+
+    Raises:
+        NoHandle: it is none, has ended, or is another principal's; or this is no call, or was answered. Where a model
+            sent the handle, that is an error for the model to read.
+        StoreUnavailable: what is kept of it cannot be read.
+    """
+    served = _served_now()
+    if served is None or served.handles is None:
+        raise NoHandle(
+            "this is no call that could change the state of a handle. Call mooring.state(handle) in a tool, resource "
+            "or prompt, while it is asked over Streamable HTTP, with Mooring around the app"
+        )
+    return served.handles.part(handle)
 
 
 @overload

@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable
 
-from mooring.asgi import App, Receive, Scope, Send, header, off_root, respond, route_of
+from mooring.asgi import App, Receive, Scope, Send, off_root, request_header, respond, route_of
 from mooring.core.ids import brief
 from mooring.core.one_node import LOGIN, OneNodePaths
 from mooring.core.request import PEER_HEADER, read_facts
@@ -16,6 +16,7 @@ from mooring.core.routing import Reason
 from mooring.errors import MooringError, SettingsError
 from mooring.node.carrying import Dump, Load
 from mooring.node.cors import Cors, is_preflight
+from mooring.node.fastmcp_tasks import with_tasks_of
 from mooring.node.lifespan import Lifespan
 from mooring.node.login_routes import login_paths
 from mooring.node.membership.session import CloseHandler, ReviveHandler
@@ -57,7 +58,7 @@ class Mooring:
     """
 
     def __init__(self, app: App, settings: Settings | None = None, *, store: Store | None = None) -> None:
-        self.settings = (settings or Settings.load()).placed()
+        self.settings = with_tasks_of(app, (settings or Settings.load()).placed())
         self._app = app
         self._given_store = store
         self._close_handlers: list[CloseHandler] = []
@@ -218,8 +219,14 @@ class Mooring:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            handle = self._handle_options if scope["method"] == "OPTIONS" else self._handle
-            await handle(scope, receive, self._cors.around(scope, send))
+            send = self._cors.around(scope, send)
+            if scope["method"] == "OPTIONS":
+                await self._handle_options(scope, receive, send)
+            elif not self._is_for_endpoint(scope):
+                await self._handle_elsewhere(scope, receive, send)
+            elif self._node.has_joined or await self._has_started(send):
+                handle = self._router.handle_for_one_node if self._is_for_one(scope) else self._router.handle
+                await handle(scope, receive, send)
         elif scope["type"] == "lifespan":
             self._belong_to_this_process()
             _ = self._one_node_paths
@@ -240,12 +247,7 @@ class Mooring:
         else:
             await self._app(scope, receive, send)
 
-    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._is_for_endpoint(scope):
-            if await self._has_started(send):
-                handle = self._router.handle_for_one_node if self._is_for_one(scope) else self._router.handle
-                await handle(scope, receive, send)
-            return
+    async def _handle_elsewhere(self, scope: Scope, receive: Receive, send: Send) -> None:
         page = self._page_at(scope)
         if page is not None:
             await page(scope, send)
@@ -277,7 +279,7 @@ class Mooring:
         """Whether it is for an MCP endpoint, of ours or as a peer saw it that passed it on."""
         if self._node.endpoint_of(scope) is not None:
             return True
-        below = off_root(scope) if header(scope["headers"], PEER_HEADER) is not None else None
+        below = off_root(scope) if request_header(scope["headers"], PEER_HEADER) is not None else None
         return below is not None and self._node.endpoint_of(below) is not None
 
     def _page_at(self, scope: Scope) -> Callable[[Scope, Send], Awaitable[None]] | None:

@@ -9,10 +9,9 @@ import multiprocessing
 import os
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Final, TypeVar
 
 from mooring.asgi import App, Receive, Scope, Send, respond, route_of
 from mooring.core.endpoints import Endpoints
@@ -24,6 +23,7 @@ from mooring.core.request import RequestFacts
 from mooring.core.signing import NonceWindow
 from mooring.core.stream_ids import StreamIds, StreamKind
 from mooring.errors import SettingsError
+from mooring.node.arrivals import Arrivals
 from mooring.node.carrying import Carrying
 from mooring.node.counters import Tally
 from mooring.node.current import joined, left
@@ -46,6 +46,9 @@ from mooring.store.mailbox import Mailbox
 logger = logging.getLogger("mooring.lease")
 
 _VERSION = version("mooring")
+_Found = TypeVar("_Found")
+_LOOP_SECONDS: Final = 30.0
+"""How long an author's thread waits for the event loop, which may be busy, or about to end."""
 
 
 async def refuse_all(scope: Scope, receive: Receive, send: Send) -> None:
@@ -152,8 +155,8 @@ class Node:
         self.is_ending = False
         self.moves = asyncio.Lock()
         self.is_alone = is_alone
-        # When each session began to be opened or revived, and each call with a handle that runs; by shard.
-        self._arriving: dict[str, list[float]] = {}
+        # Sessions that are being opened or revived, and calls with a handle that run.
+        self.arrivals = Arrivals()
         # Counts the sessions that were opened: they go to our shards in turn.
         self._turn = 0
         # The heartbeat, from `start` to `stop`; and the loop that it runs in, for authors' threads.
@@ -303,8 +306,14 @@ class Node:
         text = self.handles.mint(shard or self.next_shard(), kind, entropy, principal, survives=survives)
         handle = self.handles.read(text)
         if handle is not None:
-            self._in_loop(lambda: self.sessions.handles.add(handle, principal))
+            self._in_loop(lambda: self.sessions.handles.add(handle, principal, may_begin=True))
         return text
+
+    def state_of_handle(self, text: str) -> LocalSession | None:
+        """What is kept of a handle that is here, in an author's thread too; None where nothing can be."""
+        handle = self.handles.read(text)
+        epoch = 0 if handle is None else self.membership.shards.get(handle.shard, 0)
+        return self._from_loop(lambda: self.sessions.handles.keep(text, epoch, self.settings.state_bytes))
 
     def end_handle(self, text: str) -> None:
         """What it stands for is gone: tell the handlers."""
@@ -312,14 +321,26 @@ class Node:
 
     def _in_loop(self, do: Callable[[], object]) -> None:
         """Do it at once in the node's event loop, and soon from another thread."""
-        try:
-            is_here = asyncio.get_running_loop() is self._loop
-        except RuntimeError:
-            is_here = False
-        if is_here or self._loop is None:
+        if self._loop is None or self._is_in_loop():
             do()
         else:
             self._loop.call_soon_threadsafe(do)
+
+    def _from_loop(self, do: Callable[[], _Found]) -> _Found:
+        """The same, and what comes of it: another thread waits for that."""
+        if self._loop is None or self._is_in_loop():
+            return do()
+
+        async def done() -> _Found:
+            return do()
+
+        return asyncio.run_coroutine_threadsafe(done(), self._loop).result(_LOOP_SECONDS)
+
+    def _is_in_loop(self) -> bool:
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
 
     def shard_of(self, facts: RequestFacts) -> str | None:
         """The shard that a request belongs to; None where it names none that this cluster made."""
@@ -362,23 +383,6 @@ class Node:
         """Whether a shard is being given to a peer: what is asked of its sessions waits for that."""
         return shard in self.membership.moving
 
-    @contextmanager
-    def arriving(self, shard: str | None) -> Iterator[None]:
-        """A session of this shard is being opened or revived, or a call outside of any runs: the shard stays here."""
-        name, since = shard or "", time.monotonic()
-        self._arriving.setdefault(name, []).append(since)
-        try:
-            yield
-        finally:
-            self._arriving[name].remove(since)
-            if not self._arriving[name]:
-                del self._arriving[name]
-
-    def has_arrivals(self, shard: str, longer_than: float = 0.0) -> bool:
-        """Whether something of the kind has been going on for so many seconds."""
-        since = time.monotonic() - longer_than
-        return any(began <= since for began in self._arriving.get(shard, ()))
-
     async def may_open(self, shard: str) -> bool:
         """Whether the shard is still ours: the lease may have ended while the app answered."""
         holds_shards = bool(self.membership.shards)
@@ -389,7 +393,8 @@ class Node:
 
         A path of the settings may be one below `root_path`, or one as the client has it.
         """
-        return self.endpoints.of(route_of(scope)) or self.endpoints.of(scope["path"])
+        below = self.endpoints.of(route_of(scope)) if scope.get("root_path") else None
+        return below or self.endpoints.of(scope["path"])
 
     def found_endpoint(self, path: str) -> str:
         """The app gives out a session at this path, below `root_path`; returns its endpoint."""

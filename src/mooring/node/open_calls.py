@@ -4,41 +4,53 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
 _END_SECONDS: Final = 1.0
 """A client that reads nothing hears no end."""
 
 
+class _Count:
+    """Within this context one more is being answered: a single object for all of them, which costs nothing to enter.
+
+    Attributes:
+        none: set while there is none.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.none = asyncio.Event()
+        self.none.set()
+
+    def __enter__(self) -> None:
+        self.count += 1
+        self.none.clear()
+
+    def __exit__(self, *_: object) -> None:
+        self.count -= 1
+        if not self.count:
+            self.none.set()
+
+
 class OpenCalls:
     """Those of one node: calls, which are waited for, and subscriptions, which are ended."""
 
     def __init__(self) -> None:
-        self._calls = 0
-        self._none = asyncio.Event()
-        self._none.set()
+        self._calls = _Count()
         self._ends: dict[object, Callable[[], Awaitable[None]]] = {}
 
     @property
     def calls(self) -> int:
-        return self._calls
+        return self._calls.count
 
     @property
     def subscriptions(self) -> int:
         return len(self._ends)
 
-    @contextmanager
-    def call(self) -> Iterator[None]:
+    def call(self) -> AbstractContextManager[None]:
         """Within this context a call is being answered."""
-        self._calls += 1
-        self._none.clear()
-        try:
-            yield
-        finally:
-            self._calls -= 1
-            if not self._calls:
-                self._none.set()
+        return self._calls
 
     @contextmanager
     def subscription(self, end: Callable[[], Awaitable[None]]) -> Iterator[None]:
@@ -63,7 +75,7 @@ class OpenCalls:
         """Wait for the calls to end, at most this long; returns whether they have."""
         try:
             async with asyncio.timeout(max(0.0, seconds)):
-                await self._none.wait()
+                await self._calls.none.wait()
         except TimeoutError:
             return False
         return True

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from mooring.asgi import Message, Send, is_open_event_stream
-
-_BLOCK_ENDS = (b"\n\n", b"\r\r", b"\n\r\n")
+from mooring.core.sse import BEFORE_ALL, ends_block, last_bytes
 
 
 class PassingAnswer:
@@ -22,7 +21,7 @@ class PassingAnswer:
         self._start: Message = {}
         # The last bytes that went out, as many as tell whether an event ended with them; empty while a piece goes out,
         # since nobody knows how much of it did.
-        self._tail = b"\n\n"
+        self._tail = BEFORE_ALL
 
     async def pass_on(self, message: Message, send: Send) -> None:
         """Send the next message of the answer."""
@@ -32,7 +31,7 @@ class PassingAnswer:
             before, self._tail = self._tail, b""
             self.has_ids = self.has_ids or piece.startswith(b"id: ") or b"\nid: " in piece
             await send(message)
-            self._tail = piece[-3:] if len(piece) > 2 else (before + piece)[-3:]
+            self._tail = last_bytes(before, piece)
             self.is_whole = not message.get("more_body", False)
         else:
             if message["type"] == "http.response.start":
@@ -48,6 +47,6 @@ class PassingAnswer:
         is_open = is_open_event_stream(self._start.get("headers", []))
         if self.has_ids:
             last_words = b""
-        if not self.is_whole and is_open and (self.has_ids or self._tail.endswith(_BLOCK_ENDS)):
+        if not self.is_whole and is_open and (self.has_ids or ends_block(self._tail)):
             self.is_whole = True
             await send({"type": "http.response.body", "body": last_words, "more_body": False})

@@ -24,7 +24,8 @@ class HandleSettings(BaseModel):
     tasks: Literal["node", "shared"] = Field(
         "shared",
         description="Where the server's tasks are: in the process that began them (node), whose ids are wrapped so "
-        "that requests for them come back, or in a store that all nodes share.",
+        "that requests for them come back, or in a store that all nodes share. A FastMCP app whose docket is in memory "
+        "is seen to be the former, unless this is set.",
     )
     request_state: Literal["node", "shared"] = Field(
         "shared",

@@ -51,6 +51,13 @@ class SurvivalSettings(BaseModel):
         le=300,
         description="How long a client whose event stream broke off is told to wait before it comes back (`retry`).",
     )
+    stream_comment_seconds: float = Field(
+        25.0,
+        ge=0,
+        le=3600,
+        description="How long an event stream may be silent before its client is sent a comment, so that no load "
+        "balancer takes its connection for idle; 0 for never.",
+    )
 
     state_bytes: int = Field(
         256 * 1024,

@@ -86,6 +86,27 @@ async def test_a_store_that_has_lost_something_again_gets_everything_again() -> 
     assert world.records == set(world.sessions._sessions)
 
 
+async def test_what_was_on_its_way_when_the_store_lost_something_again_is_written_again() -> None:
+    world = World(4 * BATCH)
+    await begun(world)
+    written = 0
+
+    async def lost_after_two() -> None:
+        nonlocal written
+        written += 1
+        if written < 3:
+            world.store.before["save_sessions"] = lost_after_two
+        else:  # what was written so far, and what is under way, went to a server that another one has replaced
+            world.sessions.records.write_all_again(from_the_start=True)
+
+    world.store.before["save_sessions"] = lost_after_two
+    await world.flush()
+    assert world.store.calls.count("save_sessions") == 3 + 4
+    world.store.calls.clear()
+    await world.flush()
+    assert world.store.calls == []
+
+
 async def test_nodes_begin_at_different_moments_where_it_is_much() -> None:
     waits = set()
     for _ in range(20):

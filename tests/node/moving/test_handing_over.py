@@ -139,8 +139,8 @@ async def test_a_session_that_is_opened_at_this_moment_comes_along(nodes: Nodes)
 
     nodes.store.before["save_session"] = wait
     opening = asyncio.create_task(nodes.open())
-    await once(lambda: any(map(nodes.node(0).has_arrivals, shards)), what="a session to arrive")
-    shard = next(filter(nodes.node(0).has_arrivals, shards))
+    await once(lambda: any(map(nodes.node(0).arrivals.are_in, shards)), what="a session to arrive")
+    shard = next(filter(nodes.node(0).arrivals.are_in, shards))
     giving = asyncio.create_task(nodes.hand_over().give(shard, nodes.info(1), 5.0))
     await once(lambda: bool(nodes.node(0).membership.moving), what="the shard to be held")
     gate.set()

@@ -195,7 +195,7 @@ async def test_nothing_is_written_of_a_session_while_its_shard_is_given(raw: Raw
         use = StateUse(local.state, "late")
         use.part()["late"] = True
         body = RememberedBody(WholeBody(b"{}").receive, 100)
-        assert await Committing(node, local, use, body, str).answer("late", "late") is None
+        assert await Committing(node, local, use, body).answer("late", "late") is None
         assert await nodes.look(session, at=1) == {}
 
 
@@ -225,7 +225,7 @@ async def test_a_call_that_waits_to_be_written_and_is_cancelled_is_not_forgotten
         for use in uses:
             use.part()[use.stream] = True
         body = RememberedBody(WholeBody(b"{}").receive, 100)
-        first, second = (asyncio.create_task(Committing(node, local, use, body, str).answer("", "")) for use in uses)
+        first, second = (asyncio.create_task(Committing(node, local, use, body).answer("", "")) for use in uses)
         async with local.state_turn:
             await asyncio.sleep(0)
             second.cancel()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from mooring.core.request import RequestFacts
 from mooring.core.routing import OPEN, SERVE, Reason, Refuse, Revive
 from mooring.node.requests.deciding import Decisions
@@ -41,6 +43,14 @@ async def test_what_is_not_here_is_decided_by_what_the_store_says() -> None:
         assert store.calls
         nobodys = node.handles.mint("zzzzz", "browser", bytes(16))
         assert await decisions.decide(RequestFacts("POST", modern=True, handle=nobodys)) == Revive(Reason.UNKNOWN)
+
+
+async def test_what_could_not_be_done_is_decided_again_while_there_is_time() -> None:
+    async with joined(ScriptedApp()) as one:
+        node, decisions = one._node, Decisions(one._node)
+        handle = RequestFacts("POST", modern=True, handle=node.mint_handle("browser", "", None, survives=False))
+        assert await decisions.decide_again(handle, time.monotonic() + 60) == SERVE
+        assert await decisions.decide_again(handle, time.monotonic()) == Refuse(Reason.UNREACHABLE)
 
 
 async def test_it_finds_sessions_and_nothing_else() -> None:

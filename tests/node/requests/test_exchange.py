@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -11,6 +12,7 @@ from mooring.asgi import WholeBody
 from mooring.core.sse import SseParser
 from mooring.node.requests.bodies import RememberedBody
 from mooring.node.requests.exchange import _BODY_BYTES, _NAME_LENGTH, can_be_logged, noted
+from mooring.node.streams import listener as listening
 from tests.node.apps import ScriptedApp, answer
 from tests.node.direct import Request, initialize, joined
 
@@ -73,6 +75,43 @@ async def test_an_app_that_breaks_off_has_not_answered_and_the_client_is_told_so
         assert (last["id"], last["error"]["data"]["reason"]) == (7, "outcome_unknown")
         assert call.sent[-1]["more_body"] is False
         assert mooring._node.tally.outcomes == {"failed": 1}
+
+
+async def test_a_client_that_stalls_is_let_go_at_once_and_comes_back_for_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may read on after a while: then it must not wait for what nobody sends it any more."""
+    monkeypatch.setattr(listening, "STALL_SECONDS", 0.05)
+    app, finish, asked = ScriptedApp(), asyncio.Event(), asyncio.Event()
+    async with joined(app) as mooring:
+        session = (await initialize().to(mooring)).session_id
+
+        async def stream(scope: Any, body: bytes, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": SSE})
+            await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
+            asked.set()
+            await finish.wait()
+            answered = b'data: {"jsonrpc": "2.0", "id": 7, "result": {}}\n\n'
+            await send({"type": "http.response.body", "body": answered, "more_body": False})
+
+        app.on_session = stream
+        call = Request(session=session, pieces=[b'{"jsonrpc": "2.0", "id": 7, "method": "tools/call"}'])
+
+        async def send(message: Any) -> None:
+            call.sent.append(message)
+            if b"data: 1" in message.get("body", b""):
+                await asyncio.Event().wait()
+
+        async with asyncio.timeout(5):
+            await mooring(call.scope, call.receive, send)
+        assert asked.is_set()
+        assert not finish.is_set()
+        seen = [event.id for event in SseParser().feed(call.body) if event.id]
+        finish.set()
+        get = [(b"accept", b"text/event-stream"), (b"last-event-id", seen[-1].encode())]
+        rest = await Request("GET", session=session, headers=get).to(mooring)
+        assert [json.loads(event.data)["id"] for event in SseParser().feed(rest.body)] == [7]
+        assert len([body for _, _, body in app.asked if b"tools/call" in body]) == 1
 
 
 async def test_a_json_answer_is_passed_on_as_it_is() -> None:

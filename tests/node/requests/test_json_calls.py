@@ -317,6 +317,26 @@ async def test_a_stranger_is_told_of_nobodys_call(raw: RawClient) -> None:
         assert (reply.status, reply.reason) == (404, "unknown")
 
 
+async def test_so_is_a_call_of_a_session_whose_other_calls_were_answered_by_streams(cluster: Cluster) -> None:
+    """As by a server that streams where a tool has something to say before its answer."""
+    worker = cluster.workers[0]
+    in_json = worker.app.on_session
+
+    async def stream(scope: Scope, body: bytes, send: Send) -> None:
+        said = json.dumps({"jsonrpc": "2.0", "id": json.loads(body)["id"], "result": "streamed"})
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+        await send({"type": "http.response.body", "body": encode(SseEvent(said, "message")), "more_body": False})
+
+    worker.app.on_session = stream
+    assert (await cluster.send(0, {**CALL, "id": 8})).json["result"] == "streamed"
+    worker.app.on_session = in_json
+    call = await cluster.begin()
+    await cluster.kill()
+    await lost(call)
+    assert (await cluster.send(1)).reason == "outcome_unknown"
+    assert [worker.called for worker in cluster.workers] == [1, 0, 0]
+
+
 async def test_what_is_answered_by_a_stream_after_all_is_left_to_its_stream(cluster: Cluster) -> None:
     worker = cluster.workers[0]
 

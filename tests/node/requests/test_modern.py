@@ -18,6 +18,7 @@ from mcp.server.mcpserver import MCPServer
 
 from mooring import ClosedHandle, ClosedSession
 from mooring.core.handles import Handles
+from mooring.errors import StoreUnavailable
 from mooring.store import MemoryStore
 from tests.cluster_in_process import RunningNode, running_nodes
 from tests.fakes import FlakyStore
@@ -70,7 +71,7 @@ MODERN = {
     "content-type": "application/json",
     "accept": "application/json, text/event-stream",
 }
-_META = {
+META = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientInfo": {"name": "raw", "version": "1"},
     "io.modelcontextprotocol/clientCapabilities": {},
@@ -84,7 +85,7 @@ def visit(handle: str, page: str = "p", **more: Any) -> dict[str, Any]:
         "jsonrpc": "2.0",
         "id": 7,
         "method": "tools/call",
-        "params": {"name": "visit", "arguments": arguments, "_meta": _META},
+        "params": {"name": "visit", "arguments": arguments, "_meta": META},
     }
 
 
@@ -254,7 +255,7 @@ async def test_a_handle_is_found_in_the_arguments_and_their_headers_and_nowhere_
             return tally.forwarded_out > before
 
         elsewhere = visit("none")
-        elsewhere["params"]["_meta"] = {**_META, "example.org/note": handle}
+        elsewhere["params"]["_meta"] = {**META, "example.org/note": handle}
         elsewhere["params"]["note"] = handle
         elsewhere["note"] = {"params": {"arguments": {"browser": handle}}}
         assert not await is_passed_on(elsewhere)
@@ -364,6 +365,29 @@ async def test_a_handle_that_survives_is_here_again_once_its_own_principal_asks(
         again = [node.mooring._node.sessions.handles.find(handle) for node in nodes[1:]]
         assert [local.principal for local in again if local is not None] == [held.principal]
         assert held.principal
+
+
+async def test_a_handle_that_survives_waits_for_a_store_that_is_away_for_a_moment(
+    raw: RawClient, minting: Minting
+) -> None:
+    store = FlakyStore(MemoryStore())
+    async with running_nodes(minting, 2, store) as nodes:
+        body = visit("")
+        body["params"] |= {"name": "open_browser", "arguments": {"survives": True}}
+        reply = await post(raw, nodes[0], body, tool="open_browser")
+        handle = reply.json["result"]["content"][0]["text"]
+        await nodes[0].vanish()
+        shard = nodes[0].mooring._node.handles.read(handle).shard  # type: ignore[union-attr]
+        await store.inner.retire(shard, (await store.inner.snapshot()).shards[shard])
+        await nodes[1].mooring._node.keeper.look()
+
+        async def is_away() -> None:
+            raise StoreUnavailable("away for one call")
+
+        store.before["claim"] = is_away
+        reply = await post(raw, nodes[1], visit(handle))
+        assert reply.json["result"]["content"][0]["text"] == f"no browser {handle}"  # which is its author's to say
+        assert "claim" not in store.before
 
 
 async def test_a_header_twice_cannot_show_one_handle_and_use_another(raw: RawClient, minting: Minting) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from mooring.errors import StoreUnavailable
 from mooring.store import MemoryStore
 from tests.cluster_in_process import RunningNode, running_nodes
 from tests.fakes import FlakyStore
@@ -142,6 +143,17 @@ async def test_while_the_store_is_away_calls_are_served_where_they_come(raw: Raw
         assert apps.reached() == [1]
 
 
+async def test_a_store_that_fails_once_parts_nobody(raw: RawClient, apps: Nodes) -> None:
+    async def fails() -> None:
+        raise StoreUnavailable("slow for one command")
+
+    store = FlakyStore(MemoryStore())
+    async with running_nodes(apps, 3, store, placement_key=HEADER) as nodes:
+        store.before["place"] = fails
+        await send(raw, nodes, "one")
+        assert sorted(apps.reached()) == [0, 0, 3]
+
+
 async def test_a_key_that_nobody_uses_is_forgotten(raw: RawClient, apps: Nodes) -> None:
     async with running_nodes(apps, 2, placement_key=HEADER, placement_idle_seconds=1) as nodes:
         found: set[int] = set()
@@ -152,7 +164,7 @@ async def test_a_key_that_nobody_uses_is_forgotten(raw: RawClient, apps: Nodes) 
             await asyncio.sleep(1.2)  # longer than it is remembered
             return len(found) == 2
 
-        await until(has_been_elsewhere, what="another place", seconds=30)
+        await until(has_been_elsewhere, what="another place")
 
 
 @pytest.fixture

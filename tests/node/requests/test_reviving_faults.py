@@ -279,7 +279,9 @@ async def test_two_nodes_that_revive_at_once_after_the_shard_moved_leave_one_ses
     nodes.nodes[2].mooring._node.membership.claimed(shard, ShardOwner(nodes.nodes[2].id, held.epoch + 1))
     assert (await nodes.ping(session, at=2)).status == 200
     goes_on.set()
-    assert (await first).status == 200
+    told_at_first = await first
+    assert ("error" in told_at_first.json, told_at_first.session_id) == (False, session)
+    assert [body for _, _, body in nodes.apps[1].asked if b'"ping"' in body] == []
     nodes.apps[1].gate = None
     record = await nodes.store.inner.load_session(session)
     assert record is not None
@@ -294,6 +296,28 @@ async def test_two_nodes_that_revive_at_once_after_the_shard_moved_leave_one_ses
     assert [getattr(one, "reason", "revived") for one in told] == ["revived", "fenced"]
 
 
+@pytest.mark.parametrize("asked", [1, 3])
+async def test_a_shard_that_is_another_nodes_when_its_record_is_raised_is_found_there(make: Make, asked: int) -> None:
+    """By whoever asks, and by the peer that passed a request on to the node that was to have the shard."""
+    nodes = await make(4)
+    session = await nodes.orphan()
+    shard = session.partition(".")[0]
+
+    async def moves() -> None:
+        held = (await nodes.store.inner.snapshot()).shards[shard]
+        assert held.node_id == nodes.nodes[1].id
+        await nodes.store.inner.give(shard, held, nodes.nodes[2].id)
+        await nodes.nodes[2].mooring._node.keeper.look()
+        assert (await nodes.ping(session, at=2)).session_id == session
+
+    await nodes.nodes[1].mooring._node.keeper.adoption.adopt(shard, (await nodes.store.inner.snapshot()).shards[shard])
+    await nodes.nodes[3].mooring._node.keeper.look()
+    nodes.store.before["touch_sessions"] = moves
+    reply = await nodes.ping(session, at=asked)
+    assert ("error" in reply.json, reply.session_id) == (False, session)
+    assert (nodes.revived(), nodes.initialized(1)) == (1, 0)
+
+
 async def test_a_record_that_is_removed_meanwhile_stays_removed(make: Make) -> None:
     nodes = await make()
     session = await nodes.orphan()
@@ -305,7 +329,7 @@ async def test_a_record_that_is_removed_meanwhile_stays_removed(make: Make) -> N
         removed.append(await nodes.store.inner.delete_session(session, record.epoch))
 
     nodes.nodes[1].mooring.on_revive(remove)
-    assert (await nodes.ping(session)).reason == "unreachable"
+    assert (await nodes.ping(session)).status == 404
     assert len(removed) == 1
     assert nodes.nodes[1].mooring._node.sessions.find(session) is None
     assert (await nodes.ping(session)).status == 404

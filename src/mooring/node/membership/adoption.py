@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Final
 
 from mooring.core.membership import Membership
-from mooring.core.model import NO_OWNER, TAKES_NEW_SESSIONS, SessionRecord, ShardOwner
+from mooring.core.model import NO_OWNER, TAKES_NEW_SESSIONS, SessionRecord, ShardOwner, Touch, Written
 from mooring.errors import StoreUnavailable
 from mooring.node.counters import Tally
 from mooring.node.membership.sessions import LocalSessions
@@ -111,6 +111,27 @@ class Adoption:
             StoreUnavailable: as `hold`.
         """
         return await self.hold(shard, record.epoch + (record.node_id != self._node_id))
+
+    async def take(self, session_id: str, shard: str, ttl_seconds: int) -> tuple[SessionRecord | None, int]:
+        """The record as its last owner left it, whom it refuses from now on; and our epoch, 0 where it is not ours.
+
+        Args:
+            ttl_seconds: how long the record is kept from now on.
+
+        Raises:
+            StoreUnavailable: nobody knows.
+        """
+        record = await self._store.load_session(session_id)
+        if record is None:
+            return None, 1
+        epoch = await self.hold_for(record, shard)
+        if epoch > record.epoch:
+            touch = Touch(session_id, epoch, record.last_seen)
+            untouched = await self._store.touch_sessions([touch], ttl_seconds)
+            if untouched.get(session_id) is Written.REFUSED:
+                return None, 0
+            record = await self._store.load_session(session_id)
+        return record, epoch
 
     def notice_given(self) -> None:
         """Take note of what peers gave to this node."""

@@ -9,22 +9,27 @@
     its shard is given to a peer             the same                            `moved`
     the node stops                           as above                            nothing: the process ends with it
 
-Nothing of it is in the store. Wrapped handles are not here: their server knows what they stand for.
+What `mooring.state` keeps of one is on record as a session's state is, under the handle; nothing else of it is in the
+store. A handle with something on record survives. Wrapped handles are not here: their server knows what they stand for.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from mooring.core.handles import Handle, brief
-from mooring.node.membership.session import ClosedHandle, ClosedSession
+from mooring.core.kept_state import NOTHING, KeptState
+from mooring.core.model import SessionRecord
+from mooring.node.membership.session import ClosedHandle, ClosedSession, LocalSession
 
 logger = logging.getLogger("mooring.handles")
+
+
+_ERA: Final = "2026-07-28"
 
 
 @dataclass(slots=True)
@@ -33,12 +38,53 @@ class LocalHandle:
     Attributes:
         last_used: seconds since the epoch.
         in_use: how many calls with it are running.
+        may_begin: it was minted in this process: nothing was ever kept of it elsewhere.
+        kept: what is kept of it, as of a session, once anybody has asked for that.
     """
 
     handle: Handle
     principal: str
     last_used: float
     in_use: int = 0
+    may_begin: bool = False
+    kept: LocalSession | None = None
+
+    @property
+    def survives(self) -> bool:
+        """Whether it goes on when this process is gone."""
+        return self.handle.survives or self._is_on_record
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether something else may be on record than what is kept."""
+        return self.kept is not None and self.kept.state.is_in_doubt
+
+    @property
+    def _is_on_record(self) -> bool:
+        return self.kept is not None and self.kept.state.kept not in (None, NOTHING)
+
+
+class InUse:
+    """A call with these handles, from `begin` to `end`, which does nothing where it never began."""
+
+    __slots__ = ("_handles", "_locals", "_texts")
+
+    def __init__(self, handles: LocalHandles, texts: list[str]) -> None:
+        self._handles = handles
+        self._texts = texts
+        self._locals: list[LocalHandle] = []
+
+    def begin(self) -> None:
+        """It runs, with those of them that are here."""
+        self._locals = [local for local in map(self._handles.find, self._texts) if local is not None]
+        for local in self._locals:
+            local.in_use += 1
+
+    def end(self) -> None:
+        """It is over."""
+        for local in self._locals:
+            local.in_use -= 1
+            self._handles.was_used(local)
 
 
 class LocalHandles:
@@ -47,19 +93,26 @@ class LocalHandles:
     Args:
         tell: calls the handlers of `on_close`.
         run_errand: does what nobody waits for.
+        remove: takes what is kept of one off the record, and `renew` lets that stay there as long as it may.
         now: seconds since the epoch.
 
     Attributes:
         owned: how many of them are some principal's.
+        kept: what is kept of them, by handle, for the record.
     """
 
     def __init__(
         self,
         tell: Callable[[ClosedSession], Coroutine[Any, Any, None]],
         run_errand: Callable[[Coroutine[Any, Any, None]], None],
+        remove: Callable[[LocalSession], Coroutine[Any, Any, None]],
+        renew: Callable[[LocalSession], Coroutine[Any, Any, None]],
         now: Callable[[], float] = time.time,
     ) -> None:
         self.owned = 0
+        self.kept: dict[str, LocalSession] = {}
+        self._remove = remove
+        self._renew = renew
         self._handles: dict[str, LocalHandle] = {}
         self._tell = tell
         self._run_errand = run_errand
@@ -75,25 +128,59 @@ class LocalHandles:
         """Those that have a handle here."""
         return {local.handle.shard for local in self._handles.values()}
 
-    def add(self, handle: Handle, principal: str) -> LocalHandle:
-        """What it stands for is here from now on."""
-        if handle.text not in self._handles:
-            self._handles[handle.text] = LocalHandle(handle, principal, self._now())
-            self.owned += handle.is_owned
-        return self._handles[handle.text]
+    def add(
+        self, handle: Handle, principal: str, kept: LocalSession | None = None, *, may_begin: bool = False
+    ) -> LocalHandle:
+        """What it stands for is here from now on.
 
-    @contextmanager
-    def using(self, texts: list[str]) -> Iterator[None]:
-        """A call with these handles runs: none of them gets idle."""
-        in_use = [local for local in map(self._handles.get, texts) if local is not None]
-        for local in in_use:
-            local.in_use += 1
-        try:
-            yield
-        finally:
-            for local in in_use:
-                local.in_use -= 1
-                local.last_used = self._now()
+        Args:
+            kept: what is on record of it. Where it is here already, what is here counts.
+            may_begin: it is new.
+        """
+        if handle.text not in self._handles:
+            self._handles[handle.text] = LocalHandle(handle, principal, self._now(), may_begin=may_begin)
+            self.owned += handle.is_owned
+        local = self._handles[handle.text]
+        if local.kept is None and kept is not None:
+            kept.principal = principal
+            local.kept = self.kept[handle.text] = kept
+        return local
+
+    def keep(self, text: str, epoch: int, most_bytes: int) -> LocalSession | None:
+        """What is kept of a handle that is here, from now on if nothing was; None where nothing can be.
+
+        Args:
+            epoch: at which its shard is held.
+            most_bytes: that it may have.
+        """
+        local = self._handles.get(text)
+        if local is None or (local.kept is None and not local.may_begin):
+            return None
+        if local.kept is None:
+            kept = _session_of(local.handle, local.principal, self._now(), epoch)
+            kept.state = KeptState(most_bytes=most_bytes)
+            local.kept = self.kept[text] = kept
+        self.was_used(local)
+        return local.kept
+
+    def kept_in(self, shard: str) -> list[LocalSession]:
+        """What is kept of the handles of a shard."""
+        return [kept for kept in self.kept.values() if kept.shard == shard]
+
+    def using(self, texts: list[str]) -> InUse:
+        """While a call with these handles runs, none of them gets idle."""
+        return InUse(self, texts)
+
+    def use(self, texts: list[str]) -> None:
+        """A call with these handles has come, which keeps them here by itself."""
+        for local in filter(None, map(self._handles.get, texts)):
+            self.was_used(local)
+
+    def was_used(self, local: LocalHandle) -> None:
+        """A call with it was there a moment ago."""
+        local.last_used = self._now()
+        if local.kept is not None:
+            local.kept.last_seen = local.last_used
 
     def end(self, text: str) -> bool:
         """Its author ends it. Returns whether it was here."""
@@ -103,7 +190,7 @@ class LocalHandles:
         """End those that no call has named for that long."""
         long_ago = self._now() - idle_seconds
         for text, local in list(self._handles.items()):
-            if local.last_used < long_ago and not local.in_use:
+            if local.last_used < long_ago and not local.in_use and not local.is_in_doubt:
                 logger.info("handle %s is idle: it ends (handle_idle_seconds)", brief(text))
                 self._end(text, "ended")
 
@@ -117,14 +204,14 @@ class LocalHandles:
 
     def would_lose(self, shard: str) -> bool:
         """Whether something that a handle of it stands for is in this process alone."""
-        return any(local.handle.shard == shard and not local.handle.survives for local in self._handles.values())
+        return any(local.handle.shard == shard and not local.survives for local in self._handles.values())
 
     def move_away(self, shard: str) -> None:
         """The shard is a peer's from now on."""
-        moved = [local.handle for local in self._handles.values() if local.handle.shard == shard]
-        for handle in moved:
-            self._end(handle.text, "moved")
-        gone = sum(not handle.survives for handle in moved)
+        moved = [local for local in self._handles.values() if local.handle.shard == shard]
+        gone = sum(not local.survives for local in moved)
+        for local in moved:
+            self._end(local.handle.text, "moved")
         if gone:
             logger.warning("gave shard %s away: %d handles are gone with it, which do not survive", shard, gone)
 
@@ -133,5 +220,45 @@ class LocalHandles:
         if local is None:
             return False
         self.owned -= local.handle.is_owned
+        if local.kept is not None:
+            self._let_go(local.kept, reason)
         self._run_errand(self._tell(ClosedHandle(text, reason, local.principal, local.handle.kind)))
         return True
+
+    def _let_go(self, kept: LocalSession, reason: str) -> None:
+        del self.kept[kept.id]
+        kept.ends_as = reason
+        if reason == "deleted":
+            kept.is_closed = True
+            self._run_errand(self._remove(kept))
+        elif reason == "ended":
+            self._run_errand(self._renew(kept))
+
+
+def kept_on_record(handle: Handle, record: SessionRecord, epoch: int, state: KeptState) -> LocalSession:
+    """What another process, or this one, has kept of a handle.
+
+    Args:
+        epoch: at which its shard is held by now.
+    """
+    kept = _session_of(handle, record.principal, record.created, epoch)
+    kept.state = state
+    return kept
+
+
+def _session_of(handle: Handle, principal: str, created: float, epoch: int) -> LocalSession:
+    """On record a handle is like a session that nobody opens again."""
+    now = time.time()
+    return LocalSession(
+        id=handle.text,
+        shard=handle.shard,
+        inner_id=handle.text,
+        created=created,
+        last_seen=now,
+        touched=now,
+        principal=principal,
+        protocol=_ERA,
+        client="",
+        initialize=b"",
+        epoch=epoch,
+    )

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Final
@@ -40,7 +40,7 @@ _SPREAD_SECONDS: Final = 1.0
 class Records:
     """
     Args:
-        sessions: those that live here, by id; `LocalSessions` keeps them.
+        of: those that live here, by id, and handles that something is kept of; `LocalSessions` keeps both.
         now: seconds since the epoch.
     """
 
@@ -50,14 +50,14 @@ class Records:
         node_id: str,
         ttl_seconds: int,
         touch_seconds: float,
-        sessions: Mapping[str, LocalSession],
+        of: Sequence[Mapping[str, LocalSession]],
         now: Callable[[], float],
     ) -> None:
         self._store = store
         self._node_id = node_id
         self._ttl_seconds = ttl_seconds
         self._touch_seconds = touch_seconds
-        self._sessions = sessions
+        self._of = of
         self._now = now
         self._removals = Removals(store, now)
         # The sessions whose records are due, in the order in which they are written: a set that has one.
@@ -127,7 +127,7 @@ class Records:
         if self._is_writing_all and not from_the_start:
             return
         self._is_writing_all = True
-        self._due = dict.fromkeys(self._sessions)
+        self._due = {session.id: None for session in self._all()}
         self._written.clear()
         is_much = len(self._due) > _BATCH
         self._begins_at = self._now() + _SPREAD_SECONDS * secrets.randbelow(1000) / 1000 if is_much else 0.0
@@ -148,15 +148,18 @@ class Records:
     async def _write_due(self) -> None:
         if self._is_writing_all and self._now() < self._begins_at:
             return
+        due: dict[str, None] | None = None
         try:
-            if self._is_writing_all:
-                await self._removals.repeat()
-            while batch := list(islice(self._due, _BATCH)):
-                await self._save([self._sessions[name] for name in batch if name in self._sessions])
-                for name in batch:
-                    self._due.pop(name, None)
+            while due is not self._due:  # as where the store lost something again in the meantime
+                due = self._due
                 if self._is_writing_all:
-                    self._remember(batch)
+                    await self._removals.repeat()
+                while due is self._due and (batch := list(islice(due, _BATCH))):
+                    await self._save(list(filter(None, map(self._find, batch))))
+                    for name in batch:
+                        due.pop(name, None)
+                    if self._is_writing_all:
+                        self._remember(batch)
         except StoreUnavailable:
             self._due.update(dict.fromkeys(name for _, name in self._written))
             self._written.clear()
@@ -172,9 +175,7 @@ class Records:
 
     async def _touch(self) -> None:
         due = {
-            session.id: session
-            for session in self._sessions.values()
-            if session.last_seen - session.touched >= self._touch_seconds
+            session.id: session for session in self._all() if session.last_seen - session.touched >= self._touch_seconds
         }
         if not due:
             return
@@ -182,7 +183,7 @@ class Records:
         untouched = await self._store.touch_sessions(touches, self._ttl_seconds)
         self._note_refusals(untouched)
         missing = [session_id for session_id, what in untouched.items() if what is Written.MISSING]
-        await self._save([due[session_id] for session_id in missing if session_id in self._sessions])
+        await self._save([due[session_id] for session_id in missing if self._find(session_id) is not None])
         for session in due.values():
             session.touched = session.last_seen
 
@@ -226,13 +227,19 @@ class Records:
             await self._store.journal.commit(session.id, session.epoch, change, 1.0, self._ttl_seconds)
             session.state.is_kept(kept)
 
+    def _all(self) -> Iterator[LocalSession]:
+        return (session for kept in self._of for session in kept.values())
+
+    def _find(self, session_id: str) -> LocalSession | None:
+        return next((kept[session_id] for kept in self._of if session_id in kept), None)
+
     def _note_refusals(self, written: Mapping[str, Written]) -> None:
         """Tell once of each shard that is another node's by now, as it seems: the heartbeat finds out, and fences.
 
         A session that was closed here meanwhile says nothing.
         """
         for session_id, what in written.items():
-            session = self._sessions.get(session_id)
+            session = self._find(session_id)
             if what is Written.REFUSED and session is not None and session.shard not in self._refused_shards:
                 self._refused_shards.add(session.shard)
                 logger.warning(

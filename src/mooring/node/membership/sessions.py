@@ -46,7 +46,9 @@ class LocalSessions:
     ) -> None:
         # By public id; `open` puts in, `_drop` takes out.
         self._sessions: dict[str, LocalSession] = {}
-        self.records = Records(store, node_id, ttl_seconds, touch_seconds, self._sessions, now)
+        self.handles = LocalHandles(self._tell_closed, self.run_errand, self._forget, self._renew, now)
+        of = (self._sessions, self.handles.kept)
+        self.records = Records(store, node_id, ttl_seconds, touch_seconds, of, now)
         # Set once the record is gone: another call that closes the same session waits for that.
         self._closing: dict[str, asyncio.Event] = {}
         # Tasks that nobody waits for, held here so that they are not collected; `settle` waits for them.
@@ -57,7 +59,6 @@ class LocalSessions:
         # The last life here of sessions that may have another one, as long as something is still at work on it.
         self._asleep: WeakValueDictionary[str, LocalSession] = WeakValueDictionary()
         self._close_handlers: list[CloseHandler] = []
-        self.handles = LocalHandles(self._tell_closed, self.run_errand, now)
         self._revive_handlers: list[ReviveHandler] = []
 
     def __len__(self) -> int:
@@ -155,6 +156,13 @@ class LocalSessions:
             work.cancel()
         if works:
             await asyncio.wait(works, timeout=_SETTLE_SECONDS)
+
+    async def _forget(self, kept: LocalSession) -> None:
+        """What was kept of a handle goes off the record, now or when the store is back."""
+        await self.records.remove(kept.id, kept.epoch)
+
+    async def _renew(self, kept: LocalSession) -> None:
+        await self.records.seen(kept)
 
     def has_ended(self, session_id: str) -> bool:
         """Whether the session is known to have ended, though its record may still be there."""

@@ -79,7 +79,7 @@ class HandOver:
         """Whether something of it has been running for so many seconds."""
         since = self._now() - longer_than
         is_busy = any(session.is_busy(since) for session in self.sessions_of(shard))
-        return is_busy or self._node.has_arrivals(shard, longer_than)
+        return is_busy or self._node.arrivals.are_in(shard, longer_than)
 
     async def give(self, shard: str, receiver: NodeInfo, patience_seconds: float, *, cuts_off: bool = False) -> bool:
         """Hand the shard over; returns whether the peer has it.
@@ -101,10 +101,11 @@ class HandOver:
             named = {session.id for session in sessions} | self._sleepers(shard)
             await self._let_clients_go(named)
             await self._node.streams.write_down(named)
-            await self._node.sessions.records.write_due_of(sessions)  # the next owner goes by them
+            kept = [*sessions, *self._node.sessions.handles.kept_in(shard)]
+            await self._node.sessions.records.write_due_of(kept)  # the next owner goes by them
             await self._pack(shard, sessions)
-            async with _turns_of(sessions):
-                await self._node.sessions.records.make_sure(sessions)
+            async with _turns_of(kept):
+                await self._node.sessions.records.make_sure(kept)
                 stays = False  # as long as nobody knows
                 owner = await self._store_gives(shard, receiver)
                 stays = owner.node_id == self._node.id

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from dataclasses import replace
+from typing import Final
 
 from mooring.core.model import NodeState
 from mooring.core.request import RequestFacts
-from mooring.core.routing import Consult, Decision, Situation, decide, decide_at_sight
+from mooring.core.routing import Consult, Decision, Reason, Refuse, Situation, decide, decide_at_sight
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
+
+_AGAIN_SECONDS: Final = 0.1
+"""Until it is decided again, where a session was not to be revived here after all, or a shard cannot be claimed."""
 
 
 class Decisions:
@@ -21,12 +27,19 @@ class Decisions:
         """What to do with the request. One whose state is here is decided at sight."""
         decision: Decision | None = None
         if not self._node.keeper.has_lapsed or await self._node.keeper.regain():
-            decision = decide_at_sight(
-                facts, self._is_here(facts), is_moving=self._is_moving(facts), is_draining=self._is_draining
-            )
+            decision = self._at_sight(facts)
         if decision is None:
             decision = decide(facts, self._situation(facts))
         return await self.decide_anew(facts) if isinstance(decision, Consult) else decision
+
+    def is_served_anywhere(self, facts: RequestFacts) -> bool:
+        """Whether the request is served wherever it arrives, and so here, with nothing to look up."""
+        return facts.is_free and not self._node.keeper.has_lapsed and not self._is_draining
+
+    def _at_sight(self, facts: RequestFacts) -> Decision | None:
+        return decide_at_sight(
+            facts, self._is_here(facts), is_moving=self._is_moving(facts), is_draining=self._is_draining
+        )
 
     async def decide_anew(self, facts: RequestFacts) -> Decision:
         """The same with the view of this moment, as far as the store gives one."""
@@ -35,6 +48,15 @@ class Decisions:
         answered = await self._node.keeper.look()
         partial = not answered or self._node.keeper.is_in_grace
         return decide(facts, replace(self._situation(facts), consulted=True, store_is_partial=partial))
+
+    async def decide_again(self, facts: RequestFacts, give_up: float) -> Decision:
+        """The same a moment later, where what was decided could not be done: refused, once it is too late.
+
+        Args:
+            give_up: until when the request may be held (`time.monotonic`).
+        """
+        await asyncio.sleep(_AGAIN_SECONDS)
+        return await self.decide_anew(facts) if time.monotonic() < give_up else Refuse(Reason.UNREACHABLE)
 
     def find(self, facts: RequestFacts) -> LocalSession | None:
         """The session of a request, where it lives here."""

@@ -69,6 +69,8 @@ class Exchange:
         self._answer = answer
         self._send = send
         self._stream = onto
+        # What ends the client's connection, where it takes nothing any more; set by whoever has it.
+        self.on_stall: Callable[[], None] = lambda: None
         # Once the app has begun its stream; and, until it is over, the one who listens first.
         self._streamed: StreamedAnswer | None = None
         self._listener: Listener | None = None
@@ -123,7 +125,7 @@ class Exchange:
         note = partial(noted, self._stream.id, self._body, time.time())
         self._node.streams.began(session.id, self._stream, note if not self._noted_as else lambda: None)
         self._streamed = self._streaming(self._stream, retry)
-        self._listener = Listener(self._answer, self._send)
+        self._listener = Listener(self._answer, self._send, self.on_stall)
         await self._listener.begin(start)
         await self._stream.listen(self._listener, None)
         await self._streamed.begin()

@@ -20,6 +20,7 @@ It is held while nobody owns the session, and tried again while its owner is sil
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -108,18 +109,20 @@ class FollowedRequest:
         # Whether it counts among those that the node holds.
         self._is_held = False
 
-    async def follow(self, decision: Forward | Hold | Adopt) -> Decision | None:
+    async def follow(self, decision: Forward | Hold | Adopt, give_up: float = math.inf) -> Decision | None:
         """Bring it to whoever owns it; None once it was answered or its client has left, else what to do with it here.
 
         A silent owner is asked again for as long as its lease lives and the request may be held.
+
+        Args:
+            give_up: until when it may be, where it was held before (`time.monotonic`).
         """
         try:
-            return await self._follow(decision)
+            return await self._follow(decision, min(give_up, time.monotonic() + self._node.settings.hold_seconds))
         finally:
             self._node.held -= self._is_held
 
-    async def _follow(self, decision: Forward | Hold | Adopt) -> Decision | None:
-        give_up = time.monotonic() + self._node.settings.hold_seconds
+    async def _follow(self, decision: Forward | Hold | Adopt, give_up: float) -> Decision | None:
         pause = _FIRST_PAUSE_SECONDS
         attempt = _Attempt(_fresh_nonce(), is_first=True)
         now: Decision = decision

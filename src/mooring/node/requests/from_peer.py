@@ -6,7 +6,7 @@ import contextlib
 import logging
 from collections.abc import Sequence
 
-from mooring.asgi import Message, Receive, Scope, Send, has_body, header, off_root, respond, target_of
+from mooring.asgi import Message, Receive, Scope, Send, has_body, off_root, request_header, respond, target_of
 from mooring.core.model import ShardOwner
 from mooring.core.passed_on import PassedOn, decode
 from mooring.core.request import CLIENT_HEADER, REPLY_HEADER, RequestFacts, tidied
@@ -68,7 +68,7 @@ class PeerRequest:
         """
         claim = self._verify_target(facts)
         self._nonce = claim.nonce
-        said = header(self.scope["headers"], CLIENT_HEADER)
+        said = request_header(self.scope["headers"], CLIENT_HEADER)
         passed_on = None if said is None else decode(self._key, claim.nonce, said.decode("latin-1"))
         if claim.body != SIGNED_BODY and has_body(self.scope["headers"]):
             raise SignatureError("a body that its sender did not announce")

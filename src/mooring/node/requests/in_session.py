@@ -20,17 +20,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 from mooring.asgi import App, HeaderList, Message, Receive, Scope, Send, is_at, replaced, respond, without
 from mooring.core import jsonrpc, questions
+from mooring.core.handle_search import in_body
+from mooring.core.handles import PREFIX
 from mooring.core.kept_state import StateUse
 from mooring.core.request import SESSION_HEADER, RequestFacts
 from mooring.core.routing import Reason
 from mooring.errors import Fenced, StoreUnavailable
-from mooring.node.current import serving
-from mooring.node.current_call import calling, has_transactional_tools, is_transactional
+from mooring.node.current import Serving
+from mooring.node.current_call import has_transactional_tools, is_transactional
 from mooring.node.membership import inner_ids
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
@@ -39,9 +40,11 @@ from mooring.node.requests.admission import REQUEST, admit, note_refusal
 from mooring.node.requests.answers import SAY_NOTHING_OF_A_SESSION, last_words, refuse
 from mooring.node.requests.bodies import RememberedBody
 from mooring.node.requests.call_names import CallName
+from mooring.node.requests.call_states import CallStates
 from mooring.node.requests.committing import Committing
 from mooring.node.requests.exchange import Exchange, can_be_logged
 from mooring.node.requests.json_calls import JsonCall
+from mooring.node.requests.kept_handles import bring_kept
 from mooring.node.requests.principal import NOBODY, WatchedScope, principal_of
 from mooring.node.streams.stream import Stream
 
@@ -64,6 +67,8 @@ _NO_STATE_IN_BATCHES: Final = (
     "a batch has several answers, and none of them can go on record with what all of its calls change. Send each call "
     "by itself"
 )
+
+_HANDLE: Final = PREFIX.encode()
 
 _MISS_A_SESSION: Final = frozenset({400, 404, 422})
 """What an app answers to a request without the session id that it needs."""
@@ -128,10 +133,9 @@ class SessionRequest:
         self._body = RememberedBody(receive, _REMEMBERED_BYTES)
         self._use = StateUse(session.state, "" if onto is None else onto.id)
         self._name = CallName(node, session, self._body)
-        self._committing = Committing(node, session, self._use, self._body, self._on_record_as)
-        self._exchange = Exchange(
-            node, session, self._body, self._name, self._answer, send, self._committing.answer, onto
-        )
+        own = Committing(node, session, self._use, self._body)
+        self._states = CallStates(node, self._body, scope, own, session.principal)
+        self._exchange = Exchange(node, session, self._body, self._name, self._answer, send, self._states.answer, onto)
         # Whether it was looked at for a call that has to be on record before the app has it.
         self._is_noted = onto is not None or not self._is_logged or not node.streams.is_written_behind
         # Where it may be answered in JSON, and is carried out for the first time here.
@@ -145,6 +149,16 @@ class SessionRequest:
         Returns whether it was answered: not where the app has dropped the session by itself.
         """
         work = asyncio.create_task(self._serve_to_its_end(app))
+        served_by, has_stalled = asyncio.current_task(), False
+
+        def let_go() -> None:
+            """Of a client that takes nothing any more: its server breaks off, and it comes back for the rest."""
+            nonlocal has_stalled
+            if served_by is not None and not work.done():
+                has_stalled = True
+                served_by.cancel()
+
+        self._exchange.on_stall = let_go
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
@@ -153,6 +167,8 @@ class SessionRequest:
             else:
                 self._exchange.leave()
             self._node.sessions.keep_working(work)
+            if has_stalled and served_by is not None and not served_by.uncancel():
+                return True
             raise
 
     async def _serve_to_its_end(self, app: App) -> bool:
@@ -200,9 +216,9 @@ class SessionRequest:
                 return
             await self._exchange.end()
             if self._is_turned_away or self._is_session_gone or is_broken_off:
-                self._session.state.done(self._use)
+                self._states.drop()
             else:
-                await self._committing.end()
+                await self._states.end(self._on_record_as)
         finally:
             if self._json is not None:
                 self._json.end()
@@ -237,8 +253,9 @@ class SessionRequest:
     async def _serve(self, app: App) -> None:
         self._scope = self._shown()
         self._scope[REQUEST] = self
+        self._states.scope = self._scope
         try:
-            with serving(self._node, self._scope, self._session.id), self._calling():
+            with self._serving():
                 await app(self._scope, self.receive, self.send)
         except Exception:
             if self._is_turned_away or self.is_cut_off or self._is_session_gone:  # the app misses what it did not get
@@ -252,9 +269,11 @@ class SessionRequest:
             if self._is_delete and self._is_used:
                 self._session.ends_as = "ended"
 
-    def _calling(self) -> AbstractContextManager[None]:
-        """What a server keeps of the session is for those that ask it something."""
-        return calling(self._scope, self._use) if self._method == "POST" else nullcontext()
+    def _serving(self) -> Serving:
+        """What a server keeps is for those that ask it something."""
+        if self._method != "POST":
+            return Serving(self._node, self._scope, self._session.id)
+        return Serving(self._node, self._scope, self._session.id, self._use, self._states)
 
     async def receive(self) -> Message:
         if self._is_turned_away:
@@ -269,12 +288,23 @@ class SessionRequest:
             await self._check_piece()
             if self._body.is_whole and self._body.is_batch:
                 self._use.refusal = _NO_STATE_IN_BATCHES
+            if self._body.holds(_HANDLE) and self._is_its_principals():
+                await self._bring_handles()
             if not self._is_noted and self._body.is_whole and has_transactional_tools():
                 await self._note_ahead()
             # What is on record before it is carried out has no need of a second note.
             if self._json is not None and self._body.is_whole and not self._is_turned_away and not self._use.stream:
                 self._json.begin()
         return _DISCONNECT if self._is_turned_away else message
+
+    async def _bring_handles(self) -> None:
+        """The handles that it names are in use, and what is kept of them is here, where they are of our shards."""
+        named = [handle for text in in_body(self._body.raw()) if (handle := self._node.handles.read(text)) is not None]
+        handles = self._node.sessions.handles
+        for handle, kept in (await bring_kept(self._node, named)).items():
+            if self._node.handles.may_use(handle, kept.principal):
+                handles.add(handle, kept.principal, kept)
+        handles.use([handle.text for handle in named])
 
     async def _note_ahead(self) -> None:
         """A call that may be carried out again for what it does not do: it is on record before the app has it all."""
@@ -351,10 +381,16 @@ class SessionRequest:
                 self._json.leave_to_stream()
             await self._exchange.begin(message)
         else:
-            for part in await self._committing.unlogged(message) if self._method == "POST" else [message]:
-                if self._json is not None:
-                    self._json.take(part)
-                await self._answer.pass_on(part, self._send)
+            is_call = self._method == "POST"
+            await (
+                self._states.pass_on(message, self._let_out, self._on_record_as) if is_call else self._let_out(message)
+            )
+
+    async def _let_out(self, message: Message) -> None:
+        """This leaves, in an answer that is not logged."""
+        if self._json is not None:
+            self._json.take(message)
+        await self._answer.pass_on(message, self._send)
 
     def let_in(self, principal: str) -> None:
         self._let_in = principal

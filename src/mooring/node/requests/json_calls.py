@@ -11,7 +11,8 @@ have (specification 2025-11-25, Basic / Messages). By that it learns what became
     was kept with another call                    time: so it is kept once
     it runs                                       that nobody knows: decided now, once and for all
 
-A call that is answered within `stream_write_after_seconds` is on no record, unless it changed the state of its session:
+A call that is answered within `stream_write_after_seconds` (four times that where the session's calls were answered by
+streams before) is on no record, unless it changed the state of its session:
 that goes on record with its answer (`mooring.node.requests.committing`).
 """
 
@@ -42,6 +43,9 @@ logger = logging.getLogger("mooring.sessions")
 
 _ANSWER_BYTES: Final = 256 * 1024
 """Of a larger answer it is on record that it was given."""
+_PATIENCE: Final = 4
+"""So many times longer the app of a session that has seen streams gets to begin one, before its call is written down as
+one that it may answer in JSON: there are apps that do both, and busy ones."""
 _INCARNATIONS: Final = 3
 """Nodes that may die one after another until a client has sent its call again."""
 
@@ -77,10 +81,12 @@ class JsonCall:
 
     def begin(self) -> None:
         """The app has the request, and may take its time."""
-        if self._timer is None and not self._session.answers_in_streams:
+        if self._timer is None:
             self._began = time.time()
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._node.settings.stream_write_after_seconds, self._note)
+            seconds = self._node.settings.stream_write_after_seconds
+            if self._session.answers_in_streams:
+                seconds *= _PATIENCE
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._note)
 
     def stop(self) -> None:
         """The call is answered."""

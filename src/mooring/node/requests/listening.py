@@ -18,7 +18,7 @@ import logging
 import time
 from typing import Final
 
-from mooring.asgi import App, HeaderList, Receive, Scope, Send, header, respond
+from mooring.asgi import App, HeaderList, Receive, Scope, Send, request_header, respond
 from mooring.core import jsonrpc
 from mooring.core.ids import brief
 from mooring.core.request import SESSION_HEADER
@@ -82,7 +82,7 @@ class ListeningRequest:
 
     def _named(self) -> tuple[str, Place, StreamFacts] | None:
         """The event that it names, if it is one of this session."""
-        said = header(self._scope["headers"], LAST_EVENT_ID)
+        said = request_header(self._scope["headers"], LAST_EVENT_ID)
         named = None if said is None else read_event_id(said.decode("latin-1").strip())
         facts = None if named is None else self._node.streams.ids.read(self._session.id, named[0])
         if named is None or facts is None or named[1].epoch > self._session.epoch:  # the place is not signed

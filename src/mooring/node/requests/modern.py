@@ -17,12 +17,15 @@ A body is held until it is whole, to look for handles, up to `handle_search_byte
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+import math
+import time
+from collections.abc import Awaitable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
-from mooring.asgi import App, Message, Receive, Scope, Send, header
+from mooring.asgi import App, Receive, Scope, Send, request_header
 from mooring.core import jsonrpc
 from mooring.core.handle_search import (
     NAME_HEADER,
@@ -38,18 +41,22 @@ from mooring.core.request import RequestFacts
 from mooring.core.routing import Adopt, Decision, Forward, Hold, Moved, Reason, Refuse, Revive, Serve
 from mooring.core.wrapping import Wrapping, unwrapped
 from mooring.errors import StoreUnavailable
-from mooring.node.current import serving
+from mooring.node.current import Serving
+from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.node.requests.answers import advice_on, refuse
 from mooring.node.requests.attending import AttendedClient
 from mooring.node.requests.bodies import WantedBody, in_place_of
+from mooring.node.requests.call_states import CallStates
 from mooring.node.requests.deciding import Decisions
 from mooring.node.requests.following import FollowedRequest
+from mooring.node.requests.guarding import GuardedCall
 from mooring.node.requests.handle_answers import can_be_said, refuse_handle
 from mooring.node.requests.identifying import UnidentifiedRequest
+from mooring.node.requests.kept_handles import bring_kept, load_kept
 from mooring.node.requests.no_session import naming_no_session, of_no_session
 from mooring.node.requests.placing import Placements
-from mooring.node.requests.principal import principal_of
+from mooring.node.requests.principal import NOBODY, principal_of
 from mooring.node.requests.subscription import METHOD as LISTEN
 from mooring.node.requests.subscription import Subscription
 from mooring.node.requests.wrapped_answer import WrappedAnswer
@@ -58,7 +65,8 @@ logger = logging.getLogger("mooring.handles")
 
 METHOD_HEADER: Final = b"mcp-method"
 
-_DISCONNECT: Message = {"type": "http.disconnect"}
+_ELSEWHERE: Final = (Forward, Hold, Adopt)
+_NONE: Final[Mapping[Handle, LocalSession | None]] = {}
 
 
 class ModernRequest:
@@ -92,28 +100,34 @@ class ModernRequest:
     async def serve(self) -> Moved | None:
         """Have it answered; returns the one decision that a peer has to be told in its own way."""
         await self._body.read()
-        request_id = self._listener_id()
-        if request_id is None:
-            with self._node.open_calls.call():
-                return await self._route()
+        if request_header(self._scope["headers"], METHOD_HEADER) == LISTEN:
+            request_id = self.asked()
+            if request_id is not None:
+                return await self._serve_listener(request_id)
+        with self._node.open_calls.call():
+            return await self._route()
+
+    async def _serve_listener(self, request_id: jsonrpc.RequestId) -> Moved | None:
+        """A request for a stream of changes."""
         self._listens = True
         stream = Subscription(request_id, self._body.receive, self._send)
         self._hear, self._send = stream.receive, stream.send
         with self._node.open_calls.subscription(stream.end):
             return await self._route()
 
-    def _listener_id(self) -> jsonrpc.RequestId | None:
-        """The id of a request for a stream of changes; None of any other request."""
-        return self._request_id() if header(self._scope["headers"], METHOD_HEADER) == LISTEN else None
-
-    async def _route(self) -> Moved | None:
+    def _route(self) -> Awaitable[Moved | None]:
         named = self._find()
-        if not named:
-            return await self._place()
+        return self._bring(named) if named else self._place()
+
+    async def _bring(self, named: list[str]) -> Moved | None:
+        """
+        Args:
+            named: what it has for handles.
+        """
         known = [self._node.handles.read(text) for text in named]
         self._handles = [handle for handle in known if handle is not None]
         forged = next((text for text, handle in zip(named, known, strict=True) if handle is None), None)
-        self._facts = replace(self._facts, handle=named[0] if forged is None else forged)
+        self._facts = self._facts.naming(named[0] if forged is None else forged)
         if forged is None and self._are_apart() and self._node.settings.mixed_handles == "refuse":
             await self._refuse(Reason.MIXED)
             return None
@@ -127,6 +141,9 @@ class ModernRequest:
             if shard is None:
                 return None
             self._facts = replace(self._facts, placed_on=shard or None)
+        elif self._decisions.is_served_anywhere(self._facts):
+            await self._serve(self._hear)
+            return None
         return await self._follow(await self._decisions.decide(self._facts))
 
     def _find(self) -> list[str]:
@@ -157,10 +174,18 @@ class ModernRequest:
             )
         return len(owners) > 1
 
-    async def _follow(self, decision: Decision) -> Moved | None:
-        if not isinstance(decision, Forward | Hold | Adopt):
-            return await self._do(decision, self._hear)
-        async with AttendedClient(self._hear) as client:
+    async def _follow(
+        self, decision: Decision, receive: Receive | None = None, give_up: float = math.inf
+    ) -> Moved | None:
+        """
+        Args:
+            receive: the request from its beginning, where it was held before, and
+            give_up: until when it may be (`time.monotonic`).
+        """
+        receive = receive or self._hear
+        if not isinstance(decision, _ELSEWHERE):
+            return await self._do(decision, receive, give_up)
+        async with AttendedClient(receive) as client:
             followed = FollowedRequest(
                 self._node,
                 self._facts,
@@ -170,80 +195,99 @@ class ModernRequest:
                 lambda: self._decisions.decide_anew(self._facts),
                 remembered_bytes=self._node.settings.handle_search_bytes,
             )
-            outcome = await followed.follow(decision)
-            return None if outcome is None else await self._do(outcome, followed.receive)
+            outcome = await followed.follow(decision, give_up)
+            return None if outcome is None else await self._do(outcome, followed.receive, give_up)
 
-    async def _do(self, decision: Decision, receive: Receive) -> Moved | None:
+    async def _do(self, decision: Decision, receive: Receive, give_up: float) -> Moved | None:
         match decision:
+            case Serve() if not self._handles and self._facts.placed_on is None:
+                await self._serve(receive)
             case Serve():
                 with self._staying():
                     await self._serve(receive)
             case Revive(reason=reason):
-                with self._staying():
-                    await self._revive(reason, receive)
+                return await self._revive(reason, receive, give_up)
             case Refuse(reason=reason):
                 await self._refuse(reason)
             case Moved():
                 return decision
         return None
 
-    @contextmanager
-    def _staying(self) -> Iterator[None]:
+    def _staying(self) -> AbstractContextManager[None]:
         """The shards of what it names stay here while it runs, as far as they are here."""
-        shards = {handle.shard for handle in self._handles} | {self._facts.placed_on} - {None}
         if self._listens:  # it would stay for ever
-            shards = set()
-        with ExitStack() as stack:
-            for shard in shards:
-                stack.enter_context(self._node.arriving(shard))
-            yield
+            return self._node.arrivals.one_in()
+        return self._node.arrivals.one_in(
+            *{handle.shard for handle in self._handles} | {self._facts.placed_on} - {None}
+        )
 
-    async def _serve(self, receive: Receive, revived: Handle | None = None) -> None:
+    async def _serve(self, receive: Receive, revived: Mapping[Handle, LocalSession | None] = _NONE) -> None:
         """
         Args:
-            revived: what it stands for is here from this call on, if whoever asks may use it.
+            revived: what these stand for is here from this call on, if whoever asks may use it, with what is kept of
+                them.
         """
         self._node.tally.served += 1
+        if len(self._handles) > 1:
+            revived = {**await bring_kept(self._node, self._handles[1:]), **revived}
         scope = {**of_no_session(self._scope)}
-        own_ids = {one.text: one.own_id for one in self._handles if one.is_wrapped and self._node.holds(one)}
+        own_ids = self._own_ids() if self._handles else {}
         if own_ids and self._body.whole is not None:
             body = unwrapped(self._body.whole, own_ids)
             scope["headers"] = unwrapped_headers(scope["headers"], own_ids, len(body))
             receive = in_place_of(receive, body)
         send = naming_no_session(self._send)
-        fields = self._wrapped_fields()
+        fields = self._wrapped_fields() if self._node.wrap_rules else ()
         if fields or own_ids or self._node.wrapped_members:
             send = WrappedAnswer(lambda: self._wrapping(scope, fields, own_ids), send).send
-        if self._node.settings.mark_handle_params and header(scope["headers"], METHOD_HEADER) == b"tools/list":
+        if self._node.settings.mark_handle_params and request_header(scope["headers"], METHOD_HEADER) == b"tools/list":
             send = WrappedAnswer(lambda: Marking(self._node.settings.handle_names), send).send
-        owned = [
-            handle for handle in self._handles if handle.is_owned and (self._node.holds(handle) or handle is revived)
-        ]
-        with ExitStack() as stack:
-
-            def let_in(principal: str) -> None:
-                handles = self._node.sessions.handles
-                if revived is not None:
-                    handles.add(revived, principal)
+        states = CallStates(self._node, self, scope)
+        send = partial(states.pass_on, send=send)
+        with Serving(self._node, scope, None, None, states):
+            try:
                 if self._handles:
-                    stack.enter_context(handles.using([handle.text for handle in self._handles]))
+                    await self._serve_with_handles(scope, receive, send, revived)
+                else:
+                    await self._app(scope, receive, send)
+            finally:
+                await states.end()
 
-            stack.enter_context(serving(self._node, scope))
+    async def _serve_with_handles(
+        self, scope: Scope, receive: Receive, send: Send, revived: Mapping[Handle, LocalSession | None]
+    ) -> None:
+        """They are in use meanwhile, if they are the caller's: the app has no byte of the call before that is known."""
+        owned = [
+            handle for handle in self._handles if handle.is_owned and (self._node.holds(handle) or handle in revived)
+        ]
+        handles = self._node.sessions.handles
+        in_use = handles.using([handle.text for handle in self._handles])
+
+        def let_in(principal: str) -> None:
+            for handle, kept in revived.items():
+                handles.add(handle, principal if handle.is_owned else NOBODY, kept)
+            in_use.begin()
+
+        guarded = GuardedCall(self._node, owned, scope, receive, send, let_in)
+        try:
             if not owned:
-                let_in("")
+                let_in(NOBODY)
                 await self._app(scope, receive, send)
                 return
-            guarded = GuardedCall(self._node, owned, scope, receive, send, let_in)
             await guarded.serve(self._app)
+        finally:
+            in_use.end()
         if guarded.refused is not None:
             await self._say(Reason.PRINCIPAL, guarded.refused.text)
 
+    def _own_ids(self) -> dict[str, str]:
+        """What the server knows of what it names as."""
+        return {one.text: one.own_id for one in self._handles if one.is_wrapped and self._node.holds(one)}
+
     def _wrapped_fields(self) -> tuple[str, ...]:
         """Where the result of this call has ids of the server's own."""
-        if not self._node.wrap_rules:
-            return ()
-        named = header(self._scope["headers"], NAME_HEADER)
-        tool = decoded(named) if named is not None else jsonrpc.text_in(self._message(), "params", "name")
+        named = request_header(self._scope["headers"], NAME_HEADER)
+        tool = decoded(named) if named is not None else jsonrpc.text_in(self.message(), "params", "name")
         return tuple(rule.field for rule in self._node.wrap_rules if rule.mint == tool)
 
     def _wrapping(self, scope: Scope, fields: tuple[str, ...], own_ids: Mapping[str, str]) -> Wrapping:
@@ -257,27 +301,48 @@ class ModernRequest:
             self._node.wrapped_members,
         )
 
-    async def _revive(self, reason: Reason, receive: Receive) -> None:
-        """What the handle stood for is not here. Its author has it, where it survives; else it is gone."""
-        handle = self._handles[0] if self._handles else None
-        if handle is not None and not handle.survives:
-            await self._refuse(reason)
-            return
-        try:
-            epoch = await self._node.keeper.adoption.hold(self._node.shard_of(self._facts) or "", 1)
-        except StoreUnavailable:
-            epoch = 0
-        if epoch:
-            await self._serve(receive, revived=handle)
-        else:
-            await self._refuse(Reason.UNREACHABLE)
+    async def _revive(self, reason: Reason, receive: Receive, give_up: float) -> Moved | None:
+        """What the handle stood for is not here. It goes on where something is kept of it, by us or its author.
+
+        Where the store is away for a moment, or the shard is another node's by now, it is decided again.
+        """
+        give_up = min(give_up, time.monotonic() + self._node.settings.hold_seconds)
+        revived: Mapping[Handle, LocalSession | None] = {}
+        with self._staying():
+            try:
+                found = await self._bring_first()
+                if found is None:
+                    await self._refuse(reason)
+                    return None
+                revived = found
+                is_ours = await self._node.keeper.adoption.hold(self._node.shard_of(self._facts) or "", 1)
+            except StoreUnavailable:
+                is_ours = 0
+            if is_ours:
+                await self._serve(receive, revived)
+                return None
+        return await self._follow(await self._decisions.decide_again(self._facts, give_up), receive, give_up)
+
+    async def _bring_first(self) -> dict[Handle, LocalSession | None] | None:
+        """The handle by which the call came here, with what is kept of it; None where it is gone.
+
+        Raises:
+            StoreUnavailable: nobody knows.
+        """
+        found: dict[Handle, LocalSession | None] = {}
+        for handle in self._handles[:1]:
+            kept = None if handle.is_wrapped else await load_kept(self._node, handle)
+            if kept is None and not handle.survives:
+                return None
+            found[handle] = kept
+        return found
 
     async def _refuse(self, reason: Reason) -> None:
         """Answer it. That a handle is gone is for its principal alone."""
         text = self._facts.handle
         if text is None or not can_be_said(reason):
             self._count(reason)
-            await refuse(self._send, reason, method=self._facts.method, request_id=self._request_id())
+            await refuse(self._send, reason, method=self._facts.method, request_id=self.asked())
             return
         handle = self._node.handles.read(text)
         if handle is not None and handle.is_owned and reason in (Reason.EXPIRED, Reason.UNKNOWN):
@@ -293,67 +358,17 @@ class ModernRequest:
         self._count(reason)
         handle = self._node.handles.read(text)
         logger.warning("refused a call with %s: %s", "a handle" if handle is None else brief(text), reason)
-        await refuse_handle(self._send, reason, self._message(), text)
+        await refuse_handle(self._send, reason, self.message(), text)
 
     def _count(self, reason: Reason) -> None:
         self._node.tally.refused[reason] += 1
         if not can_be_said(reason):
             logger.warning("refused a modern request: %s%s", reason, advice_on(reason))
 
-    def _message(self) -> jsonrpc.Message | None:
-        return None if self._body.whole is None else jsonrpc.read_message(self._body.whole)
+    def message(self) -> jsonrpc.Message:
+        """The request; empty where it is none, or was too large to be read."""
+        return {} if self._body.whole is None else jsonrpc.read_message(self._body.whole) or {}
 
-    def _request_id(self) -> jsonrpc.RequestId | None:
-        message = self._message()
-        return None if message is None else jsonrpc.id_of(message)
-
-
-class GuardedCall:
-    """A call with handles that are somebody's: the app gets no byte of its body before it has said who asks.
-
-    Attributes:
-        refused: the handle that is another's; the app has answered nothing then that its client has heard.
-
-    Args:
-        let_in: told whose call it is, once all of them are theirs, before the app has a byte of it.
-    """
-
-    def __init__(
-        self,
-        node: Node,
-        handles: list[Handle],
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        let_in: Callable[[str], None],
-    ) -> None:
-        self._node = node
-        self._let_in = let_in
-        self._handles = handles
-        self._scope = scope
-        self._receive = receive
-        self._send = send
-        self._is_let_in = False
-        self._has_begun = False
-        self.refused: Handle | None = None
-
-    async def serve(self, app: App) -> None:
-        try:
-            await app(self._scope, self.receive, self.send)
-        except Exception:
-            if self.refused is None:
-                raise
-
-    async def receive(self) -> Message:
-        if not self._is_let_in and not self._has_begun:
-            principal = principal_of(self._scope)
-            self.refused = next((one for one in self._handles if not self._node.handles.may_use(one, principal)), None)
-            self._is_let_in = self.refused is None
-            if self._is_let_in:
-                self._let_in(principal)
-        return await self._receive() if self._is_let_in else _DISCONNECT
-
-    async def send(self, message: Message) -> None:
-        if self.refused is None:
-            self._has_begun = True
-            await self._send(message)
+    def asked(self) -> jsonrpc.RequestId | None:
+        """Its id."""
+        return jsonrpc.id_of(self.message())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from mooring.asgi import Message, Scope, Send, header, without
+from collections.abc import Awaitable
+
+from mooring.asgi import Message, Scope, Send, header, request_header, without
 from mooring.core.request import SESSION_HEADER
 
 
 def of_no_session(scope: Scope) -> Scope:
     """The scope without a session id: the modern era has no sessions, so nobody checked whose this is."""
-    if header(scope["headers"], SESSION_HEADER) is None:
+    if request_header(scope["headers"], SESSION_HEADER) is None:
         return scope
     return {**scope, "headers": without(scope["headers"], SESSION_HEADER)}
 
@@ -17,9 +19,9 @@ def naming_no_session(send: Send) -> Send:
     """Sends an answer without the app's session id: the modern era has no sessions, and apps of the legacy era name one
     even in the answer that refuses a modern request."""
 
-    async def send_on(message: Message) -> None:
+    def send_on(message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start" and header(message.get("headers", []), SESSION_HEADER) is not None:
             message = {**message, "headers": without(message["headers"], SESSION_HEADER)}
-        await send(message)
+        return send(message)
 
     return send_on

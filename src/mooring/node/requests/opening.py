@@ -31,7 +31,7 @@ from mooring.core.ids import brief
 from mooring.core.kept_state import KeptState
 from mooring.core.request import SESSION_HEADER
 from mooring.core.routing import Reason
-from mooring.node.current import serving
+from mooring.node.current import Serving
 from mooring.node.membership import inner_ids
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
@@ -78,9 +78,9 @@ class OpeningRequest:
         inner_ids.on_end(self._public_id, self._node.session_ended)
         inner_ids.guard(self._public_id, self._note_principal)
         with self._arrival:
-            self._arrival.enter_context(self._node.arriving(self._shard))
+            self._arrival.enter_context(self._node.arrivals.one_in(self._shard))
             try:
-                with inner_ids.minting(self._public_id), serving(self._node, self._scope, self._public_id):
+                with inner_ids.minting(self._public_id), Serving(self._node, self._scope, self._public_id):
                     await self._app(self._scope, self._body.receive, self.send)
             finally:
                 if self._held:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
-from mooring.asgi import App, Receive, Scope, Send, header, respond, route_of
+from mooring.asgi import App, Receive, Scope, Send, request_header, respond, route_of
 from mooring.core.request import PEER_HEADER, read_facts
 from mooring.core.standing import QUESTION_PATH, PeerWord, encode_word
 from mooring.errors import SignatureError
@@ -17,7 +17,9 @@ logger = logging.getLogger("mooring.lease")
 
 def is_question(scope: Scope) -> bool:
     """Whether this may be such a question; anyone can write one, so who asks is checked by `answer_question`."""
-    return QUESTION_PATH in (scope["path"], route_of(scope)) and header(scope["headers"], PEER_HEADER) is not None
+    return (
+        QUESTION_PATH in (scope["path"], route_of(scope)) and request_header(scope["headers"], PEER_HEADER) is not None
+    )
 
 
 async def answer_question(node: Node, app: App, scope: Scope, receive: Receive, send: Send) -> None:

@@ -7,13 +7,14 @@
     is known elsewhere                   the same write answers with its shard
     was not used for long                it is forgotten, by the store and by each node
     is also another principal's          that is another key
-    cannot be looked up: the store is away   the call is served here
+    cannot be looked up: the store is away   the call is served here, once that was tried for a moment
 
 Whoever holds a key is on the way to its shard: so a node's death moves its conversations together.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import logging
@@ -23,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from mooring.asgi import App, Scope, Send, header
+from mooring.asgi import App, Scope, Send, request_header
 from mooring.core import jsonrpc
 from mooring.core.handle_search import decoded
 from mooring.core.ids import derive_key
@@ -39,6 +40,9 @@ _REMEMBERED: Final = 100_000
 """Keys, and as many senders."""
 _KEY_LENGTH: Final = 1_000
 _SENDER_SECONDS: Final = 60.0
+_PATIENCE_SECONDS: Final = 1.0
+"""A store that is slow for one command is not away: calls of one conversation would part for that."""
+_AGAIN_SECONDS: Final = 0.1
 
 
 @dataclass(slots=True)
@@ -76,7 +80,7 @@ class Placements:
         if not self._name:
             return ""
         if self._is_in_header:
-            said = header(scope["headers"], self._header)
+            said = request_header(scope["headers"], self._header)
             return "" if said is None else decoded(said)[:_KEY_LENGTH]
         if body is None or self._name.rpartition("/")[2].encode() not in body:
             return ""
@@ -93,19 +97,29 @@ class Placements:
         if placed is not None and self._now() - placed.written < idle_seconds / 2:
             self._placed.move_to_end(name)
             return placed.shard
-        try:
-            shard = await self._node.store.place(name, self._node.next_shard(), round(idle_seconds * 1000))
-        except StoreUnavailable:
+        shard = await self._place(name, idle_seconds, 0.0 if placed else _PATIENCE_SECONDS)
+        if not shard:
             return "" if placed is None else placed.shard
         self._placed[name] = _Placed(shard, self._now())
         if len(self._placed) > _REMEMBERED:
             self._placed.popitem(last=False)
         return shard
 
+    async def _place(self, name: str, idle_seconds: float, patience_seconds: float) -> str:
+        """The shard that the store knows for it; "" where it does not answer for that long."""
+        give_up = self._now() + patience_seconds
+        while True:
+            try:
+                return await self._node.store.place(name, self._node.next_shard(), round(idle_seconds * 1000))
+            except StoreUnavailable:
+                if self._now() >= give_up:
+                    return ""
+                await asyncio.sleep(_AGAIN_SECONDS)
+
     async def _who(self, scope: Scope, send: Send) -> str | None:
         """Who sends it, as the app says, who is asked once a minute for each Authorization."""
         named = principal_of(scope)
-        authorization = header(scope["headers"], b"authorization")
+        authorization = request_header(scope["headers"], b"authorization")
         if named != NOBODY or authorization is None:
             return named
         sender = hmac.digest(self._secret, authorization, hashlib.sha256)

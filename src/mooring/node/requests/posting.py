@@ -6,11 +6,10 @@ principal as the user in the scope, and not before.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-
 from mooring.asgi import Receive, Scope, Send
 from mooring.core.http_sse import with_id, without_id
 from mooring.core.request import RequestFacts
+from mooring.node.current import Serving
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.node.requests.in_session import SessionRequest
@@ -28,9 +27,9 @@ class PostedRequest(SessionRequest):
         self._query_for_app = with_id(query, session.inner_id)
         self._query_for_others = without_id(query)
 
-    def _calling(self) -> AbstractContextManager[None]:
+    def _serving(self) -> Serving:
         """Nothing is kept of such a session: what is posted is answered on its stream, and not with what it changes."""
-        return nullcontext()
+        return Serving(self._node, self._scope, self._session.id)
 
     def _shown(self) -> Scope:
         if not self._is_withheld:

@@ -2,7 +2,7 @@
 
     one step                                           what may come of it
     -------------------------------------------------  ----------------------------------------------------------------
-    make sure that its shard is ours, raise the epoch  another node owns it: `unreachable`, and the client tries again
+    make sure that its shard is ours, raise the epoch  another node owns it: it is decided again where the request goes
     of its record, and read the record after that      none: it is gone
     read what its server kept of it                    the store is away: the client tries again
     replay `initialize`, in the name of whoever sent   the app turns that one away (401, ...): so do we, and the next
@@ -11,7 +11,7 @@
     `initialized`, log level, subscriptions            a failure is logged, and the session goes on without
     tell the author (`on_revive`)                      the same
     make sure that the shard was ours all the time,    it was not, or the record was removed: the app's session is
-    and write the record                               ended again, and the client tries again
+    and write the record                               ended again, and it is decided again
 
 One revival for each session at a time, and a bound on how many there are at once; whoever waits is held.
 Until the record is to be written nobody can use the session, and nothing of it was read to whoever woke it.
@@ -34,11 +34,11 @@ from mooring.asgi import App, Scope, Send, is_at, route_of, without, written
 from mooring.core import jsonrpc
 from mooring.core.ids import brief
 from mooring.core.kept_state import KeptState
-from mooring.core.model import SessionRecord, Touch, Written
+from mooring.core.model import SessionRecord
 from mooring.core.request import SESSION_HEADER
-from mooring.core.routing import Reason
+from mooring.core.routing import CONSULT, Consult, Reason
 from mooring.errors import StoreUnavailable
-from mooring.node.current import serving
+from mooring.node.current import Serving
 from mooring.node.membership import inner_ids
 from mooring.node.membership.session import LocalSession, RevivedSession
 from mooring.node.node import Node
@@ -78,10 +78,13 @@ class Revivals:
         # By session id, for as long as anybody waits.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def revive(self, session_id: str, scope: Scope, send: Send, reason: Reason) -> LocalSession | Reason | None:
+    async def revive(
+        self, session_id: str, scope: Scope, send: Send, reason: Reason
+    ) -> LocalSession | Reason | Consult | None:
         """The session, which lives here from now on; or why the request is refused; None where the app answered it.
 
-        A store that does not answer is asked again for as long as the request may be held.
+        A store that does not answer is asked again for as long as the request may be held. Where the session is not to
+        live here after all, it has to be decided again what becomes of the request, of which nobody has read a byte.
 
         Args:
             scope: of the request that wakes it.
@@ -139,11 +142,13 @@ class _Revival:
 
     async def carry_out(
         self, reason: Reason, tell: Callable[[RevivedSession], Awaitable[None]]
-    ) -> LocalSession | Reason | None:
+    ) -> LocalSession | Reason | Consult | None:
         began = time.monotonic()
         record, epoch = await self._take()
+        if not epoch:
+            return CONSULT
         if record is None:
-            return reason if epoch else Reason.UNREACHABLE
+            return reason
         if self._is_elsewhere(record):
             await refuse_elsewhere(
                 self._node, self._send, self._id, record.endpoint, self._node.endpoint_of(self._scope)
@@ -164,7 +169,7 @@ class _Revival:
             found = await self._node.carrying.find(session, was_given=was_given)
             await tell(await self._loaded(session, record, found))
             if not await self._moves_in(session):
-                return Reason.UNREACHABLE
+                return CONSULT
             if found is not None:
                 await self._node.carrying.moved_in(session)
         except BaseException:
@@ -206,19 +211,10 @@ class _Revival:
         Raises:
             StoreUnavailable: nobody knows.
         """
-        store = self._node.store
-        record = await store.load_session(self._id)
         shard = self._node.ids.shard_of(self._id)
-        if record is None or shard is None:
+        if shard is None:
             return None, 1
-        epoch = await self._node.keeper.adoption.hold_for(record, shard)
-        if epoch > record.epoch:
-            touch = Touch(self._id, epoch, record.last_seen)
-            untouched = await store.touch_sessions([touch], self._node.settings.session_ttl_seconds)
-            if untouched.get(self._id) is Written.REFUSED:
-                return None, 0
-            record = await store.load_session(self._id)
-        return record, epoch
+        return await self._node.keeper.adoption.take(self._id, shard, self._node.settings.session_ttl_seconds)
 
     def _is_elsewhere(self, record: SessionRecord) -> bool:
         """Whether the request is for an endpoint other than the session's, where there is no session of this id."""
@@ -243,7 +239,7 @@ class _Revival:
         inner_ids.guard(self._id, self._note_principal)
         scope = {**self._asked}
         with (
-            serving(self._node, scope, self._id),
+            Serving(self._node, scope, self._id),
             inner_ids.minting(self._id) if inner_ids.may_mint_again(self._id) else nullcontext(),
         ):
             answer = await ask(self._app, scope, record.initialize, when_begun=self._note_user)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 
-from mooring.asgi import EVENT_STREAM, App, Receive, Scope, Send, header, is_at, media_type, route_of
+from mooring.asgi import EVENT_STREAM, App, Receive, Scope, Send, is_at, media_type, request_header, route_of
 from mooring.core.http_sse import id_in
 from mooring.core.request import RequestFacts, read_facts, tidied
-from mooring.core.routing import Adopt, Decision, Forward, Hold, Moved, Open, Reason, Refuse, Revive, Serve
+from mooring.core.routing import Adopt, Consult, Decision, Forward, Hold, Moved, Open, Reason, Refuse, Revive, Serve
 from mooring.errors import SignatureError
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
@@ -22,6 +24,7 @@ from mooring.node.requests.following import FollowedRequest
 from mooring.node.requests.from_peer import PeerRequest
 from mooring.node.requests.gathering import GatheredRequest
 from mooring.node.requests.in_session import SessionRequest
+from mooring.node.requests.keep_alive import KeptAlive
 from mooring.node.requests.listening import ListeningRequest
 from mooring.node.requests.modern import ModernRequest
 from mooring.node.requests.no_session import naming_no_session, of_no_session
@@ -51,7 +54,8 @@ class Router:
         if facts.peer is None:
             if facts.is_untidy:
                 scope = {**scope, "headers": tidied(scope["headers"])}
-            await self._handle(facts, scope, receive, send)
+            with self._kept_alive(facts, send) as answer:
+                await self._handle(facts, scope, receive, answer.send)
         else:
             await self._handle_from_peer(facts, PeerRequest(self._node.id, self._node.peer_keys, scope, receive, send))
 
@@ -72,7 +76,9 @@ class Router:
         if facts.peer is not None or self._is_ours(facts) or (may_stream and route_of(scope) in self._streams):
             await self.handle(scope, receive, send)
         elif may_stream:
-            await StreamingRequest(self._node, self._streams, scope, receive, send).serve(self._app)
+            path = route_of(scope)
+            with self._kept_alive(facts, send, lambda: path in self._streams) as answer:
+                await StreamingRequest(self._node, self._streams, scope, receive, answer.send).serve(self._app)
         elif facts.session_id is None and not facts.modern and _posts_json(scope):
             await OpeningRequest(self._node, self._app, scope, receive, send).serve()
         else:
@@ -85,12 +91,19 @@ class Router:
             await self.handle(scope, receive, send)
             return
         here = replace(facts, forwarded=True)  # it goes no further
-        request = GatheredRequest(self._node, facts, scope, receive, send)
-        await request.serve(lambda body: self._handle(here, scope, body, send))
+        is_mcp = self._node.endpoint_of(scope) is not None
+        with self._kept_alive(facts, send, lambda: is_mcp) as answer:
+            request = GatheredRequest(self._node, facts, scope, receive, answer.send)
+            await request.serve(lambda body: self._handle(here, scope, body, answer.send))
 
     async def handle_on_no_session(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A request that is the app's, whatever session it names."""
         await self._app(of_no_session(scope), receive, naming_no_session(send))
+
+    def _kept_alive(self, facts: RequestFacts, send: Send, may_speak: Callable[[], bool] = lambda: True) -> KeptAlive:
+        """The answer to a client, to be told comments where it is a stream that is silent."""
+        has_body = facts.method in ("GET", "POST")
+        return KeptAlive(send, self._node.settings.stream_comment_seconds if has_body else 0, may_speak)
 
     def _read(self, scope: Scope) -> RequestFacts:
         """The facts of a request. The id of an HTTP+SSE session is in the query, and only ours is taken for one."""
@@ -125,33 +138,55 @@ class Router:
             await request.send_moved(moved.owner)
         await request.finish()
 
-    async def _handle(self, facts: RequestFacts, scope: Scope, receive: Receive, send: Send) -> Moved | None:
+    def _handle(self, facts: RequestFacts, scope: Scope, receive: Receive, send: Send) -> Awaitable[Moved | None]:
         """Do what is decided; returns the one decision that a peer has to be told in its own way."""
         if facts.modern and facts.method == "POST":
             request = ModernRequest(
                 self._node, self._app, self._decisions, self._placements, facts, scope, receive, send
             )
-            return await request.serve()
-        decision = await self._decisions.decide(facts)
+            return request.serve()
+        return self._decide(facts, scope, receive, send)
+
+    async def _decide(self, facts: RequestFacts, scope: Scope, receive: Receive, send: Send) -> Moved | None:
+        return await self._follow(await self._decisions.decide(facts), facts, scope, receive, send)
+
+    async def _follow(
+        self,
+        decision: Decision,
+        facts: RequestFacts,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        give_up: float = math.inf,
+    ) -> Moved | None:
+        """
+        Args:
+            give_up: until when it may be held, where it was held before (`time.monotonic`).
+        """
         if not isinstance(decision, Forward | Hold | Adopt):
-            return await self._do(decision, facts, scope, receive, send)
+            return await self._do(decision, facts, scope, receive, send, give_up)
         decide_anew = partial(self._decisions.decide_anew, facts)
         async with AttendedClient(receive) as client:
             followed = FollowedRequest(self._node, facts, scope, client, send, decide_anew)
-            outcome = await followed.follow(decision)
-            return None if outcome is None else await self._do(outcome, facts, scope, followed.receive, send)
+            outcome = await followed.follow(decision, give_up)
+            return None if outcome is None else await self._do(outcome, facts, scope, followed.receive, send, give_up)
 
     async def _do(
-        self, decision: Decision, facts: RequestFacts, scope: Scope, receive: Receive, send: Send
+        self,
+        decision: Decision,
+        facts: RequestFacts,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        give_up: float = math.inf,
     ) -> Moved | None:
         session = self._decisions.find(facts)
         match decision:
             case Serve():
                 self._node.tally.served += 1
-                if session is None or facts.modern:
-                    await self._app(of_no_session(scope), receive, naming_no_session(send))
-                else:
-                    await self._serve_session(session, facts, scope, receive, send)
+                if session is not None and not facts.modern:
+                    return await self._serve_session(session, facts, scope, receive, send)
+                await self._app(of_no_session(scope), receive, naming_no_session(send))
             case Open() if facts.method == "GET":
                 self._node.tally.served += 1
                 await StreamingRequest(self._node, self._streams, scope, receive, send).serve(self._open)
@@ -163,33 +198,46 @@ class Router:
             case Refuse(reason=reason):
                 await RefusedRequest(self._node, self._app, facts, scope, receive, send).refuse(reason)
             case Revive(reason=reason):
-                await self._revive(reason, facts, scope, receive, send)
+                return await self._revive(reason, facts, scope, receive, send, give_up)
             case Moved():
                 return decision
         return None
 
-    async def _revive(self, reason: Reason, facts: RequestFacts, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _revive(
+        self, reason: Reason, facts: RequestFacts, scope: Scope, receive: Receive, send: Send, give_up: float
+    ) -> Moved | None:
         """Open the session again, unless its client only wants to end it."""
+        give_up = min(give_up, time.monotonic() + self._node.settings.hold_seconds)
         session_id = facts.session_id or ""
-        outcome: LocalSession | Reason | None = reason
+        outcome: LocalSession | Reason | Consult | None = reason
         if facts.method == "DELETE":
             refused = partial(self._do, Refuse(reason), facts, scope, receive, send)
             outcome = await self._revivals.unless_revived(session_id, refused)
         elif not facts.in_query:
-            with self._node.arriving(self._node.ids.shard_of(session_id)):
+            with self._node.arrivals.one_in(self._node.ids.shard_of(session_id)):
                 outcome = await self._revivals.revive(session_id, scope, send, reason)
         if isinstance(outcome, LocalSession):
             self._node.tally.served += 1
-            await self._serve_session(outcome, facts, scope, receive, send)
-        elif outcome is not None:
+            return await self._serve_session(outcome, facts, scope, receive, send)
+        if isinstance(outcome, Consult):
+            return await self._decide_again(facts, scope, receive, send, give_up)
+        if outcome is not None:
             await self._do(Refuse(outcome), facts, scope, receive, send)
+        return None
+
+    async def _decide_again(
+        self, facts: RequestFacts, scope: Scope, receive: Receive, send: Send, give_up: float
+    ) -> Moved | None:
+        """Its session is another node's by now, or nobody's, or the lease here was over for a moment."""
+        decision = await self._decisions.decide_again(facts, give_up)
+        return await self._follow(decision, facts, scope, receive, send, give_up)
 
     async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
         await OpeningRequest(self._node, self._app, scope, receive, send).serve()
 
     async def _serve_session(
         self, session: LocalSession, facts: RequestFacts, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    ) -> Moved | None:
         endpoint = self._node.endpoint_of(scope)
         if session.is_in_query and facts.in_query:
             await PostedRequest(self._node, session, facts, scope, receive, send).serve(self._app)
@@ -198,32 +246,37 @@ class Router:
         elif endpoint is None:  # something of the app's own, beside its endpoints
             await self._app(scope, receive, send)
         elif endpoint == session.endpoint:
-            await self._serve_in(session, facts, scope, receive, send)
+            return await self._serve_in(session, facts, scope, receive, send)
         else:
             await refuse_elsewhere(self._node, send, session.id, session.endpoint, endpoint)
+        return None
 
     async def _serve_in(
         self, session: LocalSession, facts: RequestFacts, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    ) -> Moved | None:
         """Where the app turns out to have dropped the session, it is opened again, and the request goes to it anew."""
         if self._is_listening(session, facts, scope):
             if await ListeningRequest(self._node, session, scope, receive, send).serve(self._app):
-                return
+                return None
             body = receive
         else:
             request = SessionRequest(self._node, session, facts, scope, receive, send)
             if await request.serve(self._app):
-                return
+                return None
             body = request.from_start()
-        with self._node.arriving(session.shard):
+        give_up = time.monotonic() + self._node.settings.hold_seconds
+        with self._node.arrivals.one_in(session.shard):
             outcome = await self._revivals.revive(session.id, scope, send, Reason.EXPIRED)
         if isinstance(outcome, LocalSession):
             await SessionRequest(self._node, outcome, facts, scope, body, send, is_last=True).serve(self._app)
+        elif isinstance(outcome, Consult):
+            return await self._decide_again(facts, scope, body, send, give_up)
         elif outcome is not None:
             await self._do(Refuse(outcome), facts, scope, body, send)
+        return None
 
     def _is_listening(self, session: LocalSession, facts: RequestFacts, scope: Scope) -> bool:
-        accepts = EVENT_STREAM in (header(scope["headers"], b"accept") or b"")
+        accepts = EVENT_STREAM in (request_header(scope["headers"], b"accept") or b"")
         is_logged = is_at(scope, session.endpoint) and self._node.settings.stream_logs
         return facts.method == "GET" and accepts and is_logged
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 from mooring.asgi import Message, Send
@@ -14,14 +15,18 @@ STALL_SECONDS: Final = 30.0
 
 class Listener:
     """
+    Args:
+        on_stall: called once it stalls: its connection is of no use any more.
+
     Attributes:
         is_gone: nothing more is sent to it.
         gone: set from then on.
     """
 
-    def __init__(self, answer: PassingAnswer, send: Send) -> None:
+    def __init__(self, answer: PassingAnswer, send: Send, on_stall: Callable[[], None] = lambda: None) -> None:
         self._answer = answer
         self._send = send
+        self._on_stall = on_stall
         self.is_gone = False
         self.gone = asyncio.Event()
         # While something is on its way: the task that waits for it, until `leave` takes it, and since when it waits.
@@ -89,5 +94,6 @@ class Listener:
         left = self._since + STALL_SECONDS - loop.time()
         if left <= 0:
             self.leave()
+            self._on_stall()
         else:
             self._watch = loop.call_later(left, self._look)

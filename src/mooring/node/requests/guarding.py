@@ -1,0 +1,64 @@
+"""Calls with handles that are somebody's: nobody else's reaches the app."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from mooring.asgi import App, Message, Receive, Scope, Send
+from mooring.core.handles import Handle
+from mooring.node.node import Node
+from mooring.node.requests.principal import principal_of
+
+_DISCONNECT: Final[Message] = {"type": "http.disconnect"}
+
+
+class GuardedCall:
+    """A call with handles that are somebody's: the app gets no byte of its body before it has said who asks.
+
+    Attributes:
+        refused: the handle that is another's; the app has answered nothing then that its client has heard.
+
+    Args:
+        let_in: told whose call it is, once all of them are theirs, before the app has a byte of it.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        handles: list[Handle],
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        let_in: Callable[[str], None],
+    ) -> None:
+        self._node = node
+        self._let_in = let_in
+        self._handles = handles
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._is_let_in = False
+        self._has_begun = False
+        self.refused: Handle | None = None
+
+    async def serve(self, app: App) -> None:
+        try:
+            await app(self._scope, self.receive, self.send)
+        except Exception:
+            if self.refused is None:
+                raise
+
+    async def receive(self) -> Message:
+        if not self._is_let_in and not self._has_begun:
+            principal = principal_of(self._scope)
+            self.refused = next((one for one in self._handles if not self._node.handles.may_use(one, principal)), None)
+            self._is_let_in = self.refused is None
+            if self._is_let_in:
+                self._let_in(principal)
+        return await self._receive() if self._is_let_in else _DISCONNECT
+
+    async def send(self, message: Message) -> None:
+        if self.refused is None:
+            self._has_begun = True
+            await self._send(message)

@@ -1,0 +1,45 @@
+"""Handles whose process is gone, and of which something is kept: they go on where they are asked for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from contextlib import suppress
+
+from mooring.core.handles import Handle, brief
+from mooring.core.kept_state import KeptState
+from mooring.errors import StoreUnavailable
+from mooring.node.membership.handles import kept_on_record
+from mooring.node.membership.session import LocalSession
+from mooring.node.node import Node
+
+logger = logging.getLogger("mooring.handles")
+
+
+async def load_kept(node: Node, handle: Handle) -> LocalSession | None:
+    """What is kept of a handle that is not here, for this node from now on; None where nothing is.
+
+    Raises:
+        StoreUnavailable: nobody knows; or another node has the handle by now.
+    """
+    record, epoch = await node.keeper.adoption.take(handle.text, handle.shard, node.settings.session_ttl_seconds)
+    if not epoch:
+        raise StoreUnavailable(f"shard {handle.shard} is another node's by now")
+    if record is None:
+        return None
+    logger.info("handle %s goes on here, with what node %s kept of it", brief(handle.text), record.node_id)
+    kept, version = await node.store.journal.load_state(handle.text)
+    return kept_on_record(handle, record, epoch, KeptState(kept, node.settings.state_bytes, version))
+
+
+async def bring_kept(node: Node, handles: Iterable[Handle]) -> dict[Handle, LocalSession]:
+    """What is kept of those that are not here, though their shards are. Where nobody knows, as if nothing were."""
+    found: dict[Handle, LocalSession] = {}
+    for handle in handles:
+        if handle.is_wrapped or handle.shard not in node.membership.shards or node.holds(handle):
+            continue
+        with suppress(StoreUnavailable):  # its tool hears that there is no such handle
+            kept = await load_kept(node, handle)
+            if kept is not None:
+                found[handle] = kept
+    return found

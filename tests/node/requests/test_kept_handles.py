@@ -1,0 +1,75 @@
+"""Handles whose process is gone: what was kept of them is brought to the node that is asked, for their principal."""
+
+from __future__ import annotations
+
+import pytest
+from mcp.server.mcpserver import MCPServer
+
+from mooring.errors import StoreUnavailable
+from mooring.store import MemoryStore
+from tests.cluster_in_process import RunningNode, running_nodes
+from tests.fakes import FlakyStore
+from tests.node.requests.test_call_states import ask
+from tests.node.requests.test_modern import META, post, refusal_in, with_users
+from tests.node.rpc import RawClient
+from tests.node.state_nodes import request, said
+from tests.servers.counters import CountingNodes
+
+
+@pytest.fixture
+def apps() -> CountingNodes:
+    return CountingNodes(MCPServer)
+
+
+async def test_two_that_lost_their_process_are_both_brought_for_one_call(apps: CountingNodes) -> None:
+    async with running_nodes(apps, 2, shards=1) as nodes:
+        one, other = [await ask(nodes[0], "new_counter") for _ in range(2)]
+        await nodes[0].vanish()
+        assert not (await ask(nodes[1], "add_to_both", counter=one, other=other)).startswith("error")
+        assert [number for _, number in apps.processes[1].ledger] == [1, 1]
+
+
+async def test_one_call_reads_it_and_the_next_ones_do_not(apps: CountingNodes) -> None:
+    store = FlakyStore(MemoryStore())
+    async with running_nodes(apps, 2, store) as nodes:
+        counter = await ask(nodes[0], "new_counter")
+        await nodes[0].vanish()
+        await ask(nodes[1], "count_up", counter=counter)
+        read = store.calls.count("load_state")
+        await ask(nodes[1], "count_up", counter=counter)
+        assert store.calls.count("load_state") == read == 1
+
+
+async def test_a_store_that_does_not_answer_for_a_moment_is_asked_again(apps: CountingNodes, raw: RawClient) -> None:
+    store = FlakyStore(MemoryStore())
+    async with running_nodes(apps, 1, store) as [node]:
+        counter = await ask(node, "new_counter")
+        node.mooring._node.sessions.handles.move_away(str(counter)[3:8])  # as after a restart
+
+        async def fails() -> None:
+            raise StoreUnavailable("away")
+
+        store.before["load_session"] = fails
+        assert await heard(raw, node, counter) == "1"
+
+
+async def heard(raw: RawClient, node: RunningNode, counter: str, *, by: str = "") -> str:
+    body = request("count_up", counter=counter)
+    body["params"]["_meta"] = META
+    headers = [("x-user", by)] if by else []
+    reply = await post(raw, node, body, tool="count_up", headers=headers)
+    return refusal_in(reply) if reply.json["result"].get("isError") else said(reply)
+
+
+async def test_a_stranger_gets_nothing_of_it_and_brings_nothing_here(apps: CountingNodes, raw: RawClient) -> None:
+    async with running_nodes(lambda: with_users(apps()), 2) as nodes:
+        body = request("new_counter")
+        body["params"]["_meta"] = META
+        counter = said(await post(raw, nodes[0], body, tool="new_counter", headers=[("x-user", "alice")]))
+        assert await heard(raw, nodes[0], counter, by="alice") == "1"
+        await nodes[0].vanish()
+        for stranger in ("mallory", ""):
+            assert await heard(raw, nodes[1], counter, by=stranger) == "unknown_handle"
+        assert nodes[1].mooring._node.sessions.handles.find(counter) is None
+        assert apps.processes[1].ledger == []
+        assert await heard(raw, nodes[1], counter, by="alice") == "2"

@@ -1,0 +1,71 @@
+"""Where FastMCP keeps its tasks is seen in its app, and what is right for them follows unless the operator says."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fastmcp import FastMCP
+from fastmcp_tasks import TasksExtension
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from mooring import Mooring, Settings
+from mooring.node.fastmcp_tasks import with_tasks_of
+
+SHARED = {"redis_url": "redis://localhost:1", "secret": "sixteen or more of them"}
+
+
+def app_with(*extensions: Any) -> Any:
+    server = FastMCP("tasks")
+    for extension in extensions:
+        server.add_extension(extension)
+    return server.http_app()
+
+
+def test_tasks_in_memory_are_brought_back_to_their_process(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="mooring")
+    node = Mooring(app_with(TasksExtension()), Settings.load(**SHARED))
+    assert node.settings.tasks == "node"
+    [record] = [record for record in caplog.records if record.name == "mooring.handles"]
+    assert record.levelname == "INFO"
+    assert 'tasks = "node"' in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    "app",
+    [
+        app_with(TasksExtension(url="redis://localhost:1")),
+        app_with(),
+        Starlette(),
+        Starlette(routes=[Mount("/", app_with(TasksExtension()))]),
+        object(),
+        SimpleNamespace(state=SimpleNamespace(fastmcp_server=SimpleNamespace(_extensions=["something else"]))),
+    ],
+    ids=["redis", "no tasks", "no FastMCP", "mounted", "no Starlette", "another's"],
+)
+def test_of_others_nothing_is_known(app: Any, caplog: pytest.LogCaptureFixture) -> None:
+    settings = Settings.load(**SHARED)
+    assert with_tasks_of(app, settings) is settings
+    assert settings.tasks == "shared"
+    assert not caplog.records
+
+
+def test_the_docket_is_where_fastmcps_variable_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTMCP_DOCKET_URL", "redis://localhost:1")
+    assert with_tasks_of(app_with(TasksExtension()), Settings.load(**SHARED)).tasks == "shared"
+
+
+def test_a_single_node_has_nobody_to_ask() -> None:
+    assert with_tasks_of(app_with(TasksExtension()), Settings.load()).tasks == "shared"
+
+
+@pytest.mark.parametrize(("tasks", "warns"), [("shared", True), ("node", False)])
+def test_the_operators_word_counts(
+    tasks: str, warns: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MOORING_TASKS", tasks)
+    assert with_tasks_of(app_with(TasksExtension()), Settings.load(**SHARED)).tasks == tasks
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * warns
+    assert all("FASTMCP_DOCKET_URL" in record.getMessage() for record in caplog.records)
