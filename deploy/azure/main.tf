@@ -118,7 +118,7 @@ resource "azapi_resource" "app" {
           targetPort     = local.port
           transport      = var.ingress_transport
           allowInsecure  = false
-          # It ends a connection on which nothing was said for 240 s: a stream needs a comment more often than that.
+          # It ends a connection on which nothing was said for 240 s: MOORING_STREAM_COMMENT_SECONDS (25) has to stay below that.
           stickySessions = { affinity = var.enable_sticky_sessions ? "sticky" : "none" }
           traffic        = [{ latestRevision = true, weight = 100 }]
         }
