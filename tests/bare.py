@@ -17,7 +17,7 @@ ServerKind = Literal["v1", "v2", "fastmcp"]
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PYTHON_V1: Final = ROOT / ".venv-v1/bin/python"
-_START_SECONDS: Final = 30.0
+_START_SECONDS: Final = 200.0
 _STOP_SECONDS: Final = 3.0
 
 

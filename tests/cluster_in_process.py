@@ -16,7 +16,7 @@ from mooring.asgi import App
 from mooring.store import MemoryStore, Store
 
 SECRET = "a secret for tests, nowhere else"
-_START_SECONDS = 15.0
+_START_SECONDS = 60.0
 
 
 class PromptServer(uvicorn.Server):

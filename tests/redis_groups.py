@@ -104,6 +104,10 @@ class Group:
         self.cli(replica, "client", "kill", "type", "master")
         wait_for(lambda: "master_link_status:down" in self.cli(replica, "info", "replication"))
 
+    def everywhere(self, *command: str) -> None:
+        for port in self._running():
+            self.cli(port, *command)
+
     def reconnect(self, replica: int) -> None:
         self.cli(replica, "config", "set", "masterauth", PASSWORD)
 
@@ -122,7 +126,7 @@ class Group:
 
     def wait_until_primary(self, port: int) -> None:
         # A sentinel that did not run for two seconds does nothing for the next thirty.
-        wait_for(lambda: self.is_primary(port), 75)
+        wait_for(lambda: self.is_primary(port))
 
     def wait_until_whole(self) -> None:
         """Until every primary has its replica, which has everything, and everybody knows it."""
@@ -252,7 +256,7 @@ def real_sentinel(
             group.stop()
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

@@ -10,7 +10,7 @@ from typing import TypeVar
 _T = TypeVar("_T")
 
 
-async def until(condition: Callable[[], Awaitable[_T]], *, what: str, seconds: float = 15.0) -> _T:
+async def until(condition: Callable[[], Awaitable[_T]], *, what: str, seconds: float = 120.0) -> _T:
     """The first true value of `condition`, asked every few milliseconds; fails when `seconds` are over."""
     deadline = time.monotonic() + seconds
     while True:

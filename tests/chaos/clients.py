@@ -214,12 +214,12 @@ async def calling(
     """
     callers = Callers(connection, count)
     running = asyncio.create_task(callers.run())
-    await until(callers.are_open, what="all clients to have a session", seconds=60)
+    await until(callers.are_open, what="all clients to have a session", seconds=250)
     try:
         yield callers
     finally:
         callers.stop()
-        await asyncio.wait_for(running, 120)
+        await asyncio.wait_for(running, 250)
     print(f"{callers.calls} calls: {len(callers.book.unknown)} unknown, cut: {Counter(callers.book.cut.values())}")
     verdict = callers.book.verdict(ledger)
     if is_away and len(callers.book.died) < count:
@@ -232,7 +232,7 @@ async def calling(
     assert len(callers.book.cut) <= callers.calls * most_cut
 
 
-async def more_calls(callers: Callers, count: int, seconds: float = 90) -> None:
+async def more_calls(callers: Callers, count: int, seconds: float = 240) -> None:
     wanted = callers.calls + count
 
     async def made() -> bool:

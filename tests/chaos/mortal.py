@@ -76,7 +76,7 @@ class Mortals:
             nodes = await self._registry.nodes()
             return len([node for node in nodes if node.state == "ready" and node.info.pid in pids]) >= count
 
-        await until(are_ready, what=f"{count} nodes", seconds=30)
+        await until(are_ready, what=f"{count} nodes")
 
     async def kill_one(self) -> None:
         """Whichever, at once. The next is born in its place; at least two are there when this returns."""

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,12 @@ from tests.clients.driving import PATIENCE_SECONDS, Driven, driven_client
 from tests.clients.programs import CLIENTS, EARLIER_CLIENT
 from tests.clients.wire import post_in_session
 from tests.e2e.clusters import Cluster, running_cluster
+from tests.e2e.conftest import raw
+from tests.e2e.load import VERSION, open_session
+from tests.node.rpc import RawClient, Reply
 from tests.waiting import until
+
+__all__ = ["raw"]
 
 pytestmark = pytest.mark.real
 
@@ -215,3 +221,40 @@ async def test_while_sessions_are_opened_and_closed(served: Served) -> None:
                 return await post_in_session(url, session) in (200, 404)
 
             await until(is_answered, what="the session to be there, or not", seconds=PATIENCE_SECONDS)
+
+
+@pytest.mark.parametrize("streamed_before", [False, True])
+async def test_a_call_that_the_ingress_answered_by_itself_is_known_to_whoever_sends_it_again(
+    served: Served, raw: RawClient, streamed_before: bool
+) -> None:
+    """Its node died before it had answered a byte, with all of the call in the app's hands: nobody knows."""
+    base = served.cluster.url.removesuffix("/mcp")
+    session = await open_session(raw, base)
+    entry = f"again-{streamed_before}"
+
+    async def send(number: int, tool: str, arguments: dict[str, Any], **headers: str) -> Reply:
+        params = {"name": tool, "arguments": arguments}
+        body = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
+        return await raw.call(base, session, body=body, headers=VERSION | headers)
+
+    if streamed_before:
+        assert (await send(1, "where", {})).status == 200
+    before = len(served.lines("held"))
+    work = {"entry": entry, "steps": 1}
+    call = asyncio.create_task(send(2, "work", work, **{"x-held": "yes"}))
+
+    async def is_held() -> bool:
+        return len(served.lines("held")) > before
+
+    await until(is_held, what="the call to be held", seconds=PATIENCE_SECONDS)
+    await asyncio.sleep(0.4)  # more than it takes to be on record
+    os.kill(int(served.lines("held")[-1]), signal.SIGKILL)
+    assert (await call).status == 502
+
+    async def goes_on() -> bool:
+        """The next request tells nothing of it. One that meets a connection to the dead node fails as well."""
+        return (await send(3, "where", {})).status == 200
+
+    await until(goes_on, what="the session to go on", seconds=PATIENCE_SECONDS)
+    assert {(await send(2, "work", work)).reason for _ in range(2)} == {"outcome_unknown"}
+    assert entry not in served.lines("begins")

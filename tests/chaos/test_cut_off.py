@@ -46,7 +46,7 @@ class Served:
         ):
             await more_calls(callers, CALLS)
             yield callers
-            await until(self._serve, what="all nodes to serve", seconds=60)
+            await until(self._serve, what="all nodes to serve")
             await more_calls(callers, CALLS)
 
     async def _serve(self) -> bool:

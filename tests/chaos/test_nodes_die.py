@@ -31,15 +31,18 @@ async def test_one_node_is_killed_and_then_another_and_then_the_ingress(tmp_path
     with running_cluster("v2", target=SERVER, variables={"LEDGER": str(ledger)}) as cluster:
         async with calling(partial(through, cluster.url), ledger, 60) as callers:
             await more_calls(callers, 100)
-            for _ in range(2):
+            outcomes = 0
+            for kills in range(8):
+                if kills >= 2 and outcomes:  # a node may die at a moment in which nothing runs on it
+                    break
                 victim = await busiest(cluster)
                 os.kill(victim["pid"], signal.SIGKILL)
                 await more_calls(callers, 300)
-                await cluster.until_nodes(3)
+                # Counted each time: the next victim takes its numbers along.
+                outcomes += sum(sum(node["outcomes"].values()) for node in await cluster.until_nodes(3))
 
-        nodes = cluster.nodes()
-        assert sum(node["revived"] for node in nodes) > 0
-        assert sum(sum(node["outcomes"].values()) for node in nodes) > 0
+        assert sum(node["revived"] for node in cluster.nodes()) > 0
+        assert outcomes > 0
 
         # What was asked for while there was no ingress was answered by nobody.
         async with calling(partial(through, cluster.url), ledger, 40, most_cut=0.9, is_away=True) as callers:

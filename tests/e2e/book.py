@@ -127,7 +127,7 @@ class Book:
         async def made() -> bool:
             return self.calls >= wanted
 
-        await until(made, what=f"{calls} more calls", seconds=30)
+        await until(made, what=f"{calls} more calls")
 
     def carried_out(self) -> Counter[str]:
         """The servers' own book: how often each of these entries stands there."""

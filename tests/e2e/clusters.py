@@ -28,7 +28,7 @@ TARGETS: Final[dict[ServerKind, str]] = {
     "fastmcp": "tests/servers/everything_fastmcp.py:app",
 }
 _READY = re.compile(r"^ready: (http://\S+/mcp)$", re.MULTILINE)
-_START_SECONDS: Final = 60.0
+_START_SECONDS: Final = 200.0
 
 _SHOWN: Final = 60_000
 
@@ -55,7 +55,7 @@ class Cluster:
     def status(self) -> dict[str, Any]:
         """What `mooring status --json` prints."""
         command = [self._python, "-m", "mooring", "status", "--json", "--run-dir", str(self.run_dir)]
-        printed = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, check=True, timeout=30)
+        printed = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, check=True, timeout=120)
         status: dict[str, Any] = json.loads(printed.stdout)
         return status
 
@@ -85,7 +85,7 @@ class Cluster:
             self.process.kill()
             raise
 
-    async def until_nodes(self, count: int, *, seconds: float = 30.0) -> list[dict[str, Any]]:
+    async def until_nodes(self, count: int, *, seconds: float = 120.0) -> list[dict[str, Any]]:
         """The nodes, once that many are alive."""
 
         async def there() -> list[dict[str, Any]]:

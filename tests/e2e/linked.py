@@ -48,7 +48,7 @@ class Nodes:
             pages = [await node.status(raw) for node in self.served]
             return all([node["state"] for node in page["nodes"]] == ["ready"] * len(self.served) for page in pages)
 
-        await until(well, what="all nodes to be ready, as all see it", seconds=20)
+        await until(well, what="all nodes to be ready, as all see it")
 
 
 @contextlib.asynccontextmanager

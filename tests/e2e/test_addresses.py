@@ -63,6 +63,6 @@ async def test_an_address_that_leads_to_another_node_is_told(raw: RawClient) -> 
                 async def is_told() -> bool:
                     return "this node's address, nobody answers from here" in lost.log
 
-                await until(is_told, what="word of an address that nobody answers at", seconds=40)
+                await until(is_told, what="word of an address that nobody answers at")
                 assert "set advertise_url" in lost.log
             assert "this node's address" not in elder.log

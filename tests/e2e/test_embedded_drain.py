@@ -72,7 +72,7 @@ async def test_its_sessions_go_on_while_it_still_answers(server: str, tmp_path: 
             except aiohttp.ClientError:
                 return False
 
-        await until(both_answer, what="both nodes", seconds=60)
+        await until(both_answer, what="both nodes")
         sessions = [await open_session(raw, urls[0]) for _ in range(SESSIONS)]
         assert [await call(raw, urls[0], session, f"a-{session[:8]}") for session in sessions] == [1] * SESSIONS
 

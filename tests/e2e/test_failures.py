@@ -51,7 +51,7 @@ class Counting:
         async def made() -> bool:
             return self.calls >= wanted
 
-        await until(made, what=f"{calls} more calls", seconds=30)
+        await until(made, what=f"{calls} more calls")
 
 
 @asynccontextmanager
@@ -97,7 +97,7 @@ async def test_redis_killed_under_load_and_started_empty(cluster: Cluster, raw: 
             except Exception as error:
                 return "redis" not in type(error).__module__
 
-        await until(back, what="the records to be back", seconds=30)
+        await until(back, what="the records to be back")
         await load.more(60)
         assert load.failures == []
     await cluster.until_nodes(3)
@@ -150,7 +150,7 @@ async def test_a_killed_nodes_sessions_go_on_under_their_ids_and_all_others_noti
         nodes = await cluster.until_nodes(3)
         return victim["id"] not in {node["id"] for node in nodes}
 
-    await until(restarted, what="the node to be restarted", seconds=30)
+    await until(restarted, what="the node to be restarted")
     for session in lost:
         assert await count(raw, cluster.base, session) == 3
     for session in kept:
@@ -196,7 +196,7 @@ async def test_traefik_killed_and_started_again(cluster: Cluster, raw: RawClient
         except OSError:
             return False
 
-    await until(answers, what="Traefik to be back", seconds=30)
+    await until(answers, what="Traefik to be back")
     for session in sessions:
         assert await count(raw, cluster.base, session) == 1
 
@@ -211,13 +211,13 @@ async def test_every_node_killed_at_once(cluster: Cluster, raw: RawClient) -> No
         nodes = await asyncio.to_thread(cluster.nodes)
         return len(nodes) == 3 and not old & {node["id"] for node in nodes}
 
-    await until(whole, what="three new nodes", seconds=40)
+    await until(whole, what="three new nodes")
 
     async def opens() -> bool:
         reply = await raw.send("GET", f"{cluster.base}/where")
         return reply.status == 200
 
-    await until(opens, what="the ingress to find them", seconds=20)
+    await until(opens, what="the ingress to find them")
     assert await count(raw, cluster.base, session) == 1
     assert await count(raw, cluster.base, session) == 2
     assert await count(raw, cluster.base, await open_session(raw, cluster.base)) == 1

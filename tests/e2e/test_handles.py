@@ -1,9 +1,13 @@
-"""Handles through Traefik and three nodes, by the clients on their defaults: minted, wrapped, and when a node ends."""
+"""Handles through Traefik and three nodes, by the clients on their defaults: minted, wrapped, and when a node ends.
+
+With CONVERSATIONS=1000 in the environment there are so many at once.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -18,13 +22,20 @@ from tests.cli.doctor.process import running_doctor
 from tests.clients.programs import NODE, NODE_TESTS, need_node
 from tests.e2e.clusters import Cluster, environment, running_cluster
 from tests.e2e.test_affinity import grown, settled
+from tests.node.requests.test_modern import META, MODERN
+from tests.node.rpc import RawClient
 from tests.waiting import until
 
 pytestmark = pytest.mark.real
 
-CONNECTIONS, EACH, CALLS = 5, 20, 3
+CONNECTIONS, CALLS = 5, 3
+EACH = int(os.environ.get("CONVERSATIONS", "100")) // CONNECTIONS
 RULES = [{"mint": "create_session", "field": "session_id", "use": ["session_id"]}]
-VARIABLES = {"MOORING_HANDLES": json.dumps(RULES), "MOORING_HANDLE_PARAMS": "Browser"}
+VARIABLES = {
+    "MOORING_HANDLES": json.dumps(RULES),
+    "MOORING_HANDLE_PARAMS": "Browser",
+    "MOORING_PLACEMENT_KEY": "header:X-Conversation-Id",
+}
 
 
 @pytest.fixture(scope="module", params=["v2", "fastmcp"])
@@ -108,23 +119,71 @@ async def test_the_doctor_finds_handles_known_on_every_node(keeping: Cluster, mi
     assert finding["evidence"]["known"] == finding["evidence"]["brought_back"] > 1
 
 
-async def test_a_handle_whose_owner_is_killed_is_said_to_be_gone(keeping: Cluster) -> None:
+@pytest.mark.parametrize(
+    ("mint", "use", "argument"),
+    [(opened, "browse", "browser"), (created, "use_session", "session_id")],
+    ids=["minted", "wrapped"],
+)
+async def test_a_handle_whose_owner_is_killed_is_said_to_be_gone(
+    keeping: Cluster, mint: Any, use: str, argument: str
+) -> None:
     nodes = await keeping.until_nodes(3)
     async with Client(keeping.url) as client:
         await client.list_tools()
-        handles = [await opened(client) for _ in range(12)]
+        handles = [await mint(client) for _ in range(12)]
         victim = owner_of(nodes, handles[0])
-        process = psutil.Process(victim["pid"])
-        process.kill()
-        await asyncio.to_thread(process.wait, 10)  # what it is sent while it dies is lost with its connection
+        await kill(victim["pid"])
         for handle in handles:
-            result = await client.call_tool("browse", {"browser": handle})
+            result = await client.call_tool(use, {argument: handle})
             if owner_of(nodes, handle)["id"] == victim["id"]:
                 assert result.is_error
                 assert f"{handle} is gone" in text_of(result)
                 assert (result.meta or {})["mooring/reason"] == "handle_gone"
             else:
                 assert text_of(result) == "page 1"
+    await keeping.until_nodes(3)
+
+
+async def kill(pid: int) -> None:
+    process = psutil.Process(pid)
+    process.kill()
+    await asyncio.to_thread(process.wait, 10)  # what it is sent while it dies is lost with its connection
+
+
+async def test_first_calls_of_a_conversation_meet_on_one_node_and_move_together_when_it_dies(
+    keeping: Cluster, raw: RawClient
+) -> None:
+    await keeping.until_nodes(3)
+    body = {"jsonrpc": "2.0", "id": 7, "method": "tools/call"}
+    body["params"] = {"name": "process", "arguments": {}, "_meta": META}
+
+    async def first_call(key: str) -> str:
+        headers = {**MODERN, "mcp-name": "process", "x-conversation-id": key}
+        while True:
+            reply = await raw.send("POST", keeping.url, body=body, headers=headers)
+            if reply.status != 502:  # which Traefik says of a connection that a node took with it
+                return str(reply.json["result"]["content"][0]["text"])
+
+    async def first_calls(key: str) -> set[str]:
+        """Which processes answer, to some at once."""
+        return set(await asyncio.gather(*(first_call(key) for _ in range(5))))
+
+    met: dict[str, set[str]] = {}
+
+    async def are_on_several_nodes() -> bool:
+        keys = [f"conversation {len(met) + n}" for n in range(6)]
+        met.update(zip(keys, await asyncio.gather(*map(first_calls, keys)), strict=True))
+        return len(set.union(*met.values())) > 1
+
+    await until(are_on_several_nodes, what="conversations on several nodes")
+    assert {len(processes) for processes in met.values()} == {1}
+    keys = list(met)
+    [victim] = met[keys[0]]
+    await kill(int(victim))
+    for key in keys:
+        again = await first_calls(key)
+        assert len(again) == 1
+        assert (again == met[key]) is (met[key] != {victim})
     await keeping.until_nodes(3)
 
 

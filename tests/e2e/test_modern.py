@@ -98,8 +98,10 @@ async def said_by_the_example(cluster: Cluster, *flags: str) -> list[list[str]]:
 
 
 async def test_the_example_counts(counting: Cluster) -> None:
-    said = await said_by_the_example(counting)
-    assert [words[2] for words in said if words[0] == "counted"] == ["1;", "2;", "3;", "4;", "5;", "6;"]
+    [_, handle], [node], *counts = await said_by_the_example(counting)
+    assert handle.startswith("mh~")
+    assert node.startswith("node-")
+    assert counts == [["1"], ["2"], ["3"], ["4"], ["5"], ["6"]]
 
 
 async def test_the_example_counts_in_a_session_which_has_one_node(counting: Cluster) -> None:
@@ -108,8 +110,10 @@ async def test_the_example_counts_in_a_session_which_has_one_node(counting: Clus
     assert counts == [["1"], ["2"], ["3"], ["4"], ["5"], ["6"]]
 
 
-async def test_the_example_goes_on_when_its_sessions_node_is_killed(counting: Cluster) -> None:
-    [before], *said = await said_by_the_example(counting, "--kill")
+@pytest.mark.parametrize("era", [(), ("--legacy",)])
+async def test_the_example_goes_on_when_its_node_is_killed(counting: Cluster, era: tuple[str, ...]) -> None:
+    lines = await said_by_the_example(counting, "--kill", *era)
+    [before], *said = lines if era else lines[1:]
     assert said[:4] == [["1"], ["2"], ["3"], ["killed"]]
     assert said[4][0] == before
     assert said[4][1] != before

@@ -66,7 +66,7 @@ async def test_one_that_is_cut_off_from_redis_stops_and_its_peers_go_on(
         async def has_stopped() -> bool:
             return await cluster.healths(raw) == [503, 200, 200]
 
-        await until(has_stopped, what="the cut-off node to fail its health check", seconds=15)
+        await until(has_stopped, what="the cut-off node to fail its health check")
         # What arrives there is passed to a peer, and works: sessions of others, and new ones.
         assert counted(await enter(raw, cut_off.url, peers, "passed-on")) == 1
         new = await open_session(raw, cut_off.url)
@@ -98,7 +98,7 @@ async def test_one_that_comes_back_before_anybody_took_its_sessions_goes_on_with
         async def has_stopped() -> bool:
             return await cluster.healths(raw) == [503, 200]
 
-        await until(has_stopped, what="the cut-off node to fail its health check", seconds=15)
+        await until(has_stopped, what="the cut-off node to fail its health check")
         cluster.to_redis[0].mend()
         await cluster.until_well(raw)
         assert counted(await enter(raw, peer.url, its, "two")) == 2
@@ -141,7 +141,7 @@ async def test_one_that_nobody_answers_does_as_its_operator_chose(raw: RawClient
         async def has_said_so() -> bool:
             return "neither the store nor enough peers answer" in isolated.log
 
-        await until(has_said_so, what="the isolated node to say so", seconds=15)
+        await until(has_said_so, what="the isolated node to say so")
         if choice == "go_on":
             for number in range(1, 20):
                 assert counted(await enter(raw, isolated.url, its, f"alone-{number}")) == number
@@ -152,7 +152,7 @@ async def test_one_that_nobody_answers_does_as_its_operator_chose(raw: RawClient
         async def has_stopped() -> bool:
             return await cluster.healths(raw) == [503, 200]
 
-        await until(has_stopped, what="the isolated node to fail its health check", seconds=15)
+        await until(has_stopped, what="the isolated node to fail its health check")
         reply = await enter(raw, isolated.url, its, "isolated")
         assert (reply.status, reply.reason, reply.json["id"]) == (200, "unreachable", 9)
         assert cluster.entries() == []

@@ -72,7 +72,7 @@ class Deployment:
             own = {node.info.url for node in nodes if node.info.client_url is not None}
             return nodes if len(nodes) == len(own) == count else []
 
-        return await until(there, what=f"{count} workers", seconds=60)
+        return await until(there, what=f"{count} workers", seconds=250)
 
     def carried_out(self) -> Counter[str]:
         return Counter(self.book.read_text().split())

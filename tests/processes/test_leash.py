@@ -67,7 +67,7 @@ async def test_a_parent_that_is_killed_takes_its_children_and_theirs_along() -> 
         async def are_gone() -> bool:
             return not running(descendants)
 
-        await until(are_gone, what="all to end", seconds=10)
+        await until(are_gone, what="all to end")
 
 
 async def test_a_parent_that_forgets_its_children_takes_them_along() -> None:
