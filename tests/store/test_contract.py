@@ -63,6 +63,10 @@ async def test_a_heartbeat_renews_the_lease_and_what_the_node_says(store: Store)
     assert snapshot.leases[NODE.id].until_ms > max(snapshot.now_ms, before)
 
 
+async def _is_past(store: Store, moment_ms: int) -> bool:
+    return (await store.snapshot()).now_ms > moment_ms
+
+
 async def _expired(store: Store, node_id: str) -> int:
     snapshot = await store.snapshot()
     until_ms = snapshot.leases[node_id].until_ms
@@ -476,7 +480,20 @@ async def test_a_lease_is_lengthened_and_stays_the_same_renewal(store: Store) ->
     assert await store.heartbeat(NODE, 5, renewed_ms, known=None) is not None
 
 
-@pytest.mark.parametrize("state", ["absent", "over", "buried", "gone", "renewed since"])
+async def test_a_renewal_of_which_its_node_has_not_heard_is_lengthened_too(store: Store) -> None:
+    """Its loop fell silent while the answer was on its way."""
+    renewed_ms = await store.register(NODE, 5)
+    await until(lambda: _is_past(store, renewed_ms), what="the next millisecond")
+    assert await store.heartbeat(NODE, 5, renewed_ms, known=None) is not None
+    before = (await store.snapshot()).leases[NODE.id]
+    assert before.renewed_ms > renewed_ms
+    assert await store.extend(NODE.id, renewed_ms, 60) is True
+    lease = (await store.snapshot()).leases[NODE.id]
+    assert (lease.node, lease.renewed_ms) == (NODE, before.renewed_ms)
+    assert lease.until_ms > before.until_ms
+
+
+@pytest.mark.parametrize("state", ["absent", "over", "buried", "gone", "went back"])
 async def test_a_lease_that_is_over_or_another_is_left_alone(store: Store, state: str) -> None:
     renewed_ms = 0 if state == "absent" else await store.register(NODE, 0.001 if state == "over" else 60)
     if state == "over":
@@ -486,7 +503,7 @@ async def test_a_lease_that_is_over_or_another_is_left_alone(store: Store, state
     elif state == "gone":
         await store.leave(NODE)
     before = (await store.snapshot()).leases
-    assert await store.extend(NODE.id, renewed_ms - (state == "renewed since"), 600) is False
+    assert await store.extend(NODE.id, renewed_ms + (state == "went back"), 600) is False
     assert (await store.snapshot()).leases == before
 
 

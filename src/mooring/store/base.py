@@ -66,7 +66,8 @@ class Store(Protocol):
     async def extend(self, node_id: str, renewed_ms: int, lease_seconds: float) -> bool:
         """Lengthen the lease of a node that is too busy to renew it; returns whether that was done.
 
-        Only where its lease is alive, and that is its last renewal; it stays the same renewal.
+        Only where its lease is alive, and the last renewal on record is that one or a later one, of which the node has
+        not heard; it stays the same renewal.
         """
 
     async def leave(self, node: NodeInfo) -> None:

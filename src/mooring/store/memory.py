@@ -75,7 +75,7 @@ class MemoryStore:
 
     async def extend(self, node_id: str, renewed_ms: int, lease_seconds: float) -> bool:
         lease = self._leases.get(node_id)
-        if lease is None or not self._is_alive(lease) or lease.renewed_ms != renewed_ms:
+        if lease is None or not self._is_alive(lease) or lease.renewed_ms < renewed_ms:
             return False
         until_ms = max(lease.until_ms, self._now_ms() + round(lease_seconds * 1000))
         self._leases[node_id] = replace(lease, until_ms=until_ms)

@@ -60,6 +60,16 @@ async def test_a_busy_node_keeps_its_lease_and_the_next_beat_is_the_next_renewal
     assert await world.memory.heartbeat(NODE, LEASE_SECONDS, renewed_ms, known=None) is not None
 
 
+async def test_a_node_that_fell_silent_before_it_read_of_its_renewal_keeps_its_lease() -> None:
+    world = World()
+    await world.beat()
+    renewed_ms = (await world.memory.snapshot()).leases[NODE.id].renewed_ms
+    world.clock.now += HEARTBEAT_SECONDS
+    assert await world.memory.heartbeat(NODE, LEASE_SECONDS, renewed_ms, known=None) is not None
+    await world.stay_silent(20)
+    assert await world.is_alive()
+
+
 async def test_a_node_that_hangs_loses_its_lease_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
     world = World()
     await world.beat()
