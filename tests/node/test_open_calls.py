@@ -32,6 +32,19 @@ async def test_a_call_that_fails_is_over_too() -> None:
     assert await calls.wait(0)
 
 
+async def test_it_waits_for_what_peers_have_not_begun_to_answer() -> None:
+    calls = OpenCalls()
+    first, second = calls.passed_on(), calls.passed_on()
+    assert not await calls.wait_for_peers(0)
+    first.is_over()
+    first.is_over()
+    assert not await calls.wait_for_peers(0)
+    waiting = asyncio.create_task(calls.wait_for_peers(10))
+    second.is_over()
+    assert await waiting
+    assert calls.calls == 0
+
+
 async def test_each_subscription_is_ended_whatever_becomes_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_calls, "_END_SECONDS", 0.01)
     calls, ended = OpenCalls(), []

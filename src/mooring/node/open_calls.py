@@ -1,4 +1,4 @@
-"""The requests of the modern era that are being answered on this node, so that it ends no sooner than they do."""
+"""The requests that are being answered on this node, so that it ends no sooner than they do."""
 
 from __future__ import annotations
 
@@ -33,11 +33,31 @@ class _Count:
             self.none.set()
 
 
+class PassedOn:
+    """A request that a peer answers; this node is done with it, as far as it counts, once an answer begins."""
+
+    def __init__(self, unanswered: _Count) -> None:
+        self._unanswered = unanswered
+        self._counts = True
+        unanswered.__enter__()
+
+    def is_over(self) -> None:
+        """Its answer has begun, or there is none; once is enough."""
+        if self._counts:
+            self._counts = False
+            self._unanswered.__exit__()
+
+
 class OpenCalls:
-    """Those of one node: calls, which are waited for, and subscriptions, which are ended."""
+    """Those of one node.
+
+    Calls of the modern era are waited for, and so is the beginning of what peers answer: a client that has nothing of
+    an answer cannot come back for it. Subscriptions are ended.
+    """
 
     def __init__(self) -> None:
         self._calls = _Count()
+        self._unanswered = _Count()
         self._ends: dict[object, Callable[[], Awaitable[None]]] = {}
 
     @property
@@ -51,6 +71,10 @@ class OpenCalls:
     def call(self) -> AbstractContextManager[None]:
         """Within this context a call is being answered."""
         return self._calls
+
+    def passed_on(self) -> PassedOn:
+        """There is one more that a peer is to answer."""
+        return PassedOn(self._unanswered)
 
     @contextmanager
     def subscription(self, end: Callable[[], Awaitable[None]]) -> Iterator[None]:
@@ -73,9 +97,17 @@ class OpenCalls:
 
     async def wait(self, seconds: float) -> bool:
         """Wait for the calls to end, at most this long; returns whether they have."""
-        try:
-            async with asyncio.timeout(max(0.0, seconds)):
-                await self._calls.none.wait()
-        except TimeoutError:
-            return False
-        return True
+        return await _wait(self._calls, seconds)
+
+    async def wait_for_peers(self, seconds: float) -> bool:
+        """Wait until no peer has an answer yet to begin, at most this long; returns whether that is so."""
+        return await _wait(self._unanswered, seconds)
+
+
+async def _wait(calls: _Count, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(max(0.0, seconds)):
+            await calls.none.wait()
+    except TimeoutError:
+        return False
+    return True

@@ -10,6 +10,7 @@ from mooring.settings.kinds import OnNodeLoss
 
 DRAIN_SECONDS: Final = 10.0
 _CALL_LOG_SECONDS: Final = 60.0
+_LAST_ANSWERS_SECONDS: Final = 5.0
 
 
 class SurvivalSettings(BaseModel):
@@ -131,6 +132,11 @@ class SurvivalSettings(BaseModel):
         """`drain_seconds`, or what it is where nobody has set it."""
         return DRAIN_SECONDS if self.drain_seconds is None else self.drain_seconds
 
+    @property
+    def last_answers_seconds(self) -> float:
+        """How long a node that has given everything away waits for its peers to answer what it passed on to them."""
+        return min(self.most_drain_seconds, _LAST_ANSWERS_SECONDS)
+
     def most_stop_seconds(self, stop_seconds: float) -> float:
         """The longest that a node takes to stop, from the signal on, but for a second or two.
 
@@ -138,7 +144,8 @@ class SurvivalSettings(BaseModel):
             stop_seconds: `--stop-seconds`.
         """
         drain_seconds = stop_seconds if self.drain_seconds is None else self.drain_seconds
-        return max(drain_seconds + self.ingress_seconds, stop_seconds)
+        last_answers_seconds = min(drain_seconds, _LAST_ANSWERS_SECONDS)
+        return max(drain_seconds + self.ingress_seconds + last_answers_seconds, stop_seconds)
 
     def revives(self, endpoint: str) -> bool:
         """Whether sessions of this endpoint outlive their node."""

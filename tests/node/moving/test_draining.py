@@ -49,6 +49,32 @@ async def test_load_balancers_hear_that_it_takes_nothing_new_and_then_that_it_en
     assert (await status(nodes, "/readyz"), await status(nodes, "/healthz")) == (503, 503)
 
 
+async def test_who_asked_a_peer_through_it_gets_an_answer_first(raw: RawClient) -> None:
+    async with some_nodes(raw, 2, drain_seconds=30, ingress_seconds=0.05) as nodes:
+        session = await nodes.open(1)
+        slow = SlowCall(nodes.apps[1])
+        call = asyncio.create_task(nodes.ping(session))
+        await slow.has_begun.wait()
+        draining = asyncio.create_task(nodes.running[0].mooring.drain())
+        await once(lambda: nodes.node(0).is_ending, what="the node to have given all away")
+        await asyncio.sleep(0.3)  # that it does not end has no other sign
+        assert not draining.done()
+        slow.may_end.set()
+        await draining
+        assert (await call).status == 200
+
+
+async def test_it_does_not_wait_for_the_answers_of_others_for_ever(nodes: Nodes) -> None:
+    session = await nodes.open(1)
+    slow = SlowCall(nodes.apps[1])
+    call = asyncio.create_task(nodes.ping(session))
+    await slow.has_begun.wait()
+    await nodes.running[0].mooring.drain()
+    assert not call.done()
+    slow.may_end.set()
+    assert (await call).status == 200
+
+
 async def test_who_opens_a_session_there_gets_one_elsewhere(nodes: Nodes) -> None:
     await nodes.running[0].mooring.drain()
     session = await nodes.open()

@@ -9,6 +9,8 @@
                                                       to the new owners
     ends streams of `subscriptions/listen`            listen elsewhere
     waits for calls of the modern era
+    waits until peers begin to answer what it passed  do so; a client that has nothing of an answer could not come back
+    on to them, for some seconds                      for it
     says goodbye
 
 Where no peer takes new sessions nothing moves: what runs may end, and the records wait for the next start.
@@ -120,6 +122,8 @@ async def drain_and_end(node: Node, sleep: Callable[[float], Awaitable[Any]] = a
     left = began + node.settings.most_drain_seconds - time.monotonic()
     if not await node.open_calls.wait(left):
         logger.warning("%d calls of the modern era are cut off (drain_seconds)", node.open_calls.calls)
+    if not await node.open_calls.wait_for_peers(node.settings.last_answers_seconds):
+        logger.warning("requests that peers have not begun to answer are cut off (drain_seconds)")
     if is_done:
         return
     try:

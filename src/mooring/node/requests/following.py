@@ -28,7 +28,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from mooring.asgi import Scope, Send
+from mooring.asgi import Message, Scope, Send
 from mooring.core import jsonrpc
 from mooring.core.model import NodeInfo, ShardOwner
 from mooring.core.request import RequestFacts
@@ -37,6 +37,7 @@ from mooring.core.stream_ids import StreamKind, kind_of
 from mooring.errors import PeerError, PeerMoved, PeerSilent, StoreUnavailable
 from mooring.node.links.peer_link import PassedRequest
 from mooring.node.node import Node
+from mooring.node.open_calls import PassedOn
 from mooring.node.requests.answers import last_words
 from mooring.node.requests.attending import AttendedClient
 from mooring.node.requests.bodies import RememberedBody
@@ -108,6 +109,7 @@ class FollowedRequest:
         self.receive = self._body.from_start()
         # Whether it counts among those that the node holds.
         self._is_held = False
+        self._passed_on: PassedOn | None = None
 
     async def follow(self, decision: Forward | Hold | Adopt, give_up: float = math.inf) -> Decision | None:
         """Bring it to whoever owns it; None once it was answered or its client has left, else what to do with it here.
@@ -117,10 +119,17 @@ class FollowedRequest:
         Args:
             give_up: until when it may be, where it was held before (`time.monotonic`).
         """
+        self._passed_on = self._node.open_calls.passed_on()
         try:
             return await self._follow(decision, min(give_up, time.monotonic() + self._node.settings.hold_seconds))
         finally:
+            self._passed_on.is_over()
             self._node.held -= self._is_held
+
+    async def _send_on(self, message: Message) -> None:
+        await self._send(message)
+        if self._passed_on is not None:
+            self._passed_on.is_over()
 
     async def _follow(self, decision: Forward | Hold | Adopt, give_up: float) -> Decision | None:
         pause = _FIRST_PAUSE_SECONDS
@@ -206,7 +215,7 @@ class FollowedRequest:
                 self._facts.session_id,
                 self._scope,
                 self._body.from_start(),
-                self._send,
+                self._send_on,
                 lambda: last_words(self._facts.method, self._body.asked()),
             )
             await self._client.attend(self._node.ways.link.forward(peer, request))
