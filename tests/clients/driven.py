@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 
 from tests.clients.report import describe
 
-_CONNECT_SECONDS = 60.0
+_CONNECT_SECONDS = 180.0
 
 
 def say(saw: str, **what: Any) -> None:

@@ -13,7 +13,7 @@ from tests.bare import ROOT
 from tests.clients.programs import command_of
 from tests.waiting import until
 
-PATIENCE_SECONDS: Final = 90.0
+PATIENCE_SECONDS: Final = 180.0
 """Several interpreters start at once, on a machine that may be busy."""
 
 Saw = dict[str, Any]

@@ -1,6 +1,6 @@
 // How a client of @modelcontextprotocol/sdk 1.x opens a session, whichever release of it that is.
 
-import { elicitationAnswer, samplingAnswer, textOf } from './matrix.mjs';
+import { CALL_MS, elicitationAnswer, samplingAnswer, textOf } from './matrix.mjs';
 
 export function connectWith(name, { client: { Client }, transport: { StreamableHTTPClientTransport }, types }) {
   return async (visit) => {
@@ -15,7 +15,7 @@ export function connectWith(name, { client: { Client }, transport: { StreamableH
     return {
       toolNames: async () => (await client.listTools()).tools.map(({ name }) => name),
       call: async (name, args, onprogress) =>
-        textOf(await client.callTool({ name, arguments: args }, types.CallToolResultSchema, { onprogress })),
+        textOf(await client.callTool({ name, arguments: args }, types.CallToolResultSchema, { onprogress, timeout: CALL_MS })),
       setLogLevel: (level) => client.setLoggingLevel(level),
       subscribe: (uri) => client.subscribeResource({ uri }),
       unsubscribe: (uri) => client.unsubscribeResource({ uri }),

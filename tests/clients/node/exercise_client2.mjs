@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
-import { elicitationAnswer, runMatrix, samplingAnswer, textOf } from './matrix.mjs';
+import { CALL_MS, elicitationAnswer, runMatrix, samplingAnswer, textOf } from './matrix.mjs';
 
 async function connect(visit) {
   const client = new Client(
@@ -22,7 +22,7 @@ async function connect(visit) {
   return {
     toolNames: async () => (await client.listTools()).tools.map(({ name }) => name),
     call: async (name, args, onprogress) =>
-      textOf(await client.callTool({ name, arguments: args }, { onprogress })),
+      textOf(await client.callTool({ name, arguments: args }, { onprogress, timeout: CALL_MS })),
     setLogLevel: (level) => client.setLoggingLevel(level),
     subscribe: (uri) => client.subscribeResource({ uri }),
     unsubscribe: (uri) => client.unsubscribeResource({ uri }),

@@ -154,6 +154,9 @@ async function modernOnly(client, visit, report) {
 }
 
 /** Runs a client program. `connect` takes a visit and gives a client that has what the functions above call. */
+// How long a call may take: on a busy machine some take longer than the minute that the clients give them.
+export const CALL_MS = 300_000;
+
 export async function runMatrix(clientName, connect, { canBeModern }) {
   const options = parseOptions();
   if (options.modern && !canBeModern) throw new Error(`${clientName} cannot be modern`);
