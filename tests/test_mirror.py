@@ -40,6 +40,7 @@ EXCEPTIONS = {
     "src/mooring/node/links/peer_link.py": "a Protocol alone; test_http.py and test_redis_asking.py try its kinds",
     "src/mooring/node/membership/session.py": "a session's data, which tests/node/membership/test_sessions.py works on",
     "src/mooring/node/requests/admission.py": "who may act, tried with real authentication in test_principals_*.py",
+    "src/mooring/node/requests/entrance.py": "whose a request is, tried with real authentication in test_principals_*.py",
     "src/mooring/node/requests/guarding.py": "who may use a handle, tried from both sides in test_modern.py",
     "tests/node/links/test_early_answers.py": "apps that answer before they read, heard by clients of either node",
     "tests/node/links/test_hop_bytes.py": "what the wire between nodes does not carry, and what the owner's app sees",

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -98,8 +99,8 @@ class Cluster:
         await self.store.bury(self.nodes[0].id)
 
 
-@pytest.fixture
-async def cluster(raw: RawClient) -> AsyncIterator[Cluster]:
+@contextlib.asynccontextmanager
+async def some_cluster(raw: RawClient, **settings: Any) -> AsyncIterator[Cluster]:
     workers: list[Worker] = []
 
     def make_app() -> ScriptedApp:
@@ -107,12 +108,18 @@ async def cluster(raw: RawClient) -> AsyncIterator[Cluster]:
         return workers[-1].app
 
     store = MemoryStore()
-    async with running_nodes(make_app, 3, store) as nodes:
+    async with running_nodes(make_app, 3, store, **settings) as nodes:
         made = Cluster(nodes, workers, store, raw)
         made.session = await raw.open(nodes[0].url)
         yield made
         for worker in workers:
             worker.finish.set()
+
+
+@pytest.fixture
+async def cluster(raw: RawClient) -> AsyncIterator[Cluster]:
+    async with some_cluster(raw) as made:
+        yield made
 
 
 async def lost(call: asyncio.Task[Reply]) -> None:
@@ -193,6 +200,24 @@ async def test_a_call_that_came_by_another_node_has_its_outcome_without_being_se
     else:
         assert reply.reason == "outcome_unknown"
     assert sum(worker.called for worker in cluster.workers[1:]) == len(hints)
+
+
+@pytest.mark.parametrize("hints", [{}, {"readOnlyHint": True}])
+async def test_how_long_it_ran_is_no_part_of_how_long_it_may_be_held(raw: RawClient, hints: dict[str, bool]) -> None:
+    async with some_cluster(raw, hold_seconds=2.0) as cluster:
+        for worker in cluster.workers[1:]:
+            worker.hints = hints
+            worker.finish.set()
+        since = time.monotonic()
+        call = await cluster.begin(at=1)
+
+        async def is_past() -> bool:
+            return time.monotonic() > since + 2.0
+
+        await until(is_past, what="as long as a request may be held")
+        await cluster.kill()
+        reply = await call
+        assert reply.json.get("result") in ("worker-1", "worker-2") if hints else reply.reason == "outcome_unknown"
 
 
 async def test_a_call_that_is_on_no_record_is_not_sent_on_to_a_new_owner(

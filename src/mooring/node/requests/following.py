@@ -121,7 +121,7 @@ class FollowedRequest:
         """
         self._passed_on = self._node.open_calls.passed_on()
         try:
-            return await self._follow(decision, min(give_up, time.monotonic() + self._node.settings.hold_seconds))
+            return await self._follow(decision, min(give_up, self._held_until()))
         finally:
             self._passed_on.is_over()
             self._node.held -= self._is_held
@@ -143,6 +143,10 @@ class FollowedRequest:
                 last, attempt = attempt, await self._try(attempt, now.node)
                 if attempt is last:
                     return None
+                if (
+                    last.sent_to is None and attempt.sent_to is not None
+                ):  # it may have run until now: it is held from here
+                    give_up = self._held_until()
                 if self._may_open_here() and self._node.takes_new_sessions:
                     return OPEN  # a new session may as well begin here
             elif isinstance(now, Forward):  # its first owner is gone
@@ -159,6 +163,10 @@ class FollowedRequest:
         if attempt.sent_to is not None and not isinstance(now, Refuse) and not await self._may_go_on():
             return Refuse(Reason.OUTCOME_UNKNOWN)
         return now
+
+    def _held_until(self) -> float:
+        """The longest that it may be held, from now on."""
+        return time.monotonic() + self._node.settings.hold_seconds
 
     def _may_be_held(self) -> bool:
         """Whether there is room for one more request that waits; from now on it counts as one."""

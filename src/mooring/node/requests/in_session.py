@@ -3,17 +3,7 @@
 The public session id is the only one that a client ever sees: where the app has its own name for the session, the
 header is rewritten both ways.
 
-Whether it may use the session (`mooring.node.requests.admission`) is decided once its user is known, and before the
-app carries anything out:
-
-    the app               is asked                              and if it may not
-    --------------------  ------------------------------------  ------------------------------------------------------
-    an SDK's, as we know  when the SDK begins to serve          the SDK does not begin
-    it (`is_guarded`)     the session
-    any other             when it names the user in the scope,  it does not see the session id, which is not in the
-                          and when it reads the body            headers until the right user is named, and gets no body
-
-So another app that reads the body first and authenticates then sees the body of whoever sends one, but of no session.
+Whether it may use the session is found out on the way (`mooring.node.requests.entrance`).
 """
 
 from __future__ import annotations
@@ -22,7 +12,7 @@ import asyncio
 import time
 from typing import Any, Final
 
-from mooring.asgi import App, HeaderList, Message, Receive, Scope, Send, is_at, replaced, respond, without
+from mooring.asgi import App, Message, Receive, Scope, Send, is_at, replaced, respond
 from mooring.core import jsonrpc, questions
 from mooring.core.handle_search import in_body
 from mooring.core.handles import PREFIX
@@ -36,16 +26,16 @@ from mooring.node.membership import inner_ids
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.node.passing import PassingAnswer
-from mooring.node.requests.admission import REQUEST, admit, note_refusal
-from mooring.node.requests.answers import SAY_NOTHING_OF_A_SESSION, last_words, refuse
+from mooring.node.requests.admission import REQUEST, note_refusal
+from mooring.node.requests.answers import last_words, refuse
 from mooring.node.requests.bodies import RememberedBody
 from mooring.node.requests.call_names import CallName
 from mooring.node.requests.call_states import CallStates
 from mooring.node.requests.committing import Committing
+from mooring.node.requests.entrance import Entrance
 from mooring.node.requests.exchange import Exchange, can_be_logged
 from mooring.node.requests.json_calls import JsonCall
 from mooring.node.requests.kept_handles import bring_kept
-from mooring.node.requests.principal import NOBODY, WatchedScope, principal_of
 from mooring.node.streams.stream import Stream
 
 _DISCONNECT: Final[Message] = {"type": "http.disconnect"}
@@ -70,9 +60,6 @@ _NO_STATE_IN_BATCHES: Final = (
 
 _HANDLE: Final = PREFIX.encode()
 
-_MISS_A_SESSION: Final = frozenset({400, 404, 422})
-"""What an app answers to a request without the session id that it needs."""
-
 
 class SessionRequest:
     """One request on a session that lives here.
@@ -86,6 +73,7 @@ class SessionRequest:
     """
 
     is_inquiry = False
+    _entrance_type = Entrance
 
     def __init__(
         self,
@@ -107,19 +95,14 @@ class SessionRequest:
         self._is_delete = facts.method == "DELETE"
         # Below the endpoint's path the app may have something else.
         self._is_at_endpoint = is_at(scope, session.endpoint)
-        # The SDK asks before it serves this one.
-        self._is_guarded = session.is_guarded and self._is_at_endpoint
         self._is_logged = self._is_at_endpoint and facts.method == "POST" and node.settings.stream_logs
-        # The app gets the session id with its user, and not before.
-        self._is_withheld = not self._is_guarded and session.principal != NOBODY
-        self._scope = scope
+        self._entrance = self._entrance_type(
+            node, session, scope, is_at_endpoint=self._is_at_endpoint, ends=self._is_delete
+        )
         self._send = send
-        # Whom the session's guard has let in, whether anybody has turned it away, and its answer as far as it has left.
-        self._let_in: str | None = None
+        # Whether it was turned away, or answered in the app's place; and its answer as far as it has left.
         self._is_turned_away = False
         self._answer = PassingAnswer()
-        # Whether it was found to be its session's principal's.
-        self._is_used = False
         # The task that the app runs in, to cancel; whether another node owns the session by now.
         self._task: asyncio.Task[Any] | None = None
         self.is_cut_off = False
@@ -179,7 +162,7 @@ class SessionRequest:
         try:
             await self._serve(app)
             if not self.is_cut_off:
-                await self._exchange.hear_the_rest(app, self._scope)
+                await self._exchange.hear_the_rest(app, self._entrance.scope)
             if self.is_cut_off:
                 await asyncio.sleep(0)  # where the app did not come to meet its cancellation, we do
         except asyncio.CancelledError:
@@ -188,7 +171,7 @@ class SessionRequest:
                 raise
         finally:
             self._session.running.discard(self)
-            if self._is_used:
+            if self._entrance.is_used:
                 self._session.last_seen = time.time()
             self._is_over.set()
             if self._json is not None:
@@ -251,29 +234,28 @@ class SessionRequest:
             self._task.cancel()
 
     async def _serve(self, app: App) -> None:
-        self._scope = self._shown()
-        self._scope[REQUEST] = self
-        self._states.scope = self._scope
+        scope = self._states.scope = self._entrance.show()
+        scope[REQUEST] = self
         try:
             with self._serving():
-                await app(self._scope, self.receive, self.send)
+                await app(scope, self.receive, self.send)
         except Exception:
             if self._is_turned_away or self.is_cut_off or self._is_session_gone:  # the app misses what it did not get
                 return
-            if self._is_delete and self._is_its_principals():
-                self._note_use()
+            if self._is_delete and self._entrance.is_its_principals():
+                self._entrance.note_use()
                 await self._node.sessions.close(self._session.id)
             raise
         finally:
-            self._scope.pop(REQUEST, None)  # each holds the other
-            if self._is_delete and self._is_used:
+            scope.pop(REQUEST, None)  # each holds the other
+            if self._is_delete and self._entrance.is_used:
                 self._session.ends_as = "ended"
 
     def _serving(self) -> Serving:
         """What a server keeps is for those that ask it something."""
         if self._method != "POST":
-            return Serving(self._node, self._scope, self._session.id)
-        return Serving(self._node, self._scope, self._session.id, self._use, self._states)
+            return Serving(self._node, self._entrance.scope, self._session.id)
+        return Serving(self._node, self._entrance.scope, self._session.id, self._use, self._states)
 
     async def receive(self) -> Message:
         if self._is_turned_away:
@@ -285,10 +267,10 @@ class SessionRequest:
             self._receive_answer() if self._session.incarnation and not self._is_too_large else self._body.receive()
         )
         if message["type"] == "http.request":
-            await self._check_piece()
+            await self._check()
             if self._body.is_whole and self._body.is_batch:
                 self._use.refusal = _NO_STATE_IN_BATCHES
-            if self._body.holds(_HANDLE) and self._is_its_principals():
+            if self._body.holds(_HANDLE) and self._entrance.is_its_principals():
                 await self._bring_handles()
             if not self._is_noted and self._body.is_whole and has_transactional_tools():
                 await self._note_ahead()
@@ -337,11 +319,11 @@ class SessionRequest:
 
     async def _is_settled(self, call: JsonCall) -> bool:
         """Whether it was sent before, to a node that died, and was told what became of it."""
-        await self._check_piece()
-        if self._is_turned_away or not self._is_its_principals() or self._app is None:
+        await self._check()
+        if self._is_turned_away or not self._entrance.is_its_principals() or self._app is None:
             return self._is_turned_away
         try:
-            outcome = await call.outcome(self._app, self._scope)
+            outcome = await call.outcome(self._app, self._entrance.scope)
             if call.again:
                 self._is_noted, self._use.stream = True, call.again
                 self._name.give(call.again)
@@ -358,10 +340,10 @@ class SessionRequest:
 
     async def _drop_answer(self) -> Message:
         """Take it and do nothing with it. A stranger hears what the app says to strangers."""
-        await self._check_piece()
+        await self._check()
         if self._is_turned_away:
             return _DISCONNECT
-        if not self._is_its_principals():
+        if not self._entrance.is_its_principals():
             return {"type": "http.request", "body": _ANSWER_TO_NOBODY, "more_body": False}
         self._is_turned_away = True
         await respond(self._send, 202, b"")
@@ -393,8 +375,7 @@ class SessionRequest:
         await self._answer.pass_on(message, self._send)
 
     def let_in(self, principal: str) -> None:
-        self._let_in = principal
-        self._note_use()
+        self._entrance.let_in(principal)
 
     async def turn_away(self) -> None:
         self._is_turned_away = True
@@ -402,41 +383,9 @@ class SessionRequest:
         if not self._answer.has_begun:  # else what has left is cut off
             await refuse(self._send, Reason.PRINCIPAL)
 
-    def _shown(self) -> Scope:
-        """The scope as the app gets it."""
-        headers: HeaderList = self._scope["headers"]
-        if self._session.is_mapped:
-            headers = replaced(headers, SESSION_HEADER, self._session.inner_id.encode())
-        if self._is_withheld:
-            scope = WatchedScope({**self._scope, "headers": list(headers)}, self._show_or_hide)
-            self._show_or_hide(scope)
-            return scope
-        return {**self._scope, "headers": headers} if self._session.is_mapped else self._scope
-
-    def _show_or_hide(self, scope: Scope) -> None:
-        """The session id is in the headers while the user is the right one, for whoever reads them from now on."""
-        headers = without(scope["headers"], SESSION_HEADER)
-        if principal_of(scope) == self._session.principal:
-            headers.append((SESSION_HEADER, self._session.inner_id.encode()))
-            self._note_use()
-        if isinstance(scope["headers"], list):
-            scope["headers"][:] = headers  # in place: frameworks keep the list
-        else:
-            scope["headers"] = headers
-
-    async def _check_piece(self) -> None:
-        """Each piece of the body: a session that was nobody's when the first one came may be somebody's by now."""
-        if self._let_in is not None:
-            if self._let_in != self._session.principal:
-                await self.turn_away()
-        elif not self._is_guarded and (self._is_named() or not self._is_withheld):
-            await self._check()
-
     async def _check(self) -> None:
-        """Whether what is in the scope by now is enough to use the session."""
-        if await admit(self._node, self._session, principal_of(self._scope)):
-            self._note_use()
-        else:
+        """Whether the app may have the next piece of the body."""
+        if not await self._entrance.may_read_on():
             await self.turn_away()
 
     async def _start(self, message: Message) -> Message:
@@ -446,14 +395,15 @@ class SessionRequest:
             self._is_session_gone = not self._body.is_lost  # else that is the answer, and the next request opens it
             if self._is_session_gone:
                 return message
-        is_its_principals = self._is_its_principals()
+        is_its_principals = self._entrance.is_its_principals()
         if not is_its_principals:
-            await self._check_late(status)
+            if not await self._entrance.may_answer(status):
+                await self.turn_away()
             if self._is_turned_away:
                 return message
-            is_its_principals = self._is_its_principals()  # it may have been taken over
+            is_its_principals = self._entrance.is_its_principals()  # it may have been taken over
         if is_its_principals:
-            self._note_use()
+            self._entrance.note_use()
             if self._method == "POST" and status < 300 and self._body.holds(*_TELLING):
                 await self._remember()
             if self._ends_session(status):
@@ -480,37 +430,6 @@ class SessionRequest:
                 return
         await self._node.sessions.records.write(self._session)
 
-    async def _check_late(self, status: int) -> None:
-        """The answer begins, and nobody has found the request to be the principal's.
-
-        It may be the principal's all the same, cut off by something that comes before the authentication: a failure
-        is passed on unless it is about the session.
-        """
-        if status == 404 or (self._is_withheld and self._is_about_session(status)):
-            await self.turn_away()
-        elif status < 400 and not (self._is_guarded and self._session.principal == NOBODY):
-            await self._check()
-
-    def _is_about_session(self, status: int) -> bool:
-        """Whether an app that was not shown the session id may have answered this for want of it."""
-        if status >= 500 or status in SAY_NOTHING_OF_A_SESSION:
-            return False
-        return status in _MISS_A_SESSION or self._is_named()
-
-    def _is_named(self) -> bool:
-        """Whether authentication has run, as far as can be seen: it may have found nobody."""
-        return self._scope.get("user") is not None
-
-    def _is_its_principals(self) -> bool:
-        """Whether the app has found this request to be of the session's principal."""
-        return self._let_in is not None or principal_of(self._scope) == self._session.principal
-
-    def _note_use(self) -> None:
-        self._is_used = True
-        self._session.last_seen = time.time()
-        if self._is_delete:
-            self._session.ends_as = "deleted"
-
     def _has_been_dropped(self) -> bool:
         """Whether a 404 says that the app has dropped the session by itself: it is opened again for this very request.
 
@@ -519,7 +438,7 @@ class SessionRequest:
         if self._is_delete or self._is_last or not self._is_at_endpoint or not self._node.may_revive(self._session):
             return False
         if self._session.is_mapped:
-            return self._is_its_principals()
+            return self._entrance.is_its_principals()
         is_another = self._node.sessions.find(self._session.id) is not self._session
         return is_another or inner_ids.has_ended(self._session.id)
 

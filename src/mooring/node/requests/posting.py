@@ -6,45 +6,50 @@ principal as the user in the scope, and not before.
 
 from __future__ import annotations
 
-from mooring.asgi import Receive, Scope, Send
+from mooring.asgi import Scope
 from mooring.core.http_sse import with_id, without_id
-from mooring.core.request import RequestFacts
 from mooring.node.current import Serving
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
+from mooring.node.requests.entrance import Entrance
 from mooring.node.requests.in_session import SessionRequest
 from mooring.node.requests.principal import WatchedScope, principal_of
 
 
-class PostedRequest(SessionRequest):
-    """One such request."""
+class PostedEntrance(Entrance):
+    """Shows the session id in the query."""
 
-    def __init__(
-        self, node: Node, session: LocalSession, facts: RequestFacts, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        super().__init__(node, session, facts, scope, receive, send)
+    def __init__(self, node: Node, session: LocalSession, scope: Scope, *, is_at_endpoint: bool, ends: bool) -> None:
+        super().__init__(node, session, scope, is_at_endpoint=is_at_endpoint, ends=ends)
         query: bytes = scope.get("query_string") or b""
         self._query_for_app = with_id(query, session.inner_id)
         self._query_for_others = without_id(query)
 
-    def _serving(self) -> Serving:
-        """Nothing is kept of such a session: what is posted is answered on its stream, and not with what it changes."""
-        return Serving(self._node, self._scope, self._session.id)
-
-    def _shown(self) -> Scope:
-        if not self._is_withheld:
-            return {**self._scope, "query_string": self._query_for_app}
-        scope = WatchedScope(self._scope, self._show_or_hide)
-        self._show_or_hide(scope)
-        return scope
+    def show(self) -> Scope:
+        if self.is_withheld:
+            self.scope = WatchedScope(self.scope, self._show_or_hide)
+            self._show_or_hide(self.scope)
+        else:
+            self.scope = {**self.scope, "query_string": self._query_for_app}
+        return self.scope
 
     def _show_or_hide(self, scope: Scope) -> None:
         """The session id is in the query while the user is the right one, for whoever reads it from now on."""
         if principal_of(scope) == self._session.principal:
             scope["query_string"] = self._query_for_app
-            self._note_use()
+            self.note_use()
         else:
             scope["query_string"] = self._query_for_others
+
+
+class PostedRequest(SessionRequest):
+    """One such request."""
+
+    _entrance_type = PostedEntrance
+
+    def _serving(self) -> Serving:
+        """Nothing is kept of such a session: what is posted is answered on its stream, and not with what it changes."""
+        return Serving(self._node, self._entrance.scope, self._session.id)
 
     def _ends_session(self, status: int) -> bool:
         return False  # its stream does
