@@ -73,7 +73,7 @@ class OpenCalls:
         return self._calls
 
     def passed_on(self) -> PassedOn:
-        """There is one more that a peer is to answer."""
+        """There is one more that a peer answers."""
         return PassedOn(self._unanswered)
 
     @contextmanager

@@ -70,7 +70,7 @@ class CallStates:
         Args:
             name: under which the answer goes on record, where it has one there.
         """
-        if self._held is None and self._own is None and not self._is_used():
+        if self._of_handles is None and self._own is None and self._held is None:
             self._start = message if message["type"] == "http.response.start" else self._start
             return send(message)
         return self._hold(message, send, name)

@@ -22,51 +22,38 @@ import time
 from collections.abc import Awaitable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import partial
 from typing import Final
 
 from mooring.asgi import App, Receive, Scope, Send, request_header
 from mooring.core import jsonrpc
 from mooring.core.handle_search import (
-    NAME_HEADER,
-    decoded,
     in_body,
     in_headers,
     may_hold_handles,
-    unwrapped_headers,
 )
 from mooring.core.handles import Handle, brief
-from mooring.core.marking import Marking
 from mooring.core.request import RequestFacts
 from mooring.core.routing import Adopt, Decision, Forward, Hold, Moved, Reason, Refuse, Revive, Serve
-from mooring.core.wrapping import Wrapping, unwrapped
 from mooring.errors import StoreUnavailable
-from mooring.node.current import Serving
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.node.requests.answers import advice_on, refuse
 from mooring.node.requests.attending import AttendedClient
-from mooring.node.requests.bodies import WantedBody, in_place_of
-from mooring.node.requests.call_states import CallStates
+from mooring.node.requests.bodies import WantedBody
 from mooring.node.requests.deciding import Decisions
 from mooring.node.requests.following import FollowedRequest
-from mooring.node.requests.guarding import GuardedCall
 from mooring.node.requests.handle_answers import can_be_said, refuse_handle
 from mooring.node.requests.identifying import UnidentifiedRequest
-from mooring.node.requests.kept_handles import bring_kept, load_kept
-from mooring.node.requests.no_session import naming_no_session, of_no_session
+from mooring.node.requests.kept_handles import load_kept
+from mooring.node.requests.modern_call import METHOD_HEADER, NONE, ModernCall
+from mooring.node.requests.no_session import of_no_session
 from mooring.node.requests.placing import Placements
-from mooring.node.requests.principal import NOBODY, principal_of
 from mooring.node.requests.subscription import METHOD as LISTEN
 from mooring.node.requests.subscription import Subscription
-from mooring.node.requests.wrapped_answer import WrappedAnswer
 
 logger = logging.getLogger("mooring.handles")
 
-METHOD_HEADER: Final = b"mcp-method"
-
 _ELSEWHERE: Final = (Forward, Hold, Adopt)
-_NONE: Final[Mapping[Handle, LocalSession | None]] = {}
 
 
 class ModernRequest:
@@ -221,85 +208,11 @@ class ModernRequest:
             *{handle.shard for handle in self._handles} | {self._facts.placed_on} - {None}
         )
 
-    async def _serve(self, receive: Receive, revived: Mapping[Handle, LocalSession | None] = _NONE) -> None:
-        """
-        Args:
-            revived: what these stand for is here from this call on, if whoever asks may use it, with what is kept of
-                them.
-        """
-        self._node.tally.served += 1
-        if len(self._handles) > 1:
-            revived = {**await bring_kept(self._node, self._handles[1:]), **revived}
-        scope = {**of_no_session(self._scope)}
-        own_ids = self._own_ids() if self._handles else {}
-        if own_ids and self._body.whole is not None:
-            body = unwrapped(self._body.whole, own_ids)
-            scope["headers"] = unwrapped_headers(scope["headers"], own_ids, len(body))
-            receive = in_place_of(receive, body)
-        send = naming_no_session(self._send)
-        fields = self._wrapped_fields() if self._node.wrap_rules else ()
-        if fields or own_ids or self._node.wrapped_members:
-            send = WrappedAnswer(lambda: self._wrapping(scope, fields, own_ids), send).send
-        if self._node.settings.mark_handle_params and request_header(scope["headers"], METHOD_HEADER) == b"tools/list":
-            send = WrappedAnswer(lambda: Marking(self._node.settings.handle_names), send).send
-        states = CallStates(self._node, self, scope)
-        send = partial(states.pass_on, send=send)
-        with Serving(self._node, scope, None, None, states):
-            try:
-                if self._handles:
-                    await self._serve_with_handles(scope, receive, send, revived)
-                else:
-                    await self._app(scope, receive, send)
-            finally:
-                await states.end()
-
-    async def _serve_with_handles(
-        self, scope: Scope, receive: Receive, send: Send, revived: Mapping[Handle, LocalSession | None]
-    ) -> None:
-        """They are in use meanwhile, if they are the caller's: the app has no byte of the call before that is known."""
-        owned = [
-            handle for handle in self._handles if handle.is_owned and (self._node.holds(handle) or handle in revived)
-        ]
-        handles = self._node.sessions.handles
-        in_use = handles.using([handle.text for handle in self._handles])
-
-        def let_in(principal: str) -> None:
-            for handle, kept in revived.items():
-                handles.add(handle, principal if handle.is_owned else NOBODY, kept)
-            in_use.begin()
-
-        guarded = GuardedCall(self._node, owned, scope, receive, send, let_in)
-        try:
-            if not owned:
-                let_in(NOBODY)
-                await self._app(scope, receive, send)
-                return
-            await guarded.serve(self._app)
-        finally:
-            in_use.end()
-        if guarded.refused is not None:
-            await self._say(Reason.PRINCIPAL, guarded.refused.text)
-
-    def _own_ids(self) -> dict[str, str]:
-        """What the server knows of what it names as."""
-        return {one.text: one.own_id for one in self._handles if one.is_wrapped and self._node.holds(one)}
-
-    def _wrapped_fields(self) -> tuple[str, ...]:
-        """Where the result of this call has ids of the server's own."""
-        named = request_header(self._scope["headers"], NAME_HEADER)
-        tool = decoded(named) if named is not None else jsonrpc.text_in(self.message(), "params", "name")
-        return tuple(rule.field for rule in self._node.wrap_rules if rule.mint == tool)
-
-    def _wrapping(self, scope: Scope, fields: tuple[str, ...], own_ids: Mapping[str, str]) -> Wrapping:
-        """What becomes of the answer, once the app has named the user in the scope."""
-        shard = next((one.shard for one in self._handles if one.text in own_ids), None) or self._node.next_shard()
-        principal = principal_of(scope)
-        return Wrapping(
-            lambda own_id: self._node.handles.wrap(shard, own_id, principal),
-            fields,
-            {own_id: handle for handle, own_id in own_ids.items()},
-            self._node.wrapped_members,
-        )
+    async def _serve(self, receive: Receive, revived: Mapping[Handle, LocalSession | None] = NONE) -> None:
+        call = ModernCall(self._node, self._app, self._scope, self._body.whole, self, self._handles)
+        anothers = await call.serve(receive, self._send, revived)
+        if anothers is not None:
+            await self._say(Reason.PRINCIPAL, anothers.text)
 
     async def _revive(self, reason: Reason, receive: Receive, give_up: float) -> Moved | None:
         """What the handle stood for is not here. It goes on where something is kept of it, by us or its author.

@@ -1,0 +1,140 @@
+"""A call of the modern era as the app gets it, and its answer on the way back.
+
+the app gets                                       the client gets
+-------------------------------------------------  ---------------------------------------------------------------
+no session id, of whomever                         none either
+its own ids in the place of handles that wrap them handles in the place of its own ids (`wrapped_answer`)
+no byte, where a handle is another principal's     the same as for a handle that never was
+what is kept of handles (`mooring.state`)          its answer once that is on record (`call_states`)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+from mooring.asgi import App, Receive, Scope, Send, request_header
+from mooring.core import jsonrpc
+from mooring.core.handle_search import NAME_HEADER, decoded, unwrapped_headers
+from mooring.core.handles import Handle
+from mooring.core.marking import Marking
+from mooring.core.wrapping import Wrapping, unwrapped
+from mooring.node.current import Serving
+from mooring.node.membership.session import LocalSession
+from mooring.node.node import Node
+from mooring.node.requests.bodies import in_place_of
+from mooring.node.requests.call_states import CallStates
+from mooring.node.requests.committing import ReadBody
+from mooring.node.requests.guarding import GuardedCall
+from mooring.node.requests.kept_handles import bring_kept
+from mooring.node.requests.no_session import naming_no_session, of_no_session
+from mooring.node.requests.principal import NOBODY, principal_of
+from mooring.node.requests.wrapped_answer import WrappedAnswer
+
+METHOD_HEADER: Final = b"mcp-method"
+
+NONE: Final[Mapping[Handle, LocalSession | None]] = {}
+
+
+class ModernCall:
+    """
+    Args:
+        body: None where it was too large to be held.
+        request: the same, to be read.
+        handles: those that it names, in its order.
+    """
+
+    __slots__ = ("_app", "_body", "_handles", "_node", "_request", "_scope")
+
+    def __init__(
+        self, node: Node, app: App, scope: Scope, body: bytes | None, request: ReadBody, handles: list[Handle]
+    ) -> None:
+        self._node = node
+        self._app = app
+        self._scope = scope
+        self._body = body
+        self._request = request
+        self._handles = handles
+
+    async def serve(
+        self, receive: Receive, send: Send, revived: Mapping[Handle, LocalSession | None] = NONE
+    ) -> Handle | None:
+        """Have the app answer; returns the handle that is another's, where that kept the app from it.
+
+        Args:
+            receive: the call from its beginning.
+            revived: what these stand for is here from this call on, if whoever asks may use it, with what is kept of
+                them.
+        """
+        node = self._node
+        node.tally.served += 1
+        if len(self._handles) > 1:
+            revived = {**await bring_kept(node, self._handles[1:]), **revived}
+        scope = {**of_no_session(self._scope)}
+        own_ids = self._own_ids() if self._handles else {}
+        if own_ids and self._body is not None:
+            body = unwrapped(self._body, own_ids)
+            scope["headers"] = unwrapped_headers(scope["headers"], own_ids, len(body))
+            receive = in_place_of(receive, body)
+        send = naming_no_session(send)
+        fields = self._wrapped_fields() if node.wrap_rules else ()
+        if fields or own_ids or node.wrapped_members:
+            send = WrappedAnswer(lambda: self._wrapping(scope, fields, own_ids), send).send
+        if node.settings.mark_handle_params and request_header(scope["headers"], METHOD_HEADER) == b"tools/list":
+            send = WrappedAnswer(lambda: Marking(node.settings.handle_names), send).send
+        states = CallStates(node, self._request, scope)
+        send = partial(states.pass_on, send=send)
+        with Serving(node, scope, None, None, states):
+            try:
+                if self._handles:
+                    return await self._serve_with_handles(scope, receive, send, revived)
+                await self._app(scope, receive, send)
+            finally:
+                await states.end()
+        return None
+
+    async def _serve_with_handles(
+        self, scope: Scope, receive: Receive, send: Send, revived: Mapping[Handle, LocalSession | None]
+    ) -> Handle | None:
+        """They are in use meanwhile, if they are the caller's: the app has no byte of the call before that is known."""
+        node, handles = self._node, self._node.sessions.handles
+        owned = [handle for handle in self._handles if handle.is_owned and (node.holds(handle) or handle in revived)]
+        in_use = handles.using([handle.text for handle in self._handles])
+
+        def let_in(principal: str) -> None:
+            for handle, kept in revived.items():
+                handles.add(handle, principal if handle.is_owned else NOBODY, kept)
+            in_use.begin()
+
+        guarded = GuardedCall(node, owned, scope, receive, send, let_in)
+        try:
+            if not owned:
+                let_in(NOBODY)
+                await self._app(scope, receive, send)
+            else:
+                await guarded.serve(self._app)
+        finally:
+            in_use.end()
+        return guarded.refused
+
+    def _own_ids(self) -> dict[str, str]:
+        """What the server knows of what it names as."""
+        return {one.text: one.own_id for one in self._handles if one.is_wrapped and self._node.holds(one)}
+
+    def _wrapped_fields(self) -> tuple[str, ...]:
+        """Where the result of this call has ids of the server's own."""
+        named = request_header(self._scope["headers"], NAME_HEADER)
+        tool = decoded(named) if named is not None else jsonrpc.text_in(self._request.message(), "params", "name")
+        return tuple(rule.field for rule in self._node.wrap_rules if rule.mint == tool)
+
+    def _wrapping(self, scope: Scope, fields: tuple[str, ...], own_ids: Mapping[str, str]) -> Wrapping:
+        """What becomes of the answer, once the app has named the user in the scope."""
+        shard = next((one.shard for one in self._handles if one.text in own_ids), None) or self._node.next_shard()
+        principal = principal_of(scope)
+        return Wrapping(
+            lambda own_id: self._node.handles.wrap(shard, own_id, principal),
+            fields,
+            {own_id: handle for handle, own_id in own_ids.items()},
+            self._node.wrapped_members,
+        )
