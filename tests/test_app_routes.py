@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
-from mooring.app_routes import is_leaf, levels_of
+from mooring.app_routes import apps_in, is_leaf, levels_of
 
 
 async def page(request: Request) -> PlainTextResponse:
@@ -34,6 +34,15 @@ def test_an_app_that_contains_itself_has_an_end() -> None:
     app.router.routes.append(Mount("/again", app))
     assert paths_in(app)[:2] == ["/mcp", "/again/mcp"]
     assert len(paths_in(app)) < 100
+    assert list(apps_in(app)) == [app]
+
+
+def test_apps_are_found_within_others_each_once() -> None:
+    inner = Starlette(routes=[Route("/mcp", page)])
+    around = CORSMiddleware(inner)
+    app = Starlette(routes=[Route("/about", page), Mount("/a", around), Mount("/b", inner)])
+    assert {id(one) for one in apps_in(app)} == {id(app), id(around), id(inner)}
+    assert len(list(apps_in(app))) == 3
 
 
 def test_what_has_no_routes_has_none() -> None:

@@ -30,6 +30,19 @@ def levels_of(app: object, above: str = "", depth: int = _DEPTH) -> Iterator[tup
             yield from levels_of(route, above + path.rstrip("/"), depth - 1)
 
 
+def apps_in(app: object) -> Iterator[object]:
+    """The app, what it is around, and what it mounts, each once."""
+    waiting, seen = [app], set[int]()
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        waiting.append(getattr(one, "app", None))
+        waiting += [getattr(route, "app", None) for route in _routes_of(one) if not is_leaf(route)]
+
+
 def is_leaf(route: object) -> bool:
     """Whether it answers requests itself, and mounts nothing."""
     return hasattr(route, "endpoint")

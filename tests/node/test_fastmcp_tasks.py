@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,12 @@ import pytest
 from fastmcp import FastMCP
 from fastmcp_tasks import TasksExtension
 from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
 
 from mooring import Mooring, Settings
 from mooring.node.fastmcp_tasks import with_tasks_of
@@ -24,6 +30,10 @@ def app_with(*extensions: Any) -> Any:
     return server.http_app()
 
 
+def page(_: Request) -> Response:
+    return Response()
+
+
 def test_tasks_in_memory_are_brought_back_to_their_process(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="mooring")
     node = Mooring(app_with(TasksExtension()), Settings.load(**SHARED))
@@ -34,16 +44,39 @@ def test_tasks_in_memory_are_brought_back_to_their_process(caplog: pytest.LogCap
 
 
 @pytest.mark.parametrize(
+    "around",
+    [
+        lambda app: Starlette(routes=[Mount("/", app)]),
+        lambda app: Starlette(
+            routes=[Route("/", lambda _: Response()), Mount("/tools", Starlette(routes=[Mount("/", app)]))]
+        ),
+        lambda app: CORSMiddleware(app, allow_origins=["*"]),
+        lambda app: Starlette(routes=[Mount("/", app, middleware=[Middleware(GZipMiddleware)])]),
+    ],
+    ids=["mounted", "mounted in what is mounted", "in middleware", "mounted with middleware"],
+)
+def test_so_are_those_of_an_app_within_another(around: Callable[[Any], Any]) -> None:
+    app = around(app_with(TasksExtension()))
+    assert with_tasks_of(app, Settings.load(**SHARED)).tasks == "node"
+
+
+def test_an_app_that_contains_itself_has_an_end() -> None:
+    app = SimpleNamespace(routes=[])
+    app.app = app
+    assert with_tasks_of(app, Settings.load(**SHARED)).tasks == "shared"
+
+
+@pytest.mark.parametrize(
     "app",
     [
         app_with(TasksExtension(url="redis://localhost:1")),
         app_with(),
         Starlette(),
-        Starlette(routes=[Mount("/", app_with(TasksExtension()))]),
+        Starlette(routes=[Mount("/", app_with(TasksExtension(url="redis://localhost:1")))]),
         object(),
         SimpleNamespace(state=SimpleNamespace(fastmcp_server=SimpleNamespace(_extensions=["something else"]))),
     ],
-    ids=["redis", "no tasks", "no FastMCP", "mounted", "no Starlette", "another's"],
+    ids=["redis", "no tasks", "no FastMCP", "redis, mounted", "no Starlette", "another's"],
 )
 def test_of_others_nothing_is_known(app: Any, caplog: pytest.LogCaptureFixture) -> None:
     settings = Settings.load(**SHARED)

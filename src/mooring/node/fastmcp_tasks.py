@@ -16,6 +16,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
+from mooring.app_routes import apps_in
 from mooring.settings import Settings
 
 logger = logging.getLogger("mooring.handles")
@@ -28,9 +29,11 @@ def with_tasks_of(app: Any, settings: Settings) -> Settings:
     """What the settings say of tasks, or what is right for this app where they say nothing.
 
     Args:
-        app: as FastMCP's `http_app()` makes it; of one inside another app nothing can be seen.
+        app: as FastMCP's `http_app()` makes it, or one that is around it, or mounts it.
     """
-    if settings.redis_url is None or not _are_in_memory(app):  # there is no other node to ask
+    if settings.redis_url is None:  # there is no other node to ask
+        return settings
+    if not any(map(_are_in_memory, apps_in(app))):
         return settings
     if "tasks" not in settings.model_fields_set:
         logger.info('the tasks of this server are in the memory of the process that began them: tasks = "node"')
