@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from itertools import count
 from typing import Final
 from urllib.parse import quote
 
@@ -103,7 +103,7 @@ class LocalCluster:
         self._socket = None if options.redis_url else run_dir.socket("redis.sock")
         self._redis_url = options.redis_url or f"unix://{quote(str(self._socket))}"
         self._store = open_store(self._redis_url, settings.key_prefix, settings.redis_timeout_seconds)
-        self._awaited = "Redis"
+        self._await("Redis")
         self._dynamic_path = run_dir.file("traefik-dynamic.yml")
         choice = Choice(secure_cookie=not options.insecure_cookies)
         self._dynamic = FollowingFiles(lambda topology: part(topology, choice, self._dynamic_path))
@@ -139,9 +139,9 @@ class LocalCluster:
         try:
             async with asyncio.timeout(seconds):
                 await self._start_redis()
-                self._awaited = "the nodes"
+                self._await("the nodes")
                 view, infos = await self._start_nodes()
-                self._awaited = "Traefik"
+                self._await("Traefik")
                 await self._start_traefik(view)
         except TimeoutError as error:
             raise ClusterError(
@@ -162,12 +162,15 @@ class LocalCluster:
         if self._options.hint is not None:
             self._output.notice(self._options.hint.replace("{url}", self.url))
 
+    def _await(self, what: str) -> None:
+        """This is what comes up next."""
+        self._awaited, self._awaited_since = what, time.monotonic()
+
     async def _tell_what_takes_long(self) -> None:
-        for passed in count(1):
+        while True:
             await asyncio.sleep(_PATIENCE_SECONDS)
-            self._output.notice(
-                f"waiting for {self._awaited} since {passed * _PATIENCE_SECONDS:g} s; {self._children.last_words()}"
-            )
+            seconds = time.monotonic() - self._awaited_since
+            self._output.notice(f"waiting for {self._awaited}, {seconds:.0f} s by now; {self._children.last_words()}")
 
     async def _start_redis(self) -> None:
         """Our own Redis is waited for; one that was named has to be there."""
