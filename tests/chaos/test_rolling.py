@@ -35,7 +35,7 @@ from tests.waiting import until
 pytestmark = pytest.mark.real
 
 SERVER = "tests/servers/ledger_v2.py:server"
-CLIENTS = int(os.environ.get("CLIENTS", "60"))
+CLIENTS = int(os.environ.get("CLIENTS", "40"))
 ROLLS = int(os.environ.get("ROLLS", "1"))
 CALLS = int(os.environ.get("CALLS", "100"))
 """Before, between and after what happens to the nodes."""
