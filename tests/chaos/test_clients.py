@@ -28,7 +28,7 @@ __all__ = ["raw"]
 pytestmark = pytest.mark.real
 
 NODES = 3
-LONG, NEVER = 50, 10_000
+SOME, LONG, NEVER = 10, 60, 10_000
 """Steps of a call that ends, but not before its node is killed; and of one that ends with its node."""
 
 
@@ -121,7 +121,14 @@ class Work:
         }
         for tool in self.calls:
             await served.begun(f"{tool}-{self.name}")
-        await self.client.first("progress", number=self.calls["work"])
+        for tool in ("work", "look"):  # by then it is on record that they run
+            await self.has_progressed(self.calls[tool])
+
+    async def has_progressed(self, number: int) -> None:
+        async def has() -> bool:
+            return len(self.client.progress(number)) >= SOME
+
+        await until(has, what=f"progress of call {number}", seconds=PATIENCE_SECONDS)
 
     async def outcomes(self, served: Served) -> None:
         """Each call has one outcome, and each event was heard once."""

@@ -47,6 +47,10 @@ async def shards_of(raw: RawClient, node: ServedNode) -> dict[str, list[str]]:
     return {each["name"]: each["shards"] for each in (await node.status(raw))["nodes"]}
 
 
+async def has_health(raw: RawClient, node: ServedNode, status: int) -> bool:
+    return (await raw.send("GET", f"{node.url}/healthz")).status == status
+
+
 def counted(reply: Reply) -> int:
     assert reply.status == 200, reply
     assert "result" in reply.json, reply
@@ -95,11 +99,15 @@ async def test_one_that_comes_back_before_anybody_took_its_sessions_goes_on_with
         assert counted(await enter(raw, peer.url, its, "one")) == 1
         cluster.to_redis[0].cut(how)
 
-        async def has_stopped() -> bool:
-            return await cluster.healths(raw) == [503, 200]
+        async def has_heard_its_peer() -> bool:
+            return "peers reach the store and this node does not" in cut_off.log
 
-        await until(has_stopped, what="the cut-off node to fail its health check")
+        await until(has_heard_its_peer, what="the cut-off node to hear from its peer")
+        peer.process.send_signal(signal.SIGSTOP)  # it takes nothing over meanwhile
+        await until(lambda: has_health(raw, cut_off, 503), what="the cut-off node to fail its health check")
         cluster.to_redis[0].mend()
+        await until(lambda: has_health(raw, cut_off, 200), what="it to be well again")
+        peer.process.send_signal(signal.SIGCONT)
         await cluster.until_well(raw)
         assert counted(await enter(raw, peer.url, its, "two")) == 2
 
