@@ -23,7 +23,7 @@ from mooring.store import MemoryStore
 from tests.cluster_in_process import RunningNode, running_node, running_nodes
 from tests.fakes import Clock, store_that_is_away
 from tests.node.apps import ScriptedApp
-from tests.node.clusters import Cluster
+from tests.node.clusters import Cluster, three_nodes
 from tests.node.direct import Request, initialize, joined
 from tests.node.links.odd_peer import Head, OddPeer, odd_peer
 from tests.node.rpc import INITIALIZE, RawClient
@@ -157,6 +157,27 @@ async def test_a_request_whose_answer_was_lost_is_never_carried_out_twice(
     assert len(nonces) == 2
     assert len(set(nonces)) == 1
     assert await cluster.store.load_session(session) is not None
+
+
+async def test_nor_is_one_that_ran_for_longer_than_its_owner_remembers_it(
+    raw: RawClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with three_nodes(peer_age_seconds=0.5, hold_seconds=2.0) as cluster:
+        session = await raw.open(cluster.nodes[0].url)
+
+        async def break_late(forward: Forward, request: PassedRequest) -> None:
+            async def drop(_: Message) -> None:
+                pass
+
+            await forward(replace(request, send=drop))
+            await asyncio.sleep(1.1)  # a connection that breaks after the call has run for so long
+            raise PeerSilent("connection reset", may_have_run=True)
+
+        interfere(cluster.nodes[1], monkeypatch, break_late)
+        asked = len(cluster.apps[0].asked)
+        reply = await raw.call(cluster.nodes[1].url, session, body={"jsonrpc": "2.0", "id": 5, "method": "tools/call"})
+        assert (reply.status, reply.reason, reply.json["id"]) == (200, "unreachable", 5)
+        assert len(cluster.apps[0].asked) == asked + 1
 
 
 async def test_a_request_that_never_arrived_though_nobody_can_say_so_is_carried_out_once(
