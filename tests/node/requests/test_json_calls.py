@@ -20,6 +20,7 @@ from mooring.core.sse import SseEvent, encode
 from mooring.core.stream_ids import StreamFacts, StreamKind
 from mooring.errors import StoreUnavailable
 from mooring.node.requests import json_calls
+from mooring.settings import survival_settings
 from mooring.store import MemoryStore
 from mooring.store.journal import SettledCall
 from tests.cluster_in_process import RunningNode, running_nodes
@@ -218,6 +219,25 @@ async def test_how_long_it_ran_is_no_part_of_how_long_it_may_be_held(raw: RawCli
         await cluster.kill()
         reply = await call
         assert reply.json.get("result") in ("worker-1", "worker-2") if hints else reply.reason == "outcome_unknown"
+
+
+@pytest.mark.parametrize("at", [0, 1], ids=["is sent again", "came by another node"])
+async def test_a_call_is_on_record_for_as_long_as_it_runs(
+    raw: RawClient, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(survival_settings, "_CALL_LOG_SECONDS", 1.0)
+    async with some_cluster(raw, stream_log_seconds=1.0) as cluster:
+        for worker in cluster.workers[1:]:
+            worker.finish.set()
+        call = await cluster.begin(at)
+        await asyncio.sleep(1.5)
+        await cluster.kill()
+        if at:
+            assert (await call).reason == "outcome_unknown"
+        else:
+            await lost(call)
+        assert (await cluster.send(1)).reason == "outcome_unknown"
+        assert [worker.called for worker in cluster.workers] == [1, 0, 0]
 
 
 async def test_a_call_that_is_on_no_record_is_not_sent_on_to_a_new_owner(
