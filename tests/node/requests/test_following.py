@@ -137,6 +137,35 @@ async def test_a_request_is_held_until_its_owner_answers(
     assert len(set(nonces)) == 3
 
 
+@pytest.mark.parametrize("may_have_run", [[False], [True, True]], ids=["was not read", "nobody knows"])
+async def test_how_long_an_owner_hung_before_it_died_is_no_part_of_how_long_a_request_may_be_held(
+    raw: RawClient, may_have_run: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with three_nodes(hold_seconds=1.0) as cluster:
+        session = await raw.open(cluster.nodes[0].url)
+        silences = [PeerSilent("silent", may_have_run=one) for one in may_have_run]
+
+        async def hangs_and_dies(forward: Forward, request: PassedRequest) -> None:
+            await request.receive()
+            silence = silences.pop(0)
+            if not silences:
+                await asyncio.sleep(1.5)
+                await cluster.nodes[0].vanish()
+                await cluster.store.bury(cluster.nodes[0].id)
+                await cluster.nodes[1].mooring._node.keeper.look()
+            raise silence
+
+        interfere(cluster.nodes[1], monkeypatch, hangs_and_dies)
+        monkeypatch.setattr(cluster.nodes[2].mooring._node.keeper.adoption, "adopt_orphans", nothing)
+        reply = await raw.call(cluster.nodes[1].url, session, body={"jsonrpc": "2.0", "id": 41, "method": "ping"})
+        assert "error" not in reply.json
+        assert cluster.tally(1).revived == 1
+
+
+async def nothing() -> None:
+    """Adopt none."""
+
+
 async def test_a_request_whose_answer_was_lost_is_never_carried_out_twice(
     cluster: Cluster, raw: RawClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

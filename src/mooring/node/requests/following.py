@@ -148,10 +148,9 @@ class FollowedRequest:
                 last, attempt = attempt, await self._try(attempt, now.node)
                 if attempt is last:
                     return None
-                if (
-                    last.sent_to is None and attempt.sent_to is not None
-                ):  # it may have run until now: it is held from here
-                    give_up = self._held_until()
+                may_have_run = last.sent_to is None and attempt.sent_to is not None
+                if may_have_run or not self._node.membership.view.is_alive(now.node.id):
+                    give_up = self._held_until()  # it ran, or waited there, until now: it is held from here
                 if self._may_open_here() and self._node.takes_new_sessions:
                     return OPEN  # a new session may as well begin here
             elif isinstance(now, Forward):  # its first owner is gone
