@@ -297,8 +297,9 @@ class Node:
         return self.ids.mint(shard, secrets.token_bytes(ENTROPY_BYTES)), shard
 
     def next_shard(self) -> str:
-        """The one that the next new thing belongs to."""
+        """The one that the next new thing belongs to: none that is on its way to a peer, if there is another."""
         shards = self.keeper.adoption.own_shards() or list(self.membership.shards) or [_fresh_shard()]
+        shards = [shard for shard in shards if not self.is_moving(shard)] or shards
         self._turn += 1
         return shards[self._turn % len(shards)]
 

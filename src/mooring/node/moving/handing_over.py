@@ -114,6 +114,7 @@ class HandOver:
                 if owner.node_id != receiver.id:
                     return False
                 membership.gave(shard, owner)
+                sessions = self.sessions_of(shard)  # one may have been opened since
                 await self._node.sessions.move_away(sessions)
             self._node.sessions.handles.move_away(shard)
             for session_id in named:
