@@ -465,7 +465,7 @@ class SessionRequest:
         if self._session.is_mapped:
             return self._entrance.is_its_principals()
         is_another = self._node.sessions.find(self._session.id) is not self._session
-        return is_another or inner_ids.has_ended(self._session.id)
+        return is_another or self._session.is_told_to_end or inner_ids.has_ended(self._session.id)
 
     def _ends_session(self, status: int) -> bool:
         """Whether this answer says that the app no longer has the session.
