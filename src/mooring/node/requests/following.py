@@ -164,8 +164,11 @@ class FollowedRequest:
                 return None
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
             now = await self._decide_anew()
-        if attempt.sent_to is not None and not isinstance(now, Refuse) and not await self._may_go_on():
-            return Refuse(Reason.OUTCOME_UNKNOWN)
+            if attempt.sent_to is not None and not isinstance(now, Forward | Hold | Adopt | Refuse):
+                if not await self._may_go_on():
+                    return Refuse(Reason.OUTCOME_UNKNOWN)
+                attempt = _Attempt(_fresh_nonce())
+                now = await self._decide_anew()  # while that was asked, its session may have moved
         return now
 
     def _is_forgotten(self, attempt: _Attempt) -> bool:
