@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ import pytest
 
 from mooring import ClosedSession, RevivedSession
 from mooring.asgi import Scope, Send
+from mooring.node.membership import inner_ids
 from mooring.store import MemoryStore
 from tests.cluster_in_process import RunningNode, running_nodes
 from tests.fakes import FlakyStore
@@ -99,6 +101,31 @@ async def test_a_running_call_is_not_sent_to_sleep(raw: RawClient, http: aiohttp
             world.tellers[0].say(None)
             assert answer_in(await reader.rest())["result"]
         await world.sleeps(session)
+
+
+async def test_a_request_that_comes_while_it_falls_asleep_wakes_it(
+    raw: RawClient, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_ended, may_go_on, end = asyncio.Event(), asyncio.Event(), inner_ids.end
+
+    async def end_slowly(session_id: str) -> bool:
+        is_ours = await end(session_id)
+        has_ended.set()
+        await may_go_on.wait()
+        return is_ours
+
+    async with sleepers(raw) as world:
+        session = await raw.open(world.url)
+        monkeypatch.setattr(inner_ids, "end", end_slowly)
+        await has_ended.wait()
+        async with reading(http, "POST", world.url, session, call("announce", text="x")) as posted:
+            assert posted.answer.status == 200
+            assert answer_in(await posted.rest())["result"]
+        assert [one.id for one in world.revived] == [session]
+        assert [(one.id, one.reason) for one in world.closed] == [(session, "hibernated")]
+        may_go_on.set()
+        await asyncio.sleep(0)
+        assert world.nodes[0].mooring._node.sessions.find(session) is not None
 
 
 async def test_a_client_that_closes_a_sleeping_session_hears_its_stream_end(

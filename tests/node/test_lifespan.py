@@ -13,6 +13,7 @@ from mooring.core.model import NodeState
 from mooring.node.links.own_address import OwnAddress
 from mooring.store import MemoryStore
 from tests.cluster_in_process import SECRET, running_node
+from tests.fakes import FlakyStore
 from tests.node.apps import ScriptedApp, answer
 from tests.node.direct import a_mooring, initialize, joined
 from tests.node.rpc import RawClient
@@ -197,3 +198,25 @@ async def test_a_node_that_is_told_to_stop_while_it_joins_says_goodbye(monkeypat
     with pytest.raises(asyncio.CancelledError):
         await living
     assert [lease.node.state for lease in (await store.snapshot()).leases.values()] == [NodeState.GONE]
+
+
+@pytest.mark.parametrize("step", ["claim", "heartbeat"])
+async def test_so_does_one_whose_store_has_not_answered_yet(step: str) -> None:
+    store = FlakyStore(MemoryStore())
+    mooring = Mooring(ignores, Settings.load(), store=store)
+    joining = asyncio.Event()
+
+    async def wait() -> None:
+        joining.set()
+        await asyncio.Event().wait()
+
+    async def receive() -> Message:
+        return {"type": "lifespan.startup"}
+
+    store.after[step] = wait
+    living = asyncio.ensure_future(mooring({"type": "lifespan"}, receive, receive))  # type: ignore[arg-type]
+    await joining.wait()
+    living.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await living
+    assert [lease.node.state for lease in (await store.inner.snapshot()).leases.values()] == [NodeState.GONE]

@@ -157,6 +157,14 @@ async def test_outcomes_and_calls_are_gone_after_their_time(store: Store) -> Non
     assert await store.journal.settle(ID, EPOCH, "two", b"again", TTL) == b"again"
 
 
+async def test_a_call_that_runs_on_stays_as_long_as_anybody_says_so(store: Store) -> None:
+    await store.journal.note_calls(ID, EPOCH, [CALL], 0.3)
+    assert await store.journal.note_calls(ID, EPOCH, [], TTL) is Written.DONE
+    await asyncio.sleep(0.4)
+    assert await store.journal.calls(ID) == [CALL]
+    assert await store.journal.note_calls(ID, EPOCH - 1, [], TTL) is Written.REFUSED
+
+
 async def test_an_outcome_beside_a_call_that_runs_on_is_gone_after_its_time(store: Store) -> None:
     await store.journal.note_calls(ID, EPOCH, [CALL], TTL)
     await store.journal.settle(ID, EPOCH, "two", b"done", 0.05)

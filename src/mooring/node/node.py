@@ -193,6 +193,11 @@ class Node:
     def is_stopping(self) -> bool:
         return self.membership.state is NodeState.GONE
 
+    @property
+    def _is_joining(self) -> bool:
+        """Whether its cluster knows of it, though it was not in it yet."""
+        return not self.has_joined and self.membership.renewed_ms > 0 and not self.membership.has_left
+
     def describe(self) -> NodeInfo:
         """What this node says of itself now."""
         return NodeInfo(
@@ -265,6 +270,7 @@ class Node:
                 await asyncio.to_thread(self._pulse.stop)
             if self._behind is not None:
                 await self._behind.stop()
+        if self._heart is not None or self._is_joining:
             await self.keeper.leave()
         await self._events.stop()
         await self._place.leave()
@@ -291,8 +297,9 @@ class Node:
         return self.ids.mint(shard, secrets.token_bytes(ENTROPY_BYTES)), shard
 
     def next_shard(self) -> str:
-        """The one that the next new thing belongs to."""
+        """The one that the next new thing belongs to: none that is on its way to a peer, if there is another."""
         shards = self.keeper.adoption.own_shards() or list(self.membership.shards) or [_fresh_shard()]
+        shards = [shard for shard in shards if not self.is_moving(shard)] or shards
         self._turn += 1
         return shards[self._turn % len(shards)]
 

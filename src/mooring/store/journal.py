@@ -140,7 +140,10 @@ class Journal(Protocol):
         """What the log still has of one stream, in order. What is missing before or between is lost."""
 
     async def note_calls(self, session_id: str, epoch: int, calls: Collection[Call], ttl_seconds: float) -> Written:
-        """Write down that these run. One that is settled stays as it is. They are kept for `ttl_seconds` at least."""
+        """Write down that these run. One that is settled stays as it is. They are kept for `ttl_seconds` at least.
+
+        So are those that were noted before.
+        """
 
     async def note_all(self, writes: Iterable[Calls], ttl_seconds: float) -> Mapping[str, Written]:
         """Note calls of many sessions; answers those of which nothing was noted, by session id."""

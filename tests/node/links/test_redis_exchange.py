@@ -117,6 +117,20 @@ async def test_a_silence_is_asked_after_and_a_loss_shows() -> None:
         assert mine.is_broken  # the answer to SYNC has a number that is not due
 
 
+async def test_what_was_not_written_to_a_peer_that_was_dead_for_a_moment_shows() -> None:
+    clock = Clock()
+    async with two_ends(clock) as ends:
+        mine, theirs = await ends.begun()
+        ends.dead.add(ASKS)
+        theirs.say(encode_start(200, []))
+        await ends.turns()
+        ends.dead.clear()  # it renewed its lease after all, before anybody noticed
+        clock.now += 5.0
+        ends.asking.tick()
+        await ends.turns()
+        assert mine.is_broken
+
+
 async def test_a_stream_that_stays_silent_is_asked_after_less_and_less() -> None:
     clock = Clock()
     async with two_ends(clock) as ends:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mooring.asgi import Scope, Send
 from mooring.core.model import NodeState
 from mooring.node.moving.draining import Drain
 from tests.node.moving.nodes import Nodes, SlowCall, once, some_nodes
@@ -113,6 +114,28 @@ async def test_the_last_node_gives_nothing_and_leaves_records(raw: RawClient) ->
         assert nodes.lives_at(session) == [0]
         assert await nodes.store.load_session(session) is not None
         assert await status(nodes, "/healthz") == 503
+
+
+async def test_whoever_begins_to_listen_there_while_it_drains_hears_the_end_as_well(raw: RawClient) -> None:
+    async with some_nodes(raw, 1, ingress_seconds=0) as nodes:
+        session = await nodes.open()
+        is_asked, may_begin = asyncio.Event(), asyncio.Event()
+
+        async def listen(scope: Scope, body: bytes, send: Send) -> None:
+            is_asked.set()
+            await may_begin.wait()
+            headers = [(b"content-type", b"text/event-stream")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await asyncio.Event().wait()
+
+        nodes.apps[0].on_session = listen
+        accept = {"accept": "text/event-stream"}
+        stream = asyncio.create_task(raw.send("GET", f"{nodes.running[0].url}/mcp", session=session, headers=accept))
+        await is_asked.wait()
+        await nodes.running[0].mooring.drain()
+        may_begin.set()
+        reply = await asyncio.wait_for(stream, 5)
+        assert (reply.status, reply.body[:4]) == (200, b"id: ")
 
 
 async def test_all_that_drain_at_once_come_to_an_end(nodes: Nodes) -> None:

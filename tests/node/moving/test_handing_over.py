@@ -148,3 +148,39 @@ async def test_a_session_that_is_opened_at_this_moment_comes_along(nodes: Nodes)
     assert await giving
     assert (await nodes.ping(session)).status == 200
     assert nodes.lives_at(session) == [1]
+
+
+async def test_nothing_new_begins_in_a_shard_that_is_on_its_way(nodes: Nodes) -> None:
+    session = await nodes.open()
+    shard, opened = nodes.shard_of(session), []
+
+    async def open_some() -> None:
+        opened.extend([await nodes.open() for _ in nodes.node(0).membership.shards])
+
+    nodes.store.before["give"] = open_some
+    assert await nodes.give(session)
+    assert opened
+    assert {nodes.node(0).ids.shard_of(one) for one in opened}.isdisjoint({shard})
+    for one in opened:
+        assert nodes.lives_at(one) == [0]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_session_that_is_opened_in_the_last_moment_lives_at_one_node(raw: RawClient, moment: str) -> None:
+    """There is no other shard for it."""
+    async with some_nodes(raw, shards=1) as nodes:
+        closed: list[ClosedSession] = []
+        nodes.running[0].mooring.on_close(closed.append)
+        session, opened = await nodes.open(), []
+
+        async def open_one() -> None:
+            opened.append(await nodes.open())
+
+        getattr(nodes.store, moment)["give"] = open_one
+        assert await nodes.give(session)
+        assert nodes.lives_at(opened[0]) == []
+        for at in (0, 1, 0):
+            assert (await nodes.ping(opened[0], at)).status == 200
+            assert nodes.lives_at(opened[0]) == [1]
+        await nodes.node(0).sessions.settle()
+        assert {(one.id, one.reason) for one in closed} == {(session, "moved"), (opened[0], "moved")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from mooring.node.moving.rebalancing import rebalance
-from tests.node.moving.nodes import Nodes, SlowCall, some_nodes
+from tests.node.moving.nodes import Nodes, SlowCall, once, some_nodes
 from tests.node.rpc import RawClient
 
 
@@ -48,3 +48,29 @@ async def test_a_node_that_drains_is_not_made_even(raw: RawClient) -> None:
         await nodes.node(0).keeper.look()
         assert await rebalance(nodes.node(0)) == 0
         assert await rebalance(nodes.node(1)) == 0
+
+
+async def test_so_does_a_shard_for_a_handle_that_is_minted_meanwhile(raw: RawClient) -> None:
+    async with some_nodes(raw) as nodes:
+        node, handles = nodes.node(0), list[str]()
+        await opened(nodes, 24)
+
+        async def mint() -> None:
+            shards = node.membership.shards.keys() - node.membership.moving
+            handles.extend(node.mint_handle("page", "", shard, survives=False) for shard in shards)
+
+        nodes.store.before["give"] = mint
+        assert await rebalance(node) > 0
+        assert all(node.sessions.handles.find(handle) for handle in handles)
+
+
+async def test_and_for_one_that_a_call_mints_which_is_waited_for(raw: RawClient) -> None:
+    async with some_nodes(raw) as nodes:
+        node = nodes.node(0)
+        await opened(nodes, 24)
+        with node.arrivals.one_in(*node.membership.shards):
+            moving = asyncio.create_task(rebalance(node))
+            await once(lambda: bool(node.membership.moving), what="a shard to be held")
+            handle = node.mint_handle("page", "", next(iter(node.membership.moving)), survives=False)
+        await moving
+        assert node.sessions.handles.find(handle)

@@ -23,7 +23,7 @@ from mooring.store import MemoryStore
 from tests.cluster_in_process import RunningNode, running_node, running_nodes
 from tests.fakes import Clock, store_that_is_away
 from tests.node.apps import ScriptedApp
-from tests.node.clusters import Cluster
+from tests.node.clusters import Cluster, three_nodes
 from tests.node.direct import Request, initialize, joined
 from tests.node.links.odd_peer import Head, OddPeer, odd_peer
 from tests.node.rpc import INITIALIZE, RawClient
@@ -137,6 +137,35 @@ async def test_a_request_is_held_until_its_owner_answers(
     assert len(set(nonces)) == 3
 
 
+@pytest.mark.parametrize("may_have_run", [[False], [True, True]], ids=["was not read", "nobody knows"])
+async def test_how_long_an_owner_hung_before_it_died_is_no_part_of_how_long_a_request_may_be_held(
+    raw: RawClient, may_have_run: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with three_nodes(hold_seconds=1.0) as cluster:
+        session = await raw.open(cluster.nodes[0].url)
+        silences = [PeerSilent("silent", may_have_run=one) for one in may_have_run]
+
+        async def hangs_and_dies(forward: Forward, request: PassedRequest) -> None:
+            await request.receive()
+            silence = silences.pop(0)
+            if not silences:
+                await asyncio.sleep(1.5)
+                await cluster.nodes[0].vanish()
+                await cluster.store.bury(cluster.nodes[0].id)
+                await cluster.nodes[1].mooring._node.keeper.look()
+            raise silence
+
+        interfere(cluster.nodes[1], monkeypatch, hangs_and_dies)
+        monkeypatch.setattr(cluster.nodes[2].mooring._node.keeper.adoption, "adopt_orphans", nothing)
+        reply = await raw.call(cluster.nodes[1].url, session, body={"jsonrpc": "2.0", "id": 41, "method": "ping"})
+        assert "error" not in reply.json
+        assert cluster.tally(1).revived == 1
+
+
+async def nothing() -> None:
+    """Adopt none."""
+
+
 async def test_a_request_whose_answer_was_lost_is_never_carried_out_twice(
     cluster: Cluster, raw: RawClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +186,27 @@ async def test_a_request_whose_answer_was_lost_is_never_carried_out_twice(
     assert len(nonces) == 2
     assert len(set(nonces)) == 1
     assert await cluster.store.load_session(session) is not None
+
+
+async def test_nor_is_one_that_ran_for_longer_than_its_owner_remembers_it(
+    raw: RawClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with three_nodes(peer_age_seconds=0.5, hold_seconds=2.0) as cluster:
+        session = await raw.open(cluster.nodes[0].url)
+
+        async def break_late(forward: Forward, request: PassedRequest) -> None:
+            async def drop(_: Message) -> None:
+                pass
+
+            await forward(replace(request, send=drop))
+            await asyncio.sleep(1.1)  # a connection that breaks after the call has run for so long
+            raise PeerSilent("connection reset", may_have_run=True)
+
+        interfere(cluster.nodes[1], monkeypatch, break_late)
+        asked = len(cluster.apps[0].asked)
+        reply = await raw.call(cluster.nodes[1].url, session, body={"jsonrpc": "2.0", "id": 5, "method": "tools/call"})
+        assert (reply.status, reply.reason, reply.json["id"]) == (200, "unreachable", 5)
+        assert len(cluster.apps[0].asked) == asked + 1
 
 
 async def test_a_request_that_never_arrived_though_nobody_can_say_so_is_carried_out_once(

@@ -16,10 +16,16 @@ from fastmcp import FastMCP
 from mcp.server.mcpserver import Context, MCPServer
 
 from mooring.asgi import Scope, Send
+from mooring.core.reconnects import Reconnects
+from mooring.core.request import RequestFacts
+from mooring.core.routing import Decision
 from mooring.core.sse import SseEvent, encode
 from mooring.core.stream_ids import StreamFacts, StreamKind
 from mooring.errors import StoreUnavailable
-from mooring.node.requests import json_calls
+from mooring.node.moving.handing_over import HandOver
+from mooring.node.requests import following, json_calls
+from mooring.node.requests.deciding import Decisions
+from mooring.settings import survival_settings
 from mooring.store import MemoryStore
 from mooring.store.journal import SettledCall
 from tests.cluster_in_process import RunningNode, running_nodes
@@ -93,6 +99,9 @@ class Cluster:
             return bool(holds(await self.store.journal.calls(self.session)))
 
         await until(does, what="the record")
+
+    async def is_dead(self) -> bool:
+        return (await self.store.snapshot()).leases[self.nodes[0].id].until_ms == 0
 
     async def kill(self) -> None:
         await self.nodes[0].vanish()
@@ -218,6 +227,55 @@ async def test_how_long_it_ran_is_no_part_of_how_long_it_may_be_held(raw: RawCli
         await cluster.kill()
         reply = await call
         assert reply.json.get("result") in ("worker-1", "worker-2") if hints else reply.reason == "outcome_unknown"
+
+
+async def test_a_session_that_moves_while_the_record_is_looked_up_is_followed(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its new owner has revived it for another request, and gives it away at this moment."""
+    for worker in cluster.workers[1:]:
+        worker.hints = {"readOnlyHint": True}
+        worker.finish.set()
+    node, pings = cluster.nodes[1].mooring._node, list[Reply]()
+    decide_anew, is_on_record = Decisions.decide_anew, json_calls.is_on_record
+
+    async def revive_first(decisions: Decisions, facts: RequestFacts) -> Decision:
+        if decisions._node is node and not pings and await cluster.is_dead():
+            monkeypatch.undo()
+            monkeypatch.setattr(following, "is_on_record", give_it_away)
+            pings.append(await cluster.send(1, {"jsonrpc": "2.0", "id": 5, "method": "ping"}))
+        return await decide_anew(decisions, facts)
+
+    async def give_it_away(*args: Any) -> bool:
+        receiver, shard = cluster.nodes[2].mooring._node.describe(), cluster.session.partition(".")[0]
+        assert await HandOver(node, Reconnects(0)).give(shard, receiver, 1.0)
+        return await is_on_record(*args)
+
+    monkeypatch.setattr(Decisions, "decide_anew", revive_first)
+    call = await cluster.begin(at=1)
+    await cluster.kill()
+    assert (await call).json["result"] == "worker-2"
+    assert [worker.called for worker in cluster.workers] == [1, 0, 1]
+    assert len(pings) == 1
+
+
+@pytest.mark.parametrize("at", [0, 1], ids=["is sent again", "came by another node"])
+async def test_a_call_is_on_record_for_as_long_as_it_runs(
+    raw: RawClient, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(survival_settings, "_CALL_LOG_SECONDS", 1.0)
+    async with some_cluster(raw, stream_log_seconds=1.0) as cluster:
+        for worker in cluster.workers[1:]:
+            worker.finish.set()
+        call = await cluster.begin(at)
+        await asyncio.sleep(1.5)
+        await cluster.kill()
+        if at:
+            assert (await call).reason == "outcome_unknown"
+        else:
+            await lost(call)
+        assert (await cluster.send(1)).reason == "outcome_unknown"
+        assert [worker.called for worker in cluster.workers] == [1, 0, 0]
 
 
 async def test_a_call_that_is_on_no_record_is_not_sent_on_to_a_new_owner(

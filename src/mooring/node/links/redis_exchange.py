@@ -97,7 +97,7 @@ class Exchange:
     @property
     def has_unsent(self) -> bool:
         """Whether something that it said is not in the peer's mailbox yet."""
-        return bool(self._pending) or (self._last is not None and not self._last.is_posted.is_set())
+        return bool(self._pending) or (self._last is not None and self._last.waits)
 
     def say(self, part: Part) -> None:
         """Send a part that is no piece of a body."""

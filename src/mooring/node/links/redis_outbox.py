@@ -40,9 +40,10 @@ class Letter:
         entry: what it has become there.
         may_be_there: somebody has tried, and Redis did not say what became of it.
         is_withdrawn: it need not go out any more.
+        is_dropped: it was not written, as the peer was dead; what is said after it shows that it is missing.
     """
 
-    __slots__ = ("entry", "frame", "is_posted", "is_withdrawn", "may_be_there")
+    __slots__ = ("entry", "frame", "is_dropped", "is_posted", "is_withdrawn", "may_be_there")
 
     def __init__(self, frame: bytes) -> None:
         self.frame = frame
@@ -50,6 +51,12 @@ class Letter:
         self.entry = b""
         self.may_be_there = False
         self.is_withdrawn = False
+        self.is_dropped = False
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is still to be written."""
+        return not self.is_posted.is_set() and not self.is_dropped
 
     async def is_there_within(self, seconds: float) -> bool:
         """Whether it is in the mailbox by then."""
@@ -131,6 +138,8 @@ class Outbox:
     async def _write_some(self) -> float:
         """Returns how long to wait before the next try."""
         if self._is_dead(self._peer_id):
+            for letter in self._waiting:
+                letter.is_dropped = True
             self._drop(len(self._waiting))
             return 0.0
         batch = self._next_batch()

@@ -130,6 +130,7 @@ class IdleSessions:
         return bool(session.initialize) and self._settings.revives(session.endpoint)
 
     async def _ends(self, session: LocalSession) -> bool:
+        session.is_told_to_end = True
         async with asyncio.timeout(_END_SECONDS):
             if await inner_ids.end(session.id):
                 return True

@@ -113,6 +113,7 @@ class LocalSession:
         has_stream: it has, or had, a GET open for what the server says by itself.
         homes: where it lived before, and since when; and since when here, where that is not when it was opened.
         is_wakeful: the app did not end it when it was to sleep; it is not asked again.
+        is_told_to_end: the app was told to end it, since it is idle; it may be at it.
         standing: what its server says by itself, while the app is asked for it (`mooring.node.requests.standing`).
         state: what its server keeps of it (`mooring.node.current_call`).
         state_turn: held by whoever writes that.
@@ -148,6 +149,7 @@ class LocalSession:
     homes: tuple[tuple[str, float], ...] = ()
     since: float = 0.0
     is_wakeful: bool = False
+    is_told_to_end: bool = False
     standing: Any = None
     state: KeptState = field(default_factory=KeptState)
     state_turn: asyncio.Lock = field(default_factory=asyncio.Lock)

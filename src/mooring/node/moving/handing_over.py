@@ -81,12 +81,21 @@ class HandOver:
         is_busy = any(session.is_busy(since) for session in self.sessions_of(shard))
         return is_busy or self._node.arrivals.are_in(shard, longer_than)
 
-    async def give(self, shard: str, receiver: NodeInfo, patience_seconds: float, *, cuts_off: bool = False) -> bool:
+    async def give(
+        self,
+        shard: str,
+        receiver: NodeInfo,
+        patience_seconds: float,
+        *,
+        cuts_off: bool = False,
+        spares_handles: bool = False,
+    ) -> bool:
         """Hand the shard over; returns whether the peer has it.
 
         Args:
             patience_seconds: how long what is asked of it may be held for what still runs.
             cuts_off: what runs even longer is cut off; else the shard stays here.
+            spares_handles: so it does where something that a handle stands for would be lost.
         """
         membership = self._node.membership
         if shard not in membership.shards:
@@ -95,6 +104,8 @@ class HandOver:
         membership.moving.add(shard)
         try:
             if not await self._gets_quiet(shard, patience_seconds) and not cuts_off:
+                return False
+            if spares_handles and self._node.has_handles(shard):
                 return False
             sessions = self.sessions_of(shard)
             self._cut_sessions |= await self._cut_off(sessions)
@@ -114,6 +125,7 @@ class HandOver:
                 if owner.node_id != receiver.id:
                     return False
                 membership.gave(shard, owner)
+                sessions = self.sessions_of(shard)  # one may have been opened since
                 await self._node.sessions.move_away(sessions)
             self._node.sessions.handles.move_away(shard)
             for session_id in named:

@@ -44,7 +44,7 @@ async def _rebalance(node: Node) -> int:
     }
     went = 0
     for shard, receiver in shards_to_move(quiet, node.describe(), view):
-        if await hand_over.give(shard, receiver, _PATIENCE_SECONDS):
+        if await hand_over.give(shard, receiver, _PATIENCE_SECONDS, spares_handles=True):
             went += held[shard]
     logger.info("rebalanced: %d sessions went to emptier nodes", went)
     return went

@@ -8,7 +8,8 @@ It is held while nobody owns the session, and tried again while its owner is sil
     the peer says who owns the session    it goes there, as a new request
     silence; it was not carried out       a new session opens here, if this node takes any, or at last; else it goes
                                           out again, as it does where it is bound to that node
-    silence; nobody knows                 it goes out again to that peer alone, as the same request
+    silence; nobody knows                 it goes out again to that peer alone, as the same request, as long as
+                                          the peer is sure to know it again (`peer_age_seconds`)
     the peer has had this very request    refuse: nobody knows what became of it
     silence; nobody knows; and then the   what changes nothing is carried out by the new owner; what is on record goes
     peer is dead                          to it, which decides (`mooring.node.requests.json_calls`); of anything else it
@@ -63,12 +64,14 @@ class _Attempt:
             the node knows it: so it is never carried out twice.
         is_over: that node has had it before, and nobody knows what became of it.
         is_first: nothing was tried before.
+        sent_at: when it went out to that node first (`time.monotonic`).
     """
 
     nonce: str
     sent_to: str | None = None
     is_over: bool = False
     is_first: bool = False
+    sent_at: float = math.inf
 
     def may_go_to(self, peer: NodeInfo) -> bool:
         return self.sent_to in (None, peer.id)
@@ -139,14 +142,15 @@ class FollowedRequest:
             if isinstance(now, Adopt):
                 with suppress(StoreUnavailable):
                     await self._node.keeper.adoption.adopt(now.shard, now.owner)
+            elif isinstance(now, Forward) and attempt.may_go_to(now.node) and self._is_forgotten(attempt):
+                pass  # that node would carry it out a second time: it is held, for it may be dead
             elif isinstance(now, Forward) and attempt.may_go_to(now.node):
                 last, attempt = attempt, await self._try(attempt, now.node)
                 if attempt is last:
                     return None
-                if (
-                    last.sent_to is None and attempt.sent_to is not None
-                ):  # it may have run until now: it is held from here
-                    give_up = self._held_until()
+                may_have_run = last.sent_to is None and attempt.sent_to is not None
+                if may_have_run or not self._node.membership.view.is_alive(now.node.id):
+                    give_up = self._held_until()  # it ran, or waited there, until now: it is held from here
                 if self._may_open_here() and self._node.takes_new_sessions:
                     return OPEN  # a new session may as well begin here
             elif isinstance(now, Forward):  # its first owner is gone
@@ -160,9 +164,19 @@ class FollowedRequest:
                 return None
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
             now = await self._decide_anew()
-        if attempt.sent_to is not None and not isinstance(now, Refuse) and not await self._may_go_on():
-            return Refuse(Reason.OUTCOME_UNKNOWN)
+            if attempt.sent_to is not None and not isinstance(now, Forward | Hold | Adopt | Refuse):
+                if not await self._may_go_on():
+                    return Refuse(Reason.OUTCOME_UNKNOWN)
+                attempt = _Attempt(_fresh_nonce())
+                now = await self._decide_anew()  # while that was asked, its session may have moved
         return now
+
+    def _is_forgotten(self, attempt: _Attempt) -> bool:
+        """Whether the node that may have had it may not know it again by now, or not when it arrives there.
+
+        It remembers one for twice this time (`mooring.core.signing`), and takes one that is as old as this.
+        """
+        return time.monotonic() - attempt.sent_at > self._node.settings.peer_age_seconds
 
     def _held_until(self) -> float:
         """The longest that it may be held, from now on."""
@@ -201,6 +215,7 @@ class FollowedRequest:
 
     async def _try(self, attempt: _Attempt, peer: NodeInfo) -> _Attempt:
         """Forward once; returns the same attempt where there is nothing more to do, else the one to make next."""
+        sent_at = min(attempt.sent_at, time.monotonic())
         try:
             await self._forward(peer, attempt)
         except PeerMoved as error:
@@ -210,8 +225,8 @@ class FollowedRequest:
             if not error.may_have_run and attempt.sent_to is None:
                 return _Attempt(_fresh_nonce())
             if not error.may_have_run:  # this time; what became of it before, nobody knows
-                return _Attempt(attempt.nonce, sent_to=attempt.sent_to)
-            return _Attempt(attempt.nonce, sent_to=peer.id, is_over=error.is_final)
+                return _Attempt(attempt.nonce, sent_to=attempt.sent_to, sent_at=sent_at)
+            return _Attempt(attempt.nonce, sent_to=peer.id, is_over=error.is_final, sent_at=sent_at)
         return attempt
 
     async def _forward(self, peer: NodeInfo, attempt: _Attempt) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Any, Final
 
 from mooring.asgi import App, Message, Receive, Scope, Send, is_at, replaced, respond
@@ -57,6 +58,9 @@ _NO_STATE_IN_BATCHES: Final = (
     "a batch has several answers, and none of them can go on record with what all of its calls change. Send each call "
     "by itself"
 )
+
+_RENEWALS: Final = 3
+"""In the time for which it is on record that a request runs: a store may be away for a while."""
 
 _HANDLE: Final = PREFIX.encode()
 
@@ -123,6 +127,8 @@ class SessionRequest:
         self._is_noted = onto is not None or not self._is_logged or not node.streams.is_written_behind
         # Where it may be answered in JSON, and is carried out for the first time here.
         self._json = JsonCall(node, session, self._body, self._name) if self._is_logged and onto is None else None
+        # Until what is on record of it is kept for longer, while it runs.
+        self._renewing: asyncio.TimerHandle | None = None
         # Set when the app has answered: until then it does not hear that the client has left.
         self._is_over = asyncio.Event()
 
@@ -158,6 +164,8 @@ class SessionRequest:
         self._task = asyncio.current_task()
         self._session.running.add(self)
         self._app = app
+        if self._is_logged and self._node.streams.is_written_behind:
+            self._stay_on_record()
         is_broken_off = False
         try:
             await self._serve(app)
@@ -174,6 +182,8 @@ class SessionRequest:
             if self._entrance.is_used:
                 self._session.last_seen = time.time()
             self._is_over.set()
+            if self._renewing is not None:
+                self._renewing.cancel()
             if self._json is not None:
                 self._json.stop()
             await self._end(is_broken_off=is_broken_off)
@@ -184,6 +194,21 @@ class SessionRequest:
                 await self._answer_in_place_of_app()
             return True
         return not self._is_session_gone
+
+    def _stay_on_record(self) -> None:
+        """While it runs: what is noted of it is kept for a time that begins anew, well before it is over."""
+
+        def renew() -> None:
+            self._node.sessions.run_errand(self._renew_record())
+            self._stay_on_record()
+
+        seconds = self._node.settings.call_log_seconds / _RENEWALS
+        self._renewing = asyncio.get_running_loop().call_later(seconds, renew)
+
+    async def _renew_record(self) -> None:
+        session, seconds = self._session, self._node.settings.call_log_seconds
+        with suppress(StoreUnavailable):  # it is tried again
+            await self._node.store.journal.note_calls(session.id, session.epoch, [], seconds)
 
     async def _end(self, *, is_broken_off: bool) -> None:
         """What was said of it, and what it changed, is on record, unless another node decides that.
@@ -440,7 +465,7 @@ class SessionRequest:
         if self._session.is_mapped:
             return self._entrance.is_its_principals()
         is_another = self._node.sessions.find(self._session.id) is not self._session
-        return is_another or inner_ids.has_ended(self._session.id)
+        return is_another or self._session.is_told_to_end or inner_ids.has_ended(self._session.id)
 
     def _ends_session(self, status: int) -> bool:
         """Whether this answer says that the app no longer has the session.

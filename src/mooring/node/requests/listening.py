@@ -136,7 +136,9 @@ class ListeningRequest:
         named = [*headers, (SESSION_HEADER, self._session.id.encode())]
         await listener.begin({"type": "http.response.start", "status": 200, "headers": named})
         await stream.listen(listener, place)
-        if ends_soon or self._node.sessions.find(self._session.id) is not self._session:  # gone meanwhile
+        is_standing = stream.facts.kind is StreamKind.STANDING
+        is_gone = self._node.sessions.find(self._session.id) is not self._session
+        if ends_soon or is_gone or (is_standing and self._node.listens_no_more):  # since it was let in
             await listener.end()
         return await self._attend(listener)
 
