@@ -472,3 +472,24 @@ async def test_a_call_that_outlasts_the_drain_is_said_to_be_cut_off(
         assert "1 calls of the modern era are cut off (drain_seconds)" in caplog.text
         minting.browsers[0].finish.set()
         await running
+
+
+async def opened_by(raw: RawClient, node: RunningNode, name: str, **arguments: Any) -> str:
+    """A handle of this principal."""
+    body = visit("")
+    body["params"] |= {"name": "open_browser", "arguments": arguments}
+    reply = await post(raw, node, body, tool="open_browser", headers=[("x-user", name)])
+    return str(reply.json["result"]["content"][0]["text"])
+
+
+async def test_anothers_handle_that_survives_is_guarded_behind_ones_own_as_well(
+    raw: RawClient, minting: Minting
+) -> None:
+    async with running_nodes(lambda: with_users(minting()), 2) as nodes:
+        handle = await opened_by(raw, nodes[0], "alice", survives=True)
+        own = await opened_by(raw, nodes[1], "mallory")
+        body = visit(handle)
+        body["params"]["arguments"] = {"other": own, **body["params"]["arguments"]}
+        reply = await post(raw, nodes[1], body, headers=[("x-user", "mallory")])
+        assert minting.browsers[1].ledger == []
+        assert refusal_in(reply) == "unknown_handle"

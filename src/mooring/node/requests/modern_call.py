@@ -99,7 +99,7 @@ class ModernCall:
     ) -> Handle | None:
         """They are in use meanwhile, if they are the caller's: the app has no byte of the call before that is known."""
         node, handles = self._node, self._node.sessions.handles
-        owned = [handle for handle in self._handles if handle.is_owned and (node.holds(handle) or handle in revived)]
+        owned = [handle for handle in self._handles if handle.is_owned]  # wherever it is: its author may keep it
         in_use = handles.using([handle.text for handle in self._handles])
 
         def let_in(principal: str) -> None:
