@@ -40,6 +40,10 @@ def whole_texts(value: Any) -> list[str]:
     return [value] if value in (ONE, OTHER) else []
 
 
+def each_once(found: list[str]) -> list[str]:
+    return list(dict.fromkeys(found))
+
+
 def call(arguments: Any, **params: Any) -> bytes:
     return json.dumps({"method": "tools/call", "params": {"arguments": arguments, **params}}).encode()
 
@@ -52,7 +56,7 @@ def texts(body: bytes, *inside: str, members: tuple[str, ...] = ()) -> list[str]
 @given(st.dictionaries(st.text(max_size=5), json_values, max_size=4), json_values)
 def test_what_stands_in_the_arguments_is_found_in_its_order_and_nothing_else_is(arguments: Any, other: Any) -> None:
     body = call(arguments, _meta={"m": other}, name=ONE)
-    assert texts(body) == whole_texts(arguments)
+    assert texts(body) == each_once(whole_texts(arguments))
     assert not whole_texts(arguments) or may_hold_handles(body)
 
 
@@ -108,7 +112,7 @@ doubled_values: Any = st.recursive(
 @given(st.lists(st.tuples(st.sampled_from("ab"), doubled_values), max_size=4).map(Doubled), json_values)
 def test_whatever_stands_twice_wherever_all_of_it_counts(arguments: Doubled, other: Any) -> None:
     params = Doubled([("arguments", arguments), ("name", "t"), ("_meta", other)])
-    assert texts(written(Doubled([("params", params)])).encode()) == texts_with_doubles(arguments)
+    assert texts(written(Doubled([("params", params)])).encode()) == each_once(texts_with_doubles(arguments))
 
 
 def test_longer_text_is_looked_into_where_a_rule_says_so() -> None:
@@ -131,8 +135,14 @@ def test_what_is_no_message_holds_none(body: bytes) -> None:
 
 
 def test_one_request_has_no_more_than_a_bound() -> None:
-    assert len(texts(call({"all": [ONE] * 500}))) == handle_search.MOST_HANDLES
-    assert len(in_headers([(b"mcp-name", ONE.encode())] * 500)) == handle_search.MOST_HANDLES
+    many = [f"{ONE[:-3]}{number:03}" for number in range(500)]
+    assert texts(call({"all": many})) == many[: handle_search.MOST_HANDLES + 1]
+    assert in_headers([(b"mcp-name", one.encode()) for one in many]) == many[: handle_search.MOST_HANDLES + 1]
+
+
+def test_one_that_stands_there_often_counts_once() -> None:
+    assert texts(call({"all": [ONE] * 500, "other": OTHER})) == [ONE, OTHER]
+    assert in_headers([(b"mcp-name", ONE.encode())] * 500) == [ONE]
 
 
 @PROPERTY

@@ -18,7 +18,7 @@ NAME_HEADER: Final = b"mcp-name"
 PARAMETER_HEADERS: Final = b"mcp-param-"
 
 MOST_HANDLES: Final = 100
-"""Of one request; those beyond are the app's."""
+"""Of one request. One more than that is found in one that has more: it may be anybody's, and nobody looks at it."""
 
 _PREFIX: Final = PREFIX.encode()
 _RARE: Final = PREFIX[-1].encode()
@@ -32,14 +32,14 @@ _ENCODED: Final = re.compile(r"=\?base64\?(.*)\?=", re.ASCII | re.DOTALL)
 
 
 def in_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
-    """What is meant for a handle in the headers, whose names are lower-case."""
+    """What is meant for a handle in the headers, whose names are lower-case; each once."""
     found = []
     for name, value in headers:
         if name[:4] != b"mcp-" or not (_RARE in value or _ENCODED_MARK in value):
             continue
         if (name == NAME_HEADER or name.startswith(PARAMETER_HEADERS)) and is_meant(text := decoded(value)):
             found.append(text)
-    return found[:MOST_HANDLES]
+    return _each_once(found)
 
 
 def decoded(value: bytes) -> str:
@@ -98,7 +98,7 @@ def _is_spelled_oddly(body: bytes) -> bool:
 
 
 def in_body(body: bytes, inside: Collection[str] = (), members: Collection[str] = ()) -> list[str]:
-    """What is meant for a handle in the arguments of a message, in its order.
+    """What is meant for a handle in the arguments of a message, in its order; each once.
 
     Args:
         inside: the arguments in which one is looked for inside of longer text, too.
@@ -111,7 +111,11 @@ def in_body(body: bytes, inside: Collection[str] = (), members: Collection[str] 
             found = list(_in_message(_WITH_DOUBLES.decode(_text(body)), inside, members))
     except (ValueError, RecursionError):
         return []
-    return found[:MOST_HANDLES]
+    return _each_once(found)
+
+
+def _each_once(found: list[str]) -> list[str]:
+    return list(dict.fromkeys(found))[: MOST_HANDLES + 1]
 
 
 def _text(body: bytes) -> str:

@@ -17,6 +17,7 @@ from mcp.client.subscriptions import listen
 from mcp.server.mcpserver import MCPServer
 
 from mooring import ClosedHandle, ClosedSession
+from mooring.core.handle_search import MOST_HANDLES
 from mooring.core.handles import Handles
 from mooring.errors import StoreUnavailable
 from mooring.store import MemoryStore
@@ -493,3 +494,19 @@ async def test_anothers_handle_that_survives_is_guarded_behind_ones_own_as_well(
         reply = await post(raw, nodes[1], body, headers=[("x-user", "mallory")])
         assert minting.browsers[1].ledger == []
         assert refusal_in(reply) == "unknown_handle"
+
+
+async def test_anothers_handle_is_guarded_behind_any_number_of_others(
+    raw: RawClient, minting: Minting, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running_nodes(lambda: with_users(minting()), 1) as [node]:
+        handle = await opened_by(raw, node, "alice")
+        own = await opened_by(raw, node, "mallory")
+        many = [node.mooring._node.handles.mint(own[3:8], "browser", bytes([n] * 16)) for n in range(MOST_HANDLES)]
+        for others, reason in (([own] * MOST_HANDLES, "unknown_handle"), (many, "mixed_handles")):
+            body = visit(handle)
+            body["params"]["arguments"] = {"many": others, **body["params"]["arguments"]}
+            reply = await post(raw, node, body, headers=[("x-user", "mallory")])
+            assert minting.browsers[0].ledger == []
+            assert refusal_in(reply) == reason
+        assert f"more than {MOST_HANDLES} handles" in caplog.text

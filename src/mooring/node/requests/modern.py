@@ -6,6 +6,7 @@
     a handle                                    it goes to the node that holds it (`mooring.core.routing`)
     several, of one node                        the same
     several, of several nodes                   it goes to the first one's, or is refused (`mixed_handles`)
+    more than a hundred                         refused: nobody looks at the rest, which may be anybody's
     one that this cluster did not make          refused, without a question to the store
     one of another principal                    refused as if it never was; the app has read nothing of it
     one that is gone with its node, or ended    refused, as its author would
@@ -27,6 +28,7 @@ from typing import Final
 from mooring.asgi import App, Receive, Scope, Send, request_header
 from mooring.core import jsonrpc
 from mooring.core.handle_search import (
+    MOST_HANDLES,
     in_body,
     in_headers,
     may_hold_handles,
@@ -111,6 +113,11 @@ class ModernRequest:
         Args:
             named: what it has for handles.
         """
+        if len(named) > MOST_HANDLES:
+            logger.warning("a call names more than %d handles; some may be another's, so it is refused", MOST_HANDLES)
+            self._facts = self._facts.naming(named[MOST_HANDLES])
+            await self._refuse(Reason.MIXED)
+            return None
         known = [self._node.handles.read(text) for text in named]
         self._handles = [handle for handle in known if handle is not None]
         forged = next((text for text, handle in zip(named, known, strict=True) if handle is None), None)
