@@ -510,3 +510,17 @@ async def test_anothers_handle_is_guarded_behind_any_number_of_others(
             assert minting.browsers[0].ledger == []
             assert refusal_in(reply) == reason
         assert f"more than {MOST_HANDLES} handles" in caplog.text
+
+
+async def test_no_spelling_hides_anothers_handle_that_survives_where_none_of_anybody_is(
+    raw: RawClient, minting: Minting
+) -> None:
+    async with running_nodes(lambda: with_users(minting()), 2) as nodes:
+        handle = await opened_by(raw, nodes[0], "alice", survives=True)
+        assert nodes[1].mooring._node.sessions.handles.owned == 0
+        for spelled in (
+            json.dumps(visit(handle)).replace("mh~", r"\u006d\u0068\u007e").encode(),
+            json.dumps(visit(handle)).encode("utf-16"),
+        ):
+            await post(raw, nodes[1], spelled, headers=[("x-user", "mallory")])
+            assert minting.browsers[1].ledger == []
