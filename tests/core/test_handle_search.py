@@ -176,3 +176,13 @@ def test_many_rare_letters_take_no_longer() -> None:
     began = time.perf_counter()
     assert not may_hold_handles(body)
     assert time.perf_counter() - began < 0.1
+
+
+def test_one_is_found_however_deep_the_rest_is_that_could_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From Python 3.12 on the reader of JSON goes deeper than calls of Python's functions may."""
+    deep: Any = ["x"]
+    for _ in range(5_000):
+        deep = [deep]
+    message = {"params": {"arguments": {"browser": ONE, "deep": deep}}}
+    monkeypatch.setattr(json, "loads", lambda _: message)
+    assert texts(call({"browser": ONE})) == [ONE]

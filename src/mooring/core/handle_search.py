@@ -161,11 +161,12 @@ def _members(value: Any, name: str) -> Iterable[Any]:
 
 def _texts(value: Any) -> Iterator[str]:
     """The texts in a value, however deep; names of members are none."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for member in value:
-            yield from _texts(member)
-    else:
-        for _, member in _pairs(value):
-            yield from _texts(member)
+    left = [value]
+    while left:  # and no call for each level: readers of JSON go deeper than Python's own calls
+        value = left.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list):
+            left += reversed(value)
+        else:
+            left += reversed([member for _, member in _pairs(value)])
