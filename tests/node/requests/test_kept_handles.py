@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from mcp.server.mcpserver import MCPServer
 
@@ -73,3 +75,30 @@ async def test_a_stranger_gets_nothing_of_it_and_brings_nothing_here(apps: Count
         assert nodes[1].mooring._node.sessions.handles.find(counter) is None
         assert apps.processes[1].ledger == []
         assert await heard(raw, nodes[1], counter, by="alice") == "2"
+
+
+async def test_one_that_was_ended_does_not_come_back_while_its_record_is_being_removed(apps: CountingNodes) -> None:
+    store = FlakyStore(MemoryStore())
+    async with running_nodes(apps, 1, store) as [node]:
+        counter = await ask(node, "new_counter")
+        await ask(node, "count_up", counter=counter)
+        is_looked_at = asyncio.Event()
+        store.before["delete_session"] = is_looked_at.wait  # a store that takes its time
+        assert await ask(node, "end", counter=counter) == "ended"
+        heard = await ask(node, "count_up", counter=counter)
+        is_looked_at.set()
+        assert "is gone" in heard
+
+
+async def test_one_that_was_ended_does_not_come_back_where_its_removal_is_due(apps: CountingNodes) -> None:
+    store = FlakyStore(MemoryStore())
+    async with running_nodes(apps, 1, store, heartbeat_seconds=60.0, lease_seconds=600.0) as [node]:
+        counter = await ask(node, "new_counter")
+
+        async def fails() -> None:
+            raise StoreUnavailable("away")
+
+        store.before["delete_session"] = fails
+        assert await ask(node, "end", counter=counter) == "ended"
+        await node.mooring._node.sessions.settle()
+        assert "is gone" in await ask(node, "count_up", counter=counter)

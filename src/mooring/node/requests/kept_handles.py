@@ -17,11 +17,13 @@ logger = logging.getLogger("mooring.handles")
 
 
 async def load_kept(node: Node, handle: Handle) -> LocalSession | None:
-    """What is kept of a handle that is not here, for this node from now on; None where nothing is.
+    """What is kept of a handle that is not here, for this node from now on; None where nothing is, or it has ended.
 
     Raises:
         StoreUnavailable: nobody knows; or another node has the handle by now.
     """
+    if node.sessions.has_ended(handle.text):
+        return None
     record, epoch = await node.keeper.adoption.take(handle.text, handle.shard, node.settings.session_ttl_seconds)
     if not epoch:
         raise StoreUnavailable(f"shard {handle.shard} is another node's by now")
