@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from mcp.server.mcpserver import MCPServer
@@ -13,7 +16,7 @@ from tests.cluster_in_process import RunningNode, running_nodes
 from tests.fakes import FlakyStore
 from tests.node.requests.test_call_states import ask
 from tests.node.requests.test_modern import META, post, refusal_in, with_users
-from tests.node.rpc import RawClient
+from tests.node.rpc import RawClient, Reply
 from tests.node.state_nodes import request, said
 from tests.servers.counters import CountingNodes
 
@@ -102,3 +105,62 @@ async def test_one_that_was_ended_does_not_come_back_where_its_removal_is_due(ap
         assert await ask(node, "end", counter=counter) == "ended"
         await node.mooring._node.sessions.settle()
         assert "is gone" in await ask(node, "count_up", counter=counter)
+
+
+def slow_to_ask(app: Any, is_asked: asyncio.Event, goes_on: asyncio.Event) -> Any:
+    """Around an app: it reads nothing of a call that says so until it goes on, as one that asks who sent it."""
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        if any(key == b"x-slow" for key, _ in scope.get("headers", [])):
+            is_asked.set()
+            await goes_on.wait()
+        await app(scope, receive, send)
+
+    return slow
+
+
+@dataclass
+class OfAlice:
+    """A counter of hers whose process is gone, and a call with it of which the next one has read nothing yet."""
+
+    node: RunningNode
+    counter: str
+    asking: asyncio.Task[Reply]
+    goes_on: asyncio.Event
+
+
+async def call_of_alice(
+    raw: RawClient, node: RunningNode, tool: str, *more: tuple[str, str], **arguments: Any
+) -> Reply:
+    body = request(tool, **arguments)
+    body["params"]["_meta"] = META
+    return await post(raw, node, body, tool=tool, headers=[("x-user", "alice"), *more])
+
+
+@pytest.fixture
+async def of_alice(apps: CountingNodes, raw: RawClient) -> AsyncIterator[OfAlice]:
+    is_asked, goes_on = asyncio.Event(), asyncio.Event()
+    async with running_nodes(lambda: with_users(slow_to_ask(apps(), is_asked, goes_on)), 2) as nodes:
+        counter = said(await call_of_alice(raw, nodes[0], "new_counter"))
+        await nodes[0].vanish()
+        asking = asyncio.create_task(call_of_alice(raw, nodes[1], "look", ("x-slow", "yes"), counter=counter))
+        await is_asked.wait()
+        yield OfAlice(nodes[1], counter, asking, goes_on)
+
+
+async def test_one_whose_shard_was_lost_before_its_caller_was_known_is_not_here(of_alice: OfAlice) -> None:
+    node = of_alice.node.mooring._node
+    shard = of_alice.counter[3:8]
+    node.membership.let_go(shard)
+    node.sessions.fence(shard)  # as the heartbeat does
+    of_alice.goes_on.set()
+    assert said(await of_alice.asking) != "{'n': 0}"
+    assert node.sessions.handles.find(of_alice.counter) is None
+
+
+async def test_one_that_was_ended_before_another_caller_was_known_is_gone(of_alice: OfAlice, raw: RawClient) -> None:
+    assert said(await call_of_alice(raw, of_alice.node, "end", counter=of_alice.counter)) == "ended"
+    await of_alice.node.mooring._node.sessions.settle()
+    of_alice.goes_on.set()
+    assert said(await of_alice.asking) != "{'n': 0}"
+    assert of_alice.node.mooring._node.sessions.handles.find(of_alice.counter) is None

@@ -35,7 +35,7 @@ from mooring.node.requests.committing import Committing
 from mooring.node.requests.entrance import Entrance
 from mooring.node.requests.exchange import Exchange, can_be_logged
 from mooring.node.requests.json_calls import JsonCall
-from mooring.node.requests.kept_handles import bring_kept
+from mooring.node.requests.kept_handles import bring_kept, may_come
 from mooring.node.streams.stream import Stream
 
 _DISCONNECT: Final[Message] = {"type": "http.disconnect"}
@@ -284,7 +284,7 @@ class SessionRequest:
         named = [handle for text in in_body(self._body.raw()) if (handle := self._node.handles.read(text)) is not None]
         handles = self._node.sessions.handles
         for handle, kept in (await bring_kept(self._node, named)).items():
-            if self._node.handles.may_use(handle, kept.principal):
+            if self._node.handles.may_use(handle, kept.principal) and may_come(self._node, handle, kept):
                 handles.add(handle, kept.principal, kept)
         handles.use([handle.text for handle in named])
 

@@ -34,6 +34,13 @@ async def load_kept(node: Node, handle: Handle) -> LocalSession | None:
     return kept_on_record(handle, record, epoch, KeptState(kept, node.settings.state_bytes, version))
 
 
+def may_come(node: Node, handle: Handle, kept: LocalSession | None) -> bool:
+    """Whether a handle that was not here, and what was read of it, still is for this node: that may be a while ago."""
+    epoch = node.membership.shards.get(handle.shard)
+    is_current = epoch is not None and (kept is None or kept.epoch == epoch)
+    return is_current and (kept is None or not node.sessions.has_ended(handle.text))
+
+
 async def bring_kept(node: Node, handles: Iterable[Handle]) -> dict[Handle, LocalSession]:
     """What is kept of those that are not here, though their shards are. Where nobody knows, as if nothing were."""
     found: dict[Handle, LocalSession] = {}

@@ -27,7 +27,7 @@ from mooring.node.requests.bodies import in_place_of
 from mooring.node.requests.call_states import CallStates
 from mooring.node.requests.committing import ReadBody
 from mooring.node.requests.guarding import GuardedCall
-from mooring.node.requests.kept_handles import bring_kept
+from mooring.node.requests.kept_handles import bring_kept, may_come
 from mooring.node.requests.no_session import naming_no_session, of_no_session
 from mooring.node.requests.principal import NOBODY, principal_of
 from mooring.node.requests.wrapped_answer import WrappedAnswer
@@ -104,7 +104,8 @@ class ModernCall:
 
         def let_in(principal: str) -> None:
             for handle, kept in revived.items():
-                handles.add(handle, principal if handle.is_owned else NOBODY, kept)
+                if may_come(node, handle, kept):
+                    handles.add(handle, principal if handle.is_owned else NOBODY, kept)
             in_use.begin()
 
         guarded = GuardedCall(node, owned, scope, receive, send, let_in)
