@@ -179,11 +179,6 @@ class LocalHandles:
         """While a call with these handles runs, none of them gets idle."""
         return InUse(self, texts)
 
-    def use(self, texts: list[str]) -> None:
-        """A call with these handles has come, which keeps them here by itself."""
-        for local in filter(None, map(self._handles.get, texts)):
-            self.was_used(local)
-
     def was_used(self, local: LocalHandle) -> None:
         """A call with it was there a moment ago."""
         local.last_used = self._now()

@@ -23,6 +23,7 @@ from mooring.errors import Fenced, StoreUnavailable
 from mooring.node.current import Serving
 from mooring.node.current_call import has_transactional_tools, is_transactional
 from mooring.node.membership import inner_ids
+from mooring.node.membership.handles import InUse
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.node.passing import PassingAnswer
@@ -123,6 +124,8 @@ class SessionRequest:
         self._is_noted = onto is not None or not self._is_logged or not node.streams.is_written_behind
         # Where it may be answered in JSON, and is carried out for the first time here.
         self._json = JsonCall(node, session, self._body, self._name) if self._is_logged and onto is None else None
+        # The handles that it names, once it is known that it may.
+        self._in_use: InUse | None = None
         # Set when the app has answered: until then it does not hear that the client has left.
         self._is_over = asyncio.Event()
 
@@ -171,6 +174,8 @@ class SessionRequest:
                 raise
         finally:
             self._session.running.discard(self)
+            if self._in_use is not None:
+                self._in_use.end()
             if self._entrance.is_used:
                 self._session.last_seen = time.time()
             self._is_over.set()
@@ -286,7 +291,9 @@ class SessionRequest:
         for handle, kept in (await bring_kept(self._node, named)).items():
             if self._node.handles.may_use(handle, kept.principal) and may_come(self._node, handle, kept):
                 handles.add(handle, kept.principal, kept)
-        handles.use([handle.text for handle in named])
+        if self._in_use is None:
+            self._in_use = handles.using([handle.text for handle in named])
+            self._in_use.begin()
 
     async def _note_ahead(self) -> None:
         """A call that may be carried out again for what it does not do: it is on record before the app has it all."""
