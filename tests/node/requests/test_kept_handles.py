@@ -11,6 +11,7 @@ import pytest
 from mcp.server.mcpserver import MCPServer
 
 from mooring.errors import StoreUnavailable
+from mooring.node.requests import deciding
 from mooring.store import MemoryStore
 from tests.cluster_in_process import RunningNode, running_nodes
 from tests.fakes import FlakyStore
@@ -56,6 +57,23 @@ async def test_a_store_that_does_not_answer_for_a_moment_is_asked_again(apps: Co
 
         store.before["load_session"] = fails
         assert await heard(raw, node, counter) == "1"
+
+
+async def test_a_store_that_does_not_answer_for_as_long_as_a_call_may_wait_makes_it_unreachable(
+    apps: CountingNodes, raw: RawClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deciding, "_AGAIN_SECONDS", 0.001)  # as often in two seconds as in minutes
+    store = FlakyStore(MemoryStore())
+    async with running_nodes(apps, 1, store, hold_seconds=2.0) as [node]:
+        counter = await ask(node, "new_counter")
+        node.mooring._node.sessions.handles.move_away(str(counter)[3:8])  # as after a restart
+
+        async def fails() -> None:
+            store.before["load_session"] = fails
+            raise StoreUnavailable("away")
+
+        store.before["load_session"] = fails
+        assert await heard(raw, node, counter) == "unreachable"
 
 
 async def heard(raw: RawClient, node: RunningNode, counter: str, *, by: str = "") -> str:

@@ -227,21 +227,27 @@ class ModernRequest:
         Where the store is away for a moment, or the shard is another node's by now, it is decided again.
         """
         give_up = min(give_up, time.monotonic() + self._node.settings.hold_seconds)
-        revived: Mapping[Handle, LocalSession | None] = {}
+        decision: Decision = Revive(reason)
+        while isinstance(decision, Revive):
+            if await self._is_answered_here(decision.reason, receive):
+                return None
+            decision = await self._decisions.decide_again(self._facts, give_up)
+        return await self._follow(decision, receive, give_up)
+
+    async def _is_answered_here(self, reason: Reason, receive: Receive) -> bool:
+        """Served with what is kept, or refused for this reason; False where nobody knows yet which."""
         with self._staying():
             try:
-                found = await self._bring_first()
-                if found is None:
+                revived = await self._bring_first()
+                if revived is None:
                     await self._refuse(reason)
-                    return None
-                revived = found
+                    return True
                 is_ours = await self._node.keeper.adoption.hold(self._node.shard_of(self._facts) or "", 1)
             except StoreUnavailable:
-                is_ours = 0
+                return False
             if is_ours:
                 await self._serve(receive, revived)
-                return None
-        return await self._follow(await self._decisions.decide_again(self._facts, give_up), receive, give_up)
+            return bool(is_ours)
 
     async def _bring_first(self) -> dict[Handle, LocalSession | None] | None:
         """The handle by which the call came here, with what is kept of it; None where it is gone.
