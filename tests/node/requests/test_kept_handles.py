@@ -46,6 +46,17 @@ async def test_one_call_reads_it_and_the_next_ones_do_not(apps: CountingNodes) -
         assert store.calls.count("load_state") == read == 1
 
 
+async def test_one_that_was_looked_at_and_never_written_is_gone_with_its_process(apps: CountingNodes) -> None:
+    async with running_nodes(apps, 2) as nodes:
+        counter = await ask(nodes[0], "new_counter", empty=True)
+        assert await ask(nodes[0], "look", counter=counter) == "{}"
+        node = nodes[0].mooring._node
+        node.sessions.handles.kept[counter].touched = 0.0  # a while ago
+        await node.sessions.records.flush()
+        await nodes[0].vanish()
+        assert "is gone" in await ask(nodes[1], "look", counter=counter)
+
+
 async def test_a_store_that_does_not_answer_for_a_moment_is_asked_again(apps: CountingNodes, raw: RawClient) -> None:
     store = FlakyStore(MemoryStore())
     async with running_nodes(apps, 1, store) as [node]:

@@ -29,8 +29,10 @@ async def load_kept(node: Node, handle: Handle) -> LocalSession | None:
         raise StoreUnavailable(f"shard {handle.shard} is another node's by now")
     if record is None:
         return None
-    logger.info("handle %s goes on here, with what node %s kept of it", brief(handle.text), record.node_id)
     kept, version = await node.store.journal.load_state(handle.text)
+    if not version:  # it was asked for there, and nothing was left in it
+        return None
+    logger.info("handle %s goes on here, with what node %s kept of it", brief(handle.text), record.node_id)
     return kept_on_record(handle, record, epoch, KeptState(kept, node.settings.state_bytes, version))
 
 
