@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mooring.core import handle_search
 from mooring.core.handle_search import (
+    PassingSearch,
     decoded,
     encoded,
     in_body,
@@ -186,3 +187,21 @@ def test_one_is_found_however_deep_the_rest_is_that_could_be_read(monkeypatch: p
     message = {"params": {"arguments": {"browser": ONE, "deep": deep}}}
     monkeypatch.setattr(json, "loads", lambda _: message)
     assert texts(call({"browser": ONE})) == [ONE]
+
+
+@pytest.mark.parametrize("size", [1, 7, 50, 10_000])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_one_is_found_in_what_passes_by_however_it_is_spelled(size: int, encoding: str) -> None:
+    long = "x" * 5000
+    spelled = "".join(rf"\u{ord(letter):04x}" for letter in ONE)
+    for text in (ONE, spelled, spelled.upper().replace("U", "u")):
+        search = PassingSearch()
+        data = f'{{"a": "{long}", "b": "{text}", "c": "see {ONE}"}}'.encode(encoding)
+        found = [one for at in range(0, len(data), size) for one in search.feed(data[at : at + size])]
+        assert set(found) == {ONE}
+
+
+def test_what_only_tells_of_one_in_what_passes_by_is_none() -> None:
+    search = PassingSearch()
+    assert search.feed(f'{{"a": "see {ONE}", "b": "\\u0022{ONE}\\u0022", "c": "{OTHER}"}}'.encode()) == []
+    assert search.feed(b"~" * 100) == []

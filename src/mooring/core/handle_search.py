@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, Self
 
-from mooring.core.handles import PREFIX, found_in, is_meant
+from mooring.core.handles import PREFIX, QUOTED, found_in, is_meant
 
 NAME_HEADER: Final = b"mcp-name"
 PARAMETER_HEADERS: Final = b"mcp-param-"
@@ -27,6 +27,10 @@ _LOOKS: Final = 16
 _ESCAPED: Final = re.compile(rb"\\u007[eE]")
 """`~`, as JSON may spell it and no client does."""
 _ESCAPE_LENGTH: Final = len(rb"\u0000")
+_ESCAPED_PLAIN: Final = re.compile(rb"\\u00(2[dDeE]|3[0-9]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aAeE])")
+"""What handles are made of, as JSON may spell it and no client does."""
+_TAIL_BYTES: Final = 4096
+"""More than a handle takes that was minted, however it is spelled and encoded."""
 _ENCODED_MARK: Final = b"=?"
 _ENCODED: Final = re.compile(r"=\?base64\?(.*)\?=", re.ASCII | re.DOTALL)
 
@@ -116,6 +120,27 @@ def in_body(body: bytes, inside: Collection[str] = (), members: Collection[str] 
 
 def _each_once(found: list[str]) -> list[str]:
     return list(dict.fromkeys(found))[: MOST_HANDLES + 1]
+
+
+class PassingSearch:
+    """Looks for minted handles in a body that is too large to be held, as it passes by: in all of its whole texts."""
+
+    def __init__(self) -> None:
+        self._tail = b""
+        self._is_wide: bool | None = None
+
+    def feed(self, piece: bytes) -> list[str]:
+        """What has the form of one, and ends with this piece or not long before it."""
+        data = self._tail + piece
+        self._tail = data[-_TAIL_BYTES:]
+        if self._is_wide is None and len(data) >= 4:
+            self._is_wide = b"\0" in data[:4]
+        if self._is_wide:  # UTF-16 or UTF-32
+            data = data.replace(b"\0", b"")
+        if _RARE not in data and _ESCAPED.search(data) is None:
+            return []
+        plain = _ESCAPED_PLAIN.sub(lambda found: bytes.fromhex(found[1].decode()), data)
+        return [found.decode() for found in dict.fromkeys(QUOTED.findall(plain))]
 
 
 def _text(body: bytes) -> str:

@@ -524,3 +524,27 @@ async def test_no_spelling_hides_anothers_handle_that_survives_where_none_of_any
         ):
             await post(raw, nodes[1], spelled, headers=[("x-user", "mallory")])
             assert minting.browsers[1].ledger == []
+
+
+async def test_anothers_handle_is_guarded_in_a_body_that_is_too_large_to_be_held(
+    raw: RawClient, minting: Minting
+) -> None:
+    async with running_nodes(lambda: with_users(minting()), 1, handle_search_bytes=4096) as [node]:
+        handle = await opened_by(raw, node, "alice")
+        usual = json.dumps(visit(handle, page="x" * 5000))
+        first = json.dumps({**visit(handle), "note": "x" * 100_000})
+        bodies = [
+            usual,
+            first,
+            usual.replace("mh~", r"\u006d\u0068\u007e"),
+            usual.replace(handle[8:11], r"\u002Em\u002e"),
+        ]
+        for body in [*(body.encode() for body in bodies), usual.encode("utf-16"), usual.encode("utf-32")]:
+            reply = await post(raw, node, body, headers=[("x-user", "mallory")])
+            assert (reply.status, reply.reason) == (400, "unknown_handle")  # nobody has read which request it is
+            assert minting.browsers[0].ledger == []
+        reply = await post(raw, node, first.encode(), headers=[("x-user", "alice")])
+        assert reply.json["result"]["content"][0]["text"] == f"page 1 of {handle}"
+        about = json.dumps(visit("none", page=f"about {handle} " + "x" * 5000)).encode()
+        reply = await post(raw, node, about, headers=[("x-user", "mallory")])
+        assert reply.json["result"]["content"][0]["text"] == "no browser none"

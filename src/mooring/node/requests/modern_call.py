@@ -16,7 +16,7 @@ from typing import Final
 
 from mooring.asgi import App, Receive, Scope, Send, request_header
 from mooring.core import jsonrpc
-from mooring.core.handle_search import NAME_HEADER, decoded, unwrapped_headers
+from mooring.core.handle_search import NAME_HEADER, PassingSearch, decoded, unwrapped_headers
 from mooring.core.handles import Handle
 from mooring.core.marking import Marking
 from mooring.core.wrapping import Wrapping, unwrapped
@@ -87,7 +87,7 @@ class ModernCall:
         send = partial(states.pass_on, send=send)
         with Serving(node, scope, None, None, states):
             try:
-                if self._handles:
+                if self._handles or self._body is None:
                     return await self._serve_with_handles(scope, receive, send, revived)
                 await self._app(scope, receive, send)
             finally:
@@ -108,9 +108,10 @@ class ModernCall:
                     handles.add(handle, principal if handle.is_owned else NOBODY, kept)
             in_use.begin()
 
-        guarded = GuardedCall(node, owned, scope, receive, send, let_in)
+        search = PassingSearch() if self._body is None else None
+        guarded = GuardedCall(node, owned, scope, receive, send, let_in, search)
         try:
-            if not owned:
+            if not owned and search is None:
                 let_in(NOBODY)
                 await self._app(scope, receive, send)
             else:
