@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mooring.core import handle_search
 from mooring.core.handle_search import (
+    PassingSearch,
     decoded,
     encoded,
     in_body,
@@ -40,6 +41,10 @@ def whole_texts(value: Any) -> list[str]:
     return [value] if value in (ONE, OTHER) else []
 
 
+def each_once(found: list[str]) -> list[str]:
+    return list(dict.fromkeys(found))
+
+
 def call(arguments: Any, **params: Any) -> bytes:
     return json.dumps({"method": "tools/call", "params": {"arguments": arguments, **params}}).encode()
 
@@ -52,7 +57,7 @@ def texts(body: bytes, *inside: str, members: tuple[str, ...] = ()) -> list[str]
 @given(st.dictionaries(st.text(max_size=5), json_values, max_size=4), json_values)
 def test_what_stands_in_the_arguments_is_found_in_its_order_and_nothing_else_is(arguments: Any, other: Any) -> None:
     body = call(arguments, _meta={"m": other}, name=ONE)
-    assert texts(body) == whole_texts(arguments)
+    assert texts(body) == each_once(whole_texts(arguments))
     assert not whole_texts(arguments) or may_hold_handles(body)
 
 
@@ -108,7 +113,7 @@ doubled_values: Any = st.recursive(
 @given(st.lists(st.tuples(st.sampled_from("ab"), doubled_values), max_size=4).map(Doubled), json_values)
 def test_whatever_stands_twice_wherever_all_of_it_counts(arguments: Doubled, other: Any) -> None:
     params = Doubled([("arguments", arguments), ("name", "t"), ("_meta", other)])
-    assert texts(written(Doubled([("params", params)])).encode()) == texts_with_doubles(arguments)
+    assert texts(written(Doubled([("params", params)])).encode()) == each_once(texts_with_doubles(arguments))
 
 
 def test_longer_text_is_looked_into_where_a_rule_says_so() -> None:
@@ -131,8 +136,14 @@ def test_what_is_no_message_holds_none(body: bytes) -> None:
 
 
 def test_one_request_has_no_more_than_a_bound() -> None:
-    assert len(texts(call({"all": [ONE] * 500}))) == handle_search.MOST_HANDLES
-    assert len(in_headers([(b"mcp-name", ONE.encode())] * 500)) == handle_search.MOST_HANDLES
+    many = [f"{ONE[:-3]}{number:03}" for number in range(500)]
+    assert texts(call({"all": many})) == many[: handle_search.MOST_HANDLES + 1]
+    assert in_headers([(b"mcp-name", one.encode()) for one in many]) == many[: handle_search.MOST_HANDLES + 1]
+
+
+def test_one_that_stands_there_often_counts_once() -> None:
+    assert texts(call({"all": [ONE] * 500, "other": OTHER})) == [ONE, OTHER]
+    assert in_headers([(b"mcp-name", ONE.encode())] * 500) == [ONE]
 
 
 @PROPERTY
@@ -166,3 +177,31 @@ def test_many_rare_letters_take_no_longer() -> None:
     began = time.perf_counter()
     assert not may_hold_handles(body)
     assert time.perf_counter() - began < 0.1
+
+
+def test_one_is_found_however_deep_the_rest_is_that_could_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From Python 3.12 on the reader of JSON goes deeper than calls of Python's functions may."""
+    deep: Any = ["x"]
+    for _ in range(5_000):
+        deep = [deep]
+    message = {"params": {"arguments": {"browser": ONE, "deep": deep}}}
+    monkeypatch.setattr(json, "loads", lambda _: message)
+    assert texts(call({"browser": ONE})) == [ONE]
+
+
+@pytest.mark.parametrize("size", [1, 7, 50, 10_000])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_one_is_found_in_what_passes_by_however_it_is_spelled(size: int, encoding: str) -> None:
+    long = "x" * 5000
+    spelled = "".join(rf"\u{ord(letter):04x}" for letter in ONE)
+    for text in (ONE, spelled, spelled.upper().replace("U", "u")):
+        search = PassingSearch()
+        data = f'{{"a": "{long}", "b": "{text}", "c": "see {ONE}"}}'.encode(encoding)
+        found = [one for at in range(0, len(data), size) for one in search.feed(data[at : at + size])]
+        assert set(found) == {ONE}
+
+
+def test_what_only_tells_of_one_in_what_passes_by_is_none() -> None:
+    search = PassingSearch()
+    assert search.feed(f'{{"a": "see {ONE}", "b": "\\u0022{ONE}\\u0022", "c": "{OTHER}"}}'.encode()) == []
+    assert search.feed(b"~" * 100) == []

@@ -35,6 +35,11 @@ class AnswerReader:
         self.body += piece
         return self._read(self.body) or len(self.body) > LIMIT_BYTES
 
+    @property
+    def is_in_event(self) -> bool:
+        """Whether an event has begun that is not whole."""
+        return self._events is not None and self._events.pending_bytes > 0
+
     def _read(self, data: str | bytearray) -> bool:
         """Whether this is the answer, and whole."""
         message = jsonrpc.read_message(data)

@@ -12,34 +12,38 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, Self
 
-from mooring.core.handles import PREFIX, found_in, is_meant
+from mooring.core.handles import PREFIX, QUOTED, found_in, is_meant
 
 NAME_HEADER: Final = b"mcp-name"
 PARAMETER_HEADERS: Final = b"mcp-param-"
 
 MOST_HANDLES: Final = 100
-"""Of one request; those beyond are the app's."""
+"""Of one request. One more than that is found in one that has more: it may be anybody's, and nobody looks at it."""
 
 _PREFIX: Final = PREFIX.encode()
 _RARE: Final = PREFIX[-1].encode()
 _BEFORE: Final = PREFIX[:-1].encode()
 _LOOKS: Final = 16
-_ESCAPED: Final = re.compile(rb"\\u007[eE]")
+_ESCAPED: Final = (rb"\u007e", rb"\u007E")
 """`~`, as JSON may spell it and no client does."""
 _ESCAPE_LENGTH: Final = len(rb"\u0000")
+_ESCAPED_PLAIN: Final = re.compile(rb"\\u00(2[dDeE]|3[0-9]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aAeE])")
+"""What handles are made of, as JSON may spell it and no client does."""
+_TAIL_BYTES: Final = 4096
+"""More than a handle takes that was minted, however it is spelled and encoded."""
 _ENCODED_MARK: Final = b"=?"
 _ENCODED: Final = re.compile(r"=\?base64\?(.*)\?=", re.ASCII | re.DOTALL)
 
 
 def in_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
-    """What is meant for a handle in the headers, whose names are lower-case."""
+    """What is meant for a handle in the headers, whose names are lower-case; each once."""
     found = []
     for name, value in headers:
         if name[:4] != b"mcp-" or not (_RARE in value or _ENCODED_MARK in value):
             continue
         if (name == NAME_HEADER or name.startswith(PARAMETER_HEADERS)) and is_meant(text := decoded(value)):
             found.append(text)
-    return found[:MOST_HANDLES]
+    return _each_once(found)
 
 
 def decoded(value: bytes) -> str:
@@ -94,11 +98,15 @@ def may_hold_handles(body: bytes, *, thoroughly: bool = False) -> bool:
 
 
 def _is_spelled_oddly(body: bytes) -> bool:
-    return b"\0" in body[:4] or (b"\\" in body and _ESCAPED.search(body) is not None)
+    return b"\0" in body[:4] or _is_escaped(body)
+
+
+def _is_escaped(text: bytes) -> bool:
+    return any(each in text for each in _ESCAPED)
 
 
 def in_body(body: bytes, inside: Collection[str] = (), members: Collection[str] = ()) -> list[str]:
-    """What is meant for a handle in the arguments of a message, in its order.
+    """What is meant for a handle in the arguments of a message, in its order; each once.
 
     Args:
         inside: the arguments in which one is looked for inside of longer text, too.
@@ -111,7 +119,32 @@ def in_body(body: bytes, inside: Collection[str] = (), members: Collection[str] 
             found = list(_in_message(_WITH_DOUBLES.decode(_text(body)), inside, members))
     except (ValueError, RecursionError):
         return []
-    return found[:MOST_HANDLES]
+    return _each_once(found)
+
+
+def _each_once(found: list[str]) -> list[str]:
+    return list(dict.fromkeys(found))[: MOST_HANDLES + 1]
+
+
+class PassingSearch:
+    """Looks for minted handles in a body that is too large to be held, as it passes by: in all of its whole texts."""
+
+    def __init__(self) -> None:
+        self._tail = b""
+        self._is_wide: bool | None = None
+
+    def feed(self, piece: bytes) -> list[str]:
+        """What has the form of one, and ends with this piece or not long before it."""
+        data = self._tail + piece
+        self._tail = data[-_TAIL_BYTES:]
+        if self._is_wide is None and len(data) >= 4:
+            self._is_wide = b"\0" in data[:4]
+        if self._is_wide:  # UTF-16 or UTF-32
+            data = data.replace(b"\0", b"")
+        if _RARE not in data and not _is_escaped(data):
+            return []
+        plain = _ESCAPED_PLAIN.sub(lambda found: bytes.fromhex(found[1].decode()), data)
+        return [found.decode() for found in dict.fromkeys(QUOTED.findall(plain))]
 
 
 def _text(body: bytes) -> str:
@@ -157,11 +190,12 @@ def _members(value: Any, name: str) -> Iterable[Any]:
 
 def _texts(value: Any) -> Iterator[str]:
     """The texts in a value, however deep; names of members are none."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for member in value:
-            yield from _texts(member)
-    else:
-        for _, member in _pairs(value):
-            yield from _texts(member)
+    left = [value]
+    while left:  # and no call for each level: readers of JSON go deeper than Python's own calls
+        value = left.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list):
+            left += reversed(value)
+        else:
+            left += reversed([member for _, member in _pairs(value)])

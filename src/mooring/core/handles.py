@@ -52,6 +52,11 @@ _FORM = (
     rf"\.[A-Za-z0-9_-]{{{_SEAL_LENGTH}}}"
 )
 _WHOLE = re.compile(_FORM, re.ASCII)
+QUOTED: Final = re.compile(
+    rf'"({PREFIX}[a-z2-7]{{{SHARD_LENGTH}}}\.[ms]\.[a-z][a-z0-9_]{{0,31}}\.[A-Za-z0-9_-]{{22}}'
+    rf'\.[A-Za-z0-9_-]{{{_SEAL_LENGTH}}})"'.encode()
+)
+"""A text of JSON that has the form of a handle that was minted, and is not wrapped."""
 _INSIDE = re.compile(rf"(?<![A-Za-z0-9_-]){_FORM}(?![A-Za-z0-9_-])", re.ASCII)
 
 

@@ -379,3 +379,24 @@ async def test_a_client_that_leaves_cancels_its_call_and_what_it_changed_is_kept
             return state == b'{"own":{"n":1}}'
 
         await until(is_kept, what="what it changed to be on record")
+
+
+@pytest.mark.usefixtures("going_on")
+async def test_one_does_not_get_idle_while_a_call_of_a_session_with_it_runs(
+    apps: CountingNodes, raw: RawClient
+) -> None:
+    async with running_nodes(apps, 1) as nodes:
+        legacy = Legacy(raw, nodes, await raw.open(nodes[0].url))
+        counter = await legacy.ask(0, "new_counter")
+        asking = asyncio.create_task(legacy.ask(0, "add_slowly", counter=counter))
+        await apps.processes[0].is_held.wait()
+        handles = nodes[0].mooring._node.sessions.handles
+        local = handles.find(counter)
+        assert local is not None
+        local.last_used = 0.0
+        handles.end_idle(30.0)
+        heard = [await ask(nodes[0], "count_up", counter=counter)]
+        apps.processes[0].go_on.set()
+        assert [await asking, *heard] == ["1", "2"]
+        assert await ask(nodes[0], "look", counter=counter) == "{'n': 2}"
+        assert local.in_use == 0

@@ -17,6 +17,7 @@ from mcp.client.subscriptions import listen
 from mcp.server.mcpserver import MCPServer
 
 from mooring import ClosedHandle, ClosedSession
+from mooring.core.handle_search import MOST_HANDLES
 from mooring.core.handles import Handles
 from mooring.errors import StoreUnavailable
 from mooring.store import MemoryStore
@@ -472,3 +473,78 @@ async def test_a_call_that_outlasts_the_drain_is_said_to_be_cut_off(
         assert "1 calls of the modern era are cut off (drain_seconds)" in caplog.text
         minting.browsers[0].finish.set()
         await running
+
+
+async def opened_by(raw: RawClient, node: RunningNode, name: str, **arguments: Any) -> str:
+    """A handle of this principal."""
+    body = visit("")
+    body["params"] |= {"name": "open_browser", "arguments": arguments}
+    reply = await post(raw, node, body, tool="open_browser", headers=[("x-user", name)])
+    return str(reply.json["result"]["content"][0]["text"])
+
+
+async def test_anothers_handle_that_survives_is_guarded_behind_ones_own_as_well(
+    raw: RawClient, minting: Minting
+) -> None:
+    async with running_nodes(lambda: with_users(minting()), 2) as nodes:
+        handle = await opened_by(raw, nodes[0], "alice", survives=True)
+        own = await opened_by(raw, nodes[1], "mallory")
+        body = visit(handle)
+        body["params"]["arguments"] = {"other": own, **body["params"]["arguments"]}
+        reply = await post(raw, nodes[1], body, headers=[("x-user", "mallory")])
+        assert minting.browsers[1].ledger == []
+        assert refusal_in(reply) == "unknown_handle"
+
+
+async def test_anothers_handle_is_guarded_behind_any_number_of_others(
+    raw: RawClient, minting: Minting, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running_nodes(lambda: with_users(minting()), 1) as [node]:
+        handle = await opened_by(raw, node, "alice")
+        own = await opened_by(raw, node, "mallory")
+        many = [node.mooring._node.handles.mint(own[3:8], "browser", bytes([n] * 16)) for n in range(MOST_HANDLES)]
+        for others, reason in (([own] * MOST_HANDLES, "unknown_handle"), (many, "mixed_handles")):
+            body = visit(handle)
+            body["params"]["arguments"] = {"many": others, **body["params"]["arguments"]}
+            reply = await post(raw, node, body, headers=[("x-user", "mallory")])
+            assert minting.browsers[0].ledger == []
+            assert refusal_in(reply) == reason
+        assert f"more than {MOST_HANDLES} handles" in caplog.text
+
+
+async def test_no_spelling_hides_anothers_handle_that_survives_where_none_of_anybody_is(
+    raw: RawClient, minting: Minting
+) -> None:
+    async with running_nodes(lambda: with_users(minting()), 2) as nodes:
+        handle = await opened_by(raw, nodes[0], "alice", survives=True)
+        assert nodes[1].mooring._node.sessions.handles.owned == 0
+        for spelled in (
+            json.dumps(visit(handle)).replace("mh~", r"\u006d\u0068\u007e").encode(),
+            json.dumps(visit(handle)).encode("utf-16"),
+        ):
+            await post(raw, nodes[1], spelled, headers=[("x-user", "mallory")])
+            assert minting.browsers[1].ledger == []
+
+
+async def test_anothers_handle_is_guarded_in_a_body_that_is_too_large_to_be_held(
+    raw: RawClient, minting: Minting
+) -> None:
+    async with running_nodes(lambda: with_users(minting()), 1, handle_search_bytes=4096) as [node]:
+        handle = await opened_by(raw, node, "alice")
+        usual = json.dumps(visit(handle, page="x" * 5000))
+        first = json.dumps({**visit(handle), "note": "x" * 100_000})
+        bodies = [
+            usual,
+            first,
+            usual.replace("mh~", r"\u006d\u0068\u007e"),
+            usual.replace(handle[8:11], r"\u002Em\u002e"),
+        ]
+        for body in [*(body.encode() for body in bodies), usual.encode("utf-16"), usual.encode("utf-32")]:
+            reply = await post(raw, node, body, headers=[("x-user", "mallory")])
+            assert (reply.status, reply.reason) == (400, "unknown_handle")  # nobody has read which request it is
+            assert minting.browsers[0].ledger == []
+        reply = await post(raw, node, first.encode(), headers=[("x-user", "alice")])
+        assert reply.json["result"]["content"][0]["text"] == f"page 1 of {handle}"
+        about = json.dumps(visit("none", page=f"about {handle} " + "x" * 5000)).encode()
+        reply = await post(raw, node, about, headers=[("x-user", "mallory")])
+        assert reply.json["result"]["content"][0]["text"] == "no browser none"

@@ -112,6 +112,33 @@ async def test_in_a_stream_what_comes_before_the_answer_leaves_at_once() -> None
     assert held.body == PROGRESS + event(ANSWER) + b": the rest"
 
 
+@pytest.mark.parametrize("size", [1, 20, 40])
+async def test_in_a_stream_an_answer_in_pieces_leaves_whole_once_it_is_committed(size: int) -> None:
+    held = Held()
+    await held.start(STREAM)
+    data = PROGRESS + event(ANSWER) + PROGRESS
+    for at in range(0, len(data), size):
+        await held.piece(data[at : at + size], more=True)
+    assert len(held.committed) == 1
+    assert held.body == data
+
+
+async def test_in_a_stream_an_error_in_place_of_an_answer_in_pieces_is_an_event_of_its_own() -> None:
+    held = Held("an error")
+    await held.start(STREAM)
+    await held.piece(event(ANSWER)[:30], more=True)
+    await held.piece(event(ANSWER)[30:], more=True)
+    assert held.body == event("an error")
+
+
+async def test_what_is_no_whole_event_at_the_end_of_a_stream_leaves_as_it_is() -> None:
+    held = Held()
+    await held.start(STREAM)
+    await held.piece(event(ANSWER)[:9], more=True)
+    await held.piece(b"")
+    assert held.body == event(ANSWER)[:9]
+
+
 async def test_an_error_in_place_of_an_event_ends_the_stream() -> None:
     held = Held("an error")
     await held.start(STREAM)

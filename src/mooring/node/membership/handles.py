@@ -30,6 +30,8 @@ logger = logging.getLogger("mooring.handles")
 
 
 _ERA: Final = "2026-07-28"
+_LATELY_SECONDS: Final = 60.0
+"""How long a handle that was ended is remembered: its record may be read before it is removed, and used after that."""
 
 
 @dataclass(slots=True)
@@ -114,6 +116,8 @@ class LocalHandles:
         self._remove = remove
         self._renew = renew
         self._handles: dict[str, LocalHandle] = {}
+        # Those that their author ended lately, and when; the oldest first.
+        self._ended: dict[str, float] = {}
         self._tell = tell
         self._run_errand = run_errand
         self._now = now
@@ -123,6 +127,10 @@ class LocalHandles:
 
     def find(self, text: str) -> LocalHandle | None:
         return self._handles.get(text)
+
+    def has_ended(self, text: str) -> bool:
+        """Whether its author ended it here a moment ago."""
+        return text in self._ended
 
     def shards(self) -> set[str]:
         """Those that have a handle here."""
@@ -171,11 +179,6 @@ class LocalHandles:
         """While a call with these handles runs, none of them gets idle."""
         return InUse(self, texts)
 
-    def use(self, texts: list[str]) -> None:
-        """A call with these handles has come, which keeps them here by itself."""
-        for local in filter(None, map(self._handles.get, texts)):
-            self.was_used(local)
-
     def was_used(self, local: LocalHandle) -> None:
         """A call with it was there a moment ago."""
         local.last_used = self._now()
@@ -184,6 +187,8 @@ class LocalHandles:
 
     def end(self, text: str) -> bool:
         """Its author ends it. Returns whether it was here."""
+        if text in self._handles:
+            self._ended[text] = self._now()
         return self._end(text, "deleted")
 
     def end_idle(self, idle_seconds: float) -> None:
@@ -193,6 +198,8 @@ class LocalHandles:
             if local.last_used < long_ago and not local.in_use and not local.is_in_doubt:
                 logger.info("handle %s is idle: it ends (handle_idle_seconds)", brief(text))
                 self._end(text, "ended")
+        while self._ended and next(iter(self._ended.values())) < self._now() - _LATELY_SECONDS:
+            del self._ended[next(iter(self._ended))]
 
     def fence(self, shard: str) -> None:
         """Another node owns the shard."""

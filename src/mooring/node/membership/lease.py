@@ -20,6 +20,7 @@ from mooring.node.counters import Tally
 from mooring.node.membership.adoption import Adoption
 from mooring.node.membership.idle import IdleSessions
 from mooring.node.membership.peers_word import AskPeers, PeersWord, nobody_answers
+from mooring.node.membership.running_calls import RunningCalls
 from mooring.node.membership.sessions import LocalSessions
 from mooring.node.membership.shared import Shared
 from mooring.settings import Settings
@@ -76,6 +77,7 @@ class LeaseKeeper:
         self._settings = settings
         self._sessions = sessions
         self._idle = IdleSessions(sessions, settings)
+        self._running_calls = RunningCalls(sessions, lambda: store.journal, settings.call_log_seconds, now)
         self._node_id = node_id
         self._describe = describe
         goes_on_alone = settings.when_isolated == "go_on"
@@ -210,6 +212,7 @@ class LeaseKeeper:
             self._sessions.handles.end_idle(self._settings.handle_idle_seconds)
             self.adoption.notice_given()
             await self._sessions.records.flush()
+            await self._running_calls.keep()
             await self.adoption.adopt_orphans()
             await self._prune()
         except StoreUnavailable as error:

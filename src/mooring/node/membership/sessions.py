@@ -165,8 +165,9 @@ class LocalSessions:
         await self.records.seen(kept)
 
     def has_ended(self, session_id: str) -> bool:
-        """Whether the session is known to have ended, though its record may still be there."""
-        return self.records.is_removal_due(session_id) or session_id in self._closing
+        """Whether the session, or the handle, is known to have ended, though its record may still be there."""
+        is_going = session_id in self._closing or self.handles.has_ended(session_id)
+        return is_going or self.records.is_removal_due(session_id)
 
     def fence(self, shard: str) -> None:
         """End the sessions of a shard that has another owner now, here alone: their records are the new owner's.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from mooring.asgi import App, Message, Receive, Scope, Send
+from mooring.core.handle_search import PassingSearch
 from mooring.core.handles import Handle
 from mooring.node.node import Node
 from mooring.node.requests.principal import principal_of
@@ -21,6 +22,8 @@ class GuardedCall:
 
     Args:
         let_in: told whose call it is, once all of them are theirs, before the app has a byte of it.
+        search: for others in its body, which was too large to be searched before: the app does not get the whole of it
+            where there is one of somebody else.
     """
 
     def __init__(
@@ -31,15 +34,19 @@ class GuardedCall:
         receive: Receive,
         send: Send,
         let_in: Callable[[str], None],
+        search: PassingSearch | None = None,
     ) -> None:
         self._node = node
         self._let_in = let_in
+        self._search = search
         self._handles = handles
         self._scope = scope
         self._receive = receive
         self._send = send
         self._is_let_in = False
         self._has_begun = False
+        # Nothing more of it is read: there was another's in it.
+        self._is_over = False
         self.refused: Handle | None = None
 
     async def serve(self, app: App) -> None:
@@ -50,13 +57,28 @@ class GuardedCall:
                 raise
 
     async def receive(self) -> Message:
-        if not self._is_let_in and not self._has_begun:
+        if not self._is_let_in and not self._is_over and not (self._has_begun and self._handles):
             principal = principal_of(self._scope)
-            self.refused = next((one for one in self._handles if not self._node.handles.may_use(one, principal)), None)
+            self.refused = self._anothers(self._handles)
             self._is_let_in = self.refused is None
             if self._is_let_in:
                 self._let_in(principal)
-        return await self._receive() if self._is_let_in else _DISCONNECT
+        if not self._is_let_in:
+            return _DISCONNECT
+        message = await self._receive()
+        if self._search is not None and message["type"] == "http.request":
+            found = map(self._node.handles.read, self._search.feed(message.get("body", b"")))
+            anothers = self._anothers([handle for handle in found if handle is not None])
+            if anothers is not None:
+                self._is_let_in, self._is_over = False, True
+                self.refused = None if self._has_begun else anothers
+                return _DISCONNECT
+        return message
+
+    def _anothers(self, handles: list[Handle]) -> Handle | None:
+        """The first of them that is another's."""
+        principal = principal_of(self._scope)
+        return next((one for one in handles if not self._node.handles.may_use(one, principal)), None)
 
     async def send(self, message: Message) -> None:
         if self.refused is None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
 from typing import Any, Final
 
 from mooring.asgi import App, Message, Receive, Scope, Send, is_at, replaced, respond
@@ -24,6 +23,7 @@ from mooring.errors import Fenced, StoreUnavailable
 from mooring.node.current import Serving
 from mooring.node.current_call import has_transactional_tools, is_transactional
 from mooring.node.membership import inner_ids
+from mooring.node.membership.handles import InUse
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.node.passing import PassingAnswer
@@ -36,7 +36,7 @@ from mooring.node.requests.committing import Committing
 from mooring.node.requests.entrance import Entrance
 from mooring.node.requests.exchange import Exchange, can_be_logged
 from mooring.node.requests.json_calls import JsonCall
-from mooring.node.requests.kept_handles import bring_kept
+from mooring.node.requests.kept_handles import bring_kept, may_come
 from mooring.node.streams.stream import Stream
 
 _DISCONNECT: Final[Message] = {"type": "http.disconnect"}
@@ -58,9 +58,6 @@ _NO_STATE_IN_BATCHES: Final = (
     "a batch has several answers, and none of them can go on record with what all of its calls change. Send each call "
     "by itself"
 )
-
-_RENEWALS: Final = 3
-"""In the time for which it is on record that a request runs: a store may be away for a while."""
 
 _HANDLE: Final = PREFIX.encode()
 
@@ -127,8 +124,8 @@ class SessionRequest:
         self._is_noted = onto is not None or not self._is_logged or not node.streams.is_written_behind
         # Where it may be answered in JSON, and is carried out for the first time here.
         self._json = JsonCall(node, session, self._body, self._name) if self._is_logged and onto is None else None
-        # Until what is on record of it is kept for longer, while it runs.
-        self._renewing: asyncio.TimerHandle | None = None
+        # The handles that it names, once it is known that it may.
+        self._in_use: InUse | None = None
         # Set when the app has answered: until then it does not hear that the client has left.
         self._is_over = asyncio.Event()
 
@@ -164,8 +161,6 @@ class SessionRequest:
         self._task = asyncio.current_task()
         self._session.running.add(self)
         self._app = app
-        if self._is_logged and self._node.streams.is_written_behind:
-            self._stay_on_record()
         is_broken_off = False
         try:
             await self._serve(app)
@@ -179,11 +174,11 @@ class SessionRequest:
                 raise
         finally:
             self._session.running.discard(self)
+            if self._in_use is not None:
+                self._in_use.end()
             if self._entrance.is_used:
                 self._session.last_seen = time.time()
             self._is_over.set()
-            if self._renewing is not None:
-                self._renewing.cancel()
             if self._json is not None:
                 self._json.stop()
             await self._end(is_broken_off=is_broken_off)
@@ -194,21 +189,6 @@ class SessionRequest:
                 await self._answer_in_place_of_app()
             return True
         return not self._is_session_gone
-
-    def _stay_on_record(self) -> None:
-        """While it runs: what is noted of it is kept for a time that begins anew, well before it is over."""
-
-        def renew() -> None:
-            self._node.sessions.run_errand(self._renew_record())
-            self._stay_on_record()
-
-        seconds = self._node.settings.call_log_seconds / _RENEWALS
-        self._renewing = asyncio.get_running_loop().call_later(seconds, renew)
-
-    async def _renew_record(self) -> None:
-        session, seconds = self._session, self._node.settings.call_log_seconds
-        with suppress(StoreUnavailable):  # it is tried again
-            await self._node.store.journal.note_calls(session.id, session.epoch, [], seconds)
 
     async def _end(self, *, is_broken_off: bool) -> None:
         """What was said of it, and what it changed, is on record, unless another node decides that.
@@ -309,9 +289,11 @@ class SessionRequest:
         named = [handle for text in in_body(self._body.raw()) if (handle := self._node.handles.read(text)) is not None]
         handles = self._node.sessions.handles
         for handle, kept in (await bring_kept(self._node, named)).items():
-            if self._node.handles.may_use(handle, kept.principal):
+            if self._node.handles.may_use(handle, kept.principal) and may_come(self._node, handle, kept):
                 handles.add(handle, kept.principal, kept)
-        handles.use([handle.text for handle in named])
+        if self._in_use is None:
+            self._in_use = handles.using([handle.text for handle in named])
+            self._in_use.begin()
 
     async def _note_ahead(self) -> None:
         """A call that may be carried out again for what it does not do: it is on record before the app has it all."""

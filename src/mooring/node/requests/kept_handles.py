@@ -17,19 +17,30 @@ logger = logging.getLogger("mooring.handles")
 
 
 async def load_kept(node: Node, handle: Handle) -> LocalSession | None:
-    """What is kept of a handle that is not here, for this node from now on; None where nothing is.
+    """What is kept of a handle that is not here, for this node from now on; None where nothing is, or it has ended.
 
     Raises:
         StoreUnavailable: nobody knows; or another node has the handle by now.
     """
+    if node.sessions.has_ended(handle.text):
+        return None
     record, epoch = await node.keeper.adoption.take(handle.text, handle.shard, node.settings.session_ttl_seconds)
     if not epoch:
         raise StoreUnavailable(f"shard {handle.shard} is another node's by now")
     if record is None:
         return None
-    logger.info("handle %s goes on here, with what node %s kept of it", brief(handle.text), record.node_id)
     kept, version = await node.store.journal.load_state(handle.text)
+    if not version:  # it was asked for there, and nothing was left in it
+        return None
+    logger.info("handle %s goes on here, with what node %s kept of it", brief(handle.text), record.node_id)
     return kept_on_record(handle, record, epoch, KeptState(kept, node.settings.state_bytes, version))
+
+
+def may_come(node: Node, handle: Handle, kept: LocalSession | None) -> bool:
+    """Whether a handle that was not here, and what was read of it, still is for this node: that may be a while ago."""
+    epoch = node.membership.shards.get(handle.shard)
+    is_current = epoch is not None and (kept is None or kept.epoch == epoch)
+    return is_current and (kept is None or not node.sessions.has_ended(handle.text))
 
 
 async def bring_kept(node: Node, handles: Iterable[Handle]) -> dict[Handle, LocalSession]:

@@ -6,6 +6,7 @@
     a handle                                    it goes to the node that holds it (`mooring.core.routing`)
     several, of one node                        the same
     several, of several nodes                   it goes to the first one's, or is refused (`mixed_handles`)
+    more than a hundred                         refused: nobody looks at the rest, which may be anybody's
     one that this cluster did not make          refused, without a question to the store
     one of another principal                    refused as if it never was; the app has read nothing of it
     one that is gone with its node, or ended    refused, as its author would
@@ -27,6 +28,7 @@ from typing import Final
 from mooring.asgi import App, Receive, Scope, Send, request_header
 from mooring.core import jsonrpc
 from mooring.core.handle_search import (
+    MOST_HANDLES,
     in_body,
     in_headers,
     may_hold_handles,
@@ -111,6 +113,11 @@ class ModernRequest:
         Args:
             named: what it has for handles.
         """
+        if len(named) > MOST_HANDLES:
+            logger.warning("a call names more than %d handles; some may be another's, so it is refused", MOST_HANDLES)
+            self._facts = self._facts.naming(named[MOST_HANDLES])
+            await self._refuse(Reason.MIXED)
+            return None
         known = [self._node.handles.read(text) for text in named]
         self._handles = [handle for handle in known if handle is not None]
         forged = next((text for text, handle in zip(named, known, strict=True) if handle is None), None)
@@ -140,7 +147,7 @@ class ModernRequest:
         if body is None:
             if self._body.is_too_large:
                 self._node.warn_of_large_body()
-        elif may_hold_handles(body, thoroughly=self._node.sessions.handles.owned > 0):
+        elif may_hold_handles(body, thoroughly=True):  # of one that is nowhere here, its author may keep what it is
             inside = [name for rule in self._node.wrap_rules for name in rule.use]
             found += in_body(body, inside, self._node.wrapped_members)
         return list(dict.fromkeys(found))
@@ -220,21 +227,27 @@ class ModernRequest:
         Where the store is away for a moment, or the shard is another node's by now, it is decided again.
         """
         give_up = min(give_up, time.monotonic() + self._node.settings.hold_seconds)
-        revived: Mapping[Handle, LocalSession | None] = {}
+        decision: Decision = Revive(reason)
+        while isinstance(decision, Revive):
+            if await self._is_answered_here(decision.reason, receive):
+                return None
+            decision = await self._decisions.decide_again(self._facts, give_up)
+        return await self._follow(decision, receive, give_up)
+
+    async def _is_answered_here(self, reason: Reason, receive: Receive) -> bool:
+        """Served with what is kept, or refused for this reason; False where nobody knows yet which."""
         with self._staying():
             try:
-                found = await self._bring_first()
-                if found is None:
+                revived = await self._bring_first()
+                if revived is None:
                     await self._refuse(reason)
-                    return None
-                revived = found
+                    return True
                 is_ours = await self._node.keeper.adoption.hold(self._node.shard_of(self._facts) or "", 1)
             except StoreUnavailable:
-                is_ours = 0
+                return False
             if is_ours:
                 await self._serve(receive, revived)
-                return None
-        return await self._follow(await self._decisions.decide_again(self._facts, give_up), receive, give_up)
+            return bool(is_ours)
 
     async def _bring_first(self) -> dict[Handle, LocalSession | None] | None:
         """The handle by which the call came here, with what is kept of it; None where it is gone.

@@ -16,7 +16,7 @@ from typing import Final
 
 from mooring.asgi import App, Receive, Scope, Send, request_header
 from mooring.core import jsonrpc
-from mooring.core.handle_search import NAME_HEADER, decoded, unwrapped_headers
+from mooring.core.handle_search import NAME_HEADER, PassingSearch, decoded, unwrapped_headers
 from mooring.core.handles import Handle
 from mooring.core.marking import Marking
 from mooring.core.wrapping import Wrapping, unwrapped
@@ -27,7 +27,7 @@ from mooring.node.requests.bodies import in_place_of
 from mooring.node.requests.call_states import CallStates
 from mooring.node.requests.committing import ReadBody
 from mooring.node.requests.guarding import GuardedCall
-from mooring.node.requests.kept_handles import bring_kept
+from mooring.node.requests.kept_handles import bring_kept, may_come
 from mooring.node.requests.no_session import naming_no_session, of_no_session
 from mooring.node.requests.principal import NOBODY, principal_of
 from mooring.node.requests.wrapped_answer import WrappedAnswer
@@ -87,7 +87,7 @@ class ModernCall:
         send = partial(states.pass_on, send=send)
         with Serving(node, scope, None, None, states):
             try:
-                if self._handles:
+                if self._handles or self._body is None:
                     return await self._serve_with_handles(scope, receive, send, revived)
                 await self._app(scope, receive, send)
             finally:
@@ -99,17 +99,19 @@ class ModernCall:
     ) -> Handle | None:
         """They are in use meanwhile, if they are the caller's: the app has no byte of the call before that is known."""
         node, handles = self._node, self._node.sessions.handles
-        owned = [handle for handle in self._handles if handle.is_owned and (node.holds(handle) or handle in revived)]
+        owned = [handle for handle in self._handles if handle.is_owned]  # wherever it is: its author may keep it
         in_use = handles.using([handle.text for handle in self._handles])
 
         def let_in(principal: str) -> None:
             for handle, kept in revived.items():
-                handles.add(handle, principal if handle.is_owned else NOBODY, kept)
+                if may_come(node, handle, kept):
+                    handles.add(handle, principal if handle.is_owned else NOBODY, kept)
             in_use.begin()
 
-        guarded = GuardedCall(node, owned, scope, receive, send, let_in)
+        search = PassingSearch() if self._body is None else None
+        guarded = GuardedCall(node, owned, scope, receive, send, let_in, search)
         try:
-            if not owned:
+            if not owned and search is None:
                 let_in(NOBODY)
                 await self._app(scope, receive, send)
             else:

@@ -81,9 +81,15 @@ class HeldAnswer:
         return [] if start is None else [start]
 
     async def _in_stream(self, message: Message) -> Message:
-        if self._reader is None or self._is_found or not self._is_used():
+        if self._reader is None or self._is_found or not (self._held or self._is_used()):
             return message
-        if not self._reader.feed(message.get("body", b"")):
+        self._held += message.get("body", b"")
+        is_found = self._reader.feed(message.get("body", b""))
+        if not is_found and self._reader.is_in_event and message.get("more_body", False):
+            return {**message, "body": b""}  # it may be the answer
+        message = {**message, "body": bytes(self._held)}
+        self._held.clear()
+        if not is_found:
             return message
         self._is_found = True
         answer = json.dumps(self._reader.message) if self._reader.message else ""
