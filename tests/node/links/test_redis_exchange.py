@@ -148,6 +148,21 @@ async def test_a_stream_that_stays_silent_is_asked_after_less_and_less() -> None
         assert [later - one for one, later in itertools.pairwise(asked_after)] == [10, 20, 40, 60, 60, 60, 60, 60]
 
 
+async def test_a_stream_that_says_little_at_a_time_goes_on_for_as_long_as_it_likes() -> None:
+    clock = Clock()
+    async with two_ends(clock) as ends:
+        mine, theirs = await ends.begun()
+        for _ in range(400):
+            await theirs.say_body(b"data: 1\n\n")
+            await ends.turns()
+            assert (await mine.hear()).data
+            clock.now += 1.0
+            ends.asking.tick()
+            await ends.turns()
+            ends.answering.tick()
+        assert not theirs.is_broken
+
+
 async def test_the_side_that_forgot_it_says_so() -> None:
     clock = Clock()
     async with two_ends(clock) as ends:

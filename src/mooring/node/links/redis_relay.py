@@ -2,7 +2,8 @@
 
 the tick finds                                        and so
 ----------------------------------------------------  ------------------------------------------------------
-one that we began, and said nothing on for a while    says SYNC, which is said back: a loss on the way shows
+one that we began, and nothing was said on for a      says SYNC, which is said back: a loss on the way shows
+while; or we said nothing on, however much we hear    the same: its peer knows that it is not forgotten
 one that a peer began, which is dead                  it breaks off; who asks a dead one sees that by itself
 one that a peer began, and says nothing on any more   the same: it must have forgotten it
 """
@@ -203,7 +204,8 @@ class Relay:
         now = self._now()
         for exchange in list(self._exchanges.values()):
             if exchange.role is Role.ASKS:
-                if now - max(exchange.said_at, exchange.heard_at) >= exchange.quiet_seconds and not exchange.has_unsent:
+                is_quiet = now - max(exchange.said_at, exchange.heard_at) >= exchange.quiet_seconds
+                if (is_quiet or now - exchange.said_at >= _LONGEST_QUIET_SECONDS) and not exchange.has_unsent:
                     exchange.say(Part(Kind.SYNC))
                     exchange.quiet_seconds = min(2 * exchange.quiet_seconds, _LONGEST_QUIET_SECONDS)
             elif self._is_dead(exchange.peer_id):
