@@ -548,3 +548,23 @@ async def test_anothers_handle_is_guarded_in_a_body_that_is_too_large_to_be_held
         about = json.dumps(visit("none", page=f"about {handle} " + "x" * 5000)).encode()
         reply = await post(raw, node, about, headers=[("x-user", "mallory")])
         assert reply.json["result"]["content"][0]["text"] == "no browser none"
+
+
+@pytest.mark.parametrize("size", [0, 2 * 1024 * 1024])
+async def test_anothers_handle_is_guarded_in_a_session_of_before(raw: RawClient, minting: Minting, size: int) -> None:
+    async with running_nodes(lambda: with_users(minting()), 1) as [node]:
+        handle = await opened_by(raw, node, "alice")
+        sessions = {who: await raw.open(node.url, headers={"x-user": who}) for who in ("mallory", "alice")}
+
+        async def visited(who: str, body: Any) -> Reply:
+            headers = {"mcp-protocol-version": "2025-11-25", "x-user": who}
+            return await raw.call(node.url, sessions[who], body=body, headers=headers)
+
+        usual = visit(handle, page="x" * size)
+        spelled = json.dumps(usual).replace("mh~", r"\u006d\u0068\u007e").encode()
+        for body in (usual, spelled, [usual]):
+            reply = await visited("mallory", body)
+            assert minting.browsers[0].ledger == []
+            assert size or body != usual or refusal_in(reply) == "unknown_handle"
+        reply = await visited("alice", usual)
+        assert reply.json["result"]["content"][0]["text"] == f"page 1 of {handle}"

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from mooring.asgi import App, Message, Receive, Scope, Send, is_at, replaced, respond
 from mooring.core import jsonrpc, questions
-from mooring.core.handle_search import in_body
+from mooring.core.handle_search import PassingSearch, in_body
 from mooring.core.handles import PREFIX
 from mooring.core.kept_state import StateUse
 from mooring.core.request import SESSION_HEADER, RequestFacts
@@ -35,8 +35,10 @@ from mooring.node.requests.call_states import CallStates
 from mooring.node.requests.committing import Committing
 from mooring.node.requests.entrance import Entrance
 from mooring.node.requests.exchange import Exchange, can_be_logged
+from mooring.node.requests.handle_answers import refuse_handle
 from mooring.node.requests.json_calls import JsonCall
 from mooring.node.requests.kept_handles import bring_kept, may_come
+from mooring.node.requests.principal import NOBODY, principal_of
 from mooring.node.streams.stream import Stream
 
 _DISCONNECT: Final[Message] = {"type": "http.disconnect"}
@@ -124,6 +126,8 @@ class SessionRequest:
         self._is_noted = onto is not None or not self._is_logged or not node.streams.is_written_behind
         # Where it may be answered in JSON, and is carried out for the first time here.
         self._json = JsonCall(node, session, self._body, self._name) if self._is_logged and onto is None else None
+        # For handles of somebody else's in it.
+        self._search = PassingSearch()
         # The handles that it names, once it is known that it may.
         self._in_use: InUse | None = None
         # Set when the app has answered: until then it does not hear that the client has left.
@@ -273,6 +277,7 @@ class SessionRequest:
         )
         if message["type"] == "http.request":
             await self._check()
+            await self._guard(message.get("body", b""))
             if self._body.is_whole and self._body.is_batch:
                 self._use.refusal = _NO_STATE_IN_BATCHES
             if self._body.holds(_HANDLE) and self._entrance.is_its_principals():
@@ -283,6 +288,19 @@ class SessionRequest:
             if self._json is not None and self._body.is_whole and not self._is_turned_away and not self._use.stream:
                 self._json.begin()
         return _DISCONNECT if self._is_turned_away else message
+
+    async def _guard(self, piece: bytes) -> None:
+        """The app gets no whole body that has another's handle in it. Strangers are turned away as such."""
+        found = map(self._node.handles.read, self._search.feed(piece))
+        principal = principal_of(self._entrance.scope) or self._session.principal
+        if self._session.principal not in (principal, NOBODY):
+            return
+        anothers = next((one for one in found if one and not self._node.handles.may_use(one, principal)), None)
+        if anothers is None or self._is_turned_away:
+            return
+        self._is_turned_away = True
+        if not self._answer.has_begun:
+            await refuse_handle(self._send, Reason.PRINCIPAL, self._body.message(), anothers.text)
 
     async def _bring_handles(self) -> None:
         """The handles that it names are in use, and what is kept of them is here, where they are of our shards."""
