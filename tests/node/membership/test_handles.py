@@ -68,10 +68,10 @@ def test_one_that_is_added_is_here_until_its_author_ends_it(world: World) -> Non
     added = world.local.add(handle, "alice")
     assert world.local.add(handle, "alice") is added
     assert world.local.find(handle.text) is added
-    assert (len(world.local), world.local.owned, world.local.shards()) == (1, 1, {ONE})
+    assert (len(world.local), world.local.shards()) == (1, {ONE})
     assert world.local.end(handle.text)
     assert not world.local.end(handle.text)
-    assert (len(world.local), world.local.owned, world.local.shards()) == (0, 0, set())
+    assert (len(world.local), world.local.shards()) == (0, set())
     assert world.told == [(handle.text, "deleted", "alice")]
 
 

@@ -517,7 +517,7 @@ async def test_no_spelling_hides_anothers_handle_that_survives_where_none_of_any
 ) -> None:
     async with running_nodes(lambda: with_users(minting()), 2) as nodes:
         handle = await opened_by(raw, nodes[0], "alice", survives=True)
-        assert nodes[1].mooring._node.sessions.handles.owned == 0
+        assert len(nodes[1].mooring._node.sessions.handles) == 0
         for spelled in (
             json.dumps(visit(handle)).replace("mh~", r"\u006d\u0068\u007e").encode(),
             json.dumps(visit(handle)).encode("utf-16"),

@@ -99,7 +99,6 @@ class LocalHandles:
         now: seconds since the epoch.
 
     Attributes:
-        owned: how many of them are some principal's.
         kept: what is kept of them, by handle, for the record.
     """
 
@@ -111,7 +110,6 @@ class LocalHandles:
         renew: Callable[[LocalSession], Coroutine[Any, Any, None]],
         now: Callable[[], float] = time.time,
     ) -> None:
-        self.owned = 0
         self.kept: dict[str, LocalSession] = {}
         self._remove = remove
         self._renew = renew
@@ -147,7 +145,6 @@ class LocalHandles:
         """
         if handle.text not in self._handles:
             self._handles[handle.text] = LocalHandle(handle, principal, self._now(), may_begin=may_begin)
-            self.owned += handle.is_owned
         local = self._handles[handle.text]
         if local.kept is None and kept is not None:
             kept.principal = principal
@@ -226,7 +223,6 @@ class LocalHandles:
         local = self._handles.pop(text, None)
         if local is None:
             return False
-        self.owned -= local.handle.is_owned
         if local.kept is not None:
             self._let_go(local.kept, reason)
         self._run_errand(self._tell(ClosedHandle(text, reason, local.principal, local.handle.kind)))

@@ -291,12 +291,15 @@ class SessionRequest:
 
     async def _guard(self, piece: bytes) -> None:
         """The app gets no whole body that has another's handle in it. Strangers are turned away as such."""
-        found = map(self._node.handles.read, self._search.feed(piece))
+        found = self._search.feed(piece)
+        if not found or self._is_turned_away:
+            return
         principal = principal_of(self._entrance.scope) or self._session.principal
         if self._session.principal not in (principal, NOBODY):
             return
-        anothers = next((one for one in found if one and not self._node.handles.may_use(one, principal)), None)
-        if anothers is None or self._is_turned_away:
+        handles = map(self._node.handles.read, found)
+        anothers = next((one for one in handles if one and not self._node.handles.may_use(one, principal)), None)
+        if anothers is None:
             return
         self._is_turned_away = True
         if not self._answer.has_begun:
