@@ -24,7 +24,7 @@ _PREFIX: Final = PREFIX.encode()
 _RARE: Final = PREFIX[-1].encode()
 _BEFORE: Final = PREFIX[:-1].encode()
 _LOOKS: Final = 16
-_ESCAPED: Final = (rb"\u007e", rb"\u007E")
+_ESCAPED: Final = re.compile(rb"\\u007[eE]")
 """`~`, as JSON may spell it and no client does."""
 _ESCAPE_LENGTH: Final = len(rb"\u0000")
 _ESCAPED_PLAIN: Final = re.compile(rb"\\u00(2[dDeE]|3[0-9]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aAeE])")
@@ -102,7 +102,8 @@ def _is_spelled_oddly(body: bytes) -> bool:
 
 
 def _is_escaped(text: bytes) -> bool:
-    return any(each in text for each in _ESCAPED)
+    # Each of these takes longer than the one before; of what finds a text, `rfind` is the quickest by far.
+    return b"\\" in text and text.rfind(rb"\u007") >= 0 and _ESCAPED.search(text) is not None
 
 
 def in_body(body: bytes, inside: Collection[str] = (), members: Collection[str] = ()) -> list[str]:
