@@ -63,7 +63,8 @@ _EXPLAINED: Final[dict[Reason, tuple[int, str]]] = {
     Reason.UNREACHABLE: (
         200,
         "The node that holds this session cannot be found or reached now, so nobody knows whether the request was "
-        "carried out. The session goes on: try again. Operator: check that nodes reach each other at the "
+        "carried out. The session goes on: try again what changes nothing, and look before you send anything else "
+        "again. Operator: check that nodes reach each other at the "
         "addresses in `mooring status`, and that Redis answers.",
     ),
 }

@@ -33,7 +33,7 @@ _SAID: Final[dict[Reason, str]] = {
     Reason.MIXED: "The handle {handle} cannot be used in one call with the others: each is held by another process. "
     "Use them in calls of their own.",
     Reason.UNREACHABLE: "The process that holds {handle} cannot be reached now, so nobody knows whether the call was "
-    "carried out. Try again.",
+    "carried out. Try again if it changes nothing, and look before you do otherwise.",
     Reason.OUTCOME_UNKNOWN: "The process that held {handle} ended while it carried this call out, so nobody knows "
     "whether it was carried out, in part or at all. Look before you call again.",
 }
