@@ -78,6 +78,13 @@ def test_half_a_character_can_be_sent_on() -> None:
 LARGE = "x" * 100_000
 
 
+@pytest.mark.parametrize("size", [1, 100_000])
+@pytest.mark.parametrize("given_id", [rb"\ud800", rb"mooring:3:\ud800", rb"mooring:3:\q", rb"mooring:3:\u00"])
+def test_an_id_that_nobody_can_write_is_of_no_question(given_id: bytes, size: int) -> None:
+    body = b'{"jsonrpc":"2.0","id":"%b","result":"%b"}' % (given_id, b"x" * size)
+    assert restored(body, 3) in (None, body)
+
+
 @pytest.mark.parametrize("id_first", [True, False])
 @pytest.mark.parametrize("asked", [7, "seven", 'with "quotes" and \\ in it', "ä"])
 def test_a_large_answer_is_restored_without_being_read(

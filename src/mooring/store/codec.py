@@ -154,7 +154,7 @@ def encode_session(record: SessionRecord) -> dict[str, Any]:
 
 
 def _writable(text: str) -> str:
-    """What clients and apps say, with "?" for half a character (a lone surrogate): JSON has them, and Redis has none."""
+    """What somebody says, with "?" for half a character (a lone surrogate): JSON can say one, and Redis takes none."""
     return text.encode(errors="replace").decode()
 
 
