@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from mooring.errors import StoreUnavailable
 from mooring.node.membership.session import LocalSession
 from mooring.node.membership.sessions import LocalSessions
-from mooring.store import MemoryStore
+from mooring.store import MemoryStore, RedisStore, Store
 from tests.fakes import Clock, FlakyStore
+from tests.real_redis import SERVERS, Flavour, real_redis
+from tests.store.examples import SEALS
 
 BATCH = 500
 
@@ -16,10 +20,10 @@ BATCH = 500
 class World:
     """A node with very many sessions, all on record; the store then lost them all."""
 
-    def __init__(self, sessions: int) -> None:
+    def __init__(self, sessions: int, store: Store | None = None) -> None:
         self.clock = Clock(1_000_000.0)
         self.store = FlakyStore(MemoryStore(self.clock))
-        self.sessions = LocalSessions(self.store, "node-1-aaaaa", 600, 60, self.clock)
+        self.sessions = LocalSessions(store or self.store, "node-1-aaaaa", 600, 60, self.clock)
         now = self.clock.now
         for number in range(sessions):
             session_id = f"aaaaa.{number:05d}"
@@ -105,6 +109,23 @@ async def test_what_was_on_its_way_when_the_store_lost_something_again_is_writte
     world.store.calls.clear()
     await world.flush()
     assert world.store.calls == []
+
+
+@pytest.mark.parametrize("flavour", SERVERS)
+async def test_what_is_written_while_all_is_written_again_is_not_written_over(flavour: Flavour) -> None:
+    async with real_redis(flavour) as server:
+        store = RedisStore(server.url, "mcp", timeout_seconds=2, seals=SEALS)
+        world = World(450, store)  # more than go to Redis together
+        last = world.sessions.living()[-1]
+        await begun(world)
+        flushing = asyncio.create_task(world.flush())
+        await asyncio.sleep(0)
+        await world.sessions.take_over(last, "whoever signed in")
+        await flushing
+        record = await store.load_session(last.id)
+        assert record is not None
+        assert record.principal == "whoever signed in"
+        await store.aclose()
 
 
 async def test_nodes_begin_at_different_moments_where_it_is_much() -> None:
