@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -109,6 +110,25 @@ async def test_what_was_on_its_way_when_the_store_lost_something_again_is_writte
     world.store.calls.clear()
     await world.flush()
     assert world.store.calls == []
+
+
+@pytest.mark.parametrize("flavour", SERVERS)
+async def test_the_next_life_of_a_session_is_not_written_over_with_the_last_one(flavour: Flavour) -> None:
+    async with real_redis(flavour) as server:
+        store = RedisStore(server.url, "mcp", timeout_seconds=2, seals=SEALS)
+        world = World(450, store)
+        last = world.sessions.living()[-1]
+        await begun(world)
+        flushing = asyncio.create_task(world.flush())
+        await asyncio.sleep(0)
+        world.sessions.let_go_soon(last)
+        await world.sessions.open(replace(last, incarnation=1))
+        await flushing
+        record = await store.load_session(last.id)
+        assert record is not None
+        assert record.incarnation == 1
+        await world.sessions.settle()
+        await store.aclose()
 
 
 @pytest.mark.parametrize("flavour", SERVERS)

@@ -188,7 +188,8 @@ class Records:
             session.touched = session.last_seen
 
     async def _save(self, sessions: list[LocalSession]) -> None:
-        records = (session.record(self._node_id) for session in sessions)  # each as it is when its turn comes
+        # Each as it is when its turn comes: it may be in its next life by then.
+        records = ((self._find(session.id) or session).record(self._node_id) for session in sessions)
         self._note_refusals(await self._store.save_sessions(records, self._ttl_seconds))
         for session in sessions:
             if session.state.kept not in (None, NOTHING) or session.state.is_in_doubt:
