@@ -75,6 +75,10 @@ class Records:
         """Whether the record may still be there only because the store was away."""
         return self._removals.is_due(session_id)
 
+    def is_write_due(self, session_id: str) -> bool:
+        """Whether the store may not have the record: it is written for as long as the session lives here."""
+        return session_id in self._due
+
     def fenced(self, shard: str) -> None:
         """Its records are another node's."""
         self._refused_shards.discard(shard)
