@@ -112,6 +112,22 @@ async def test_what_was_on_its_way_when_the_store_lost_something_again_is_writte
     assert world.store.calls == []
 
 
+async def test_what_comes_into_doubt_while_its_batch_is_written_is_written_again() -> None:
+    world = World(2)
+    doubtful, other = world.sessions.living()
+    other.state.is_kept(b'{"own":{"a":1}}')
+    await begun(world)
+
+    async def fail() -> None:
+        doubtful.state.is_in_doubt = True
+        world.sessions.records.write_later(doubtful)
+
+    world.store.before["commit"] = fail  # of the other one's state, when the first one's turn is over
+    await world.flush()
+    await world.flush()
+    assert not doubtful.state.is_in_doubt
+
+
 @pytest.mark.parametrize("flavour", SERVERS)
 async def test_the_next_life_of_a_session_is_not_written_over_with_the_last_one(flavour: Flavour) -> None:
     async with real_redis(flavour) as server:

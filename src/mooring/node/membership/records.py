@@ -153,21 +153,26 @@ class Records:
         if self._is_writing_all and self._now() < self._begins_at:
             return
         due: dict[str, None] | None = None
+        doubtful: dict[str, None] = {}  # since they were written, while others of their batch were
         try:
             while due is not self._due:  # as where the store lost something again in the meantime
                 due = self._due
                 if self._is_writing_all:
                     await self._removals.repeat()
                 while due is self._due and (batch := list(islice(due, _BATCH))):
-                    await self._save(list(filter(None, map(self._find, batch))))
+                    written = list(filter(None, map(self._find, batch)))
+                    await self._save(written)
                     for name in batch:
                         due.pop(name, None)
+                    doubtful.update({session.id: None for session in written if session.state.is_in_doubt})
                     if self._is_writing_all:
                         self._remember(batch)
         except StoreUnavailable:
             self._due.update(dict.fromkeys(name for _, name in self._written))
             self._written.clear()
             raise
+        finally:
+            self._due.update(doubtful)
         self._is_writing_all = False
         self._written.clear()
 
