@@ -131,6 +131,25 @@ async def test_it_stays_until_the_store_has_its_record(option: str) -> None:
     assert await world.store.load_session("one") is not None
 
 
+@pytest.mark.parametrize("fails", [False, True])
+async def test_one_whose_stream_ends_while_the_app_is_to_end_it_does_no_harm_to_others(fails: bool) -> None:
+    world = World()
+    session = await world.open()
+
+    async def end() -> bool:
+        session.standing = None
+        if fails:
+            raise OSError("the app is broken")
+        return False
+
+    session.end_in_app = end
+    world.clock.now += 2000
+    world.idle.let_go()
+    errands = list(world.sessions._errands)
+    await world.sessions.settle()
+    assert [errand.exception() for errand in errands] == [None]
+
+
 async def test_a_few_are_ended_at_a_time_until_none_is_left() -> None:
     world = World()
     at_once: list[int] = []

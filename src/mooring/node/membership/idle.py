@@ -82,15 +82,19 @@ class IdleSessions:
     async def _end(self, session: LocalSession) -> None:
         try:
             if not self._can_come_back(session) or not await self._ends(session):
-                session.standing.close()
+                self._close_stream(session)
                 return
             logger.info("session %s is idle: the app ended it, and its next request revives it", brief(session.id))
             await self._sessions.let_go(session)
         except Exception:
             logger.exception("the app failed to end session %s, which is idle", brief(session.id))
-            session.standing.close()
+            self._close_stream(session)
         finally:
             self._ending.discard(session.id)
+
+    def _close_stream(self, session: LocalSession) -> None:
+        if session.standing is not None:  # the app may have ended it by itself meanwhile
+            session.standing.close()
 
     def _may_sleep(self, session: LocalSession, now: float) -> bool:
         seconds = self._settings.hibernate_seconds
