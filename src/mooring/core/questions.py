@@ -22,8 +22,8 @@ from typing import Any, Final
 from mooring.core import jsonrpc
 
 _MARK: Final = "mooring:"
-_NAMED: Final = re.compile(rb"mooring:(\d{1,10}):(.{1,200})", re.DOTALL)
-_ID: Final = re.compile(rb'"id"\s*:\s*("mooring:(?:[^"\\]|\\.){1,400}")')
+_NAMED: Final = re.compile(rb"mooring:(\d{1,10}):(.{1,10000})", re.DOTALL)
+_ID: Final = re.compile(rb'"id"\s*:\s*("mooring:(?:[^"\\]|\\.){1,20000}")')
 _LARGE_BYTES: Final = 64 * 1024
 
 
