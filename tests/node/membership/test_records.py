@@ -112,6 +112,23 @@ async def test_what_was_on_its_way_when_the_store_lost_something_again_is_writte
     assert world.store.calls == []
 
 
+@pytest.mark.parametrize("ends", ["let go", "let go and closed", "let go and fenced"])
+async def test_one_that_its_app_ends_before_it_is_on_record_is_written_all_the_same(ends: str) -> None:
+    world = World(1)
+    session = world.sessions.living()[0]
+    world.store.away = True
+    await world.sessions.open(session)
+    await world.sessions.let_go(session)
+    if ends == "let go and closed":
+        await world.sessions.records.remove(session.id, session.epoch)
+    elif ends == "let go and fenced":
+        world.sessions.fence(session.shard)
+    await world.flush()
+    assert world.records == ({session.id} if ends == "let go" else set())
+    await world.flush()
+    assert world.store.calls.count("save_sessions") == (ends == "let go")
+
+
 async def test_what_comes_into_doubt_while_its_batch_is_written_is_written_again() -> None:
     world = World(2)
     doubtful, other = world.sessions.living()
