@@ -78,6 +78,22 @@ def test_half_a_character_can_be_sent_on() -> None:
 LARGE = "x" * 100_000
 
 
+@pytest.mark.parametrize("size", [1, 100_000])
+@pytest.mark.parametrize("request_id", ["x" * 500, "质" * 40, '"' * 300, "x" * 9_000])
+def test_a_long_id_finds_its_question_as_well(request_id: str, size: int) -> None:
+    asked = json.loads(named(question(request_id), 3))
+    back = restored(answer(asked["id"], "x" * size), 3)
+    assert back is not None
+    assert json.loads(back)["id"] == request_id
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+@pytest.mark.parametrize("given_id", [rb"\ud800", rb"mooring:3:\ud800", rb"mooring:3:\q", rb"mooring:3:\u00"])
+def test_an_id_that_nobody_can_write_is_of_no_question(given_id: bytes, size: int) -> None:
+    body = b'{"jsonrpc":"2.0","id":"%b","result":"%b"}' % (given_id, b"x" * size)
+    assert restored(body, 3) in (None, body)
+
+
 @pytest.mark.parametrize("id_first", [True, False])
 @pytest.mark.parametrize("asked", [7, "seven", 'with "quotes" and \\ in it', "ä"])
 def test_a_large_answer_is_restored_without_being_read(

@@ -110,6 +110,16 @@ async def test_a_value_ends_in_its_time_and_is_written_again_only_when_that_is_n
         assert len(use.part("fastmcp")) == 1
 
 
+@pytest.mark.parametrize(("before", "after"), [(1, True), (0, False), (1.0, 1), ([{"n": 0}], [{"n": False}])])
+async def test_a_value_that_python_takes_for_the_same_is_another_one(before: Any, after: Any) -> None:
+    store, use = SessionStateStore(), StateUse(KeptState())
+    with Serving(None, {}, use=use):
+        await store.put("a session:x", {"value": before})
+        await store.put("a session:x", {"value": after})
+        found = await store.get("a session:x")
+        assert repr(found) == repr({"value": after})
+
+
 async def test_what_is_read_is_a_copy() -> None:
     store, use = SessionStateStore(), StateUse(KeptState())
     with Serving(None, {}, use=use):

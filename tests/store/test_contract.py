@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -605,6 +606,20 @@ async def test_a_session_record_is_read_as_it_was_written(store: Store) -> None:
     await store.save_session(RECORD, ttl_seconds=60)
     assert await store.load_session(RECORD.id) == RECORD
     assert [record async for record in store.sessions()] == [RECORD]
+
+
+@pytest.mark.parametrize("field", ["protocol", "client", "endpoint", "log_level"])
+async def test_half_a_character_in_what_somebody_says_keeps_nothing_from_being_written(
+    store: Store, field: str
+) -> None:
+    said: dict[str, Any] = {field: "de\ud800bug"}
+    odd, other = replace(RECORD, **said), replace(RECORD, id=ABSENT)
+    assert await store.save_sessions([odd, other], ttl_seconds=60) == {}
+    assert await store.load_session(other.id) == other
+    read = await store.load_session(odd.id)
+    assert read is not None
+    said[field] = getattr(RECORD, field)
+    assert replace(read, **said) == RECORD
 
 
 async def test_what_a_record_no_longer_says_is_not_read_any_more(store: Store) -> None:

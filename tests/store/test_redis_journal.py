@@ -155,6 +155,17 @@ async def test_a_forged_outcome_does_not_stand_and_the_next_one_does(store: Redi
     assert await store.journal.settle(ID, EPOCH, "two", b"anew", TTL) == b"anew"
 
 
+@pytest.mark.parametrize(
+    "junk", [b"junk", b"1 2", b"1 x junk", b"1 2 junk", b" ", b"1 -2 {}", b"3 " + b"9" * 5000 + b" {}"]
+)
+async def test_a_state_that_nobody_here_wrote_is_one_that_cannot_be_read(
+    store: RedisStore, redis: Any, junk: bytes
+) -> None:
+    await redis.set(f"mcp:session:{{{ID}}}:state", junk)
+    state, _ = await store.journal.load_state(ID)
+    assert state is None
+
+
 async def test_many_outcomes_whose_time_is_over_make_room(store: RedisStore, redis: Any) -> None:
     for number in range(120):
         await store.journal.settle(ID, EPOCH, f"short {number}", b"done", 0.001)

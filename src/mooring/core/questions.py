@@ -22,8 +22,8 @@ from typing import Any, Final
 from mooring.core import jsonrpc
 
 _MARK: Final = "mooring:"
-_NAMED: Final = re.compile(rb"mooring:(\d{1,10}):(.{1,200})", re.DOTALL)
-_ID: Final = re.compile(rb'"id"\s*:\s*("mooring:(?:[^"\\]|\\.){1,400}")')
+_NAMED: Final = re.compile(rb"mooring:(\d{1,10}):(.{1,10000})", re.DOTALL)
+_ID: Final = re.compile(rb'"id"\s*:\s*("mooring:(?:[^"\\]|\\.){1,20000}")')
 _LARGE_BYTES: Final = 64 * 1024
 
 
@@ -57,7 +57,7 @@ def restored(body: bytes, incarnation: int) -> bytes | None:
     message = jsonrpc.read_message(body)
     if message is None or not jsonrpc.is_answer(message):
         return body
-    inner = _inner_id(jsonrpc.text_in(message, "id").encode(), incarnation)
+    inner = _inner_id(jsonrpc.text_in(message, "id"), incarnation)
     if inner is None:
         return None
     message["id"] = inner
@@ -72,12 +72,12 @@ def _restored_unread(body: bytes, incarnation: int) -> bytes | None:
     found = _ID.search(body)
     if found is None:
         return None
-    inner = _inner_id(json.loads(found[1]).encode(), incarnation)
+    inner = _inner_id(jsonrpc.text_in({"id": _read(found[1])}, "id"), incarnation)
     return None if inner is None else body[: found.start(1)] + json.dumps(inner).encode() + body[found.end(1) :]
 
 
-def _inner_id(named_id: bytes, incarnation: int) -> jsonrpc.RequestId | None:
-    found = _NAMED.fullmatch(named_id)
+def _inner_id(named_id: str, incarnation: int) -> jsonrpc.RequestId | None:
+    found = _NAMED.fullmatch(named_id.encode(errors="replace"))  # half a character is in no id of ours
     if found is None or int(found[1]) != incarnation:
         return None
     return jsonrpc.id_of({"id": _read(found[2])})

@@ -62,7 +62,7 @@ class SessionStateStore:
         end = None if ttl is None else now + float(ttl)
         entries, name = self._entries(name)
         before = entries.get(name)
-        if before is not None and before[0] == value and _is_near(before[1], end, now):
+        if before is not None and _is_same(before[0], dict(value)) and _is_near(before[1], end, now):
             return
         for old in [old for old, entry in entries.items() if entry[1] is not None and entry[1] <= now]:
             del entries[old]
@@ -143,6 +143,11 @@ def _in_session(name: str) -> str | None:
     """The name without the session's id, which the app may give it anew; None where it is no session's."""
     prefix, colon, rest = name.partition(":")
     return None if not colon or f"{prefix}:" in _OF_OTHERS else rest
+
+
+def _is_same(before: dict[str, Any], value: dict[str, Any]) -> bool:
+    """Python takes `True` for 1 and 1.0, however deep inside; JSON does not."""
+    return before == value and repr(before) == repr(value)
 
 
 def _is_near(before: float | None, end: float | None, now: float) -> bool:

@@ -22,6 +22,7 @@ from mooring.core.model import TAKES_NEW_SESSIONS, NodeInfo, NodeState, share_se
 from mooring.core.request import RequestFacts
 from mooring.core.signing import NonceWindow
 from mooring.core.stream_ids import StreamIds, StreamKind
+from mooring.core.text import clean
 from mooring.errors import SettingsError
 from mooring.node.arrivals import Arrivals
 from mooring.node.carrying import Carrying
@@ -406,7 +407,7 @@ class Node:
     def found_endpoint(self, path: str) -> str:
         """The app gives out a session at this path, below `root_path`; returns its endpoint."""
         if self.endpoints.find(path):
-            logger.info("found an MCP endpoint at %s (find_endpoints)", path)
+            logger.info("found an MCP endpoint at %s (find_endpoints)", clean(path))
         return self.endpoints.of(path) or path
 
     def session_ended(self, session_id: str) -> None:

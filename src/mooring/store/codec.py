@@ -140,17 +140,22 @@ def encode_session(record: SessionRecord) -> dict[str, Any]:
         "created": record.created,
         "last_seen": record.last_seen,
         "principal": record.principal,
-        "protocol": record.protocol,
-        "client": record.client,
+        "protocol": _writable(record.protocol),
+        "client": _writable(record.client),
         "initialize": record.initialize,
         "epoch": record.epoch,
-        "endpoint": record.endpoint,
+        "endpoint": _writable(record.endpoint),
         "incarnation": record.incarnation or "",
-        "log_level": record.log_level,
+        "log_level": _writable(record.log_level),
         "subscriptions": json.dumps(record.subscriptions) if record.subscriptions else "",
         "has_stream": int(record.has_stream) or "",
         "homes": json.dumps(record.homes, separators=(",", ":")) if record.homes else "",
     }
+
+
+def _writable(text: str) -> str:
+    """What somebody says, with "?" for half a character (a lone surrogate): JSON can say one, and Redis takes none."""
+    return text.encode(errors="replace").decode()
 
 
 def decode_session(session_id: str, entry: Mapping[bytes, bytes]) -> SessionRecord | None:

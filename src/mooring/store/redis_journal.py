@@ -12,6 +12,7 @@ that is not known here any more. In a log it stands as an entry that cannot be s
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
@@ -39,6 +40,8 @@ from mooring.store.sealed import seal, unseal
 _TOGETHER: Final = 100
 """Entries or calls that one script writes: more go in several, so that none holds Redis up."""
 _NO_STATE: Final = b"{}"
+_STATE: Final = re.compile(rb"[0-9]{1,16} ([0-9]{1,16}) (.*)", re.DOTALL)
+"""As commit.lua writes it."""
 _LAST: Final = 1
 _LOST: Final = 2
 
@@ -134,7 +137,11 @@ class RedisJournal:
         found = await self._lane.ask("reading the state of a session", command)
         if not found:
             return b"", 0
-        _, version, sealed = found.split(b" ", 2)
+        parts = _STATE.fullmatch(found)
+        if parts is None:
+            complain("state", brief(session_id), "not a state")
+            return None, 0
+        version, sealed = parts.groups()
         return (unseal(self._seals, sealed, session_id, "state") if sealed else b""), int(version)
 
     async def carry(self, session_id: str, epoch: int, incarnation: int, data: bytes, ttl_seconds: int) -> Written:

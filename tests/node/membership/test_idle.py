@@ -14,7 +14,7 @@ from mooring.node.membership.idle import IdleSessions
 from mooring.node.membership.session import LocalSession
 from mooring.node.membership.sessions import LocalSessions
 from mooring.store import MemoryStore
-from tests.fakes import Clock
+from tests.fakes import Clock, FlakyStore
 
 
 @dataclass
@@ -112,6 +112,42 @@ async def test_where_it_cannot_be_revived_or_ended_the_apps_own_limit_counts(why
     assert await world.after(2000)
     assert world.standing.is_closed
     assert world.asked == (why in ("no DELETE", "fails"))
+
+
+@pytest.mark.parametrize("option", ["idle", "hibernate"])
+async def test_it_stays_until_the_store_has_its_record(option: str) -> None:
+    world = World(**({"hibernate_seconds": 10} if option == "hibernate" else {}))
+    store = world.sessions.records._store = FlakyStore(world.store)
+    store.away = True
+    session = await world.open()
+    if option == "hibernate":
+        session.standing = None
+        session.running.clear()
+    assert await world.after(2000)
+    assert world.asked == 0
+    store.away = False
+    await world.sessions.records.flush()
+    assert not await world.after(2000)
+    assert await world.store.load_session("one") is not None
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_one_whose_stream_ends_while_the_app_is_to_end_it_does_no_harm_to_others(fails: bool) -> None:
+    world = World()
+    session = await world.open()
+
+    async def end() -> bool:
+        session.standing = None
+        if fails:
+            raise OSError("the app is broken")
+        return False
+
+    session.end_in_app = end
+    world.clock.now += 2000
+    world.idle.let_go()
+    errands = list(world.sessions._errands)
+    await world.sessions.settle()
+    assert [errand.exception() for errand in errands] == [None]
 
 
 async def test_a_few_are_ended_at_a_time_until_none_is_left() -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 
 from mooring.errors import StoreUnavailable
 from mooring.node.membership.session import LocalSession
 from mooring.node.membership.sessions import LocalSessions
-from mooring.store import MemoryStore
+from mooring.store import MemoryStore, RedisStore, Store
 from tests.fakes import Clock, FlakyStore
+from tests.real_redis import SERVERS, Flavour, real_redis
+from tests.store.examples import SEALS
 
 BATCH = 500
 
@@ -16,10 +21,10 @@ BATCH = 500
 class World:
     """A node with very many sessions, all on record; the store then lost them all."""
 
-    def __init__(self, sessions: int) -> None:
+    def __init__(self, sessions: int, store: Store | None = None) -> None:
         self.clock = Clock(1_000_000.0)
         self.store = FlakyStore(MemoryStore(self.clock))
-        self.sessions = LocalSessions(self.store, "node-1-aaaaa", 600, 60, self.clock)
+        self.sessions = LocalSessions(store or self.store, "node-1-aaaaa", 600, 60, self.clock)
         now = self.clock.now
         for number in range(sessions):
             session_id = f"aaaaa.{number:05d}"
@@ -105,6 +110,75 @@ async def test_what_was_on_its_way_when_the_store_lost_something_again_is_writte
     world.store.calls.clear()
     await world.flush()
     assert world.store.calls == []
+
+
+@pytest.mark.parametrize("ends", ["let go", "let go and closed", "let go and fenced"])
+async def test_one_that_its_app_ends_before_it_is_on_record_is_written_all_the_same(ends: str) -> None:
+    world = World(1)
+    session = world.sessions.living()[0]
+    world.store.away = True
+    await world.sessions.open(session)
+    await world.sessions.let_go(session)
+    if ends == "let go and closed":
+        await world.sessions.records.remove(session.id, session.epoch)
+    elif ends == "let go and fenced":
+        world.sessions.fence(session.shard)
+    await world.flush()
+    assert world.records == ({session.id} if ends == "let go" else set())
+    await world.flush()
+    assert world.store.calls.count("save_sessions") == (ends == "let go")
+
+
+async def test_what_comes_into_doubt_while_its_batch_is_written_is_written_again() -> None:
+    world = World(2)
+    doubtful, other = world.sessions.living()
+    other.state.is_kept(b'{"own":{"a":1}}')
+    await begun(world)
+
+    async def fail() -> None:
+        doubtful.state.is_in_doubt = True
+        world.sessions.records.write_later(doubtful)
+
+    world.store.before["commit"] = fail  # of the other one's state, when the first one's turn is over
+    await world.flush()
+    await world.flush()
+    assert not doubtful.state.is_in_doubt
+
+
+@pytest.mark.parametrize("flavour", SERVERS)
+async def test_the_next_life_of_a_session_is_not_written_over_with_the_last_one(flavour: Flavour) -> None:
+    async with real_redis(flavour) as server:
+        store = RedisStore(server.url, "mcp", timeout_seconds=2, seals=SEALS)
+        world = World(450, store)
+        last = world.sessions.living()[-1]
+        await begun(world)
+        flushing = asyncio.create_task(world.flush())
+        await asyncio.sleep(0)
+        world.sessions.let_go_soon(last)
+        await world.sessions.open(replace(last, incarnation=1))
+        await flushing
+        record = await store.load_session(last.id)
+        assert record is not None
+        assert record.incarnation == 1
+        await world.sessions.settle()
+        await store.aclose()
+
+
+@pytest.mark.parametrize("flavour", SERVERS)
+async def test_what_is_written_while_all_is_written_again_is_not_written_over(flavour: Flavour) -> None:
+    async with real_redis(flavour) as server:
+        store = RedisStore(server.url, "mcp", timeout_seconds=2, seals=SEALS)
+        world = World(450, store)  # more than go to Redis together
+        last = world.sessions.living()[-1]
+        await begun(world)
+        flushing = asyncio.create_task(world.flush())
+        await asyncio.sleep(0)
+        await world.sessions.take_over(last, "whoever signed in")
+        await flushing
+        record = await store.load_session(last.id)
+        assert record is not None
+        assert record.principal == "whoever signed in"
+        await store.aclose()
 
 
 async def test_nodes_begin_at_different_moments_where_it_is_much() -> None:

@@ -46,6 +46,23 @@ async def test_a_transactional_call_that_is_sent_again_is_carried_out_once(make_
         assert (await nodes.look(session, at=1))["kept"] == {"entries": ["e1", "e2"]}
 
 
+@pytest.mark.parametrize("make_app", [sdk_app, partial(sdk_app, json_response=True)], ids=["events", "json"])
+async def test_a_transactional_call_is_known_however_its_method_is_spelled(make_app: Any, raw: RawClient) -> None:
+    async with state_nodes(raw, 2, make_app) as nodes:
+        session = await nodes.open()
+        call = json.dumps(request("hold", entry="e1")).replace("/", "\\/").encode()
+        sending = asyncio.create_task(nodes.post(session, call))
+
+        async def waits() -> bool:
+            return "e1" in GATES
+
+        await until(waits, what="the call to wait")
+        await nodes.kill()
+        await asyncio.wait({sending})
+        assert said(await nodes.post(session, call, at=1)) == "1"
+        assert (await nodes.look(session, at=1))["kept"] == {"entries": ["e1"]}
+
+
 @json_apps
 @pytest.mark.parametrize("tool", ["add", "keep"])
 async def test_in_json_whoever_sends_a_call_again_that_was_kept_gets_its_answer(

@@ -15,7 +15,9 @@ from mooring.core.standing import QUESTION_PATH, PeerWord, decode_word
 from mooring.store import MemoryStore
 from tests.fakes import FlakyStore
 from tests.node.apps import ScriptedApp
+from tests.node.clusters import Cluster
 from tests.node.direct import Request, joined
+from tests.node.rpc import RawClient
 
 
 def question(mooring: Mooring, shards: str = "", *, key: bytes | None = None, recipient: str = "") -> Request:
@@ -79,3 +81,11 @@ async def test_for_all_others_the_path_is_the_apps(app: ScriptedApp, wrong: str)
         await request.to(mooring)
         assert json.loads(request.body) == {"other": True}
         assert b"mooring-reply" not in request.headers
+
+
+async def test_what_a_client_asks_and_a_peer_passes_on_is_no_peers_question(cluster: Cluster, raw: RawClient) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+    url = f"{cluster.nodes[1].url}{QUESTION_PATH}?{session[:5]}"
+    reply = await raw.send("GET", url, session=session)
+    assert cluster.tally(1).forwarded_out == 1
+    assert reply.json == {"other": True}

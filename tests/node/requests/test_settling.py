@@ -44,6 +44,7 @@ class App:
     hints: dict[str, bool] = field(default_factory=dict)
     called: int = 0
     is_json: bool = False
+    line_end: str = ""
     fails: bool = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,6 +59,8 @@ class App:
         answer = json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result})
         kind = b"application/json" if self.is_json else b"text/event-stream"
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]})
+        if self.line_end:
+            answer = json.dumps(json.loads(answer), indent=2).replace("\n", self.line_end)
         body = answer.encode() if self.is_json else encode(SseEvent(answer, "message"))
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
@@ -203,6 +206,19 @@ async def test_what_changes_nothing_is_carried_out_again(store: FlakyStore, hint
     assert {id(one) for one in settled} == {id(settled[0])}
     assert await heard(settled[0]) == ["a", json.loads(ANSWER)]
     assert second.app.called == 1
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+async def test_an_answer_in_many_lines_is_heard_as_well(store: FlakyStore, line_end: str) -> None:
+    first, second = Owner(store, 1), Owner(store, 2, App(hints={"readOnlyHint": True}, is_json=True))
+    second.app.line_end = line_end
+    await first.take()
+    stream = first.begin()
+    await first.write()
+    await second.take()
+    settled = await second.settle(stream.id)
+    async with asyncio.timeout(20):
+        assert await heard(settled) == [json.loads(ANSWER)]
 
 
 async def test_what_is_carried_out_again_for_another_request_is_waited_for(store: FlakyStore) -> None:

@@ -107,9 +107,13 @@ async def test_questions_are_named_from_the_second_incarnation_on() -> None:
     assert json.loads(named.data) == json.loads(question) | {"id": "mooring:3:7"}
 
 
-async def test_where_a_request_is_carried_out_again_no_step_is_told_twice() -> None:
+@pytest.mark.parametrize("slash", ["/", "\\/"], ids=["plain", "escaped"])
+async def test_where_a_request_is_carried_out_again_no_step_is_told_twice(slash: str) -> None:
+    def step(told: Any) -> str:
+        return progress(told).replace("/", slash)
+
     stream = a_stream()
-    for number, said in enumerate([progress(1), progress(2)], 1):
+    for number, said in enumerate([step(1), step(2)], 1):
         stream.log.restore(LoggedEvent(Place(1, number), encode(SseEvent(said))))
     stream.log.skip_to(Place(1, 3))  # a third was heard of, and is on no record
     stream.epoch = 2
@@ -118,9 +122,10 @@ async def test_where_a_request_is_carried_out_again_no_step_is_told_twice() -> N
     answer = StreamedAnswer(stream, "2025-11-25", RETRY, 1)
     answer.skip_what_was_told()
     end = message(id=5, result={})
-    for said in (progress(1), progress(2), progress(3), progress(4), progress(10**400), end):
+    other = message(method="notifications/message", params={"progress": 1})
+    for said in (step(1), step(2), step(3), other, step(4), step(10**400), end):
         await answer.feed(encode(SseEvent(said)))
-    assert [event.data for event in connection.events()] == [progress(4), progress(10**400), end]
+    assert [event.data for event in connection.events()] == [other, step(4), step(10**400), end]
 
 
 texts = st.text(st.characters(exclude_characters="\r\n\0", codec="utf-8"), max_size=12)

@@ -2,7 +2,7 @@
 
 a session with such a GET, no listener, no request        so
 --------------------------------------------------------  ---------------------------------------------------------
-used within `idle_seconds`                                it stays
+used within `idle_seconds`, or not on record              it stays
 not used for longer                                       the app ends it; its record stays, and its next request
                                                           revives it
 the same, but it cannot be revived, or the app takes no   the GET is closed: the app's own limit ends it, as without
@@ -73,7 +73,7 @@ class IdleSessions:
 
     def _ending_of(self, session: LocalSession, now: float) -> Callable[[LocalSession], Awaitable[None]] | None:
         """What is due for it; None while that is nothing."""
-        if session.id in self._ending:
+        if session.id in self._ending or self._sessions.records.is_write_due(session.id):
             return None
         if session.last_seen < now - self._settings.idle_seconds and session.is_idle:
             return self._end
@@ -82,15 +82,19 @@ class IdleSessions:
     async def _end(self, session: LocalSession) -> None:
         try:
             if not self._can_come_back(session) or not await self._ends(session):
-                session.standing.close()
+                self._close_stream(session)
                 return
             logger.info("session %s is idle: the app ended it, and its next request revives it", brief(session.id))
             await self._sessions.let_go(session)
         except Exception:
             logger.exception("the app failed to end session %s, which is idle", brief(session.id))
-            session.standing.close()
+            self._close_stream(session)
         finally:
             self._ending.discard(session.id)
+
+    def _close_stream(self, session: LocalSession) -> None:
+        if session.standing is not None:  # the app may have ended it by itself meanwhile
+            session.standing.close()
 
     def _may_sleep(self, session: LocalSession, now: float) -> bool:
         seconds = self._settings.hibernate_seconds

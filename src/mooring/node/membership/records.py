@@ -62,6 +62,8 @@ class Records:
         self._removals = Removals(store, now)
         # The sessions whose records are due, in the order in which they are written: a set that has one.
         self._due: dict[str, None] = {}
+        # Those of them that the app has ended meanwhile: their next requests need the record.
+        self._let_go: dict[str, LocalSession] = {}
         # Whether all of them are being written again, and when that begins; and what was written of them lately.
         self._is_writing_all = False
         self._begins_at = 0.0
@@ -75,13 +77,19 @@ class Records:
         """Whether the record may still be there only because the store was away."""
         return self._removals.is_due(session_id)
 
+    def is_write_due(self, session_id: str) -> bool:
+        """Whether the store may not have the record: it is written for as long as the session lives here."""
+        return session_id in self._due
+
     def fenced(self, shard: str) -> None:
         """Its records are another node's."""
+        self._let_go = {name: session for name, session in self._let_go.items() if session.shard != shard}
         self._refused_shards.discard(shard)
 
     async def opened(self, session: LocalSession) -> bool:
         """Its record is written when this returns, unless the store is away; returns whether it was not refused."""
         self._removals.opened(session.id)
+        self._let_go.pop(session.id, None)
         return await self.write(session)
 
     async def write(self, session: LocalSession) -> bool:
@@ -100,7 +108,13 @@ class Records:
         return written is not Written.REFUSED
 
     async def seen(self, session: LocalSession) -> None:
-        """Renew the record of a session that is let go: as well as the store can now, for it is merely older else."""
+        """Renew the record of a session that is let go: as well as the store can now, for it is merely older else.
+
+        One that is due is written when the store is back, as if the session still lived here.
+        """
+        if session.id in self._due:
+            self._let_go[session.id] = session
+            return
         with suppress(StoreUnavailable):
             touch = Touch(session.id, session.epoch, session.last_seen)
             await self._store.touch_sessions([touch], self._ttl_seconds)
@@ -111,6 +125,7 @@ class Records:
         Args:
             epoch: at which its shard is held here.
         """
+        self._let_go.pop(session_id, None)
         try:
             return await self._removals.remove(session_id, epoch)
         except StoreUnavailable:
@@ -149,21 +164,27 @@ class Records:
         if self._is_writing_all and self._now() < self._begins_at:
             return
         due: dict[str, None] | None = None
+        doubtful: dict[str, None] = {}  # since they were written, while others of their batch were
         try:
             while due is not self._due:  # as where the store lost something again in the meantime
                 due = self._due
                 if self._is_writing_all:
                     await self._removals.repeat()
                 while due is self._due and (batch := list(islice(due, _BATCH))):
-                    await self._save(list(filter(None, map(self._find, batch))))
+                    written = list(filter(None, map(self._find, batch)))
+                    await self._save(written)
                     for name in batch:
                         due.pop(name, None)
+                        self._let_go.pop(name, None)
+                    doubtful.update({session.id: None for session in written if session.state.is_in_doubt})
                     if self._is_writing_all:
                         self._remember(batch)
         except StoreUnavailable:
             self._due.update(dict.fromkeys(name for _, name in self._written))
             self._written.clear()
             raise
+        finally:
+            self._due.update(doubtful)
         self._is_writing_all = False
         self._written.clear()
 
@@ -188,7 +209,8 @@ class Records:
             session.touched = session.last_seen
 
     async def _save(self, sessions: list[LocalSession]) -> None:
-        records = [session.record(self._node_id) for session in sessions]
+        # Each as it is when its turn comes: it may be in its next life by then.
+        records = ((self._find(session.id) or session).record(self._node_id) for session in sessions)
         self._note_refusals(await self._store.save_sessions(records, self._ttl_seconds))
         for session in sessions:
             if session.state.kept not in (None, NOTHING) or session.state.is_in_doubt:
@@ -228,10 +250,10 @@ class Records:
             session.state.is_kept(kept)
 
     def _all(self) -> Iterator[LocalSession]:
-        return (session for kept in self._of for session in kept.values())
+        return (session for kept in (*self._of, self._let_go) for session in kept.values())
 
     def _find(self, session_id: str) -> LocalSession | None:
-        return next((kept[session_id] for kept in self._of if session_id in kept), None)
+        return next((kept[session_id] for kept in (*self._of, self._let_go) if session_id in kept), None)
 
     def _note_refusals(self, written: Mapping[str, Written]) -> None:
         """Tell once of each shard that is another node's by now, as it seems: the heartbeat finds out, and fences.

@@ -21,6 +21,7 @@ from typing import Final, Protocol
 from mooring.asgi import Scope, Send
 from mooring.core.ids import brief
 from mooring.core.routing import Reason
+from mooring.core.text import clean
 from mooring.node.membership.inner_ids import Guard
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
@@ -99,7 +100,7 @@ async def refuse_elsewhere(node: Node, send: Send, session_id: str, endpoint: st
     logger.warning(
         "session %s is of %s, and not of %s: its client has to stay where it was opened",
         brief(session_id),
-        endpoint,
-        asked,
+        clean(endpoint),
+        clean(asked or ""),
     )
     await refuse(send, Reason.UNKNOWN)

@@ -14,6 +14,7 @@ from mooring.asgi import Receive, Scope, Send, respond, route_of
 from mooring.core.one_node import decide_for_one
 from mooring.core.request import RequestFacts
 from mooring.core.routing import Decision, Forward, Hold, Moved, Open, Reason
+from mooring.core.text import clean
 from mooring.node.node import Node
 from mooring.node.requests.answers import advice_on
 from mooring.node.requests.attending import AttendedClient
@@ -69,7 +70,7 @@ class GatheredRequest:
         if isinstance(decision, Open) and await serve_here(receive) is None:
             return
         self._node.tally.refused[Reason.UNREACHABLE] += 1
-        path = route_of(self._scope)
+        path = clean(route_of(self._scope))
         logger.warning(
             "refused %s %s, which goes to one node (one_node_paths): %s%s",
             self._facts.method,

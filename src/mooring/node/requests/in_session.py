@@ -62,6 +62,8 @@ _NO_STATE_IN_BATCHES: Final = (
 )
 
 _HANDLE: Final = PREFIX.encode()
+_CALL: Final = (b"tools/call", rb"tools\/call")
+"""PHP escapes each slash in JSON, unless told otherwise."""
 
 
 class SessionRequest:
@@ -319,7 +321,7 @@ class SessionRequest:
     async def _note_ahead(self) -> None:
         """A call that may be carried out again for what it does not do: it is on record before the app has it all."""
         self._is_noted = True
-        if self._is_turned_away or not self._body.holds(b"tools/call"):
+        if self._is_turned_away or not self._body.holds(*_CALL):
             return
         message = self._body.message()
         is_call = jsonrpc.text_in(message, "method") == "tools/call" and jsonrpc.id_of(message) is not None

@@ -6,7 +6,7 @@ import logging
 import time
 
 from mooring.asgi import App, Receive, Scope, Send, request_header, respond, route_of
-from mooring.core.request import PEER_HEADER, read_facts
+from mooring.core.request import CLIENT_HEADER, PEER_HEADER, read_facts
 from mooring.core.standing import QUESTION_PATH, PeerWord, encode_word
 from mooring.errors import SignatureError
 from mooring.node.node import Node
@@ -16,10 +16,13 @@ logger = logging.getLogger("mooring.lease")
 
 
 def is_question(scope: Scope) -> bool:
-    """Whether this may be such a question; anyone can write one, so who asks is checked by `answer_question`."""
-    return (
-        QUESTION_PATH in (scope["path"], route_of(scope)) and request_header(scope["headers"], PEER_HEADER) is not None
-    )
+    """Whether this may be such a question; anyone can write one, so who asks is checked by `answer_question`.
+
+    What a client asks at that path, and a peer passes on, is none: a peer says of whom that is.
+    """
+    headers = scope["headers"]
+    is_peers_own = request_header(headers, PEER_HEADER) is not None and request_header(headers, CLIENT_HEADER) is None
+    return is_peers_own and QUESTION_PATH in (scope["path"], route_of(scope))
 
 
 async def answer_question(node: Node, app: App, scope: Scope, receive: Receive, send: Send) -> None:

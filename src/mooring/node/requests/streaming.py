@@ -24,6 +24,7 @@ from mooring.asgi import EVENT_STREAM, App, Message, Receive, Scope, Send, heade
 from mooring.core.endpoints import FOUND_AT_MOST
 from mooring.core.http_sse import EVENT, FirstEvent, PostAddress, read_address, readdressed
 from mooring.core.sse import SseEvent
+from mooring.core.text import clean
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.node.passing import PassingAnswer
@@ -52,12 +53,12 @@ class StreamPaths:
     def add(self, path: str) -> None:
         if path not in self._known and len(self._known) < FOUND_AT_MOST:
             self._known.add(path)
-            logger.info("found an HTTP+SSE endpoint at %s", path)
+            logger.info("found an HTTP+SSE endpoint at %s", clean(path))
 
     def warn_once(self, path: str, what: str) -> None:
         if path not in self._warned and len(self._warned) < FOUND_AT_MOST:
             self._warned.add(path)
-            logger.warning("the event stream at %s %s", path, what)
+            logger.warning("the event stream at %s %s", clean(path), clean(what))
 
 
 class StreamingRequest:

@@ -120,7 +120,9 @@ class StreamedAnswer:
 
 def _progress(data: str) -> float:
     """What a progress notification tells; less than everything where it is none."""
-    message = jsonrpc.read_message(data) if "notifications/progress" in data else None
+    message = jsonrpc.read_message(data) if '"progress"' in data else None  # its slash may be escaped
+    if jsonrpc.text_in(message, "method") != "notifications/progress":
+        return -math.inf
     told = jsonrpc.value_in(message, "params", "progress")
     try:
         return float(told) if isinstance(told, int | float) else -math.inf
