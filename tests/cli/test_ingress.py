@@ -222,3 +222,11 @@ def test_headers_that_carry_handles_are_routed_by(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("MOORING_HANDLE_PARAMS", "Session-Id")
     rule = routers(mooring("ingress", "traefik", "--dynamic").out)["mcp-node-1"]["rule"]
     assert "HeaderRegexp(`Mcp-Param-Session-Id`, `^mh~(abcde)" in rule
+
+
+@pytest.mark.parametrize("name", ["nginx", "caddy"])
+def test_a_part_is_never_loaded_as_the_whole(name: str) -> None:
+    """Caddy takes a file of snippets, and serves nothing from then on."""
+    said = mooring("ingress", name, "--part", "--watch", "-o", "x")
+    assert said.code == 2
+    assert "FILE is a part" in said.err

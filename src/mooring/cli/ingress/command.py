@@ -16,8 +16,8 @@ from mooring.cli.logs import configure_logging
 from mooring.errors import MooringError, SettingsError
 from mooring.files import replace_file
 from mooring.ingress import azure as azure_lines
+from mooring.ingress import caddy, nginx, traefik_kubernetes
 from mooring.ingress import traefik as traefik_proxy
-from mooring.ingress import traefik_kubernetes
 from mooring.ingress.azure import AzureApp
 from mooring.ingress.catalogue import PROXIES
 from mooring.ingress.proxy import ADDRESS, Choice, Files, Proxy
@@ -207,6 +207,9 @@ def write(
         raise typer.BadParameter("it keeps a file up to date: give --output FILE", param_hint="--watch")
     if reload and not keep:
         raise typer.BadParameter("it is run when FILE has changed: give --watch", param_hint="--reload")
+    if keep and part and reload is None and proxy in (nginx, caddy):
+        what = "FILE is a part, and the command by default loads it as the whole: give your own, or '' for none"
+        raise typer.BadParameter(what, param_hint="--reload")
     file = output or Path(proxy.FILE)
 
     def texts_of(topology: Topology) -> Files:
