@@ -20,3 +20,10 @@ def test_the_url_itself_is_shown_without_them() -> None:
     for text in ("https://h/mcp?api_key=a%2Fb%20c", "https://h/mcp?api_key=a/b+c", "https://h/mcp?api_key=a/b c"):
         url = URL(text)
         assert masked_secrets(str(url), Plan(url).secrets) == "https://h/mcp?api_key=***"
+
+
+def test_another_path_may_have_a_secret_in_its_query_too() -> None:
+    plan = Plan(HOST, other_path="/graphql?page=2&api_key=tiger-9f2c")
+    assert masked_secrets("mooring doctor --other-path '/graphql?page=2&api_key=tiger-9f2c'", plan.secrets) == (
+        "mooring doctor --other-path '/graphql?page=2&api_key=***'"
+    )
