@@ -377,6 +377,21 @@ def test_a_trailing_slash_of_an_address_is_dropped() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("HTTP://10.0.0.7:8000", "http://10.0.0.7:8000"),
+        ("http://10.0.0.7:", "http://10.0.0.7"),
+        ("https://[fd00::7]:/", "https://[fd00::7]"),
+        ("http://[fd00::7]", "http://[fd00::7]"),
+        ("Http://$POD_IP:8000", "http://$POD_IP:8000"),
+        ("http://{eth0:1}", "http://{eth0:1}"),
+    ],
+)
+def test_the_address_of_a_node_is_kept_as_an_ingress_writes_it(given: str, kept: str) -> None:
+    assert Settings.load(advertise_url=given).advertise_url == kept
+
+
+@pytest.mark.parametrize(
     ("host", "name"),
     [
         ("web-1", "web-1"),
