@@ -41,3 +41,8 @@ securityContext:
   readOnlyRootFilesystem: true
   capabilities: {drop: [ALL]}
 {{- end }}
+
+{{- /* A setting as the node reads it: Helm takes each number for a float, and writes a large one as 2.592e+06. */ -}}
+{{- define "mooring.setting" -}}
+{{- if and (kindIs "float64" .) (eq (floor .) .) }}{{ int64 . }}{{ else }}{{ . }}{{ end }}
+{{- end }}
