@@ -105,6 +105,14 @@ def test_a_node_is_killed_only_after_it_had_its_time(case: str) -> None:
     assert pod["terminationGracePeriodSeconds"] > waits + stops + peers_seconds
 
 
+def test_a_node_has_the_time_that_its_settings_give_to_running_requests() -> None:
+    more = ("--set", "settings.drain_seconds=600", "--set", "settings.ingress_seconds=20")
+    seconds = Settings.load(drain_seconds=600, ingress_seconds=20).most_stop_seconds(30)
+    for name in ("counter", "counter-traefik"):
+        pod = one("small", "Deployment", name, *more)["spec"]["template"]["spec"]
+        assert pod["terminationGracePeriodSeconds"] > 5 + seconds
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_selectors_select_the_pods_they_are_for(case: str) -> None:
     pods = [one["spec"]["template"]["metadata"]["labels"] for one in objects(case) if one["kind"] == "Deployment"]
