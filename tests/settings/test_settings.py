@@ -372,6 +372,24 @@ def test_several_may_be_a_list(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     assert getattr(Settings.load(), name) == ",".join(items)
 
 
+@pytest.mark.parametrize(
+    ("chosen", "endpoint", "revives"),
+    [
+        ("reinitialize", "/mcp", False),
+        ("/a/mcp=reinitialize", "/a/mcp", False),
+        ("/a/mcp=reinitialize", "/b/mcp", True),
+        ("/s/{id}/mcp=reinitialize", "/s/7/mcp", False),
+        ("/s/{id}/mcp=reinitialize", "/s/7/8/mcp", True),
+        ("/s/{id}/mcp=reinitialize", "/s/7/mcp/below", True),
+        ("reinitialize,/s/{id}/mcp=revive", "/s/7/mcp", True),
+        ("/s/{id}/mcp=reinitialize,/s/7/mcp=revive", "/s/7/mcp", True),
+    ],
+)
+def test_what_becomes_of_a_session_goes_by_its_endpoint(chosen: str, endpoint: str, revives: bool) -> None:
+    """A session's endpoint is the path that it was opened at, also where a pattern is in the settings."""
+    assert Settings.load(on_node_loss=chosen).revives(endpoint) is revives
+
+
 def test_a_trailing_slash_of_an_address_is_dropped() -> None:
     assert Settings.load(advertise_url="http://host:8000/").advertise_url == "http://host:8000"
 
