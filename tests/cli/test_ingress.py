@@ -110,9 +110,20 @@ def test_without_nodes_there_is_no_configuration(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(
     "flags",
-    [("traefik", "--static", "--dynamic"), ("traefik", "--watch"), ("nginx", "--watch"), ("nginx", "--reload", "x")],
+    [
+        ("traefik", "--static", "--dynamic"),
+        ("traefik", "--static", "--kubernetes"),
+        ("traefik", "--static", "--reload", "x"),
+        ("traefik", "--static", "--from-nodes", "http://nodes:8000", "--dynamic-file", "x"),
+        ("traefik", "--dynamic-file", "x"),
+        ("traefik", "--watch"),
+        ("nginx", "--watch"),
+        ("nginx", "--reload", "x"),
+    ],
 )
-def test_flags_that_exclude_each_other(flags: tuple[str, ...]) -> None:
+@pytest.mark.usefixtures("_filled")
+def test_flags_that_exclude_each_other(flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOORING_STATUS_TOKEN", "a-token-for-tests-and-nowhere-else")
     assert mooring("ingress", *flags).code == 2
 
 

@@ -134,12 +134,16 @@ def traefik(
     configure_logging(debug=debug)
     choice = checked(Choice(address, secure_cookie=not insecure_cookies))
     if static:
-        if part or keep:
+        if part or keep or kubernetes or reload:
             raise typer.BadParameter("it is the part that never changes", param_hint="--static")
+        if dynamic_file is not None and from_nodes is not None:
+            raise typer.BadParameter("Traefik asks the nodes in place of a file", param_hint="--from-nodes")
         file = output or Path(traefik_proxy.FILE)
         nodes = None if from_nodes is None else asked(from_nodes, choice, is_printed=output is None)
         put(traefik_proxy.static_file(choice, file, dynamic_file, nodes), output, private=nodes is not None)
         return
+    if dynamic_file is not None:
+        raise typer.BadParameter("it is said to Traefik when it starts: give --static", param_hint="--dynamic-file")
     if from_nodes is not None:
         raise typer.BadParameter("it is said to Traefik when it starts: give --static", param_hint="--from-nodes")
     if reload and not kubernetes:
