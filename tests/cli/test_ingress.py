@@ -110,9 +110,20 @@ def test_without_nodes_there_is_no_configuration(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(
     "flags",
-    [("traefik", "--static", "--dynamic"), ("traefik", "--watch"), ("nginx", "--watch"), ("nginx", "--reload", "x")],
+    [
+        ("traefik", "--static", "--dynamic"),
+        ("traefik", "--static", "--kubernetes"),
+        ("traefik", "--static", "--reload", "x"),
+        ("traefik", "--static", "--from-nodes", "http://nodes:8000", "--dynamic-file", "x"),
+        ("traefik", "--dynamic-file", "x"),
+        ("traefik", "--watch"),
+        ("nginx", "--watch"),
+        ("nginx", "--reload", "x"),
+    ],
 )
-def test_flags_that_exclude_each_other(flags: tuple[str, ...]) -> None:
+@pytest.mark.usefixtures("_filled")
+def test_flags_that_exclude_each_other(flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOORING_STATUS_TOKEN", "a-token-for-tests-and-nowhere-else")
     assert mooring("ingress", *flags).code == 2
 
 
@@ -222,3 +233,11 @@ def test_headers_that_carry_handles_are_routed_by(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("MOORING_HANDLE_PARAMS", "Session-Id")
     rule = routers(mooring("ingress", "traefik", "--dynamic").out)["mcp-node-1"]["rule"]
     assert "HeaderRegexp(`Mcp-Param-Session-Id`, `^mh~(abcde)" in rule
+
+
+@pytest.mark.parametrize("name", ["nginx", "caddy"])
+def test_a_part_is_never_loaded_as_the_whole(name: str) -> None:
+    """Caddy takes a file of snippets, and serves nothing from then on."""
+    said = mooring("ingress", name, "--part", "--watch", "-o", "x")
+    assert said.code == 2
+    assert "FILE is a part" in said.err

@@ -25,6 +25,16 @@ async def test_runs_the_command_with_the_file_in_its_place(tmp_path: Path) -> No
 
 
 @pytest.mark.real
+async def test_the_file_is_named_so_that_it_is_found_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """nginx reads a relative path from a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    await reload_by(f'{PYTHON} -c \'import os, sys; os.chdir("/"); open(sys.argv[1], "w")\' {{file}}', Path("f"))()
+    assert (tmp_path / "f").exists()
+
+
+@pytest.mark.real
 async def test_a_command_that_fails_says_its_last_line(tmp_path: Path) -> None:
     reload = reload_by(f"{PYTHON} -c 'print(1); print(\"it does not run\"); exit(3)'", tmp_path)
     with pytest.raises(MooringError, match=r"ended with 3: it does not run$"):
@@ -44,9 +54,10 @@ async def test_a_command_that_takes_too_long_is_ended(tmp_path: Path, monkeypatc
         await reload_by("sleep 60", tmp_path)()
 
 
-def test_what_is_no_command(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["'half a quote", " "])
+def test_what_is_no_command(command: str, tmp_path: Path) -> None:
     with pytest.raises(typer.BadParameter):
-        reload_by("'half a quote", tmp_path)
+        reload_by(command, tmp_path)
 
 
 @contextlib.asynccontextmanager

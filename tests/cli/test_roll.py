@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,3 +44,27 @@ def test_a_process_that_is_not_there_is_named(run_dir: Path, monkeypatch: pytest
     said = mooring("roll", "--run-dir", str(run_dir))
     assert said.code == 1
     assert f"node-1 cannot be told to stop (process {2**22 + 1})" in said.error_line
+
+
+@pytest.mark.real
+@pytest.mark.skipif(sys.platform != "linux", reason="the parent of a process is looked up in /proc")
+def test_a_process_that_the_cluster_has_not_started_is_left_alone(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node may be of another machine that uses the same Redis, and its number here that of anything."""
+    shell = subprocess.Popen(["sh", "-c", "sleep 60 & echo $!; wait"], stdout=subprocess.PIPE, text=True)
+    assert shell.stdout is not None
+    stranger = int(shell.stdout.readline())
+    try:
+        store = MemoryStore(Clock(1_800_000_000.0))
+        asyncio.run(register(store, stranger))
+        monkeypatch.setattr("mooring.cli.chosen_cluster.open_store", lambda *_: store)
+        said = mooring("roll", "--run-dir", str(run_dir), "--timeout", "1")
+        os.kill(stranger, 0)  # it lives
+        assert shell.poll() is None
+        assert said.code == 0
+        assert "node-1: left alone" in said.error_line
+        assert said.out.startswith("replaced 0 nodes")
+    finally:
+        os.kill(stranger, 9)
+        shell.wait()

@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from mooring.ingress.traefik import FromNodes, static_configuration
+from mooring.settings import Settings
 from tests.bare import ROOT
 from tests.deploy.containers import BESIDE_PYTHON, DEPLOY, EXAMPLE, as_process
 from tests.deploy.flags import flags_of
@@ -104,6 +105,14 @@ def test_a_node_is_killed_only_after_it_had_its_time(case: str) -> None:
     assert pod["terminationGracePeriodSeconds"] > waits + stops + peers_seconds
 
 
+def test_a_node_has_the_time_that_its_settings_give_to_running_requests() -> None:
+    more = ("--set", "settings.drain_seconds=600", "--set", "settings.ingress_seconds=20")
+    seconds = Settings.load(drain_seconds=600, ingress_seconds=20).most_stop_seconds(30)
+    for name in ("counter", "counter-traefik"):
+        pod = one("small", "Deployment", name, *more)["spec"]["template"]["spec"]
+        assert pod["terminationGracePeriodSeconds"] > 5 + seconds
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_selectors_select_the_pods_they_are_for(case: str) -> None:
     pods = [one["spec"]["template"]["metadata"]["labels"] for one in objects(case) if one["kind"] == "Deployment"]
@@ -133,6 +142,21 @@ def test_every_value_is_explained_and_has_a_default() -> None:
     for name, inner in schema["properties"].items():
         if "properties" in inner and name != "global":
             assert set(values[name]) == set(inner["properties"]), name
+
+
+def test_a_setting_is_given_to_the_node_as_it_was_written(tmp_path: Path) -> None:
+    settings = {"session_ttl_seconds": 2_592_000, "state_bytes": 1_048_576, "retry_seconds": 2.5, "stream_logs": False}
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump({"settings": settings}))
+    pod = one("small", "Deployment", "counter", "--values", str(tmp_path / "settings.yaml"))["spec"]["template"]["spec"]
+    told = {variable["name"]: variable.get("value") for variable in pod["containers"][0]["env"]}
+    given = {name: told[f"MOORING_{name.upper()}"] for name in settings}
+    assert given == {
+        "session_ttl_seconds": "2592000",
+        "state_bytes": "1048576",
+        "retry_seconds": "2.5",
+        "stream_logs": "false",
+    }
+    assert Settings.load(**given).session_ttl_seconds == settings["session_ttl_seconds"]
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def examination(made: Sequence[Call] = (), opened: Sequence[Session] = ()) -> Ex
     """An examination in which these calls were made, and these sessions are open; nothing can be sent in it."""
     nothing = cast(Any, None)
     sessions = SimpleNamespace(opened=list(opened), sessionless=[], refused=[], attempts=[], openings=[])
-    wire = SimpleNamespace(pace=Pace(), is_halted=False)
+    wire = SimpleNamespace(pace=Pace(), is_halted=False, minted=set())
     exam = Examination(Plan(URL("https://example.com/mcp")), cast(Any, wire), cast(Any, sessions), nothing)
     exam.calls = list(made)
     return exam

@@ -140,3 +140,18 @@ async def test_a_node_that_is_down_is_told_and_blamed_on_nothing_else(quick_pace
     assert set(problems(report)) == {"openings", "origin", "host"}  # the latter two are this server's own
     assert "new sessions could not be opened: 503" in finding(report, "openings").says
     assert finding(report, "forged-session").verdict is not Verdict.BROKEN
+
+
+async def test_a_run_that_is_interrupted_while_it_closes_goes_on_closing() -> None:
+    class Interrupting(Notes):
+        def step(self, text: str) -> None:
+            if text == "closing sessions":
+                task.cancel()
+
+    async with running_ledger() as ledger:
+        plan = Plan(URL(ledger.url), sessions=5, calls=1, only=frozenset({"affinity"}))
+        task = asyncio.create_task(diagnose(plan, Interrupting()))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert ledger.opened
+    assert ledger.live == set()

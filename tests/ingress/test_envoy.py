@@ -91,7 +91,7 @@ def test_every_cluster_that_is_routed_to_is_there() -> None:
     [routes] = envoy.routes_of(three_nodes(), Choice())["resources"]
     used = [route["route"]["cluster"] for route in routes["virtual_hosts"][0]["routes"]]
     assert set(used) <= clusters
-    assert used == ["mooring-node-1", "mooring-node-2", "mooring-node-3", "mooring-new", "mooring-all"]
+    assert used == ["mooring-node-1", "mooring-node-2", "mooring-node-3", "mooring_new", "mooring_all"]
     for one in envoy.clusters_of(three_nodes())["resources"]:
         assert set(one.get("cluster_type", {}).get("typed_config", {}).get("clusters", [])) <= clusters
 

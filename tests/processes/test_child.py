@@ -119,3 +119,14 @@ async def test_inherits_what_it_is_given(leash: Leash) -> None:
     os.close(writing)
     with os.fdopen(reading, "rb") as told:
         assert told.read() == b"told"
+
+
+async def test_has_our_environment_but_for_what_it_goes_without(leash: Leash, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEPT", "kept")
+    monkeypatch.setenv("DROPPED", "dropped")
+    shown = Shown()
+    program = "import os; print(os.environ['KEPT'], 'DROPPED' in os.environ)"
+    command = Command("child", (sys.executable, "-c", program), without=frozenset({"DROPPED"}))
+    child = await Child.start(command, leash, shown.append)
+    assert await child.wait() == 0
+    assert shown == ["kept False"]

@@ -372,8 +372,41 @@ def test_several_may_be_a_list(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     assert getattr(Settings.load(), name) == ",".join(items)
 
 
+@pytest.mark.parametrize(
+    ("chosen", "endpoint", "revives"),
+    [
+        ("reinitialize", "/mcp", False),
+        ("/a/mcp=reinitialize", "/a/mcp", False),
+        ("/a/mcp=reinitialize", "/b/mcp", True),
+        ("/s/{id}/mcp=reinitialize", "/s/7/mcp", False),
+        ("/s/{id}/mcp=reinitialize", "/s/7/8/mcp", True),
+        ("/s/{id}/mcp=reinitialize", "/s/7/mcp/below", True),
+        ("reinitialize,/s/{id}/mcp=revive", "/s/7/mcp", True),
+        ("/s/{id}/mcp=reinitialize,/s/7/mcp=revive", "/s/7/mcp", True),
+    ],
+)
+def test_what_becomes_of_a_session_goes_by_its_endpoint(chosen: str, endpoint: str, revives: bool) -> None:
+    """A session's endpoint is the path that it was opened at, also where a pattern is in the settings."""
+    assert Settings.load(on_node_loss=chosen).revives(endpoint) is revives
+
+
 def test_a_trailing_slash_of_an_address_is_dropped() -> None:
     assert Settings.load(advertise_url="http://host:8000/").advertise_url == "http://host:8000"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("HTTP://10.0.0.7:8000", "http://10.0.0.7:8000"),
+        ("http://10.0.0.7:", "http://10.0.0.7"),
+        ("https://[fd00::7]:/", "https://[fd00::7]"),
+        ("http://[fd00::7]", "http://[fd00::7]"),
+        ("Http://$POD_IP:8000", "http://$POD_IP:8000"),
+        ("http://{eth0:1}", "http://{eth0:1}"),
+    ],
+)
+def test_the_address_of_a_node_is_kept_as_an_ingress_writes_it(given: str, kept: str) -> None:
+    assert Settings.load(advertise_url=given).advertise_url == kept
 
 
 @pytest.mark.parametrize(

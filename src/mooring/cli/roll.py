@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -35,12 +36,15 @@ def roll(
     cluster = find_cluster(run_dir, given)
     if cluster.pid is None:
         raise ClusterError("roll is for a cluster of `mooring up`; elsewhere your platform rolls: see docs/deploys.md")
-    asyncio.run(_roll(cluster, timeout))
+    asyncio.run(_roll(cluster, cluster.pid, timeout))
 
 
-async def _roll(cluster: ChosenCluster, seconds_each: float) -> None:
+async def _roll(cluster: ChosenCluster, its_pid: int, seconds_each: float) -> None:
     async with opened_store(cluster) as store:
         old = [node for node in await living_nodes(store) if takes_sessions(node)]
+        for node in [node for node in old if _parent_of(node.info.pid) not in (None, its_pid)]:
+            typer.echo(f"{plain(node.info.name)}: left alone, since `mooring up` has not started it", err=True)
+            old.remove(node)
         began = time.monotonic()
         for node in old:
             try:
@@ -68,6 +72,15 @@ async def _replace(store: Store, old: NodeStatus) -> None:
             break
         await asyncio.sleep(_LOOK_SECONDS)
     typer.echo(f"{name}: replaced after {time.monotonic() - began:.1f} s")
+
+
+def _parent_of(pid: int) -> int | None:
+    """None where that is not known. A Redis that was named may have nodes of other machines: their numbers mean nothing
+    here, or somebody else's process."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 async def _now(store: Store, node: NodeStatus) -> NodeStatus:

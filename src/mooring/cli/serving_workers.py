@@ -59,11 +59,13 @@ def serve_workers(
                 told | {f"{ENV_PREFIX}NODE_NAME": name},
                 stop_seconds=settings.most_stop_seconds(stop_seconds) + STOP_MARGIN_SECONDS,
                 inherits=(fd, report_fd),
+                # A flag counts before a file; a variable and a file at once are refused.
+                without=frozenset(f"{variable}_FILE" for variable in told),
             )
             for name in names
         ]
 
-    url = f"{told[f'{ENV_PREFIX}ADVERTISE_URL']}{settings.mcp_path}"
+    url = f"{told[f'{ENV_PREFIX}ADVERTISE_URL']}{settings.main_endpoint}"
     store = open_store(settings.redis_url, settings.key_prefix, settings.redis_timeout_seconds, settings.secrets)
     asyncio.run(_run(commands, store, listener, f"nodes {names[0]} to {names[-1]} serve {url}"))
 

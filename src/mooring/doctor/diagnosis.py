@@ -13,8 +13,8 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
 
 from mooring.doctor.catalogue import CHECKS, WATCH
 from mooring.doctor.check import Check
@@ -62,7 +62,7 @@ async def diagnose(
             close_seconds = min(max(patient, slowly), max(plan.most_seconds / 4, _LEAST_CLOSE_SECONDS))
         finally:
             listener.step("closing sessions")
-            await exam.close(close_seconds)
+            await _to_its_end(exam.close(close_seconds))
         return Report(
             url=exam.show(plan.url),
             proxy=str(exam.proxy) if exam.proxy else None,
@@ -77,6 +77,16 @@ async def diagnose(
             requests=wire.requests,
             seconds=time.monotonic() - started,
         )
+
+
+async def _to_its_end(closing: Coroutine[Any, Any, None]) -> None:
+    """Also where the run is interrupted only now. It takes so long at most, and a second signal ends the process."""
+    task = asyncio.ensure_future(closing)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 async def _examine(exam: Examination) -> tuple[list[Finding], dict[str, str], bool]:

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, TypeVar
 from mooring.core.masking import masked, masked_secrets
 from mooring.core.text import plain
 from mooring.doctor.client import protocol
-from mooring.doctor.client.reply import Outcome, Reply
+from mooring.doctor.client.reply import LEAST_ID, Outcome, Reply
 from mooring.doctor.client.sessions import CLOSE_SECONDS, Session, Sessions
 from mooring.doctor.client.ways import Way
 from mooring.doctor.client.wire import Wire
@@ -157,8 +157,10 @@ class Examination:
         return self.sessions.opened[1:-1]
 
     def show(self, text: object, longest: int = 200) -> str:
-        """Foreign text as it may be shown and stored: no token, no password, nothing that does not print."""
-        return plain(masked(masked_secrets(str(text), self._secrets)), longest)
+        """Foreign text as it may be shown and stored: no token, no password, no id of a session that was opened here,
+        nothing that does not print."""
+        ids = (one for one in self.wire.minted if len(one) >= LEAST_ID)
+        return plain(masked(masked_secrets(str(text), (*self._secrets, *ids))), longest)
 
     async def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Close all that is shared, and every session; never raises. The sessions take at most `seconds`."""

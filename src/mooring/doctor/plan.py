@@ -75,8 +75,9 @@ class Plan:
             values |= {word for word in (value, *value.split()) if len(word) >= _LONG}
             if _NAMES_A_SECRET.search(name):
                 values |= {word for word in (value, *value.split()[-1:]) if len(word) >= _SHORT}
-        for url in (self.url, self.status_url):
-            for pair in url.raw_query_string.split("&") if url else ():
+        queries = [url.raw_query_string for url in (self.url, self.status_url) if url]
+        for query in (*queries, (self.other_path or "").partition("?")[2]):
+            for pair in query.split("&"):
                 name, _, value = pair.partition("=")
                 is_random = len(value) >= _LONG and not value.isdigit() and any(map(str.isdigit, value))
                 if is_random or (_NAMES_A_SECRET.search(name) and len(value) >= _SHORT):

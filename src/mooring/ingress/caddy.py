@@ -58,9 +58,12 @@ def _held(holder: Backend, topology: Topology) -> str:
 
 
 def _placed(backend: Backend, topology: Topology) -> str:
-    """The requests with its cookie, of those that name no session that is held."""
+    """The requests with its cookie, of those that name no session that is held.
+
+    No node's own matcher is called so: what follows `mooring` there is a hyphen, whatever the node is called.
+    """
     pattern = f"(^|;\\s*){COOKIE}={backend.mark}(;|$)"
-    return _route(f"mooring-cookie-{backend.name}", f"header_regexp Cookie {pattern}", backend, topology)
+    return _route(f"mooring_cookie-{backend.name}", f"header_regexp Cookie {pattern}", backend, topology)
 
 
 def _route(name: str, matcher: str, backend: Backend, topology: Topology) -> str:

@@ -4,9 +4,11 @@ Checked against Envoy's published API types, and not run: no release of Envoy ca
 
     route                                             cluster
     endpoint, a session id on one of a node's shards  mooring-<name>: that node, else any that lives
-    endpoint                                          mooring-new: those that take new sessions, by the sticky cookie;
+    endpoint                                          mooring_new: those that take new sessions, by the sticky cookie;
                                                       where none does, any that lives
-    everything else                                   mooring-all: in turn
+    everything else                                   mooring_all: in turn
+
+No node's cluster can be called like one of ours: what follows `mooring` there is a hyphen, whatever its name is.
 
 Both files are watched by Envoy, which wants them replaced by rename. New routes cut no stream, since the listener,
 which would be drained, is in the bootstrap and never changes.
@@ -99,22 +101,22 @@ def clusters_of(topology: Topology) -> Message:
     """Every cluster, as an answer to Envoy's question for them (CDS)."""
     need_plain_nodes(topology, "Envoy")
     found = [_node_cluster(holder, topology) for holder in topology.holders]
-    found += [_failover(f"mooring-{holder.name}", f"mooring-only-{holder.name}") for holder in topology.holders]
-    found.append(_failover("mooring-new", "mooring-ready"))
-    found.append(_cluster("mooring-ready", topology.ready, topology.ready_path, lb_policy="RING_HASH"))
-    found.append(_cluster("mooring-all", topology.backends, topology.health_path, lb_policy="ROUND_ROBIN"))
+    found += [_failover(f"mooring-{holder.name}", f"mooring_only-{holder.name}") for holder in topology.holders]
+    found.append(_failover("mooring_new", "mooring_ready"))
+    found.append(_cluster("mooring_ready", topology.ready, topology.ready_path, lb_policy="RING_HASH"))
+    found.append(_cluster("mooring_all", topology.backends, topology.health_path, lb_policy="ROUND_ROBIN"))
     return {"resources": [{"@type": f"{_TYPES}envoy.config.cluster.v3.Cluster", **one} for one in found]}
 
 
 def _node_cluster(holder: Backend, topology: Topology) -> Message:
-    return _cluster(f"mooring-only-{holder.name}", (holder,), topology.health_path, lb_policy="ROUND_ROBIN")
+    return _cluster(f"mooring_only-{holder.name}", (holder,), topology.health_path, lb_policy="ROUND_ROBIN")
 
 
 def _failover(name: str, cluster: str) -> Message:
     """That cluster, or any node that lives where it has none."""
     first = {
         "@type": f"{_TYPES}envoy.extensions.clusters.aggregate.v3.ClusterConfig",
-        "clusters": [cluster, "mooring-all"],
+        "clusters": [cluster, "mooring_all"],
     }
     return {
         "name": name,
@@ -187,8 +189,8 @@ def routes_of(topology: Topology, choice: Choice) -> Message:
         )
         for holder in topology.holders
     ]
-    routes.append(_route(at_endpoint, "mooring-new", hash_policy=[{"cookie": _cookie(topology, choice)}]))
-    routes.append(_route({"prefix": "/"}, "mooring-all"))
+    routes.append(_route(at_endpoint, "mooring_new", hash_policy=[{"cookie": _cookie(topology, choice)}]))
+    routes.append(_route({"prefix": "/"}, "mooring_all"))
     configuration = {
         "name": _ROUTES,
         "virtual_hosts": [{"name": "mooring", "domains": ["*"], "routes": routes}],

@@ -55,12 +55,12 @@ def _backends(topology: Topology, choice: Choice) -> str:
     return fill(
         "haproxy-backends.cfg",
         silent_minutes=SILENT_MINUTES,
-        health_path=topology.health_path,
-        ready_path=topology.ready_path,
+        health_path=topology.health_path.replace("'", r"\'"),
+        ready_path=topology.ready_path.replace("'", r"\'"),
         header=SESSION_HEADER.lower(),
         cookie=COOKIE,
         secure="secure " if choice.secure_cookie else "",
-        cookie_path=topology.cookie_path,
+        cookie_path=topology.cookie_path.replace("$", r"\$"),  # between double quotes a variable would be read
         forwarded=_lines(_FORWARDED),
         uses=_lines(use for holder in topology.holders for use in _uses(holder)),
         holding=_lines(f"server {backend.name} {backend.address}" for backend in topology.backends),

@@ -8,6 +8,7 @@ any name but its address.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -30,6 +31,12 @@ PROGRAM: Final = "nginx 1.22 or later"
 FILE: Final = "nginx.conf"
 RELOAD: Final = "nginx -c {file} -s reload"
 
+_WORDS_OF_MAP: Final = frozenset({"default", "hostnames", "include", "volatile"})
+"""What they mean in a `map` is taken from them by a backslash."""
+
+_DOLLAR: Final = 'geo $mooring_dollar {\n  default "$";\n}\n'
+"""nginx has no other way to write a dollar sign where variables may stand."""
+
 
 def whole(topology: Topology, choice: Choice, file: Path) -> Files:
     """One file with a server of its own."""
@@ -45,14 +52,15 @@ def part(topology: Topology, choice: Choice, file: Path) -> Files:
 
 def _http(topology: Topology, choice: Choice) -> str:
     need_plain_nodes(topology, "nginx")
-    return fill(
+    head = _DOLLAR if "$" in topology.cookie_path else ""
+    return head + fill(
         "nginx-http.conf",
         cookie=COOKIE,
         owners=_lines(f'{shard} "{holder.name}";' for holder in topology.holders for shard in holder.shards),
         marks=_lines(f'{backend.mark} "{backend.name}";' for backend in topology.ready),
         shares=_lines(_shares(topology.ready)),
-        marks_of_names=_lines(f'{backend.name} "{backend.mark}";' for backend in topology.ready),
-        set_cookie=cookie_of(topology, choice, "$mooring_mark"),
+        marks_of_names=_lines(f'{_key(backend.name)} "{backend.mark}";' for backend in topology.ready),
+        set_cookie=_set_cookie(topology, choice),
         upstreams="\n".join(_upstream(backend, topology) for backend in topology.backends),
         all_servers=_lines(f"{_server_line(backend)};" for backend in topology.backends),
         idle_seconds=IDLE_SECONDS,
@@ -63,11 +71,21 @@ def _server(topology: Topology) -> str:
     return fill("nginx-server.conf", path=topology.path_pattern, silent_minutes=SILENT_MINUTES)
 
 
+def _key(name: str) -> str:
+    return f"\\{name}" if name in _WORDS_OF_MAP else name
+
+
+def _set_cookie(topology: Topology, choice: Choice) -> str:
+    before, _, after = cookie_of(topology, choice, "|").partition("|")
+    return f"{before}$mooring_mark{after.replace('$', '${mooring_dollar}')}"
+
+
 def _shares(backends: tuple[Backend, ...]) -> Iterable[str]:
-    """Equal shares of all requests; the last one gets what rounding has left."""
+    """Equal shares of all requests; the last one gets what rounding has left: so it is down, as more than all of them
+    would be an error."""
     *others, last = backends
     for backend in others:
-        yield f'{100 / len(backends):.2f}% "{backend.name}";'
+        yield f'{math.floor(10_000 / len(backends)) / 100:.2f}% "{backend.name}";'
     yield f'* "{last.name}";'
 
 

@@ -54,6 +54,8 @@ def node_command(name: str, target: str, redis_url: str, secret: str, stop_secon
             "PYTHONUNBUFFERED": "1",
         },
         stop_seconds=stop_seconds + _MARGIN_SECONDS,
+        # They were read here: a setting that is there and in a file is refused.
+        without=frozenset({"MOORING_REDIS_URL_FILE", "MOORING_SECRET_FILE"}),
     )
 
 

@@ -32,6 +32,7 @@ class Command:
         name: what it is called in messages and before its lines.
         arguments: the program and its arguments.
         environment: what is set on top of our own environment.
+        without: the variables of our own environment that it does not have.
         stop_seconds: how long it may take to stop once it was asked to.
         inherits: our file descriptors that it has, too, under the same numbers.
     """
@@ -41,6 +42,7 @@ class Command:
     environment: Mapping[str, str] = field(default_factory=dict)
     stop_seconds: float = 10.0
     inherits: tuple[int, ...] = ()
+    without: frozenset[str] = frozenset()
 
 
 class Child:
@@ -69,6 +71,7 @@ class Child:
         Raises:
             ClusterError: the program cannot be started.
         """
+        ours = {name: value for name, value in os.environ.items() if name not in command.without}
         reading, writing = os.pipe()
         reader = asyncio.StreamReader()
         loop = asyncio.get_running_loop()
@@ -81,7 +84,7 @@ class Child:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=writing,
                 stderr=writing,
-                env={**os.environ, **command.environment},
+                env={**ours, **command.environment},
                 start_new_session=True,
                 pass_fds=command.inherits,
             )

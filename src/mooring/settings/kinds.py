@@ -152,7 +152,9 @@ def checked_node_url(value: str) -> str:
             "where peers reach this node, without a path, such as http://10.0.0.7:8000, http://[fd00::7]:8000, "
             "http://$POD_IP:8000 (a variable) or http://{eth0}:8000 (an interface)"
         )
-    return value.rstrip("/")
+    # As an ingress writes it: schemes are the same in capitals, and an empty port is none (RFC 3986, 3.1 and 3.2.3).
+    scheme, mark, rest = value.rstrip("/").partition("://")
+    return f"{scheme.lower()}{mark}{rest.removesuffix(':')}"
 
 
 def _secret(value: SecretStr) -> SecretStr:

@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, Field
 
+from mooring.core.endpoints import Endpoints
 from mooring.settings.kinds import OnNodeLoss
 
 DRAIN_SECONDS: Final = 10.0
@@ -150,4 +151,6 @@ class SurvivalSettings(BaseModel):
     def revives(self, endpoint: str) -> bool:
         """Whether sessions of this endpoint outlive their node."""
         chosen = dict(part.rpartition("=")[::2] for part in self.on_node_loss.split(","))
-        return chosen.get(endpoint, chosen.get("", "revive")) == "revive"
+        patterns = (path for path in chosen if "{" in path and Endpoints((path,), finds=False).of(endpoint) == endpoint)
+        path = endpoint if endpoint in chosen else next(patterns, "")
+        return chosen.get(path, "revive") == "revive"

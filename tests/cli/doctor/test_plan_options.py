@@ -28,6 +28,7 @@ PASSWORD = "secret-0b9d51"
         ("http://:80/mcp", "names no host"),
         ("http://h:99999/mcp", "'http://h:99999/mcp' is not a URL: Port out of range 0-65535"),
         ("http://[::1/mcp", "is not a URL"),
+        ("http://xn--/mcp", "'http://xn--/mcp' is not a URL"),
         ("http://h/mcp#part", "'http://h/mcp': leave out the # and what follows, which never reaches a server"),
         ("http://h /mcp", "holds white space"),
         ("http://h/\x1b[2J", "'http://h/' holds white space or characters that do not print"),

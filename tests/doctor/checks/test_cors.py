@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from mooring.doctor.checks.cors import judge, run
@@ -8,7 +9,8 @@ from mooring.doctor.client.reply import Reply
 from mooring.doctor.evidence.cross_origin import CrossOrigin
 from mooring.doctor.findings import Finding, Verdict
 from tests.doctor.examined import examined
-from tests.doctor.odd import running_odd
+from tests.doctor.odd import refusal, running_odd
+from tests.doctor.serving import serving
 
 PAGE = "https://a.example"
 ALLOWED = {"Access-Control-Allow-Origin": "*"}
@@ -57,3 +59,27 @@ async def test_a_server_that_knows_nothing_of_pages() -> None:
         found = await run(exam)
     assert isinstance(found, Finding)
     assert found.verdict is Verdict.OK
+
+
+async def test_a_server_without_sessions_need_not_allow_their_header() -> None:
+    """Its list of allowed headers names what its clients send; Starlette refuses a preflight that asks for more."""
+    allowed = {"authorization", "content-type", "mcp-protocol-version"}
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        headers = {**ALLOWED, "Access-Control-Allow-Headers": ", ".join(sorted(allowed))}
+        if request.method == "OPTIONS":
+            asked = set(request.headers["Access-Control-Request-Headers"].lower().split(","))
+            return web.Response(status=200 if asked <= allowed else 400, headers=headers)
+        message = await request.json() if request.method == "POST" else {}
+        if "id" not in message:
+            return web.Response(status=202 if message else 405)
+        if message["method"] == "server/discover":
+            return refusal(400, "Unsupported protocol version", -32022)
+        result = {"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": {"name": "n", "version": "1"}}
+        return web.json_response({"jsonrpc": "2.0", "id": message["id"], "result": result}, headers=ALLOWED)
+
+    async with serving(answer) as url, examined(url) as exam:
+        assert exam.eras.gives_sessions is False
+        found = await run(exam)
+    assert isinstance(found, Finding)
+    assert found.verdict is Verdict.OK, found

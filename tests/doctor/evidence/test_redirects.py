@@ -27,6 +27,9 @@ from mooring.doctor.evidence.redirects import Lost, is_inner, redirect_of
         ("https://h.io/mcp", "https://h.io/mcp", (), None),
         ("https://h.io/mcp", "", (), None),
         ("https://h.io/mcp", "http://[", (), None),
+        ("https://h.io/mcp", "http://xn--/mcp", (), None),
+        ("https://h.io/mcp", "https://h.io:443/mcp/", (), "https://h.io/mcp/"),
+        ("http://h.io:80/mcp", "http://h.io/mcp/", (), "http://h.io/mcp/"),
     ],
 )
 def test_each_kind(typed: str, location: str, lost: tuple[Lost, ...], repaired: str | None) -> None:

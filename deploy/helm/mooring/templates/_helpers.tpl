@@ -41,3 +41,14 @@ securityContext:
   readOnlyRootFilesystem: true
   capabilities: {drop: [ALL]}
 {{- end }}
+
+{{- /* A setting as the node reads it: Helm takes each number for a float, and writes a large one as 2.592e+06. */ -}}
+{{- define "mooring.setting" -}}
+{{- if and (kindIs "float64" .) (eq (floor .) .) }}{{ int64 . }}{{ else }}{{ . }}{{ end }}
+{{- end }}
+
+{{- /* How long a pod may take to stop, but for its goodbye: preStop, and what the settings give to running requests. */ -}}
+{{- define "mooring.stopSeconds" -}}
+{{- $running := max .Values.drain.stopSeconds (.Values.settings.drain_seconds | default 0 | float64 | ceil) }}
+{{- add .Values.drain.preStopSeconds $running (.Values.settings.ingress_seconds | default 2 | float64 | ceil) -2 }}
+{{- end }}

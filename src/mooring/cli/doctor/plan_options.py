@@ -64,9 +64,11 @@ def url_of(text: str, option: str) -> URL:
     if "#" in rest:
         _wrong(option, f"{shown!r}: leave out the # and what follows, which never reaches a server")
     try:
-        return URL(text)
+        url = URL(text)
+        _ = url.host  # what cannot be decoded is found out here
     except ValueError as error:
         _wrong(option, f"{shown!r} is not a URL: {plain(str(error))}")
+    return url
 
 
 def headers_of(texts: Sequence[str], *, has_token: bool) -> tuple[tuple[str, str], ...]:

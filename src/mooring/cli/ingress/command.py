@@ -16,8 +16,8 @@ from mooring.cli.logs import configure_logging
 from mooring.errors import MooringError, SettingsError
 from mooring.files import replace_file
 from mooring.ingress import azure as azure_lines
+from mooring.ingress import caddy, nginx, traefik_kubernetes
 from mooring.ingress import traefik as traefik_proxy
-from mooring.ingress import traefik_kubernetes
 from mooring.ingress.azure import AzureApp
 from mooring.ingress.catalogue import PROXIES
 from mooring.ingress.proxy import ADDRESS, Choice, Files, Proxy
@@ -134,12 +134,16 @@ def traefik(
     configure_logging(debug=debug)
     choice = checked(Choice(address, secure_cookie=not insecure_cookies))
     if static:
-        if part or keep:
+        if part or keep or kubernetes or reload:
             raise typer.BadParameter("it is the part that never changes", param_hint="--static")
+        if dynamic_file is not None and from_nodes is not None:
+            raise typer.BadParameter("Traefik asks the nodes in place of a file", param_hint="--from-nodes")
         file = output or Path(traefik_proxy.FILE)
         nodes = None if from_nodes is None else asked(from_nodes, choice, is_printed=output is None)
         put(traefik_proxy.static_file(choice, file, dynamic_file, nodes), output, private=nodes is not None)
         return
+    if dynamic_file is not None:
+        raise typer.BadParameter("it is said to Traefik when it starts: give --static", param_hint="--dynamic-file")
     if from_nodes is not None:
         raise typer.BadParameter("it is said to Traefik when it starts: give --static", param_hint="--from-nodes")
     if reload and not kubernetes:
@@ -207,6 +211,9 @@ def write(
         raise typer.BadParameter("it keeps a file up to date: give --output FILE", param_hint="--watch")
     if reload and not keep:
         raise typer.BadParameter("it is run when FILE has changed: give --watch", param_hint="--reload")
+    if keep and part and reload is None and proxy in (nginx, caddy):
+        what = "FILE is a part, and the command by default loads it as the whole: give your own, or '' for none"
+        raise typer.BadParameter(what, param_hint="--reload")
     file = output or Path(proxy.FILE)
 
     def texts_of(topology: Topology) -> Files:

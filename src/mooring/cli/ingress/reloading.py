@@ -33,9 +33,14 @@ def reload_by(command: str, file: Path) -> Reload:
         typer.BadParameter: it cannot be read as words.
     """
     try:
-        words = [word.replace("{file}", str(file)) for word in shlex.split(command)]
+        words = shlex.split(command)
     except ValueError as error:
         raise typer.BadParameter(f"{error} in {command!r}", param_hint="--reload") from error
+    if not words:
+        raise typer.BadParameter("it is empty but for white space", param_hint="--reload")
+    # nginx does not read a relative path from where we are. A socket's is left short, as it may be no longer than 107.
+    named = str(file) if words[0].startswith(_SOCKET) else str(file.absolute())
+    words = [word.replace("{file}", named) for word in words]
     shown = shlex.join(words)
 
     async def reload() -> None:

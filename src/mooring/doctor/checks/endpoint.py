@@ -13,7 +13,7 @@ from mooring.doctor.checks.opening_refusals import OPENING_CHANGES, OPENING_MEAN
 from mooring.doctor.client.protocol import error_text
 from mooring.doctor.client.reply import Outcome, Reply, Trouble
 from mooring.doctor.evidence.opening_kinds import refusal_of_opening
-from mooring.doctor.evidence.redirects import Lost, Redirect
+from mooring.doctor.evidence.redirects import Lost, Redirect, same_origin
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, Verdict
 
@@ -81,7 +81,7 @@ def redirected_away(exam: Examination, reply: Reply, leads: Redirect) -> Finding
     why = "Clients do not follow a redirect to another origin, which would carry their token there."
     if target is None or not target.host:
         change = "Look at what redirects: its answer names nowhere to go."
-    elif target.origin() == typed.origin():
+    elif same_origin(target, typed):
         why = "It redirects again and again."
         change = f"Check the path {exam.show(typed.path)}: behind a proxy, whether it is passed on unchanged."
     elif typed.scheme == "https" and target.scheme == "http":

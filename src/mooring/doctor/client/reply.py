@@ -9,11 +9,14 @@ from typing import Final
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from mooring.core.masking import masked_secrets
 from mooring.core.text import plain
 from mooring.doctor.client.protocol import Message, error_text, reason
 
 _NO_HEADERS: Final[CIMultiDictProxy[str]] = CIMultiDictProxy(CIMultiDict())
 _TEXT_BYTES: Final = 200
+LEAST_ID: Final = 8
+"""A shorter session id is no secret, and to hide each 7 would leave no text readable."""
 _LOOK_BYTES: Final = 400
 _CHANGES: Final = re.compile(r"[0-9a-fA-F-]{6,}|\d+")
 _ABOUT_SESSIONS: Final = re.compile(r"session|initiali[sz]e", re.IGNORECASE)
@@ -75,6 +78,7 @@ class Reply:
         seconds: from sending to its end.
         at_seconds: when it was sent, from the beginning of the run.
         is_disguised: it looks as what an unknown session gets here, though it is no 404: see `Wire.looks_lost`.
+        asked_in: the session ids that the request carried; where the answer repeats one, it is not shown.
     """
 
     status: int = 0
@@ -87,6 +91,7 @@ class Reply:
     seconds: float = 0.0
     at_seconds: float = 0.0
     is_disguised: bool = False
+    asked_in: tuple[str, ...] = ()
 
     @property
     def look(self) -> tuple[str, str, str]:
@@ -132,6 +137,7 @@ class Reply:
         said = reason(self.message) or error_text(self.message)
         if not said and self.status >= 400 and not self.body.lstrip().startswith((b"<", b"{")):
             said = self.text
+        said = masked_secrets(said, (one for one in self.asked_in if len(one) >= LEAST_ID))
         return plain(f"{self.status} {said}".strip(), 60)
 
     @property

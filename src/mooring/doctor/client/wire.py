@@ -225,6 +225,7 @@ class Wire:
         is_opening = message is not None and message.get("method") == "initialize"
         self._note_session(method, given, received.headers, is_opening=is_opening)
         reply = received.reply(request_id, time.monotonic() - started, started - self._began)
+        reply = dataclasses.replace(reply, asked_in=tuple(given.getall(SESSION, [])))
         self.arrived += self._carried(given) is Carried.KNOWN and reply.outcome is Outcome.REACHED
         return self.seen_through(reply) if SESSION in given else reply
 

@@ -23,11 +23,13 @@ class CrossOrigin:
         origin: of the page.
         preflight: the answer to OPTIONS, which a browser asks before any request with these headers.
         post: the answer to a call from that page.
+        asked: the headers that were named in the preflight: those that clients of this server send.
     """
 
     origin: str
     preflight: Reply
     post: Reply
+    asked: tuple[str, ...] = _ASKED
 
     @property
     def allows(self) -> bool:
@@ -48,7 +50,7 @@ class CrossOrigin:
         """Headers of MCP that a page may not send."""
         allowed = {name.lower() for name in _listed(self.preflight, "Access-Control-Allow-Headers")}
         # A star does not stand for Authorization (Fetch, CORS protocol and credentials).
-        return tuple(name for name in _ASKED[1:] if name not in allowed and "*" not in allowed)
+        return tuple(name for name in self.asked[1:] if name not in allowed and "*" not in allowed)
 
     @property
     def hides_session(self) -> bool:
@@ -67,14 +69,17 @@ def _listed(reply: Reply, name: str) -> list[str]:
 async def ask_from_pages(exam: Examination, more: Sequence[str] = ()) -> list[CrossOrigin]:
     """The same from pages of several origins."""
     found = []
+    # Without sessions no client has an id to send, and a list of allowed headers may well lack it.
+    headers = tuple(name for name in _ASKED if name != protocol.SESSION.lower() or exam.eras.gives_sessions)
     for origin in dict.fromkeys((*more, *ORIGINS)):
         asked = {
             "Origin": origin,
             "Access-Control-Request-Method": "POST",
-            "Access-Control-Request-Headers": ",".join(_ASKED),
+            "Access-Control-Request-Headers": ",".join(headers),
         }
         # A browser sends no session with it; some servers open one for whatever names none.
         named = {protocol.SESSION: exam.first.id} if exam.first is not None else {}
         preflight = await exam.wire.send("OPTIONS", headers={**asked, **named}, token=None)
-        found.append(CrossOrigin(origin, preflight, await ask_with_retry(exam, {"Origin": origin})))
+        post = await ask_with_retry(exam, {"Origin": origin})
+        found.append(CrossOrigin(origin, preflight, post, headers))
     return found

@@ -13,6 +13,7 @@ from mooring.doctor.client import protocol
 from mooring.doctor.client.event_stream import stream_facts
 from mooring.doctor.client.held_stream import HeldStream
 from mooring.doctor.client.reply import Reply
+from mooring.doctor.evidence.redirects import same_origin
 from mooring.doctor.examination import Examination
 
 _STREAMS: Final = 6
@@ -58,8 +59,12 @@ async def _try(exam: Examination, url: URL, stream: HeldStream) -> OldSession | 
         return None
     named = _ENDPOINT.search(stream.body)
     assert named is not None
-    target = url.join(URL(named[1].decode("utf-8", errors="replace").strip()))
-    if target.origin() != url.origin():
+    try:
+        target = url.join(URL(named[1].decode("utf-8", errors="replace").strip()))
+        is_here = same_origin(target, url)
+    except ValueError:  # no URL, or one whose host cannot be decoded
+        return None
+    if not is_here:
         return None  # no token goes there
     message = protocol.initialize(exam.next_id(), protocol.LEGACY_VERSIONS[-1])
     posted = await exam.wire.send("POST", url=target, message=message, timeout_seconds=_SECONDS)
@@ -71,7 +76,7 @@ def _has_answer(stream: HeldStream, request_id: int) -> bool:
     for event in stream_facts(stream.body).events:
         try:
             message = json.loads(event.data)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(message, dict) and message.get("id") == request_id:
             return True

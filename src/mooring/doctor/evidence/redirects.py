@@ -53,21 +53,27 @@ def redirect_of(typed: URL, location: str) -> Redirect:
     """What is to be said of a Location, for a request to that URL."""
     try:
         target = typed.join(URL(location)) if location else None
+        has_host = target is not None and bool(target.host)  # a name that cannot be decoded is found out here
     except ValueError:
-        target = None
-    if target is None or not target.host:
+        target, has_host = None, False
+    if target is None or not has_host:
         return Redirect(target)
     lost = list[Lost]()
     path = target.path
     if _lost_prefix(typed.path, path):
         lost.append(Lost.PREFIX)
         path = typed.path.rstrip("/") + ("/" if target.path.endswith("/") else "")
-    if target.origin() != typed.origin():
+    if not same_origin(target, typed):
         lost += _lost_of_origin(typed, target, is_same_path=path.rstrip("/") == typed.path.rstrip("/"))
         if not set(lost) & {Lost.SCHEME, Lost.PORT, Lost.HOST}:
             return Redirect(target)
     repaired = typed.with_path(path).with_query(target.query)
     return Redirect(target, tuple(lost), None if repaired == typed else repaired)
+
+
+def same_origin(one: URL, other: URL) -> bool:
+    """`https://host:443` is `https://host` (RFC 6454, section 4), which a comparison of `URL.origin` does not see."""
+    return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
 
 
 def _lost_prefix(typed: str, target: str) -> bool:

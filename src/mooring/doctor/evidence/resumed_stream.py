@@ -71,7 +71,7 @@ def _answers(stream: HeldStream) -> tuple[Any, ...]:
     for event in stream_facts(stream.body).events:
         try:
             message = json.loads(event.data)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(message, dict) and "method" not in message and ("result" in message or "error" in message):
             ids.append(message.get("id"))

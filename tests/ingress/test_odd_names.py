@@ -1,0 +1,54 @@
+"""Names and paths that are legal, and mean something of their own to a load balancer: its program reads the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mooring.ingress import caddy, envoy, haproxy, nginx
+from mooring.ingress.proxy import Choice, Proxy
+from mooring.ingress.topology import Topology
+from tests.ingress.real_proxies import checked_command
+from tests.ingress.topologies import backend
+
+REAL = [pytest.param(proxy, id=proxy.NAME) for proxy in (nginx, haproxy, caddy)]
+
+
+def called(*names: str, endpoint: str = "/mcp", page: str = "/healthz") -> Topology:
+    """Nodes of these names, each with a shard."""
+    backends = tuple(
+        backend(name, f"http://127.0.0.1:{9100 + number}", (f"aaaa{chr(ord('a') + number)}",) if number < 20 else ())
+        for number, name in enumerate(names)
+    )
+    return Topology(backends, endpoints=(endpoint,), health_path=page, ready_path=f"{page}-r")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("proxy", REAL)
+@pytest.mark.parametrize(
+    "topology",
+    [
+        pytest.param(called("default", "include", "hostnames", "volatile"), id="words of nginx's map"),
+        pytest.param(called("cookie-a", "a"), id="one that begins as our own names go on"),
+        pytest.param(called("a", endpoint="/a$b/mcp"), id="a dollar"),
+        pytest.param(called("a", endpoint="/it's", page="/it's"), id="a quote"),
+        pytest.param(called(*(f"n{number}" for number in range(190))), id="many"),
+    ],
+)
+async def test_the_program_takes_it(proxy: Proxy, topology: Topology, tmp_path: Path) -> None:
+    file = tmp_path / proxy.FILE
+    for path, text in proxy.whole(topology, Choice(), file).items():
+        path.write_text(text)
+    await checked_command(proxy, tmp_path, file)
+
+
+def test_no_two_clusters_of_envoy_have_one_name() -> None:
+    topology = called("new", "all", "ready", "a", "only-a", "only-new")
+    names = [cluster["name"] for cluster in envoy.clusters_of(topology)["resources"]]
+    assert sorted(set(names)) == sorted(names)
+
+
+def test_haproxy_reads_no_variable_of_its_environment_out_of_a_path() -> None:
+    text = haproxy.whole(called("a", endpoint="/a$b/mcp"), Choice(), Path("haproxy.cfg"))[Path("haproxy.cfg")]
+    assert 'attr "Path=/a\\$b/mcp"' in text
