@@ -48,6 +48,7 @@ EXCEPTIONS = {
     "tests/node/requests/test_committing_answers.py": "answers of every shape that an app may give",
     "tests/node/requests/test_committing_once.py": "calls that are sent again, cut off, or kept in part with another",
     "tests/node/requests/test_cut_off.py": "what a node serves of a session that it has lost",
+    "tests/node/requests/test_log_lines.py": "what clients say of paths, in the lines of many modules",
     "tests/node/requests/test_principals_lost.py": "sessions that died with their node, and whose they are",
     "tests/node/requests/test_principals_sdks.py": "the wrong person's side, with the SDKs' own authentication",
     "tests/node/requests/test_principals_shapes.py": "the same with apps of other shapes",
