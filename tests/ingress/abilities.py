@@ -31,6 +31,8 @@ MANY: Final = 40
 """Requests after which each of three nodes has had one, drawn by lot, but for once in 3 million."""
 
 
+TRIES: Final = 3
+"""A health check that a busy machine answers late takes a node out as well, but not each time."""
 ENDED: Final = "connection ended"
 
 
@@ -319,11 +321,16 @@ async def nobody_is_told_404(stage: Stage) -> None:
 @destructive
 async def failures_are_the_apps(stage: Stage) -> None:
     """Answers of 500 take no node out."""
-    for path in ("/fail", "/mcp/fail"):
-        assert await stage.answers(path, f"aaaaa.{REST}", count=12) == {"500"}
-    assert await stage.answers("/mcp", f"aaaaa.{REST}", count=12) == {"node-1"}
-    assert await stage.answers("/mcp") == set(SHARDS)
-    assert await stage.answers("/other") == set(SHARDS)
+    seen: list[set[str]] = []
+    for _ in range(TRIES):
+        for path in ("/fail", "/mcp/fail"):
+            assert await stage.answers(path, f"aaaaa.{REST}", count=12) == {"500"}
+        asked = (("/mcp", f"aaaaa.{REST}", 12), ("/mcp", None, MANY), ("/other", None, MANY))
+        seen = [await stage.answers(*one) for one in asked]
+        if seen == [{"node-1"}, set(SHARDS), set(SHARDS)]:
+            return
+        await stage.restore()
+    raise AssertionError(f"after answers of 500: {seen}")
 
 
 async def next_event(stream: aiohttp.ClientResponse) -> str:
