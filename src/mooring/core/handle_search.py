@@ -22,11 +22,8 @@ MOST_HANDLES: Final = 100
 
 _PREFIX: Final = PREFIX.encode()
 _RARE: Final = PREFIX[-1].encode()
-_BEFORE: Final = PREFIX[:-1].encode()
-_LOOKS: Final = 16
 _ESCAPED: Final = re.compile(rb"\\u007[eE]")
 """`~`, as JSON may spell it and no client does."""
-_ESCAPE_LENGTH: Final = len(rb"\u0000")
 _ESCAPED_PLAIN: Final = re.compile(rb"\\u00(2[dDeE]|3[0-9]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aAeE])")
 """What handles are made of, as JSON may spell it and no client does."""
 _TAIL_BYTES: Final = 4096
@@ -81,24 +78,14 @@ def _unwrapped_header(name: bytes, value: bytes, own_ids: Mapping[str, str], bod
     return value
 
 
-def may_hold_handles(body: bytes, *, thoroughly: bool = False) -> bool:
-    """Whether the body has to be parsed.
-
-    Args:
-        thoroughly: somebody may have spelled it so that a handle is overlooked: escaped, or in UTF-16 or UTF-32.
-    """
-    at = body.find(_RARE)
-    for _ in range(_LOOKS):
-        if at < 0:
-            return thoroughly and _is_spelled_oddly(body)
-        if body.endswith(_BEFORE, 0, at) or b"\\" in body[max(0, at - 2 * _ESCAPE_LENGTH) : at] or b"\0" in body[:4]:
-            return True
-        at = body.find(_RARE, at + 1)
-    return _PREFIX in body or thoroughly
-
-
-def _is_spelled_oddly(body: bytes) -> bool:
-    return b"\0" in body[:4] or _is_escaped(body)
+def may_hold_handles(body: bytes) -> bool:
+    """Whether the body has to be parsed: also where somebody has spelled it so that a handle is overlooked, with
+    escapes or in UTF-16 or UTF-32."""
+    if b"\0" in body[:4]:
+        return True
+    if _RARE not in body:
+        return _is_escaped(body)
+    return _PREFIX in body or (rb"\u00" in body and _ESCAPED_PLAIN.search(body) is not None)
 
 
 def _is_escaped(text: bytes) -> bool:
@@ -128,7 +115,7 @@ def _each_once(found: list[str]) -> list[str]:
 
 
 class PassingSearch:
-    """Looks for minted handles in a body that is too large to be held, as it passes by: in all of its whole texts."""
+    """Looks for minted handles in a body as it passes by, however large: in all of its whole texts."""
 
     def __init__(self) -> None:
         self._tail = b""

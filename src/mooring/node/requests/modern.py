@@ -147,7 +147,7 @@ class ModernRequest:
         if body is None:
             if self._body.is_too_large:
                 self._node.warn_of_large_body()
-        elif may_hold_handles(body, thoroughly=True):  # of one that is nowhere here, its author may keep what it is
+        elif may_hold_handles(body):
             inside = [name for rule in self._node.wrap_rules for name in rule.use]
             found += in_body(body, inside, self._node.wrapped_members)
         return list(dict.fromkeys(found))
