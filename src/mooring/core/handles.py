@@ -45,17 +45,13 @@ _SEAL_LENGTH: Final = 20
 _OF_NOBODY: Final = "A" * _OWNER_LENGTH
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
-_MEANT = re.compile(rf"{PREFIX}[a-z2-7]{{{SHARD_LENGTH}}}\.", re.ASCII)
-_FORM = (
-    rf"{PREFIX}[a-z2-7]{{{SHARD_LENGTH}}}\."
-    rf"(?:[ms]\.[a-z][a-z0-9_]{{0,31}}\.[A-Za-z0-9_-]{{22}}|[wx]\.[A-Za-z0-9_-]{{1,{WRAPPED_LENGTH}}})"
-    rf"\.[A-Za-z0-9_-]{{{_SEAL_LENGTH}}}"
-)
+_SHARD = rf"{PREFIX}[a-z2-7]{{{SHARD_LENGTH}}}\."
+_MINTED = r"[ms]\.[a-z][a-z0-9_]{0,31}\.[A-Za-z0-9_-]{22}"
+_SEAL = rf"\.[A-Za-z0-9_-]{{{_SEAL_LENGTH}}}"
+_FORM = rf"{_SHARD}(?:{_MINTED}|[wx]\.[A-Za-z0-9_-]{{1,{WRAPPED_LENGTH}}}){_SEAL}"
+_MEANT = re.compile(_SHARD, re.ASCII)
 _WHOLE = re.compile(_FORM, re.ASCII)
-QUOTED: Final = re.compile(
-    rf'"({PREFIX}[a-z2-7]{{{SHARD_LENGTH}}}\.[ms]\.[a-z][a-z0-9_]{{0,31}}\.[A-Za-z0-9_-]{{22}}'
-    rf'\.[A-Za-z0-9_-]{{{_SEAL_LENGTH}}})"'.encode()
-)
+QUOTED: Final = re.compile(f'"({_SHARD}{_MINTED}{_SEAL})"'.encode())
 """A text of JSON that has the form of a handle that was minted, and is not wrapped."""
 _INSIDE = re.compile(rf"(?<![A-Za-z0-9_-]){_FORM}(?![A-Za-z0-9_-])", re.ASCII)
 
