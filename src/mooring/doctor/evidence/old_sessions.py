@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Final
 
 from yarl import URL
 
+from mooring.core import jsonrpc
 from mooring.doctor.client import protocol
 from mooring.doctor.client.event_stream import stream_facts
 from mooring.doctor.client.held_stream import HeldStream
@@ -73,11 +73,5 @@ async def _try(exam: Examination, url: URL, stream: HeldStream) -> OldSession | 
 
 
 def _has_answer(stream: HeldStream, request_id: int) -> bool:
-    for event in stream_facts(stream.body).events:
-        try:
-            message = json.loads(event.data)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(message, dict) and message.get("id") == request_id:
-            return True
-    return False
+    messages = map(jsonrpc.read_message, (event.data for event in stream_facts(stream.body).events))
+    return any(message is not None and message.get("id") == request_id for message in messages)

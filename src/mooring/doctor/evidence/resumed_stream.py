@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from mooring.core import jsonrpc
 from mooring.doctor.client import protocol
 from mooring.doctor.client.event_stream import StreamFacts, stream_facts
 from mooring.doctor.client.held_stream import HeldStream, reach_stream
@@ -67,12 +67,5 @@ async def resume(exam: Examination, asked: Asked) -> Resumed:
 
 def _answers(stream: HeldStream) -> tuple[Any, ...]:
     """The ids of the JSON-RPC answers on it."""
-    ids: list[Any] = []
-    for event in stream_facts(stream.body).events:
-        try:
-            message = json.loads(event.data)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(message, dict) and "method" not in message and ("result" in message or "error" in message):
-            ids.append(message.get("id"))
-    return tuple(ids)
+    messages = map(jsonrpc.read_message, (event.data for event in stream_facts(stream.body).events))
+    return tuple(message.get("id") for message in messages if message is not None and jsonrpc.is_answer(message))
