@@ -180,6 +180,11 @@ def ends_block(tail: bytes) -> bool:
     return tail.endswith(_BLOCK_ENDS)
 
 
+def message_event(text: str) -> SseEvent:
+    """A JSON-RPC message as an event. That takes no CR, which is a blank in JSON, as LF is."""
+    return SseEvent(text.replace("\r", "\n"), event="message")
+
+
 def encode(part: SsePart) -> bytes:
     """The bytes that `SseParser` reads as this part.
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mooring.asgi import Message
+from mooring.core.sse import SseParser
 from mooring.node.requests.withholding import HeldAnswer
 
 ANSWER = json.dumps({"jsonrpc": "2.0", "id": 7, "result": {}})
@@ -167,3 +168,13 @@ async def test_what_is_no_body_leaves_as_it_is() -> None:
     await held.start([(b"content-type", b"text/plain")])
     await held.send({"type": "http.response.trailers", "headers": []})
     assert [message["type"] for message in held.left] == ["http.response.start", "http.response.trailers"]
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+async def test_what_stands_in_its_place_may_have_lines(line_end: str) -> None:
+    """It was answered in JSON before, which was written so."""
+    held = Held(json.dumps({"jsonrpc": "2.0", "id": 7, "result": "stands"}, indent=1).replace("\n", line_end))
+    await held.start(STREAM)
+    await held.piece(event(ANSWER), more=True)
+    [said] = SseParser().feed(held.body)
+    assert json.loads(said.data)["result"] == "stands"

@@ -156,3 +156,16 @@ async def _carry_out(parts: list[SsePart], cuts: list[int]) -> None:
 @settings(deadline=None)
 def test_in_whatever_pieces_it_comes_it_is_heard_whole_and_in_order(parts: list[SsePart], cuts: list[int]) -> None:
     asyncio.run(_carry_out(parts, cuts))
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+async def test_what_stands_in_the_place_of_the_answer_may_have_lines(line_end: str) -> None:
+    async def stands(_: str) -> str:
+        return json.dumps({"jsonrpc": "2.0", "id": 5, "result": "stands"}, indent=1).replace("\n", line_end)
+
+    stream, connection = a_stream(), Connection()
+    await stream.listen(connection.listener, None)
+    answer = StreamedAnswer(stream, "2025-11-25", RETRY, 0, stands)
+    await answer.feed(encode(SseEvent(message(id=5, result={}), "message")))
+    [said] = connection.events()
+    assert json.loads(said.data)["result"] == "stands"

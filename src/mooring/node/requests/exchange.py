@@ -175,7 +175,7 @@ class Exchange:
                 said = await self._settle(outcome_unknown(replace(stream.facts, request_id=one)).decode(), stream.id)
                 if said is None:
                     return
-                await stream.say(sse.SseEvent(said, event="message"), is_answer=True)
+                await stream.say(sse.message_event(said), is_answer=True)
         await stream.end()
         stream.is_kept = stream.id in self._session.settled_streams
         self._node.streams.is_over(self._session.id, stream)

@@ -114,7 +114,7 @@ class Settlement:
         """What became of a batch is said one by one: clients read no batch on a stream."""
         messages = jsonrpc.read_messages(outcome)
         for one in [json.dumps(message) for message in messages] if len(messages) > 1 else [outcome.decode()]:
-            await stream.say(_event(one), is_answer=True)
+            await stream.say(sse.message_event(one), is_answer=True)
 
     def _unknown(self, call: Call | SettledCall | None, unanswered: jsonrpc.Asked) -> bytes:
         """That nobody knows; empty where nobody knows the request either."""
@@ -185,12 +185,7 @@ class Settlement:
             return
         message = jsonrpc.read_message(answer)
         if message is not None and jsonrpc.is_answer(message):
-            await stream.say(_event(answer.decode(errors="replace")), is_answer=True)
+            await stream.say(sse.message_event(answer.decode(errors="replace")), is_answer=True)
         elif not stream.is_answered:
             await self._say(stream, self._unknown(call, stream.unanswered))
         await self._end(stream)
-
-
-def _event(answer: str) -> sse.SseEvent:
-    """An answer in JSON as an event, which takes no CR. In JSON it is a blank, as LF is."""
-    return sse.SseEvent(answer.replace("\r", "\n"), event="message")

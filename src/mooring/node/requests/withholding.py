@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 
 from mooring.asgi import EVENT_STREAM, Message, header, media_type, replaced, without
 from mooring.core.answer_reader import AnswerReader
-from mooring.core.sse import SseEvent, encode
+from mooring.core.sse import encode, message_event
 
 
 class HeldAnswer:
@@ -97,7 +97,7 @@ class HeldAnswer:
         if said == answer:
             return message
         self._is_replaced = True
-        return {**message, "body": encode(SseEvent(said or "", event="message")) if said else b"", "more_body": False}
+        return {**message, "body": encode(message_event(said)) if said else b"", "more_body": False}
 
     async def _after_the_last(self, message: Message) -> Message:
         """The next piece of a stream that cannot be read, once all is on record that it may tell of."""

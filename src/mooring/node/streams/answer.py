@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from mooring.core import jsonrpc, questions
-from mooring.core.sse import SseBareBlock, SseComment, SseEvent, SseParser, SsePart
+from mooring.core.sse import SseBareBlock, SseComment, SseEvent, SseParser, SsePart, message_event
 from mooring.node.streams.stream import Stream
 
 PRIMED_SINCE: Final = "2025-11-25"
@@ -108,7 +108,7 @@ class StreamedAnswer:
             settled = await self._settle(data)
             if settled is None:
                 return
-            data = settled
+            data = message_event(settled).data
         await self._stream.say(SseEvent(data, part.event, None, part.retry_milliseconds), is_answer=is_answer)
 
     def _was_told(self, progress: float) -> bool:
