@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mooring.core.handles import Handles, found_in
@@ -28,6 +28,9 @@ def wrapped(result: Any, *fields: str, **options: Any) -> Any:
 
 @PROPERTY
 @given(own_ids, st.floats(allow_nan=False), st.text(max_size=20))
+@example("00000\\", 0.0, "")
+@example('quoted"id', 0.0, 'a "quoted"id" in it')
+@example("café-00", 0.0, "")
 def test_an_id_goes_out_as_a_handle_and_comes_back_as_it_was(own_id: str, number: float, other: str) -> None:
     structured = {"session_id": own_id, "n": number, "other": {"deep": [other]}}
     result = wrapped({"structuredContent": structured, "content": [{"type": "text", "text": json.dumps(structured)}]})

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -188,21 +188,24 @@ class Wrapping:
     def _text(self, text: str, *, in_json: bool) -> str:
         if in_json and text in self._known and "" in self._fields:
             return self._changed(self._known[text])
-        text, times = self._inside().subn(lambda found: self._known[found[0]], text)
+        is_json = in_json and self._has_hidden() and text.lstrip()[:1] in ("{", "[") and _parsed(text) is not None
+        inside, handles = self._inside(_spellings if is_json else _as_it_is)
+        text, times = inside.subn(lambda found: handles[found[0]], text)
         self._is_changed = self._is_changed or times > 0
-        if in_json and self._has_hidden() and text.lstrip()[:1] in ("{", "["):
+        if is_json:
             parsed = _parsed(text)
             for field in self._fields:
                 parsed = self._replaced_at(parsed, field.split(".")) if field else parsed
-            text = text if parsed is None else exact_json.write(parsed)
+            text = exact_json.write(parsed)
         return text
 
-    def _inside(self) -> re.Pattern[str]:
-        """The known ids, all at once: none is looked for in a handle that another one became."""
+    def _inside(self, spelled: Callable[[str], Iterable[str]]) -> tuple[re.Pattern[str], dict[str, str]]:
+        """The known ids as they are spelled, all at once: none is looked for in a handle that another one became. And
+        the handles in their places."""
         long = sorted((own_id for own_id in self._known if len(own_id) >= _LEAST_INSIDE), key=len, reverse=True)
-        return re.compile(
-            rf"(?<![A-Za-z0-9_-])(?:{'|'.join(map(re.escape, long))})(?![A-Za-z0-9_-])" if long else _NEVER
-        )
+        handles = {text: self._known[own_id] for own_id in long for text in spelled(own_id)}
+        pattern = rf"(?<![A-Za-z0-9_-])(?:{'|'.join(map(re.escape, handles))})(?![A-Za-z0-9_-])" if handles else _NEVER
+        return re.compile(pattern), handles
 
     def _has_hidden(self) -> bool:
         """Whether there are ids that are not found in the text of JSON: too short, or spelled differently there."""
@@ -234,6 +237,15 @@ def unwrapped(body: bytes, own_ids: Mapping[str, str]) -> bytes:
     for handle, own_id in own_ids.items():
         body = body.replace(handle.encode(), json.dumps(own_id)[1:-1].encode())
     return body
+
+
+def _as_it_is(own_id: str) -> tuple[str]:
+    return (own_id,)
+
+
+def _spellings(own_id: str) -> tuple[str, str]:
+    """How an id stands in the text of JSON: with a backslash, or a quote, it is another text there."""
+    return json.dumps(own_id)[1:-1], json.dumps(own_id, ensure_ascii=False)[1:-1]
 
 
 def _texts_of(result: Members) -> list[str]:
