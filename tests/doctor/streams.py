@@ -26,6 +26,7 @@ class StreamServer:
         ping_seconds: how often a comment is sent on the standalone stream; 0 for never.
         get: what a GET is answered with: `stream`, or a status, such as 405.
         get_pause_seconds: before that.
+        taken: so many GETs are answered with 409 first, as where the stream before is not seen to have been let go of.
         cut_seconds: a stream of that age is cut; 0 for none.
         cuts: so many streams are cut, and the later ones live.
         ends: the sessions end with the first stream that is cut, as with a node that is stopped.
@@ -46,6 +47,7 @@ class StreamServer:
     ping_seconds: float = 0.0
     get: Literal["stream"] | int = "stream"
     get_pause_seconds: float = 0.0
+    taken: int = 0
     cut_seconds: float = 0.0
     cuts: int = 1_000
     ends: bool = False
@@ -75,6 +77,9 @@ class StreamServer:
             self._live.pop(session_id).set()
             self.deleted.append(session_id)
             return web.Response(status=204)
+        if self.taken > 0:
+            self.taken -= 1
+            return web.json_response(_error(None, "Conflict: Only one SSE stream is allowed per session"), status=409)
         if "Last-Event-ID" in request.headers:
             return await self._resume(request)
         await asyncio.sleep(self.get_pause_seconds)

@@ -94,6 +94,17 @@ async def test_it_is_asked_for_until_a_node_knows_the_session(tries: int, is_str
         assert stream.is_refused is not is_stream
 
 
+async def test_a_stream_that_the_server_still_holds_for_us_is_asked_for_again() -> None:
+    async with reached(taken=2) as stream:
+        assert stream.is_stream
+
+
+async def test_a_stream_that_is_never_let_go_of_is_a_refusal() -> None:
+    async with reached(taken=1_000) as stream:
+        assert stream.is_refused
+        assert stream.reply.label == "409 Conflict: Only one SSE stream is allowed per session"
+
+
 async def test_nothing_raises_where_nobody_listens() -> None:
     async with stream_server() as server, examined(server.url, sessions=2) as exam:
         exam.wire.url = exam.wire.url.with_port(free_port())

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 import aiohttp
@@ -22,6 +23,9 @@ from mooring.doctor.client.wire import Headers, Wire, trouble_of
 MOST_BYTES: Final = 1024 * 1024
 _REFUSAL_SECONDS: Final = 2.0
 """For the body of what is no stream."""
+_LET_GO_SECONDS: Final = 5.0
+"""For a server, and what is in front of it, to see that whoever read a stream has gone: before, it answers 409."""
+_LET_GO_PAUSE_SECONDS: Final = 0.2
 
 Opening = Callable[[], Awaitable[aiohttp.ClientResponse]]
 """Sends the request, and comes back with the answer's head."""
@@ -173,12 +177,15 @@ async def reach_stream(
 ) -> HeldStream:
     """Ask for a stream over new connections, until a node answers that knows the session.
 
+    One that the session has already may be our own, of which we have just let go: it is asked for again for a while.
+
     Args:
         headers: of each turn.
         message: to POST; a GET where None.
         seconds: how long to wait for the head; where none comes it is still waited for in the background.
     """
-    for turn in range(1, tries + 1):
+    turn, began = 1, time.monotonic()
+    while True:
         given = headers(turn)
         stream = HeldStream(lambda given=given: _ask(wire, given, message))  # type: ignore[misc]
         try:
@@ -188,10 +195,15 @@ async def reach_stream(
         except asyncio.CancelledError:
             await stream.close()
             raise
-        if not stream.is_refused or turn == tries or not is_lost(wire.seen_through(stream.reply)):
-            break
+        is_taken = message is None and stream.status == HTTPStatus.CONFLICT
+        if is_taken and time.monotonic() - began < _LET_GO_SECONDS:
+            pause = _LET_GO_PAUSE_SECONDS
+        elif stream.is_refused and turn < tries and is_lost(wire.seen_through(stream.reply)):
+            turn, pause = turn + 1, 0.0
+        else:
+            return stream
         await stream.close()
-    return stream
+        await asyncio.sleep(pause)
 
 
 async def _ask(wire: Wire, headers: Headers, message: protocol.Message | None) -> aiohttp.ClientResponse:
