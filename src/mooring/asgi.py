@@ -19,6 +19,8 @@ OWN_ANSWER: Final = "mooring.own"
 """In a message that begins an answer: it is Mooring's, and not the app's."""
 
 EVENT_STREAM: Final = b"text/event-stream"
+_CLOSING: Final = frozenset({b"content-encoding", b"content-length"})
+"""Headers of a body to which nobody can add anything."""
 
 _IN_PATHS = "/!$&'()*+,;=:@~"
 """What stands for itself in a path (RFC 3986, section 3.3); servers need not give the path as it was written."""
@@ -86,11 +88,14 @@ def media_type(headers: HeaderList) -> bytes:
 
 def is_open_event_stream(headers: HeaderList) -> bool:
     """Whether a body is an event stream that can be read, and added to: not compressed, and without a length."""
-    return (
-        media_type(headers) == EVENT_STREAM
-        and header(headers, b"content-encoding") is None
-        and header(headers, b"content-length") is None
-    )
+    kind = None
+    for given, value in headers:
+        name = given.lower()
+        if name in _CLOSING:
+            return False
+        if kind is None and name == b"content-type":
+            kind = value.partition(b";")[0].strip().lower()
+    return kind == EVENT_STREAM
 
 
 def has_body(headers: HeaderList) -> bool:

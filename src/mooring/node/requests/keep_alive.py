@@ -33,25 +33,27 @@ class KeptAlive:
         self._send = send
         self._seconds = seconds
         self._may_speak = may_speak
+        self._is_stream = False
         # The last bytes that went out: whether they end an event. Empty while it is not known how many did.
         self._tail = BEFORE_ALL
         # When something was said last; and, while the stream lasts, what looks how long ago that is: one for all that
         # is said in time, since setting one takes longer than sending an event.
         self._since = 0.0
-        # One at a time: what the app says, or a comment. Made when a stream begins: most answers are none.
-        self._turn: asyncio.Lock
         self._watch: asyncio.TimerHandle | None = None
+        # What the app says waits for a comment that is on its way, and no comment begins while something of it is.
+        self._on_their_way = 0
         self._speaking: asyncio.Task[None] | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop()
+        if self._is_stream:
+            self._stop()
 
     def send(self, message: Message) -> Awaitable[None]:
         """What the app says."""
-        if self._watch is not None or self._speaking is not None:
+        if self._is_stream:
             return self._pass_on(message)
         if message["type"] == "http.response.start" and self._seconds and _begins_stream(message):
             return self._begin(message)
@@ -59,21 +61,26 @@ class KeptAlive:
 
     async def _begin(self, message: Message) -> None:
         await self._send(message)
-        self._turn = asyncio.Lock()
+        self._is_stream = True
         self._since = asyncio.get_running_loop().time()
         self._look_in(self._seconds)
 
     async def _pass_on(self, message: Message) -> None:
-        async with self._turn:
-            if message["type"] == "http.response.body":
-                piece: bytes = message.get("body", b"")
-                before, self._tail = self._tail, b""
+        if self._speaking is not None:
+            await asyncio.wait([self._speaking])
+        self._on_their_way += 1
+        try:
+            if message["type"] != "http.response.body":
                 await self._send(message)
-                self._tail = last_bytes(before, piece)
-                self._since = asyncio.get_running_loop().time()
-            else:
-                await self._send(message)
-        if message["type"] == "http.response.body" and not message.get("more_body", False):
+                return
+            piece: bytes = message.get("body", b"")
+            before, self._tail = self._tail, b""
+            await self._send(message)
+            self._tail = last_bytes(before, piece)
+            self._since = asyncio.get_running_loop().time()
+        finally:
+            self._on_their_way -= 1
+        if not message.get("more_body", False):
             self._stop()
 
     def _look_in(self, seconds: float) -> None:
@@ -82,29 +89,30 @@ class KeptAlive:
     def _look(self) -> None:
         """Whether the stream has been silent for long enough; if not, look again when it may have been."""
         left = self._since + self._seconds - asyncio.get_running_loop().time()
-        if left > 0 or self._turn.locked():  # something is on its way to a client that is slow to take it
+        if left > 0 or self._on_their_way:  # to a client that is slow to take it
             self._look_in(max(left, self._seconds / 4))
         else:
             self._speaking = asyncio.create_task(self._speak(), name="mooring keep-alive")
 
     async def _speak(self) -> None:
         try:
-            async with self._turn:
-                if ends_block(self._tail) and self._may_speak():
-                    await self._send({"type": "http.response.body", "body": COMMENT, "more_body": True})
-                self._since = asyncio.get_running_loop().time()
+            if ends_block(self._tail) and self._may_speak():
+                await self._send({"type": "http.response.body", "body": COMMENT, "more_body": True})
+            self._since = asyncio.get_running_loop().time()
             self._look_in(self._seconds)
         except OSError:  # servers raise for a client that left, or say nothing
             pass
         except Exception:
             logger.exception("a silent event stream takes no comment")
+        finally:
+            self._speaking = None
 
     def _stop(self) -> None:
+        self._is_stream = False
         if self._watch is not None:
             self._watch.cancel()
         if self._speaking is not None:
             self._speaking.cancel()
-        self._watch = self._speaking = None
 
 
 def _begins_stream(message: Message) -> bool:
