@@ -63,8 +63,8 @@ class HandleSettings(BaseModel):
         1024 * 1024,
         ge=1024,
         le=64 * 1024**2,
-        description="How large the body of a request of revision 2026-07-28 may be for handles to be looked for in it; "
-        "it is held in memory for that.",
+        description="How large the body of a request on no session may be for handles to be looked for in it; it is "
+        "held in memory for that.",
     )
     mixed_handles: Literal["first", "refuse"] = Field(
         "first",

@@ -267,9 +267,9 @@ async def test_an_answer_that_began_before_the_body_was_read_is_not_followed_by_
         while (await receive())["type"] != "http.disconnect":
             pass
 
-    async with joined(app) as mooring:
-        request = from_peer(mooring, b"{}")
-        request._pieces[0]["body"] = b"[]"
+    async with joined(app, handle_search_bytes=1024) as mooring:  # a smaller one is read before the app has any of it
+        request = from_peer(mooring, b"{" * 2048, b"}")
+        request._pieces[0]["body"] = b"[" * 2048
         await request.to(mooring)
     assert [message["type"] for message in request.sent] == ["http.response.start", "http.response.body"]
     assert (request.status, request.body) == (200, b"too early to know")

@@ -1,4 +1,5 @@
-"""A POST of the modern era (revision 2026-07-28), which has no session: it goes where the handles in it lead.
+"""A POST of the modern era (revision 2026-07-28), which has no session: it goes where the handles in it lead. So does
+a call of the legacy era on a server that has none.
 
     it names                                    so
     ------------------------------------------  ----------------------------------------------------------------------

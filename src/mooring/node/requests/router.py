@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 from mooring.asgi import EVENT_STREAM, App, Receive, Scope, Send, is_at, media_type, request_header, route_of
+from mooring.core import jsonrpc
 from mooring.core.http_sse import id_in
 from mooring.core.request import RequestFacts, read_facts, tidied
 from mooring.core.routing import Adopt, Consult, Decision, Forward, Hold, Moved, Open, Reason, Refuse, Revive, Serve
@@ -19,6 +20,7 @@ from mooring.node.node import Node
 from mooring.node.requests.admission import refuse_elsewhere
 from mooring.node.requests.answers import advice_on, refuse
 from mooring.node.requests.attending import AttendedClient
+from mooring.node.requests.bodies import WantedBody
 from mooring.node.requests.deciding import Decisions
 from mooring.node.requests.following import FollowedRequest
 from mooring.node.requests.from_peer import PeerRequest
@@ -140,12 +142,28 @@ class Router:
 
     def _handle(self, facts: RequestFacts, scope: Scope, receive: Receive, send: Send) -> Awaitable[Moved | None]:
         """Do what is decided; returns the one decision that a peer has to be told in its own way."""
+        if facts.method == "POST" and facts.session_id is None and not facts.modern:
+            return self._handle_without_session(facts, scope, receive, send)
         if facts.modern and facts.method == "POST":
-            request = ModernRequest(
-                self._node, self._app, self._decisions, self._placements, facts, scope, receive, send
-            )
-            return request.serve()
+            return self._call(facts, scope, receive, send)
         return self._decide(facts, scope, receive, send)
+
+    def _call(self, facts: RequestFacts, scope: Scope, receive: Receive, send: Send) -> Awaitable[Moved | None]:
+        """A call that goes where the handles in it lead."""
+        request = ModernRequest(self._node, self._app, self._decisions, self._placements, facts, scope, receive, send)
+        return request.serve()
+
+    async def _handle_without_session(
+        self, facts: RequestFacts, scope: Scope, receive: Receive, send: Send
+    ) -> Moved | None:
+        """A POST of the legacy era without a session id: it opens a session, or the server has none and it is a call as
+        in the modern era. One that is too large to be looked into is taken for the first."""
+        body = WantedBody(receive, self._node.settings.handle_search_bytes)
+        await body.read()
+        method = jsonrpc.text_in(jsonrpc.read_message(body.whole or b""), "method")
+        if method in ("", "initialize"):
+            return await self._decide(facts, scope, body.receive, send)
+        return await self._call(replace(facts, modern=True), scope, body.receive, send)
 
     async def _decide(self, facts: RequestFacts, scope: Scope, receive: Receive, send: Send) -> Moved | None:
         return await self._follow(await self._decisions.decide(facts), facts, scope, receive, send)

@@ -1,0 +1,113 @@
+"""Calls of the legacy era to servers without sessions: as those of the modern one, they go where their handles lead."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import fastmcp
+import pytest
+from mcp.server.mcpserver import MCPServer
+
+from tests.cluster_in_process import RunningNode, running_nodes
+from tests.node.requests.test_modern import with_users
+from tests.node.rpc import INITIALIZE, RawClient, Reply
+from tests.node.state_nodes import VERSION, request, said
+from tests.servers.browsers import Browsers, minting_server, unaware_server
+from tests.servers.counters import CountingNodes
+
+RULES = [{"mint": "create_session", "field": "session_id", "use": ["session_id"]}]
+
+shapes = pytest.mark.parametrize(
+    ("make_server", "is_json"),
+    list(itertools.product([MCPServer, fastmcp.FastMCP], [False, True])),
+    ids=["sdk", "sdk json", "fastmcp", "fastmcp json"],
+)
+
+
+class Sessionless:
+    """Makes the app of each node: one that has no sessions."""
+
+    def __init__(
+        self, make_server: Any = MCPServer, make: Callable[..., Any] = minting_server, *, is_json: bool = False
+    ) -> None:
+        self.browsers: list[Browsers] = []
+        self._make_server = make_server
+        self._make = make
+        self._options = {"stateless_http": True, "json_response": is_json}
+
+    def __call__(self) -> Any:
+        self.browsers.append(Browsers())
+        server = self._make(self._make_server, self.browsers[-1])
+        if hasattr(server, "http_app"):
+            return server.http_app(path="/mcp", **self._options)
+        return server.streamable_http_app(**self._options)
+
+
+async def ask(raw: RawClient, node: RunningNode, tool: str, /, **arguments: Any) -> Reply:
+    return await raw.send("POST", f"{node.url}/mcp", body=request(tool, **arguments), headers=VERSION)
+
+
+@shapes
+async def test_each_reaches_the_process_that_holds_its_handle(raw: RawClient, make_server: Any, is_json: bool) -> None:
+    apps = Sessionless(make_server, is_json=is_json)
+    async with running_nodes(apps) as nodes:
+        opened = await raw.send("POST", f"{nodes[0].url}/mcp", body=INITIALIZE)
+        assert opened.status == 200
+        assert "mcp-session-id" not in opened.headers
+        handle = said(await ask(raw, nodes[1], "open_browser"))
+        for turn in range(1, 7):
+            assert said(await ask(raw, nodes[turn % 3], "visit", browser=handle, url="p")) == f"page {turn} of {handle}"
+    assert [len(browsers.ledger) for browsers in apps.browsers] == [0, 6, 0]
+
+
+@shapes
+async def test_what_is_kept_of_a_handle_goes_on(raw: RawClient, make_server: Any, is_json: bool) -> None:
+    apps = CountingNodes(make_server, stateless_http=True, json_response=is_json)
+    async with running_nodes(apps) as nodes:
+        counter = said(await ask(raw, nodes[0], "new_counter"))
+        for turn in range(1, 4):
+            assert said(await ask(raw, nodes[turn % 3], "count_up", counter=counter)) == str(turn)
+        await nodes[0].vanish()
+        assert said(await ask(raw, nodes[1], "count_up", counter=counter)) == "4"
+
+
+@shapes
+async def test_own_ids_of_an_unaware_server_lead_back_to_it(raw: RawClient, make_server: Any, is_json: bool) -> None:
+    apps = Sessionless(make_server, unaware_server, is_json=is_json)
+    async with running_nodes(apps, handles=RULES) as nodes:
+        made = await ask(raw, nodes[2], "create_session")
+        handle = made.json["result"]["structuredContent"]["session_id"]
+        assert handle.startswith("mh~")
+        for turn in range(1, 4):
+            assert said(await ask(raw, nodes[turn % 3], "visit", session_id=handle, url="p")).startswith(f"page {turn}")
+
+
+async def test_a_forged_one_is_a_tool_error(raw: RawClient) -> None:
+    apps = Sessionless()
+    async with running_nodes(apps, 2) as nodes:
+        handle = said(await ask(raw, nodes[0], "open_browser"))
+        reply = await ask(raw, nodes[1], "visit", browser=handle[:-4], url="p")
+    assert reply.json["result"]["isError"]
+    assert "There is no handle" in said(reply)
+    assert all(not browsers.ledger for browsers in apps.browsers)
+
+
+@pytest.mark.parametrize("shape", ["small", "large", "batch", "with an odd method"])
+async def test_anothers_handle_reaches_no_app(raw: RawClient, shape: str) -> None:
+    apps = Sessionless()
+
+    async def send(node: RunningNode, user: str, body: Any) -> Reply:
+        return await raw.send("POST", f"{node.url}/mcp", body=body, headers={**VERSION, "x-user": user})
+
+    async with running_nodes(lambda: with_users(apps()), 2, handle_search_bytes=2048) as nodes:
+        handle = said(await send(nodes[0], "alice", request("open_browser")))
+        call = request("visit", browser=handle, url="p" * 4096 if shape == "large" else "p")
+        if shape == "with an odd method":
+            call["method"] = "initialize"
+        body: Any = [call] if shape == "batch" else call
+        assert (await send(nodes[0], "alice", request("visit", browser=handle, url="p"))).status == 200
+        reply = await send(nodes[0], "mallory", body)
+        assert b"unknown_handle" in reply.body, reply.body
+    assert [browsers.ledger for browsers in apps.browsers] == [[(handle, "p")], []]
