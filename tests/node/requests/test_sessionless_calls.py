@@ -84,6 +84,19 @@ async def test_own_ids_of_an_unaware_server_lead_back_to_it(raw: RawClient, make
             assert said(await ask(raw, nodes[turn % 3], "visit", session_id=handle, url="p")).startswith(f"page {turn}")
 
 
+async def test_a_large_call_may_use_what_is_kept(raw: RawClient) -> None:
+    async with running_nodes(CountingNodes(MCPServer, stateless_http=True), 1, handle_search_bytes=1024) as [node]:
+        counter = said(await ask(raw, node, "new_counter"))
+        assert said(await ask(raw, node, "count_up", counter=counter, more="x" * 4096)) == "1"
+
+
+async def test_an_initialize_that_is_too_large_to_be_searched_opens_a_session(raw: RawClient) -> None:
+    initialize = {**INITIALIZE, "params": {**INITIALIZE["params"], "more": "x" * 4096}}  # type: ignore[dict-item]
+    async with running_nodes(CountingNodes(MCPServer), 2, handle_search_bytes=1024) as nodes:
+        opened = await raw.send("POST", f"{nodes[0].url}/mcp", body=initialize)
+        assert (await raw.call(nodes[1].url, opened.session_id)).status == 200
+
+
 async def test_a_forged_one_is_a_tool_error(raw: RawClient) -> None:
     apps = Sessionless()
     async with running_nodes(apps, 2) as nodes:

@@ -150,6 +150,11 @@ class WantedBody:
             pieces = [message.get("body", b"") for message in self._messages]
             self.whole = pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    @property
+    def beginning(self) -> bytes:
+        """What of it has come, and was not taken yet."""
+        return b"".join(message.get("body", b"") for message in self._messages)
+
     async def receive(self) -> Message:
         """For the one who reads it then: what has come, and what comes after."""
         return self._messages.popleft() if self._messages else await self._receive()

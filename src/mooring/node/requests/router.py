@@ -157,11 +157,10 @@ class Router:
         self, facts: RequestFacts, scope: Scope, receive: Receive, send: Send
     ) -> Moved | None:
         """A POST of the legacy era without a session id: it opens a session, or the server has none and it is a call as
-        in the modern era. One that is too large to be looked into is taken for the first."""
+        in the modern era."""
         body = WantedBody(receive, self._node.settings.handle_search_bytes)
         await body.read()
-        method = jsonrpc.text_in(jsonrpc.read_message(body.whole or b""), "method")
-        if method in ("", "initialize"):
+        if _may_open(body):
             return await self._decide(facts, scope, body.receive, send)
         return await self._call(replace(facts, modern=True), scope, body.receive, send)
 
@@ -301,6 +300,13 @@ class Router:
     def _is_the_apps(self, facts: RequestFacts, scope: Scope) -> bool:
         """Whether the app says what becomes of a request that we cannot serve: it is on no endpoint that we know."""
         return self._node.endpoint_of(scope) is None and not facts.in_query and route_of(scope) not in self._streams
+
+
+def _may_open(body: WantedBody) -> bool:
+    """Whether a session may come of it: of one that is too large to be read, as far as its beginning tells."""
+    if body.is_too_large:
+        return b'"initialize"' in body.beginning
+    return jsonrpc.text_in(jsonrpc.read_message(body.whole or b""), "method") in ("", "initialize")
 
 
 def _posts_json(scope: Scope) -> bool:
