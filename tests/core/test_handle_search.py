@@ -19,7 +19,7 @@ from mooring.core.handle_search import (
     may_hold_handles,
     unwrapped_headers,
 )
-from mooring.core.handles import Handles
+from mooring.core.handles import Handles, found_in
 
 PROPERTY = settings(deadline=None, max_examples=200)
 HANDLES = Handles("sixteen letters and more")
@@ -120,6 +120,19 @@ def test_longer_text_is_looked_into_where_a_rule_says_so() -> None:
     body = call({"code": f"goto({OTHER}) and {ONE}", "note": f"see {ONE}"})
     assert texts(body) == []
     assert texts(body, "code") == [OTHER, ONE]
+
+
+@pytest.mark.parametrize("text", [f"{ONE} is the one I use", f"{OTHER}\nreload", f"{ONE} {OTHER}"])
+def test_text_that_begins_with_one_speaks_of_it(text: str) -> None:
+    assert texts(call({"note": text})) == []
+    assert in_headers([(b"mcp-param-note", encoded(text))]) == []
+    assert texts(call({"note": text}), "note") == found_in(text)
+
+
+@pytest.mark.parametrize("text", [f"{OTHER}:reload", f"{OTHER},{ONE}", f"{OTHER}/log"])
+def test_what_follows_one_without_a_blank_belongs_to_it_where_no_rule_looks_inside(text: str) -> None:
+    assert texts(call({"code": text})) == [text]
+    assert texts(call({"code": text}), "code") == found_in(text)
 
 
 def test_members_of_parameters_are_looked_at_where_they_are_asked_for() -> None:

@@ -156,10 +156,8 @@ def _in_message(message: Any, inside: Collection[str], members: Collection[str])
         for arguments in _members(params, "arguments"):
             for name, value in _pairs(arguments):
                 for text in _texts(value):
-                    if is_meant(text):
-                        yield text
-                    elif name in inside:
-                        yield from found_in(text)
+                    found = found_in(text) if name in inside else ()
+                    yield from found or ((text,) if is_meant(text) else ())
 
 
 def _pairs(value: Any) -> Iterable[tuple[str, Any]]:
