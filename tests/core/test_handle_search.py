@@ -185,6 +185,13 @@ def test_headers_are_unwrapped_and_say_the_bodys_length() -> None:
     ]
 
 
+def test_headers_are_unwrapped_in_longer_text_as_the_body_is_that_they_mirror() -> None:
+    own_ids = {OTHER: "own id", ONE: "é"}
+    headers = [(b"mcp-param-code", f"goto({OTHER})".encode()), (b"mcp-param-note", encoded(f"{ONE} and {OTHER}\n"))]
+    changed = unwrapped_headers(headers, own_ids, 12)
+    assert [decoded(value) for _, value in changed] == ["goto(own id)", "é and own id\n"]
+
+
 def test_many_rare_letters_take_no_longer() -> None:
     body = b"~" * 1024 * 1024
     began = time.perf_counter()

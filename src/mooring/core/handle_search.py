@@ -65,7 +65,8 @@ def encoded(text: str) -> bytes:
 def unwrapped_headers(
     headers: Iterable[tuple[bytes, bytes]], own_ids: Mapping[str, str], body_bytes: int
 ) -> list[tuple[bytes, bytes]]:
-    """The headers with own ids in place of these handles, and with the length that the body has then."""
+    """The headers with own ids in place of these handles, in longer text too as in the body that they mirror, and with
+    the length that the body has then."""
     return [(name, _unwrapped_header(name, value, own_ids, body_bytes)) for name, value in headers]
 
 
@@ -73,8 +74,10 @@ def _unwrapped_header(name: bytes, value: bytes, own_ids: Mapping[str, str], bod
     if name == b"content-length":
         return b"%d" % body_bytes
     if name == NAME_HEADER or name.startswith(PARAMETER_HEADERS):
-        own_id = own_ids.get(decoded(value))
-        return value if own_id is None else encoded(own_id)
+        text = before = decoded(value)
+        for handle, own_id in own_ids.items():
+            text = text.replace(handle, own_id)
+        return value if text == before else encoded(text)
     return value
 
 

@@ -6,7 +6,7 @@ import itertools
 import json
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import fastmcp
 import pytest
@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp.client import Client
 from mcp.server.mcpserver import MCPServer
+from pydantic import Field
 
 from mooring.asgi import App, Message, Receive, Scope, Send, header
 from mooring.core import sse
@@ -64,6 +65,30 @@ async def test_a_servers_own_ids_lead_back_to_it_and_it_never_notices(make_serve
     assert len(seen) == 12
     assert all(browser.startswith("browser-") for browser, _ in seen)
     assert {browser for browsers in unaware.browsers for browser in browsers.pages} == {browser for browser, _ in seen}
+
+
+Session = Annotated[str, Field(json_schema_extra={"x-mcp-header": "Session"})]
+Note = Annotated[str, Field(json_schema_extra={"x-mcp-header": "Note"})]
+
+
+def mirroring_server() -> Any:
+    """Its clients mirror both arguments into headers, which the SDK holds against the body."""
+    server = MCPServer("mirroring")
+
+    def visit(session_id: Session, note: Note) -> str:
+        """Opens a page."""
+        return f"{session_id}: {note}"
+
+    server.tool()(visit)
+    return app_of(server)
+
+
+async def test_what_is_mirrored_into_headers_is_the_servers_own_again_as_in_the_body() -> None:
+    async with running_nodes(mirroring_server, 1, handles=RULES) as [node], Client(f"{node.url}/mcp") as client:
+        await client.list_tools()
+        handle = node.mooring._node.handles.wrap(node.mooring._node.next_shard(), "browser-1")
+        result = await client.call_tool("visit", {"session_id": handle, "note": f"as in {handle}, é"})
+        assert text_of(result) == f"{handle}: as in {handle}, é"
 
 
 async def test_a_wrapped_id_of_a_dead_node_is_said_to_be_gone(raw: RawClient) -> None:
