@@ -70,6 +70,10 @@ def test_a_whole_text_may_be_the_id() -> None:
     assert [HANDLES.read(block["text"]).own_id for block in result["content"]] == ["a b", "c"]  # type: ignore[union-attr]
 
 
+def test_the_text_of_an_error_is_no_id() -> None:
+    assert wrapped({"content": [{"type": "text", "text": "too many browsers"}], "isError": True}, "") is None
+
+
 def test_lists_of_ids_are_wrapped_one_by_one() -> None:
     result = wrapped({"structuredContent": {"all": [{"id": "one-by-one"}, {"id": "another"}]}}, "all.*.id")
     assert [one["id"] for one in result["structuredContent"]["all"]] == [wrap("one-by-one"), wrap("another")]

@@ -4,7 +4,7 @@
     ---------------------------------------------  -----------------------------------------------------------------
     `structuredContent`, at the rule's field       is wrapped, and is then known in this answer
     a text that is JSON, at the rule's field       the same
-    a text, where the rule's field is ""           the whole of it is wrapped
+    a text, where the rule's field is ""           the whole of it is wrapped, unless it is an error's
     any other text, or text in `structuredContent` is wrapped where it is known and stands by itself, in longer text too
     an error's message; what progress says         the same
     `taskId`, `requestState`                       is wrapped, where the settings say so
@@ -116,8 +116,11 @@ class Wrapping:
         return Members((name, parts[name](value) if name in parts else value) for name, value in message)
 
     def _learn(self, result: Members) -> None:
-        """The ids that the rules' fields hold."""
+        """The ids that the rules' fields hold. The whole text of an error says why there is none."""
+        is_error = True in result.all("isError")
         for field in self._fields:
+            if is_error and not field:
+                continue
             path = field.split(".") if field else []
             values = (
                 [] if not path else [one for member in result.all("structuredContent") for one in _at(member, path)]
