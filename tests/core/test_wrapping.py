@@ -70,6 +70,27 @@ def test_a_whole_text_may_be_the_id() -> None:
     assert [HANDLES.read(block["text"]).own_id for block in result["content"]] == ["a b", "c"]  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("own_id", ["1", "browser-1"])
+@pytest.mark.parametrize("field", ["", "result"])
+def test_what_a_tool_returns_alone_is_wrapped_as_text_and_as_structured_content(field: str, own_id: str) -> None:
+    """SDK v2 and FastMCP say it twice: as a text, and as the member `result`."""
+    result = wrapped({"content": [{"type": "text", "text": own_id}], "structuredContent": {"result": own_id}}, field)
+    handle = wrap(own_id)
+    assert result == {"content": [{"type": "text", "text": handle}], "structuredContent": {"result": handle}}
+
+
+@pytest.mark.parametrize("text", ['["1", "2"]', None])
+def test_a_list_that_a_tool_returns_alone_is_wrapped_as_text_and_as_structured_content(text: str | None) -> None:
+    """FastMCP says it as one text in JSON, SDK v2 as one for each."""
+    texts = ["1", "2"] if text is None else [text]
+    content = [{"type": "text", "text": one} for one in texts]
+    result = wrapped({"content": content, "structuredContent": {"result": ["1", "2"]}}, "result.*")
+    handles = [wrap("1"), wrap("2")]
+    said = [block["text"] for block in result["content"]]
+    assert result["structuredContent"] == {"result": handles}
+    assert (said if text is None else json.loads(said[0])) == handles
+
+
 def test_the_text_of_an_error_is_no_id() -> None:
     assert wrapped({"content": [{"type": "text", "text": "too many browsers"}], "isError": True}, "") is None
 

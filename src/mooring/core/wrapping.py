@@ -29,6 +29,7 @@ from mooring.core.handles import is_meant
 ANY: Final = "*"
 """In a field's path: each member of a list."""
 
+_ALONE: Final = "result"
 _LEAST_INSIDE: Final = 6
 _NEVER: Final = r"(?!)"
 _FIELD = re.compile(r"([A-Za-z0-9_-]+|\*)(\.([A-Za-z0-9_-]+|\*))*|", re.ASCII)
@@ -88,6 +89,7 @@ class Wrapping:
     ) -> None:
         self._wrap = wrap
         self._fields = fields
+        self._places = [place for field in fields for place in _places(field)]
         self._known = dict(known or {})
         self._members = members
         self._is_changed = False
@@ -175,9 +177,8 @@ class Wrapping:
 
     def _structured(self, value: Any) -> Any:
         value = self._everywhere(value)
-        for field in self._fields:
-            if field:
-                value = self._replaced_at(value, field.split("."))
+        for place in self._places:
+            value = self._replaced_at(value, place)
         return value
 
     def _everywhere(self, value: Any, *, in_json: bool = False) -> Any:
@@ -189,7 +190,7 @@ class Wrapping:
         return [self._everywhere(member) for member in value] if isinstance(value, list) else value
 
     def _text(self, text: str, *, in_json: bool) -> str:
-        if in_json and text in self._known and "" in self._fields:
+        if in_json and text in self._known and [] in self._places:
             return self._changed(self._known[text])
         is_json = in_json and self._has_hidden() and text.lstrip()[:1] in ("{", "[") and _parsed(text) is not None
         inside, handles = self._inside(_spellings if is_json else _as_it_is)
@@ -197,8 +198,8 @@ class Wrapping:
         self._is_changed = self._is_changed or times > 0
         if is_json:
             parsed = _parsed(text)
-            for field in self._fields:
-                parsed = self._replaced_at(parsed, field.split(".")) if field else parsed
+            for place in self._places:
+                parsed = self._replaced_at(parsed, place)
             text = exact_json.write(parsed)
         return text
 
@@ -240,6 +241,19 @@ def unwrapped(body: bytes, own_ids: Mapping[str, str]) -> bytes:
     for handle, own_id in own_ids.items():
         body = body.replace(handle.encode(), json.dumps(own_id)[1:-1].encode())
     return body
+
+
+def _places(field: str) -> list[list[str]]:
+    """Where a field's value stands. What a tool returns that is no object is `result` in its structured content, and is
+    itself in its text, or each of a list in one of its own (SDK v2, FastMCP)."""
+    path = field.split(".") if field else []
+    if not path:
+        return [[], [_ALONE], [_ALONE, ANY]]
+    if path[0] == ANY:
+        return [path, [_ALONE, *path], path[1:]]
+    if path[0] == _ALONE:
+        return [path, path[1:], *([path[2:]] if path[1:2] == [ANY] else [])]
+    return [path]
 
 
 def _as_it_is(own_id: str) -> tuple[str]:
