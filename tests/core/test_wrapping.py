@@ -135,6 +135,39 @@ def test_what_the_server_was_told_is_wrapped_in_errors_and_progress_too() -> Non
     assert json.loads(changed)["params"]["progressToken"] == "browser-1"
 
 
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"messages": [{"role": "user", "content": {"type": "text", "text": "Use browser-1."}}], "description": "x"},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "browser-1"}]}]},
+        {"messages": [], "description": "What browser-1 does"},
+        {"contents": [{"uri": "x://browser-1/log", "text": '{"id": "browser-1"}'}]},
+        {"completion": {"values": ["browser-1", "other"], "total": 2}},
+        {"inputRequests": {"q": {"method": "elicitation/create", "params": {"message": "Close browser-1?"}}}},
+        {"content": [{"type": "resource_link", "uri": "x://browser-1", "name": "n", "description": "Of browser-1"}]},
+    ],
+    ids=["prompt", "prompts", "description", "resource", "completion", "question", "link"],
+)
+def test_what_the_server_was_told_is_wrapped_in_whatever_it_answers(result: Any) -> None:
+    handle = wrap("browser-1") or ""
+    changed = wrapped(result, known={"browser-1": handle})
+    assert changed == json.loads(json.dumps(result).replace("browser-1", handle))
+
+
+def test_what_is_binary_in_prompts_and_resources_stays() -> None:
+    image = {"role": "user", "content": {"type": "image", "data": "browser-1", "mimeType": "image/png"}}
+    result = {"messages": [image], "contents": [{"uri": "x://y", "blob": "browser-1"}]}
+    assert wrapped(result, known={"browser-1": wrap("browser-1")}) is None
+
+
+def test_what_is_told_of_a_resource_is_told_by_the_name_that_its_client_knows() -> None:
+    handle = wrap("browser-1") or ""
+    said = {"method": "notifications/resources/updated", "params": {"uri": "x://browser-1/log"}}
+    changed = Wrapping(wrap, (), {"browser-1": handle}).message(json.dumps(said))
+    assert changed is not None
+    assert json.loads(changed)["params"]["uri"] == f"x://{handle}/log"
+
+
 def test_ids_of_tasks_are_wrapped_once() -> None:
     result = wrapped({"taskId": "t1", "task": {"taskId": "t1", "statusMessage": "t1"}}, members=("taskId",))
     assert result == {"taskId": wrap("t1"), "task": {"taskId": wrap("t1"), "statusMessage": "t1"}}

@@ -7,6 +7,8 @@
     a text, where the rule's field is ""           the whole of it is wrapped, unless it is an error's
     any other text, or text in `structuredContent` is wrapped where it is known and stands by itself, in longer text too
     an error's message; what progress says         the same
+    a prompt; a resource's text and URI            the same
+    what is proposed (completion), or asked for    the same
     `taskId`, `requestState`                       is wrapped, where the settings say so
     images, sound, blobs, `_meta`, names           stays as it is
 
@@ -31,6 +33,9 @@ ANY: Final = "*"
 
 _ALONE: Final = "result"
 _LEAST_INSIDE: Final = 6
+_OF_BLOCKS: Final = ("content", "messages", "contents")
+_OF_TEXT: Final = ("description", "completion", "inputRequests")
+_OF_NOTIFICATIONS: Final = ("message", "data", "statusMessage", "uri")
 _NEVER: Final = r"(?!)"
 _FIELD = re.compile(r"([A-Za-z0-9_-]+|\*)(\.([A-Za-z0-9_-]+|\*))*|", re.ASCII)
 
@@ -148,8 +153,10 @@ class Wrapping:
             return self._wrapped(value)
         if name == "structuredContent":
             return self._structured(value)
-        if name == "content" and isinstance(value, list):
-            return [self._block(block) for block in value]
+        if name in _OF_BLOCKS:
+            return self._block(value)
+        if name in _OF_TEXT:
+            return self._everywhere(value)
         if name == "task" and isinstance(value, Members):
             return self._params(value)
         return value
@@ -163,17 +170,18 @@ class Wrapping:
     def _param(self, name: str, value: Any) -> Any:
         if name in self._members and is_text(value):
             return self._wrapped(value)
-        return self._everywhere(value) if name in ("message", "data", "statusMessage") else value
+        return self._everywhere(value) if name in _OF_NOTIFICATIONS else value
 
     def _block(self, block: Any) -> Any:
-        if not isinstance(block, Members):
-            return block
-        return Members(
-            (name, self._block(value) if name == "resource" else self._everywhere(value, in_json=True))
-            if name in ("text", "uri", "resource")
-            else (name, value)
-            for name, value in block
-        )
+        """One of a tool's result, of a prompt's messages, or of a resource's contents."""
+        if isinstance(block, Members):
+            return Members((name, self._in_block(name, value)) for name, value in block)
+        return [self._block(one) for one in block] if isinstance(block, list) else block
+
+    def _in_block(self, name: str, value: Any) -> Any:
+        if name in ("resource", "content"):
+            return self._block(value)
+        return self._everywhere(value, in_json=True) if name in ("text", "uri", "title", "description") else value
 
     def _structured(self, value: Any) -> Any:
         value = self._everywhere(value)
