@@ -141,6 +141,13 @@ def test_members_of_parameters_are_looked_at_where_they_are_asked_for() -> None:
     assert texts(body, members=("taskId",)) == [ONE]
 
 
+def test_all_texts_of_members_are_looked_into_where_that_is_asked_for() -> None:
+    answers = {"q": {"action": "accept", "content": {"which": f"{ONE}, I think"}}}
+    body = call({}, uri=f"x://{OTHER}/log", inputResponses=answers)
+    assert texts(body) == []
+    assert in_body(body, texts=("uri", "inputResponses")) == [OTHER, ONE]
+
+
 @pytest.mark.parametrize(
     "body", [b"", b"mh~abcde.", b"[" * 100_000, b'{"params": "mh~abcde."}', b'["mh~abcde."]', b"\xff"]
 )

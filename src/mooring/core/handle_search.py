@@ -96,18 +96,21 @@ def _is_escaped(text: bytes) -> bool:
     return b"\\" in text and text.rfind(rb"\u007") >= 0 and _ESCAPED.search(text) is not None
 
 
-def in_body(body: bytes, inside: Collection[str] = (), members: Collection[str] = ()) -> list[str]:
+def in_body(
+    body: bytes, inside: Collection[str] = (), members: Collection[str] = (), texts: Collection[str] = ()
+) -> list[str]:
     """What is meant for a handle in the arguments of a message, in its order; each once.
 
     Args:
         inside: the arguments in which one is looked for inside of longer text, too.
         members: of `params`, whose text may be one.
+        texts: members of `params`, in all of whose texts one is looked for, inside of longer ones too.
     """
     try:
-        found = list(_in_message(json.loads(body), inside, members))
+        found = list(_in_message(json.loads(body), inside, members, texts))
         is_plain = b"\\" not in body and b"\0" not in body[:4]
         if not is_plain or len(found) != body.count(_PREFIX):  # one may stand under a name that stands twice
-            found = list(_in_message(_WITH_DOUBLES.decode(_text(body)), inside, members))
+            found = list(_in_message(_WITH_DOUBLES.decode(_text(body)), inside, members, texts))
     except (ValueError, RecursionError):
         return []
     return _each_once(found)
@@ -152,10 +155,16 @@ class _Pairs(tuple[tuple[str, Any], ...]):
 _WITH_DOUBLES: Final = json.JSONDecoder(object_pairs_hook=_Pairs)
 
 
-def _in_message(message: Any, inside: Collection[str], members: Collection[str]) -> Iterator[str]:
+def _in_message(
+    message: Any, inside: Collection[str], members: Collection[str], texts: Collection[str]
+) -> Iterator[str]:
     for params in _members(message, "params"):
         for member in members:
             yield from (text for text in _members(params, member) if isinstance(text, str) and is_meant(text))
+        for member in texts:
+            yield from (
+                found for value in _members(params, member) for text in _texts(value) for found in found_in(text)
+            )
         for arguments in _members(params, "arguments"):
             for name, value in _pairs(arguments):
                 for text in _texts(value):

@@ -71,6 +71,43 @@ Session = Annotated[str, Field(json_schema_extra={"x-mcp-header": "Session"})]
 Note = Annotated[str, Field(json_schema_extra={"x-mcp-header": "Note"})]
 
 
+def logging_server(make_server: Any) -> Any:
+    """Its sessions have logs, which only the process has that made them."""
+    server: Any = make_server("logging")
+    logs: dict[str, str] = {}
+
+    def create_session() -> dict[str, str]:
+        """A new session, and where its log is."""
+        name = f"session-{len(logs)}-{id(logs)}"
+        logs[name] = f"log of {name}"
+        return {"session_id": name, "log": f"log://{name}/all"}
+
+    def log(name: str) -> str:
+        return logs[name]
+
+    def tell(session_id: str) -> str:
+        return f"Tell me of {session_id}"
+
+    server.tool()(create_session)
+    server.resource("log://{name}/all")(log)
+    server.prompt()(tell)
+    return app_of(server)
+
+
+@pytest.mark.parametrize("make_server", [MCPServer, fastmcp.FastMCP])
+async def test_a_resource_that_is_named_by_a_wrapped_id_is_read_where_it_is(make_server: Any) -> None:
+    async with running_nodes(lambda: logging_server(make_server), handles=RULES) as nodes:
+        for turn in range(3):
+            made = (await call(nodes[turn].url, "create_session")).structured_content
+            for node in nodes:
+                async with Client(f"{node.url}/mcp") as client:
+                    [content] = (await client.read_resource(made["log"])).contents
+                    assert content.uri == made["log"]
+                    assert content.text == f"log of {made['session_id']}"  # type: ignore[union-attr]
+                    prompt = await client.get_prompt("tell", {"session_id": made["session_id"]})
+                    assert prompt.messages[0].content.text == f"Tell me of {made['session_id']}"  # type: ignore[union-attr]
+
+
 def mirroring_server() -> Any:
     """Its clients mirror both arguments into headers, which the SDK holds against the body."""
     server = MCPServer("mirroring")

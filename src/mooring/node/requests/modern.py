@@ -55,6 +55,9 @@ from mooring.node.requests.subscription import Subscription
 
 logger = logging.getLogger("mooring.handles")
 
+_TEXTS: Final = ("uri", "notifications", "inputResponses", "argument", "context")
+"""Members of `params` beside its arguments, in which clients give wrapped ids back: what they read or listen for, and
+what they answer or want completed."""
 _ELSEWHERE: Final = (Forward, Hold, Adopt)
 
 
@@ -149,7 +152,8 @@ class ModernRequest:
                 self._node.warn_of_large_body()
         elif may_hold_handles(body):
             inside = [name for rule in self._node.wrap_rules for name in rule.use]
-            found += in_body(body, inside, self._node.wrapped_members)
+            texts = _TEXTS if self._node.wraps else ()
+            found += in_body(body, inside, self._node.wrapped_members, texts)
         return list(dict.fromkeys(found))
 
     def _are_apart(self) -> bool:
