@@ -7,6 +7,7 @@
     a text, where the rule's field is ""           the whole of it is wrapped, unless it is an error's
     any other text, or text in `structuredContent` is wrapped where it is known and stands by itself, in longer text too
     an error's message; what progress says         the same
+    the outcome of a task, wherever that is told   the same
     a prompt; a resource's text and URI            the same
     what is proposed (completion), or asked for    the same
     `taskId`, `requestState`                       is wrapped, where the settings say so
@@ -35,7 +36,7 @@ _ALONE: Final = "result"
 _LEAST_INSIDE: Final = 6
 _OF_BLOCKS: Final = ("content", "messages", "contents")
 _OF_TEXT: Final = ("description", "completion", "inputRequests")
-_OF_NOTIFICATIONS: Final = ("message", "data", "statusMessage", "uri")
+_OF_NOTIFICATIONS: Final = ("message", "data", "statusMessage", "uri", "inputRequests", "notifications")
 _NEVER: Final = r"(?!)"
 _FIELD = re.compile(r"([A-Za-z0-9_-]+|\*)(\.([A-Za-z0-9_-]+|\*))*|", re.ASCII)
 
@@ -112,9 +113,8 @@ class Wrapping:
             return None
 
     def _message(self, message: Members) -> Members:
-        for result in message.all("result"):
-            if isinstance(result, Members):
-                self._learn(result)
+        for result in _results_of(message):
+            self._learn(result)
         parts: dict[str, Callable[[Any], Any]] = {
             "result": self._result,
             "error": self._everywhere,
@@ -157,9 +157,15 @@ class Wrapping:
             return self._block(value)
         if name in _OF_TEXT:
             return self._everywhere(value)
+        if name in ("result", "error"):
+            return self._outcome(name, value)
         if name == "task" and isinstance(value, Members):
             return self._params(value)
         return value
+
+    def _outcome(self, name: str, value: Any) -> Any:
+        """How a task has ended: what its call would have been answered."""
+        return self._result(value) if name == "result" else self._everywhere(value)
 
     def _params(self, params: Any) -> Any:
         """Of a notification: what it says of progress, and of which task."""
@@ -170,6 +176,8 @@ class Wrapping:
     def _param(self, name: str, value: Any) -> Any:
         if name in self._members and is_text(value):
             return self._wrapped(value)
+        if name in ("result", "error"):
+            return self._outcome(name, value)
         return self._everywhere(value) if name in _OF_NOTIFICATIONS else value
 
     def _block(self, block: Any) -> Any:
@@ -271,6 +279,13 @@ def _as_it_is(own_id: str) -> tuple[str]:
 def _spellings(own_id: str) -> tuple[str, str]:
     """How an id stands in the text of JSON: with a backslash, or a quote, it is another text there."""
     return json.dumps(own_id)[1:-1], json.dumps(own_id, ensure_ascii=False)[1:-1]
+
+
+def _results_of(message: Members) -> list[Members]:
+    """The result in a message, and that of a task of which it tells."""
+    told = [one for name in ("result", "params") for one in message.all(name) if isinstance(one, Members)]
+    ended = [one for each in told for one in each.all("result") if isinstance(one, Members)]
+    return [one for one in message.all("result") if isinstance(one, Members)] + ended
 
 
 def _texts_of(result: Members) -> list[str]:

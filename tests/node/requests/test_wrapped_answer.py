@@ -25,7 +25,7 @@ from mooring.node.requests.wrapped_answer import WrappedAnswer
 from tests.cluster_in_process import running_nodes
 from tests.node.apps import ScriptedApp, answer
 from tests.node.requests.test_modern import MODERN, call, post, refusal_in, text_of, visit
-from tests.node.rpc import RawClient
+from tests.node.rpc import RawClient, Reply
 from tests.servers.browsers import Browsers, app_of, unaware_server
 
 RULES = [{"mint": "create_session", "field": "session_id", "use": ["session_id"]}]
@@ -180,6 +180,56 @@ async def test_tasks_of_one_process_come_back_to_it(raw: RawClient) -> None:
     names = [dict(scope["headers"])[b"mcp-name"] for scope in apps[0].scopes if scope["type"] == "http"][1:]
     assert names == [b"=?base64?dGFzayA3L8O8?="] * 2
     assert not apps[2].asked
+
+
+@pytest.mark.parametrize("answered", ["asked", "told"])
+async def test_what_a_task_has_made_leads_back_to_it(raw: RawClient, answered: str) -> None:
+    """A tool that mints may run as a task, whose outcome is in the answer to `tasks/get`, or in a notification."""
+    made = {"content": [{"type": "text", "text": "made browser-1"}], "structuredContent": {"session_id": "browser-1"}}
+    task = {"taskId": "task-7", "status": "completed", "result": made}
+
+    async def gate(_: Any, body: bytes, send: Any) -> None:
+        message = json.loads(body)
+        if message["method"] == "tools/call":
+            result: dict[str, Any] = {"resultType": "task", "taskId": "task-7", "status": "working"}
+        else:
+            result = {"resultType": "complete", **task} if answered == "asked" else {"resultType": "complete"}
+        said = [{"jsonrpc": "2.0", "id": message["id"], "result": result}]
+        if message["method"] != "tools/call" and answered == "told":
+            said.insert(0, {"jsonrpc": "2.0", "method": "notifications/tasks", "params": task})
+        events = "".join(f"event: message\ndata: {json.dumps(one)}\n\n" for one in said)
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": events.encode(), "more_body": False})
+
+    apps: list[ScriptedApp] = []
+
+    def make_app() -> ScriptedApp:
+        apps.append(ScriptedApp())
+        apps[-1].gate = gate
+        return apps[-1]
+
+    def messages(reply: Reply) -> list[Any]:
+        return [json.loads(line[6:]) for line in reply.body.decode().splitlines() if line.startswith("data: ")]
+
+    async with running_nodes(make_app, tasks="node", handles=RULES) as nodes:
+        [began] = messages(await post(raw, nodes[0], visit("x"), tool="create_session"))
+        name = began["result"]["taskId"]
+        body = {"jsonrpc": "2.0", "id": 8, "method": "tasks/get", "params": {"taskId": name}}
+        if answered == "told":
+            body["method"], body["params"] = "subscriptions/listen", {"notifications": {"taskIds": [name]}}
+        headers = {**MODERN, "mcp-method": str(body["method"])}
+        reply = await raw.send("POST", f"{nodes[1].url}/mcp", body=body, headers=headers)
+        first = messages(reply)[0]
+        task = first["result"] if answered == "asked" else first["params"]
+        assert task["taskId"] == name
+        session = task["result"]["structuredContent"]["session_id"]
+        assert session.startswith("mh~")
+        assert task["result"]["content"][0]["text"] == f"made {session}"
+        asked = visit("x")
+        asked["params"]["arguments"] = {"session_id": session, "url": "p"}
+        await post(raw, nodes[2], asked)
+    assert [len(app.asked) for app in apps] == [3, 0, 0]
 
 
 async def test_request_state_of_one_process_comes_back_to_it(raw: RawClient) -> None:

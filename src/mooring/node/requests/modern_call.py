@@ -34,6 +34,9 @@ from mooring.node.requests.wrapped_answer import WrappedAnswer
 
 METHOD_HEADER: Final = b"mcp-method"
 
+_TASK: Final = "taskId"
+_OF_TASKS: Final = (b"tasks/get", b"tasks/result", b"subscriptions/listen")
+
 NONE: Final[Mapping[Handle, LocalSession | None]] = {}
 
 
@@ -125,7 +128,12 @@ class ModernCall:
         return {one.text: one.own_id for one in self._handles if one.is_wrapped and self._node.holds(one)}
 
     def _wrapped_fields(self) -> tuple[str, ...]:
-        """Where the result of this call has ids of the server's own."""
+        """Where the result of this call has ids of the server's own.
+
+        The outcome of a task may be any tool's: nobody knows which, so that a rule without a field says nothing of it.
+        """
+        if request_header(self._scope["headers"], METHOD_HEADER) in _OF_TASKS and _TASK in self._node.wrapped_members:
+            return tuple(rule.field for rule in self._node.wrap_rules if rule.field)
         named = request_header(self._scope["headers"], NAME_HEADER)
         tool = decoded(named) if named is not None else jsonrpc.text_in(self._request.message(), "params", "name")
         return tuple(rule.field for rule in self._node.wrap_rules if rule.mint == tool)
