@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from mcp.client import Client
 from mcp.server.mcpserver import MCPServer
 from pydantic import Field
+from starlette.middleware.gzip import GZipMiddleware
 
 from mooring.asgi import App, Message, Receive, Scope, Send, header
 from mooring.core import sse
@@ -69,6 +70,23 @@ async def test_a_servers_own_ids_lead_back_to_it_and_it_never_notices(make_serve
 
 Session = Annotated[str, Field(json_schema_extra={"x-mcp-header": "Session"})]
 Note = Annotated[str, Field(json_schema_extra={"x-mcp-header": "Note"})]
+
+
+async def test_an_app_that_compresses_for_whoever_lets_it_is_asked_not_to(raw: RawClient) -> None:
+    result = {"structuredContent": {"session_id": "browser-1"}, "tools": [], "taskId": "task-1"}
+
+    def make_app() -> Any:
+        return GZipMiddleware(Answering(lambda _: result), minimum_size=1)
+
+    async with running_nodes(make_app, 1, handles=RULES, mark_handle_params=True, handle_params="Session") as [node]:
+        for tool, headers in (("create_session", MODERN), ("visit", {**MODERN, "mcp-method": "tools/list"})):
+            given = {**headers, "mcp-name": tool, "accept-encoding": "gzip"}
+            reply = await raw.send("POST", f"{node.url}/mcp", body=visit("x"), headers=given)
+            assert "content-encoding" not in reply.headers
+            assert reply.json["result"]["structuredContent"]["session_id"].startswith("mh~") == (tool != "visit")
+        given = {**MODERN, "mcp-name": "visit", "accept-encoding": "gzip"}
+        reply = await raw.send("POST", f"{node.url}/mcp", body=visit("x"), headers=given)
+        assert reply.headers["content-encoding"] == "gzip"
 
 
 def logging_server(make_server: Any) -> Any:
@@ -339,6 +357,11 @@ async def test_json_is_whole_before_it_goes_out_and_its_length_is_right() -> Non
     )
     assert dict(start["headers"])[b"content-length"] == b"%d" % len(body["body"])
     assert json.loads(body["body"])["result"]["structuredContent"]["session_id"].startswith("mh~")
+
+
+async def test_what_is_said_not_to_be_compressed_is_not() -> None:
+    sent = await passed([RESULT.encode()], b"application/json", **{"content-encoding": b"Identity"})
+    assert b"mh~" in body_of(sent)
 
 
 async def test_what_is_too_large_or_compressed_goes_out_as_it_came(

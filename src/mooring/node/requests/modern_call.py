@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-from mooring.asgi import App, Receive, Scope, Send, request_header
+from mooring.asgi import App, Receive, Scope, Send, request_header, without
 from mooring.core import jsonrpc
 from mooring.core.handle_search import NAME_HEADER, PassingSearch, decoded, unwrapped_headers
 from mooring.core.handles import Handle
@@ -82,9 +82,13 @@ class ModernCall:
             receive = in_place_of(receive, body)
         send = naming_no_session(send)
         fields = self._wrapped_fields() if node.wrap_rules else ()
-        if fields or own_ids or node.wrapped_members:
+        marks = node.settings.mark_handle_params and request_header(scope["headers"], METHOD_HEADER) == b"tools/list"
+        wraps = bool(fields or own_ids or node.wrapped_members)
+        if wraps or marks:  # the answer is read here
+            scope["headers"] = without(scope["headers"], b"accept-encoding")
+        if wraps:
             send = WrappedAnswer(lambda: self._wrapping(scope, fields, own_ids), send).send
-        if node.settings.mark_handle_params and request_header(scope["headers"], METHOD_HEADER) == b"tools/list":
+        if marks:
             send = WrappedAnswer(lambda: Marking(node.settings.handle_names), send).send
         states = CallStates(node, self._request, scope)
         send = partial(states.pass_on, send=send)

@@ -57,13 +57,17 @@ class WrappedAnswer:
         headers = message.get("headers", [])
         kind = media_type(headers)
         self._in_events = kind == EVENT_STREAM
-        if (kind == b"application/json" or self._in_events) and header(headers, b"content-encoding") is None:
+        is_plain = (header(headers, b"content-encoding") or b"identity").lower() == b"identity"
+        if (kind == b"application/json" or self._in_events) and is_plain:
             self._wrapping = self._make_wrapping()
             if not self._in_events:
                 self._start = message
                 return
-        elif header(headers, b"content-encoding") is not None:
-            logger.warning("an answer is compressed: no id in it is wrapped (handles); let the ingress compress")
+        elif not is_plain:
+            logger.warning(
+                "an answer is compressed, though it was asked for as it is: no id in it is wrapped (handles), and no "
+                "argument marked (mark_handle_params); let the ingress compress"
+            )
         await self._send(message)
 
     async def _take(self, message: Message) -> None:
