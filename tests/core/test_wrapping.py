@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from typing import Any
 
 import pytest
@@ -195,6 +196,19 @@ def test_no_handle_is_wrapped_into_another(ids: list[str]) -> None:
     for own_id, handle in zip(ids, result["structuredContent"]["all"], strict=True):
         assert HANDLES.read(handle).own_id == own_id  # type: ignore[union-attr]
     assert all(HANDLES.read(found) is not None for found in found_in(result["structuredContent"]["text"]))
+
+
+@pytest.mark.parametrize("form", ["session-{:06}", "session:{:06}"])
+def test_thousands_of_ids_take_no_longer_than_they_are_long(form: str) -> None:
+    ids = [form.format(number) for number in range(2000)]
+    listed = [{"id": own_id, "title": f"What {own_id} is for, which is quite long"} for own_id in ids]
+    content = [{"type": "text", "text": json.dumps({"all": listed})}]
+    began = time.perf_counter()
+    result = wrapped({"structuredContent": {"all": listed}, "content": content}, "all.*.id")
+    assert time.perf_counter() - began < 2.0
+    assert json.loads(result["content"][0]["text"]) == result["structuredContent"]
+    for own_id, one in zip(ids, result["structuredContent"]["all"], strict=True):
+        assert one == {"id": wrap(own_id), "title": f"What {wrap(own_id)} is for, which is quite long"}
 
 
 def test_rules_are_read() -> None:

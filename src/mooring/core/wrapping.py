@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -38,6 +38,8 @@ _OF_BLOCKS: Final = ("content", "messages", "contents")
 _OF_TEXT: Final = ("description", "completion", "inputRequests")
 _OF_NOTIFICATIONS: Final = ("message", "data", "statusMessage", "uri", "inputRequests", "notifications")
 _NEVER: Final = r"(?!)"
+_FEW: Final = 50
+_WORD: Final = re.compile(rf"[A-Za-z0-9_-]{{{_LEAST_INSIDE},}}")
 _FIELD = re.compile(r"([A-Za-z0-9_-]+|\*)(\.([A-Za-z0-9_-]+|\*))*|", re.ASCII)
 
 Wrap = Callable[[str], str | None]
@@ -99,6 +101,9 @@ class Wrapping:
         self._known = dict(known or {})
         self._members = members
         self._is_changed = False
+        # What finds the known ids, in JSON and elsewhere, and whether some are hidden there: until others are known.
+        self._insides: dict[bool, tuple[re.Pattern[str], dict[str, str]]] = {}
+        self._hides: bool | None = None
 
     def message(self, text: str) -> str | None:
         """The message with handles in it; None where it stays as it is, since it is no JSON, too."""
@@ -115,6 +120,7 @@ class Wrapping:
     def _message(self, message: Members) -> Members:
         for result in _results_of(message):
             self._learn(result)
+        self._insides, self._hides = {}, None
         parts: dict[str, Callable[[Any], Any]] = {
             "result": self._result,
             "error": self._everywhere,
@@ -209,9 +215,9 @@ class Wrapping:
         if in_json and text in self._known and [] in self._places:
             return self._changed(self._known[text])
         is_json = in_json and self._has_hidden() and text.lstrip()[:1] in ("{", "[") and _parsed(text) is not None
-        inside, handles = self._inside(_spellings if is_json else _as_it_is)
-        text, times = inside.subn(lambda found: handles[found[0]], text)
-        self._is_changed = self._is_changed or times > 0
+        inside, handles = self._inside(in_json=is_json)
+        before, text = text, inside.sub(lambda found: handles.get(found[0], found[0]), text)
+        self._is_changed = self._is_changed or text != before
         if is_json:
             parsed = _parsed(text)
             for place in self._places:
@@ -219,17 +225,31 @@ class Wrapping:
             text = exact_json.write(parsed)
         return text
 
-    def _inside(self, spelled: Callable[[str], Iterable[str]]) -> tuple[re.Pattern[str], dict[str, str]]:
-        """The known ids as they are spelled, all at once: none is looked for in a handle that another one became. And
-        the handles in their places."""
-        long = sorted((own_id for own_id in self._known if len(own_id) >= _LEAST_INSIDE), key=len, reverse=True)
-        handles = {text: self._known[own_id] for own_id in long for text in spelled(own_id)}
-        pattern = rf"(?<![A-Za-z0-9_-])(?:{'|'.join(map(re.escape, handles))})(?![A-Za-z0-9_-])" if handles else _NEVER
-        return re.compile(pattern), handles
+    def _inside(self, *, in_json: bool) -> tuple[re.Pattern[str], dict[str, str]]:
+        """What may be known ids as they are spelled, all at once: none is looked for in a handle that another one
+        became. And the handles in their places.
+
+        An answer may have thousands of both, ids and texts: so this is made once, and of many ids those that are words
+        are looked up.
+        """
+        if in_json not in self._insides:
+            long = sorted((own_id for own_id in self._known if len(own_id) >= _LEAST_INSIDE), key=len, reverse=True)
+            spelled = _spellings if in_json else _as_it_is
+            handles = {text: self._known[own_id] for own_id in long for text in spelled(own_id)}
+            looked_up = len(handles) > _FEW
+            listed = [re.escape(text) for text in handles if not (looked_up and _WORD.fullmatch(text))]
+            either = "|".join([*listed, _WORD.pattern] if looked_up else listed)
+            pattern = rf"(?<![A-Za-z0-9_-])(?:{either})(?![A-Za-z0-9_-])"
+            self._insides[in_json] = re.compile(pattern if handles else _NEVER, re.ASCII), handles
+        return self._insides[in_json]
 
     def _has_hidden(self) -> bool:
         """Whether there are ids that are not found in the text of JSON: too short, or spelled differently there."""
-        return any(len(own_id) < _LEAST_INSIDE or json.dumps(own_id)[1:-1] != own_id for own_id in self._known)
+        if self._hides is None:
+            self._hides = any(
+                len(own_id) < _LEAST_INSIDE or json.dumps(own_id)[1:-1] != own_id for own_id in self._known
+            )
+        return self._hides
 
     def _replaced_at(self, value: Any, path: list[str]) -> Any:
         if not path:
