@@ -23,10 +23,11 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from mooring.core import exact_json
-from mooring.core.exact_json import Members, is_text
+from mooring.core.exact_json import Members, Spelled, is_text
 from mooring.core.handles import is_meant
 
 ANY: Final = "*"
@@ -86,6 +87,7 @@ class Wrapping:
         fields: of the rules for the tool that was called.
         known: own ids that the server was told, and the handles that they came in.
         members: names of members of a result whose texts are ids: `taskId`, `requestState`.
+        tell: is told why an id stays the server's own.
     """
 
     def __init__(
@@ -94,8 +96,10 @@ class Wrapping:
         fields: tuple[str, ...] = (),
         known: Mapping[str, str] | None = None,
         members: tuple[str, ...] = (),
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._wrap = wrap
+        self._tell = lru_cache(tell)  # the same of many is said once
         self._fields = fields
         self._places = [place for field in fields for place in _places(field)]
         self._known = dict(known or {})
@@ -144,8 +148,10 @@ class Wrapping:
                 elif text.lstrip()[:1] in ("{", "["):
                     values += _at(_parsed(text), path)
             for own_id in values:
-                if is_text(own_id) and own_id not in self._known and not is_meant(own_id):
-                    handle = self._wrap(own_id)
+                if isinstance(own_id, Spelled):
+                    self._tell("it is a number, and its tool takes no text for it")
+                elif is_text(own_id) and own_id not in self._known and not is_meant(own_id):
+                    handle = self._handle_of(own_id)
                     if handle is not None:
                         self._known[own_id] = handle
 
@@ -264,8 +270,14 @@ class Wrapping:
     def _wrapped(self, own_id: str) -> str:
         if is_meant(own_id):
             return own_id
-        handle = self._known.get(own_id) or self._wrap(own_id)
+        handle = self._known.get(own_id) or self._handle_of(own_id)
         return own_id if handle is None else self._changed(handle)
+
+    def _handle_of(self, own_id: str) -> str | None:
+        handle = self._wrap(own_id)
+        if handle is None and own_id:
+            self._tell(f"{len(own_id):,} letters are too many for a handle, or they are no text")
+        return handle
 
     def _changed(self, text: str) -> str:
         self._is_changed = True

@@ -89,6 +89,24 @@ async def test_an_app_that_compresses_for_whoever_lets_it_is_asked_not_to(raw: R
         assert reply.headers["content-encoding"] == "gzip"
 
 
+@pytest.mark.parametrize(
+    ("own_id", "said"), [(7, "a number"), ("x" * 70_000, "70,000 letters"), (chr(0xD800), "no text"), ("browser-1", "")]
+)
+async def test_what_cannot_be_wrapped_is_told(
+    raw: RawClient, caplog: pytest.LogCaptureFixture, own_id: Any, said: str
+) -> None:
+    result = {
+        "structuredContent": {"session_id": own_id},
+        "content": [{"type": "text", "text": json.dumps({"session_id": own_id})}],
+    }
+    async with running_nodes(lambda: Answering(lambda _: result), 1, handles=RULES) as [node]:
+        reply = await post(raw, node, visit("x"), tool="create_session")
+        assert (reply.json["result"] == result) == bool(said)
+    told = [record.getMessage() for record in caplog.records if record.name == "mooring.handles"]
+    assert [said in line for line in told if "not wrapped" in line] == ([True] if said else [])
+    assert str(own_id) not in "".join(told)
+
+
 def logging_server(make_server: Any) -> Any:
     """Its sessions have logs, which only the process has that made them."""
     server: Any = make_server("logging")

@@ -10,6 +10,7 @@ what is kept of handles (`mooring.state`)          its answer once that is on re
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from functools import partial
 from typing import Final
@@ -31,6 +32,8 @@ from mooring.node.requests.kept_handles import bring_kept, may_come
 from mooring.node.requests.no_session import naming_no_session, of_no_session
 from mooring.node.requests.principal import NOBODY, principal_of
 from mooring.node.requests.wrapped_answer import WrappedAnswer
+
+logger = logging.getLogger("mooring.handles")
 
 METHOD_HEADER: Final = b"mcp-method"
 
@@ -151,4 +154,9 @@ class ModernCall:
             fields,
             {own_id: handle for handle, own_id in own_ids.items()},
             self._node.wrapped_members,
+            _tell,
         )
+
+
+def _tell(why: str) -> None:
+    logger.warning("an id of the server's own is not wrapped, so that calls with it reach any node (handles): %s", why)
