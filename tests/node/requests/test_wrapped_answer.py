@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import uuid
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp.client import Client
 from mcp.server.mcpserver import MCPServer
-from pydantic import Field
+from pydantic import BaseModel, Field
 from starlette.middleware.gzip import GZipMiddleware
 
 from mooring.asgi import App, Message, Receive, Scope, Send, header
@@ -105,6 +106,48 @@ async def test_what_cannot_be_wrapped_is_told(
     told = [record.getMessage() for record in caplog.records if record.name == "mooring.handles"]
     assert [said in line for line in told if "not wrapped" in line] == ([True] if said else [])
     assert str(own_id) not in "".join(told)
+
+
+class Made(BaseModel):
+    session_id: Annotated[str, Field(pattern=r"^s-[0-9]+$", max_length=20)]
+
+
+def strict_server(make_server: Any) -> Any:
+    """What its ids look like is said in its schemas."""
+    server: Any = make_server("strict")
+
+    def create_session() -> uuid.UUID:
+        return uuid.uuid4()
+
+    def create_short() -> Made:
+        return Made(session_id="s-1234567890")
+
+    def visit(session_id: uuid.UUID) -> str:
+        return f"{session_id} it is"
+
+    for tool in (create_session, create_short, visit):
+        server.tool()(tool)
+    return app_of(server)
+
+
+@pytest.mark.parametrize("make_server", [MCPServer, fastmcp.FastMCP])
+@pytest.mark.parametrize("make_client", [Client, fastmcp.Client])
+async def test_clients_take_handles_where_schemas_say_what_ids_look_like(make_server: Any, make_client: Any) -> None:
+    rules = [{"mint": "create_session", "use": ["session_id"]}, {"mint": "create_short", "field": "session_id"}]
+    async with (
+        running_nodes(lambda: strict_server(make_server), 1, handles=rules) as [node],
+        make_client(f"{node.url}/mcp") as client,
+    ):
+        await client.list_tools()
+        made = await client.call_tool("create_session", {})
+        session = text_of(made)
+        assert session.startswith("mh~")
+        if make_server is fastmcp.FastMCP:  # SDK v2 says no UUID in structured content
+            assert made.structured_content == {"result": session}
+            assert getattr(made, "data", session) == session
+        short = await client.call_tool("create_short", {})
+        assert short.structured_content["session_id"].startswith("mh~")
+        assert text_of(await client.call_tool("visit", {"session_id": session})) == f"{session} it is"
 
 
 def logging_server(make_server: Any) -> Any:

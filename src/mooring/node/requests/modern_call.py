@@ -19,6 +19,7 @@ from mooring.asgi import App, Receive, Scope, Send, request_header, without
 from mooring.core import jsonrpc
 from mooring.core.handle_search import NAME_HEADER, PassingSearch, decoded, unwrapped_headers
 from mooring.core.handles import Handle
+from mooring.core.loosening import Loosening
 from mooring.core.marking import Marking
 from mooring.core.wrapping import Wrapping, unwrapped
 from mooring.node.current import Serving
@@ -85,14 +86,18 @@ class ModernCall:
             receive = in_place_of(receive, body)
         send = naming_no_session(send)
         fields = self._wrapped_fields() if node.wrap_rules else ()
-        marks = node.settings.mark_handle_params and request_header(scope["headers"], METHOD_HEADER) == b"tools/list"
+        lists = request_header(scope["headers"], METHOD_HEADER) == b"tools/list"
+        marks = node.settings.mark_handle_params and lists
+        loosens = bool(node.wrap_rules) and lists
         wraps = bool(fields or own_ids or node.wrapped_members)
-        if wraps or marks:  # the answer is read here
+        if wraps or marks or loosens:  # the answer is read here
             scope["headers"] = without(scope["headers"], b"accept-encoding")
         if wraps:
             send = WrappedAnswer(lambda: self._wrapping(scope, fields, own_ids), send).send
         if marks:
             send = WrappedAnswer(lambda: Marking(node.settings.handle_names), send).send
+        if loosens:
+            send = WrappedAnswer(lambda: Loosening(node.wrap_rules), send).send
         states = CallStates(node, self._request, scope)
         send = partial(states.pass_on, send=send)
         with Serving(node, scope, None, None, states):

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 from mooring.asgi import EVENT_STREAM, Message, Send, header, media_type, replaced
+from mooring.core.loosening import Loosening
 from mooring.core.marking import Marking
 from mooring.core.sse import SseEvent, SseParser, SsePart, encode
 from mooring.core.wrapping import Wrapping
@@ -32,10 +33,10 @@ class WrappedAnswer:
         wrapping: says what becomes of each message; called when the answer begins: by then the app has said who asks.
     """
 
-    def __init__(self, wrapping: Callable[[], Wrapping | Marking], send: Send) -> None:
+    def __init__(self, wrapping: Callable[[], Wrapping | Marking | Loosening], send: Send) -> None:
         self._make_wrapping = wrapping
         self._send = send
-        self._wrapping: Wrapping | Marking | None = None
+        self._wrapping: Wrapping | Marking | Loosening | None = None
         # The beginning of an answer in JSON, until it is whole; and what came of the message that is not whole yet.
         self._start: Message | None = None
         self._held = bytearray()
