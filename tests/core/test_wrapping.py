@@ -80,6 +80,13 @@ def test_what_a_tool_returns_alone_is_wrapped_as_text_and_as_structured_content(
     assert result == {"content": [{"type": "text", "text": handle}], "structuredContent": {"result": handle}}
 
 
+@pytest.mark.parametrize("own_id", ["1", "browser-1"])
+def test_a_whole_text_that_is_an_id_in_quotes_keeps_them(own_id: str) -> None:
+    """As SDK v2 writes a UUID."""
+    result = wrapped({"content": [{"type": "text", "text": f'"{own_id}"'}]}, "")
+    assert result == {"content": [{"type": "text", "text": f'"{wrap(own_id)}"'}]}
+
+
 @pytest.mark.parametrize("text", ['["1", "2"]', None])
 def test_a_list_that_a_tool_returns_alone_is_wrapped_as_text_and_as_structured_content(text: str | None) -> None:
     """FastMCP says it as one text in JSON, SDK v2 as one for each."""

@@ -144,7 +144,7 @@ class Wrapping:
             )
             for text in _texts_of(result):
                 if not path:
-                    values.append(text)
+                    values.append(_said_alone(text))
                 elif text.lstrip()[:1] in ("{", "["):
                     values += _at(_parsed(text), path)
             for own_id in values:
@@ -218,8 +218,8 @@ class Wrapping:
         return [self._everywhere(member) for member in value] if isinstance(value, list) else value
 
     def _text(self, text: str, *, in_json: bool) -> str:
-        if in_json and text in self._known and [] in self._places:
-            return self._changed(self._known[text])
+        if in_json and [] in self._places and (handle := self._known.get(_said_alone(text))) is not None:
+            return self._changed(handle if text in self._known else exact_json.write(handle))
         is_json = in_json and self._has_hidden() and text.lstrip()[:1] in ("{", "[") and _parsed(text) is not None
         inside, handles = self._inside(in_json=is_json)
         before, text = text, inside.sub(lambda found: handles.get(found[0], found[0]), text)
@@ -339,6 +339,12 @@ def _at(value: Any, path: list[str]) -> list[Any]:
             )
         ]
     return found
+
+
+def _said_alone(text: str) -> str:
+    """What a whole text says: SDK v2 writes what is neither text nor object, such as a UUID, in quotes."""
+    said = _parsed(text) if text[:1] == '"' else text
+    return said if is_text(said) else text
 
 
 def _parsed(text: str) -> Any:
