@@ -84,11 +84,17 @@ def media_type(headers: HeaderList) -> bytes:
     return (header(headers, b"content-type") or b"").partition(b";")[0].strip().lower()
 
 
+def is_compressed(headers: HeaderList) -> bool:
+    """Whether a body cannot be read as it is. Apps that want nobody to compress their streams say `identity` (RFC 9110,
+    section 12.5.3), or `none`, which is no coding and taken for none by all clients."""
+    return (header(headers, b"content-encoding") or b"identity").strip().lower() not in (b"identity", b"none")
+
+
 def is_open_event_stream(headers: HeaderList) -> bool:
     """Whether a body is an event stream that can be read, and added to: not compressed, and without a length."""
     return (
         media_type(headers) == EVENT_STREAM
-        and header(headers, b"content-encoding") is None
+        and not is_compressed(headers)
         and header(headers, b"content-length") is None
     )
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 
-from mooring.asgi import EVENT_STREAM, Message, header, media_type, replaced, without
+from mooring.asgi import EVENT_STREAM, Message, is_compressed, media_type, replaced, without
 from mooring.core.answer_reader import AnswerReader
 from mooring.core.sse import encode, message_event
 
@@ -74,7 +74,7 @@ class HeldAnswer:
         headers = start.get("headers", [])
         if media_type(headers) == EVENT_STREAM:
             self._reader = AnswerReader(in_events=True)
-            self._is_unreadable = header(headers, b"content-encoding") is not None
+            self._is_unreadable = is_compressed(headers)
 
     def _let_go(self) -> list[Message]:
         start, self._start = self._start, None

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from mooring.asgi import EVENT_STREAM, Message, Send, header, media_type, replaced
+from mooring.asgi import EVENT_STREAM, Message, Send, is_compressed, media_type, replaced
 from mooring.core.loosening import Loosening
 from mooring.core.marking import Marking
 from mooring.core.sse import SseEvent, SseParser, SsePart, encode
@@ -58,7 +58,7 @@ class WrappedAnswer:
         headers = message.get("headers", [])
         kind = media_type(headers)
         self._in_events = kind == EVENT_STREAM
-        is_plain = (header(headers, b"content-encoding") or b"identity").lower() == b"identity"
+        is_plain = not is_compressed(headers)
         if (kind == b"application/json" or self._in_events) and is_plain:
             self._wrapping = self._make_wrapping()
             if not self._in_events:
