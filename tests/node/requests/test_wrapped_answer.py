@@ -420,6 +420,12 @@ async def test_json_is_whole_before_it_goes_out_and_its_length_is_right() -> Non
     assert json.loads(body["body"])["result"]["structuredContent"]["session_id"].startswith("mh~")
 
 
+async def test_events_of_a_whole_answer_are_no_longer_as_long_as_they_were() -> None:
+    event = f"data: {RESULT}\n\n".encode()
+    start, *_ = await passed([event], b"text/event-stream", **{"content-length": b"%d" % len(event)})
+    assert header(start["headers"], b"content-length") is None
+
+
 async def test_what_is_said_not_to_be_compressed_is_not() -> None:
     sent = await passed([RESULT.encode()], b"application/json", **{"content-encoding": b"Identity"})
     assert b"mh~" in body_of(sent)

@@ -56,7 +56,9 @@ class HeldAnswer:
         if message["type"] == "http.response.start":
             self._begin(message)
             self._start = message if self._reader is None else None  # until its whole body is here
-            return [] if self._start else [message]
+            if self._start is not None:
+                return []
+            return [{**message, "headers": without(message.get("headers", []), b"content-length")}]
         if self._is_replaced:
             return []
         if message["type"] != "http.response.body":

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from mooring.asgi import EVENT_STREAM, Message, Send, is_compressed, media_type, replaced
+from mooring.asgi import EVENT_STREAM, Message, Send, is_compressed, media_type, replaced, without
 from mooring.core.loosening import Loosening
 from mooring.core.marking import Marking
 from mooring.core.sse import SseEvent, SseParser, SsePart, encode
@@ -64,6 +64,7 @@ class WrappedAnswer:
             if not self._in_events:
                 self._start = message
                 return
+            message = {**message, "headers": without(headers, b"content-length")}  # it will be longer
         elif not is_plain:
             logger.warning(
                 "an answer is compressed, though it was asked for as it is: no id in it is wrapped (handles), and no "
