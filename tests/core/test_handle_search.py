@@ -141,6 +141,11 @@ def test_members_of_parameters_are_looked_at_where_they_are_asked_for() -> None:
     assert texts(body, members=("taskId",)) == [ONE]
 
 
+def test_each_message_of_a_batch_is_looked_at() -> None:
+    batch = b"[%b, 7, [%b], %b]" % (call({"a": ONE}), call({"a": "x"}), call({"b": OTHER}))
+    assert texts(batch) == [ONE, OTHER]
+
+
 def test_all_texts_of_members_are_looked_into_where_that_is_asked_for() -> None:
     answers = {"q": {"action": "accept", "content": {"which": f"{ONE}, I think"}}}
     body = call({}, uri=f"x://{OTHER}/log", inputResponses=answers)

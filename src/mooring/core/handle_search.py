@@ -158,6 +158,9 @@ _WITH_DOUBLES: Final = json.JSONDecoder(object_pairs_hook=_Pairs)
 def _in_message(
     message: Any, inside: Collection[str], members: Collection[str], texts: Collection[str]
 ) -> Iterator[str]:
+    if isinstance(message, list):  # a batch, as revision 2025-03-26 has them, and apps of any may take
+        for one in message:
+            yield from _in_message(one, inside, members, texts) if not isinstance(one, list) else ()
     for params in _members(message, "params"):
         for member in members:
             yield from (text for text in _members(params, member) if isinstance(text, str) and is_meant(text))
