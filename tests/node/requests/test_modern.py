@@ -66,6 +66,31 @@ async def test_each_call_reaches_the_process_that_holds_its_handle(make_server: 
     assert all(pages == ["p1", "p2", "p3"] for one in held for pages in one.values())
 
 
+@pytest.mark.parametrize("make_server", SERVERS)
+async def test_so_it_does_at_an_endpoint_that_no_setting_names(make_server: Any) -> None:
+    held: list[Browsers] = []
+
+    def make_app() -> Any:
+        held.append(Browsers())
+        server = minting_server(make_server, held[-1])
+        if make_server is MCPServer:
+            return server.streamable_http_app(streamable_http_path="/tools/mcp")
+        return server.http_app(path="/tools/mcp")
+
+    async with running_nodes(make_app) as nodes:
+        handles = []
+        for node in nodes:
+            async with Client(f"{node.url}/tools/mcp") as client:
+                handles.append(text_of(await client.call_tool("open_browser", {})))
+        for node in nodes:
+            for handle in handles:
+                async with Client(f"{node.url}/tools/mcp") as client:
+                    result = await client.call_tool("visit", {"browser": handle, "url": "p"})
+                    assert text_of(result).endswith(f" of {handle}"), text_of(result)
+                    assert text_of(result).startswith("page ")
+    assert sorted(len(pages) for browsers in held for pages in browsers.pages.values()) == [3, 3, 3]
+
+
 MODERN = {
     "mcp-protocol-version": "2026-07-28",
     "mcp-method": "tools/call",
