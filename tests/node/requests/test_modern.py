@@ -575,6 +575,24 @@ async def test_anothers_handle_is_guarded_in_a_body_that_is_too_large_to_be_held
         assert reply.json["result"]["content"][0]["text"] == "no browser none"
 
 
+async def test_anothers_handle_is_guarded_in_a_call_of_before_that_needs_no_session(raw: RawClient) -> None:
+    browsers = Browsers()
+    server = minting_server(MCPServer, browsers)
+
+    def make_app() -> Any:
+        return with_users(server.streamable_http_app(stateless_http=True))
+
+    async with running_nodes(make_app, 1) as [node]:
+        handle = await opened_by(raw, node, "alice")
+        headers = {"mcp-protocol-version": "2025-11-25"}
+        for body in (visit(handle), json.dumps(visit(handle)).replace("mh~", r"\u006d\u0068\u007e").encode()):
+            reply = await raw.send("POST", f"{node.url}/mcp", body=body, headers={**headers, "x-user": "mallory"})
+            assert browsers.ledger == []
+            assert refusal_in(reply) == "unknown_handle"
+        reply = await raw.send("POST", f"{node.url}/mcp", body=visit(handle), headers={**headers, "x-user": "alice"})
+        assert reply.json["result"]["content"][0]["text"] == f"page 1 of {handle}"
+
+
 @pytest.mark.parametrize("size", [0, 2 * 1024 * 1024])
 async def test_anothers_handle_is_guarded_in_a_session_of_before(raw: RawClient, minting: Minting, size: int) -> None:
     async with running_nodes(lambda: with_users(minting()), 1) as [node]:

@@ -27,6 +27,7 @@ from mooring.asgi import (
 )
 from mooring.core import jsonrpc
 from mooring.core.answer_reader import AnswerReader
+from mooring.core.handle_search import PassingSearch
 from mooring.core.ids import brief
 from mooring.core.kept_state import KeptState
 from mooring.core.request import SESSION_HEADER
@@ -39,6 +40,8 @@ from mooring.node.requests.admission import guard_of
 from mooring.node.requests.answers import refuse
 from mooring.node.requests.bodies import RememberedBody
 from mooring.node.requests.ending import end_in_app
+from mooring.node.requests.guarding import GuardedCall
+from mooring.node.requests.handle_answers import refuse_handle
 from mooring.node.requests.principal import principal_of
 
 _INITIALIZE_LIMIT_BYTES: Final = 1024 * 1024
@@ -81,12 +84,21 @@ class OpeningRequest:
             self._arrival.enter_context(self._node.arrivals.one_in(self._shard))
             try:
                 with inner_ids.minting(self._public_id), Serving(self._node, self._scope, self._public_id):
-                    await self._app(self._scope, self._body.receive, self.send)
+                    await self._serve_guarded()
             finally:
                 if self._held:
                     await self._open()
                 if self._node.sessions.find(self._public_id) is None:
                     inner_ids.forget(self._public_id)
+
+    async def _serve_guarded(self) -> None:
+        """A server without sessions carries calls out, too: it gets no whole body that has another's handle in it."""
+        guarded = GuardedCall(
+            self._node, [], self._scope, self._body.receive, self.send, lambda _: None, PassingSearch()
+        )
+        await guarded.serve(self._app)
+        if guarded.refused is not None:
+            await refuse_handle(self._send, Reason.PRINCIPAL, self._body.message(), guarded.refused.text)
 
     async def _note_principal(self, scope: Scope, send: Send) -> bool:
         self._principal = principal_of(scope)
