@@ -66,6 +66,21 @@ def test_a_short_id_is_wrapped_where_it_is_the_fields_value_and_nowhere_else() -
     assert json.loads(result["content"][0]["text"]) == expected
 
 
+def test_an_id_that_is_a_word_garbles_no_text() -> None:
+    structured = {"session_id": "default", "hint": "the default page", "title": "default"}
+    content = [{"type": "text", "text": json.dumps(structured)}, {"type": "text", "text": "your default session"}]
+    result = wrapped({"structuredContent": structured, "content": content})
+    expected = {**structured, "session_id": wrap("default")}
+    assert result["structuredContent"] == json.loads(result["content"][0]["text"]) == expected
+    assert result["content"][1] == content[1]
+
+
+def test_a_long_id_of_letters_is_no_word() -> None:
+    own_id = "kqjxwzptabkqjxwzptabkqjx"
+    result = wrapped({"structuredContent": {"session_id": own_id, "hint": f"use {own_id}."}})
+    assert result["structuredContent"]["hint"] == f"use {wrap(own_id)}."
+
+
 def test_a_whole_text_may_be_the_id() -> None:
     result = wrapped({"content": [{"type": "text", "text": "a b"}, {"type": "text", "text": "c"}]}, "")
     assert [HANDLES.read(block["text"]).own_id for block in result["content"]] == ["a b", "c"]  # type: ignore[union-attr]

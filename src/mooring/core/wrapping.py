@@ -13,8 +13,8 @@
     `taskId`, `requestState`                       is wrapped, where the settings say so
     images, sound, blobs, `_meta`, names           stays as it is
 
-An id that the server was told in this very request is known from the start. One of less than six characters is wrapped
-only where it is a field's whole value: in longer text it may be any word.
+An id that the server was told in this very request is known from the start. One of less than six characters, or of
+letters alone as a word is (`default`), is wrapped only where it is a field's whole value.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ ANY: Final = "*"
 
 _ALONE: Final = "result"
 _LEAST_INSIDE: Final = 6
+_LONGEST_WORD: Final = 20
 _OF_BLOCKS: Final = ("content", "messages", "contents")
 _OF_TEXT: Final = ("description", "completion", "inputRequests")
 _OF_NOTIFICATIONS: Final = ("message", "data", "statusMessage", "uri", "inputRequests", "notifications")
@@ -239,7 +240,7 @@ class Wrapping:
         are looked up.
         """
         if in_json not in self._insides:
-            long = sorted((own_id for own_id in self._known if len(own_id) >= _LEAST_INSIDE), key=len, reverse=True)
+            long = sorted(filter(_is_no_word, self._known), key=len, reverse=True)
             spelled = _spellings if in_json else _as_it_is
             handles = {text: self._known[own_id] for own_id in long for text in spelled(own_id)}
             looked_up = len(handles) > _FEW
@@ -250,11 +251,9 @@ class Wrapping:
         return self._insides[in_json]
 
     def _has_hidden(self) -> bool:
-        """Whether there are ids that are not found in the text of JSON: too short, or spelled differently there."""
+        """Whether there are ids that are not found in the text of JSON: words, or spelled differently there."""
         if self._hides is None:
-            self._hides = any(
-                len(own_id) < _LEAST_INSIDE or json.dumps(own_id)[1:-1] != own_id for own_id in self._known
-            )
+            self._hides = any(not _is_no_word(own_id) or json.dumps(own_id)[1:-1] != own_id for own_id in self._known)
         return self._hides
 
     def _replaced_at(self, value: Any, path: list[str]) -> Any:
@@ -289,6 +288,11 @@ def unwrapped(body: bytes, own_ids: Mapping[str, str]) -> bytes:
     for handle, own_id in own_ids.items():
         body = body.replace(handle.encode(), json.dumps(own_id)[1:-1].encode())
     return body
+
+
+def _is_no_word(own_id: str) -> bool:
+    """Whether nothing else looks like it in longer text."""
+    return len(own_id) >= _LEAST_INSIDE and not (own_id.isalpha() and len(own_id) <= _LONGEST_WORD)
 
 
 def places_of(field: str) -> list[list[str]]:
