@@ -61,6 +61,7 @@ def test_an_argument_that_takes_ids_takes_handles(name: str) -> None:
         "",
         "[]",
         '{"result": {"tools": {}}}',
+        '{"result": {"tools": null}}',
         '{"result": {"tools": [1, {"name": "make", "outputSchema": 2}]}}',
         listed({"$ref": "#/$defs/A", "$defs": {"A": {"$ref": "#/$defs/A"}}}, {"session": TEXT}),
         "[" * 100_000,

@@ -49,7 +49,7 @@ class Loosening:
 def _tools(message: Any) -> Iterator[Members]:
     for result in _all(message, "result"):
         for tools in _all(result, "tools"):
-            yield from (tool for tool in tools if isinstance(tool, Members))
+            yield from (tool for tool in tools if isinstance(tool, Members)) if type(tools) is list else ()
 
 
 def _at(root: Any, paths: Iterable[list[str]]) -> list[Members]:
