@@ -537,6 +537,21 @@ async def test_anothers_handle_is_guarded_behind_any_number_of_others(
         assert f"more than {MOST_HANDLES} handles" in caplog.text
 
 
+async def test_nobody_is_told_that_anothers_handle_is_one(raw: RawClient, minting: Minting) -> None:
+    options: Any = {"mixed_handles": "refuse", "lease_seconds": 60.0, "hold_seconds": 1.0}
+    async with running_nodes(lambda: with_users(minting()), 2, **options) as nodes:
+        handle, own = [await opened_by(raw, node, who) for node, who in zip(nodes, ("alice", "mallory"), strict=True)]
+        mixed = visit(own, other=handle)
+        forged = SECRET_OF_OTHERS.mint(handle[3:8], "browser", bytes(16))
+        never_was = await post(raw, nodes[1], visit(own, other=forged), headers=[("x-user", "mallory")])
+        reply = await post(raw, nodes[1], mixed, headers=[("x-user", "mallory")])
+        assert reply.body.replace(handle.encode(), b"H") == never_was.body.replace(forged.encode(), b"H")
+        await nodes[0].vanish()
+        for who, reason in (("mallory", "unknown_handle"), ("alice", "unreachable")):
+            reply = await post(raw, nodes[1], visit(handle), headers=[("x-user", who)])
+            assert refusal_in(reply) == reason
+
+
 async def test_no_spelling_hides_anothers_handle_that_survives_where_none_of_anybody_is(
     raw: RawClient, minting: Minting
 ) -> None:
