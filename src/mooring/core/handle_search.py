@@ -63,11 +63,15 @@ def encoded(text: str) -> bytes:
 
 
 def unwrapped_headers(
-    headers: Iterable[tuple[bytes, bytes]], own_ids: Mapping[str, str], body_bytes: int
+    headers: Iterable[tuple[bytes, bytes]], own_ids: Mapping[str, str], body_bytes: int | None
 ) -> list[tuple[bytes, bytes]]:
     """The headers with own ids in place of these handles, in longer text too as in the body that they mirror, and with
-    the length that the body has then."""
-    return [(name, _unwrapped_header(name, value, own_ids, body_bytes)) for name, value in headers]
+    the length that the body has then; without one where nobody knows that yet."""
+    return [
+        (name, _unwrapped_header(name, value, own_ids, body_bytes or 0))
+        for name, value in headers
+        if body_bytes is not None or name != b"content-length"
+    ]
 
 
 def _unwrapped_header(name: bytes, value: bytes, own_ids: Mapping[str, str], body_bytes: int) -> bytes:

@@ -207,6 +207,21 @@ async def test_what_is_mirrored_into_headers_is_the_servers_own_again_as_in_the_
         assert text_of(result) == f"{handle}: as in {handle}, é"
 
 
+async def test_a_body_that_is_too_large_to_be_searched_is_unwrapped_by_its_headers(raw: RawClient) -> None:
+    unaware = Unaware(MCPServer)
+    async with running_nodes(unaware, handles=RULES, handle_search_bytes=1024) as nodes:
+        session = (await call(nodes[0].url, "create_session")).structured_content["session_id"]
+        for node in nodes:
+            body = visit("x")
+            body["params"]["arguments"] = {"session_id": session, "url": "p" * 300_000}
+            body["params"]["note"] = session
+            reply = await post(raw, node, body, headers=[("mcp-param-session", session)])
+            assert reply.json["result"]["content"][0]["text"].startswith("page ")
+    [(browser, pages)] = [one for browsers in unaware.browsers for one in browsers.pages.items()]
+    assert browser.startswith("browser-")
+    assert pages == ["p" * 300_000] * 3
+
+
 async def test_a_wrapped_id_of_a_dead_node_is_said_to_be_gone(raw: RawClient) -> None:
     unaware = Unaware(MCPServer)
     async with running_nodes(unaware, handles=RULES) as nodes:

@@ -25,7 +25,7 @@ from mooring.core.wrapping import Wrapping, unwrapped
 from mooring.node.current import Serving
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
-from mooring.node.requests.bodies import in_place_of
+from mooring.node.requests.bodies import changed_as_it_passes, in_place_of
 from mooring.node.requests.call_states import CallStates
 from mooring.node.requests.committing import ReadBody
 from mooring.node.requests.guarding import GuardedCall
@@ -78,12 +78,10 @@ class ModernCall:
         node.tally.served += 1
         if len(self._handles) > 1:
             revived = {**await bring_kept(node, self._handles[1:]), **revived}
-        scope = {**of_no_session(self._scope)}
+        scope: Scope = {**of_no_session(self._scope)}
         own_ids = self._own_ids() if self._handles else {}
-        if own_ids and self._body is not None:
-            body = unwrapped(self._body, own_ids)
-            scope["headers"] = unwrapped_headers(scope["headers"], own_ids, len(body))
-            receive = in_place_of(receive, body)
+        if own_ids:
+            scope, receive = self._unwrapped(scope, receive, own_ids)
         send = naming_no_session(send)
         fields = self._wrapped_fields() if node.wrap_rules else ()
         lists = request_header(scope["headers"], METHOD_HEADER) == b"tools/list"
@@ -138,6 +136,16 @@ class ModernCall:
     def _own_ids(self) -> dict[str, str]:
         """What the server knows of what it names as."""
         return {one.text: one.own_id for one in self._handles if one.is_wrapped and self._node.holds(one)}
+
+    def _unwrapped(self, scope: Scope, receive: Receive, own_ids: Mapping[str, str]) -> tuple[Scope, Receive]:
+        """The call with the server's own ids in it. One that is too large to be held names them in its headers."""
+        body = None if self._body is None else unwrapped(self._body, own_ids)
+        headers = unwrapped_headers(scope["headers"], own_ids, None if body is None else len(body))
+        if body is None:
+            changed = changed_as_it_passes(receive, partial(unwrapped, own_ids=own_ids), max(map(len, own_ids)))
+        else:
+            changed = in_place_of(receive, body)
+        return {**scope, "headers": headers}, changed
 
     def _wrapped_fields(self) -> tuple[str, ...]:
         """Where the result of this call has ids of the server's own.
