@@ -66,6 +66,29 @@ def test_a_short_id_is_wrapped_where_it_is_the_fields_value_and_nowhere_else() -
     assert json.loads(result["content"][0]["text"]) == expected
 
 
+@pytest.mark.parametrize("slash", ["/", "\\/"])
+def test_urls_that_people_open_keep_the_servers_own_id(slash: str) -> None:
+    view = "https://view.example.org/sessions/browser-1?tab=2"
+    structured = {"session_id": "browser-1", "view": view, "hint": f"See {view} or use browser-1"}
+    text = json.dumps(structured).replace("/", slash)
+    result = wrapped({"structuredContent": structured, "content": [{"type": "text", "text": text}]})
+    handle = wrap("browser-1")
+    expected = {"session_id": handle, "view": view, "hint": f"See {view} or use {handle}"}
+    assert result["structuredContent"] == json.loads(result["content"][0]["text"]) == expected
+
+
+def test_a_question_that_opens_a_page_keeps_its_address() -> None:
+    question = {"mode": "url", "message": "Sign in for browser-1", "url": "https://a.example/?s=browser-1"}
+    asked = {"inputRequests": {"q": {"method": "elicitation/create", "params": question}}}
+    params = wrapped(asked, known={"browser-1": "H"})["inputRequests"]["q"]["params"]
+    assert params == {**question, "message": "Sign in for H"}
+
+
+def test_resources_that_are_read_by_a_url_are_named_by_handles() -> None:
+    result = {"content": [{"type": "resource_link", "uri": "https://a.example/browser-1", "name": "n"}]}
+    assert wrapped(result, known={"browser-1": "H"})["content"][0]["uri"] == "https://a.example/H"
+
+
 def test_an_id_that_is_a_word_garbles_no_text() -> None:
     structured = {"session_id": "default", "hint": "the default page", "title": "default"}
     content = [{"type": "text", "text": json.dumps(structured)}, {"type": "text", "text": "your default session"}]

@@ -11,6 +11,7 @@
     a prompt; a resource's text and URI            the same
     what is proposed (completion), or asked for    the same
     `taskId`, `requestState`                       is wrapped, where the settings say so
+    a URL (http, ws) in a text: people open them   stays as it is
     images, sound, blobs, `_meta`, names           stays as it is
 
 An id that the server was told in this very request is known from the start. One of less than six characters, or of
@@ -38,8 +39,10 @@ _LEAST_INSIDE: Final = 6
 _LONGEST_WORD: Final = 20
 _OF_BLOCKS: Final = ("content", "messages", "contents")
 _OF_TEXT: Final = ("description", "completion", "inputRequests")
-_OF_NOTIFICATIONS: Final = ("message", "data", "statusMessage", "uri", "inputRequests", "notifications")
+_OF_NOTIFICATIONS: Final = ("message", "data", "statusMessage", "inputRequests", "notifications")
 _NEVER: Final = r"(?!)"
+_URL: Final = r"""(?:https?|wss?):(?:/|\\/){2}(?:[^\s"'<>\\]|\\/)*"""
+"""Of a page or a socket: nobody unwraps what is asked for there."""
 _FEW: Final = 50
 _WORD: Final = re.compile(rf"[A-Za-z0-9_-]{{{_LEAST_INSIDE},}}")
 _FIELD = re.compile(r"([A-Za-z0-9_-]+|\*)(\.([A-Za-z0-9_-]+|\*))*|", re.ASCII)
@@ -106,8 +109,9 @@ class Wrapping:
         self._known = dict(known or {})
         self._members = members
         self._is_changed = False
-        # What finds the known ids, in JSON and elsewhere, and whether some are hidden there: until others are known.
-        self._insides: dict[bool, tuple[re.Pattern[str], dict[str, str]]] = {}
+        # What finds the known ids, by whether it is in JSON and in a resource's URI; and whether some are hidden in
+        # JSON. Until others are known.
+        self._insides: dict[tuple[bool, bool], tuple[re.Pattern[str], dict[str, str]]] = {}
         self._hides: bool | None = None
 
     def message(self, text: str) -> str | None:
@@ -191,7 +195,13 @@ class Wrapping:
             return self._wrapped(value)
         if name in ("result", "error"):
             return self._outcome(name, value)
+        if name == "uri":
+            return self._uri(value)
         return self._everywhere(value) if name in _OF_NOTIFICATIONS else value
+
+    def _uri(self, value: Any) -> Any:
+        """Of a resource: clients give it back (`resources/read`), whatever its scheme."""
+        return self._text(value, in_json=False, in_uri=True) if is_text(value) else value
 
     def _block(self, block: Any) -> Any:
         """One of a tool's result, of a prompt's messages, or of a resource's contents."""
@@ -202,7 +212,9 @@ class Wrapping:
     def _in_block(self, name: str, value: Any) -> Any:
         if name in ("resource", "content"):
             return self._block(value)
-        return self._everywhere(value, in_json=True) if name in ("text", "uri", "title", "description") else value
+        if name == "uri":
+            return self._uri(value)
+        return self._everywhere(value, in_json=True) if name in ("text", "title", "description") else value
 
     def _structured(self, value: Any) -> Any:
         value = self._everywhere(value)
@@ -218,11 +230,11 @@ class Wrapping:
             return Members((name, self._everywhere(member)) for name, member in value)
         return [self._everywhere(member) for member in value] if isinstance(value, list) else value
 
-    def _text(self, text: str, *, in_json: bool) -> str:
+    def _text(self, text: str, *, in_json: bool, in_uri: bool = False) -> str:
         if in_json and [] in self._places and (handle := self._known.get(_said_alone(text))) is not None:
             return self._changed(handle if text in self._known else exact_json.write(handle))
         is_json = in_json and self._has_hidden() and text.lstrip()[:1] in ("{", "[") and _parsed(text) is not None
-        inside, handles = self._inside(in_json=is_json)
+        inside, handles = self._inside(in_json=is_json, in_uri=in_uri)
         before, text = text, inside.sub(lambda found: handles.get(found[0], found[0]), text)
         self._is_changed = self._is_changed or text != before
         if is_json:
@@ -232,23 +244,23 @@ class Wrapping:
             text = exact_json.write(parsed)
         return text
 
-    def _inside(self, *, in_json: bool) -> tuple[re.Pattern[str], dict[str, str]]:
+    def _inside(self, *, in_json: bool, in_uri: bool) -> tuple[re.Pattern[str], dict[str, str]]:
         """What may be known ids as they are spelled, all at once: none is looked for in a handle that another one
         became. And the handles in their places.
 
         An answer may have thousands of both, ids and texts: so this is made once, and of many ids those that are words
         are looked up.
         """
-        if in_json not in self._insides:
+        if (in_json, in_uri) not in self._insides:
             long = sorted(filter(_is_no_word, self._known), key=len, reverse=True)
             spelled = _spellings if in_json else _as_it_is
             handles = {text: self._known[own_id] for own_id in long for text in spelled(own_id)}
             looked_up = len(handles) > _FEW
             listed = [re.escape(text) for text in handles if not (looked_up and _WORD.fullmatch(text))]
-            either = "|".join([*listed, _WORD.pattern] if looked_up else listed)
+            either = "|".join([*([] if in_uri else [_URL]), *listed, *([_WORD.pattern] if looked_up else [])])
             pattern = rf"(?<![A-Za-z0-9_-])(?:{either})(?![A-Za-z0-9_-])"
-            self._insides[in_json] = re.compile(pattern if handles else _NEVER, re.ASCII), handles
-        return self._insides[in_json]
+            self._insides[in_json, in_uri] = re.compile(pattern if handles else _NEVER, re.ASCII), handles
+        return self._insides[in_json, in_uri]
 
     def _has_hidden(self) -> bool:
         """Whether there are ids that are not found in the text of JSON: words, or spelled differently there."""
