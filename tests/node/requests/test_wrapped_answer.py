@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import random
@@ -14,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp.client import Client
-from mcp.server.mcpserver import MCPServer
+from mcp.client.subscriptions import ResourceUpdated, listen
+from mcp.server.mcpserver import Context, MCPServer
 from pydantic import BaseModel, Field
 from starlette.middleware.gzip import GZipMiddleware
 
@@ -185,6 +187,36 @@ async def test_a_resource_that_is_named_by_a_wrapped_id_is_read_where_it_is(make
                     assert content.text == f"log of {made['session_id']}"  # type: ignore[union-attr]
                     prompt = await client.get_prompt("tell", {"session_id": made["session_id"]})
                     assert prompt.messages[0].content.text == f"Tell me of {made['session_id']}"  # type: ignore[union-attr]
+
+
+def told_server() -> Any:
+    """It tells those who listen to a session's log of what was added."""
+    server = MCPServer("told")
+
+    async def add(name: str, ctx: Context[Any]) -> str:
+        await ctx.notify_resource_updated(f"log://{name}/all")
+        return "added"
+
+    server.tool()(add)
+    return app_of(server)
+
+
+async def test_whoever_listens_to_what_a_wrapped_id_names_hears_of_it_by_that_name() -> None:
+    rules = [{"mint": "create_session", "field": "session_id", "use": ["name"]}]
+    async with running_nodes(told_server, 2, handles=rules, ingress_seconds=0.05, drain_seconds=5) as nodes:
+        holder = nodes[0].mooring._node
+        name = holder.handles.wrap(holder.next_shard(), "session-1")
+        uri = f"log://{name}/all"
+        async with (
+            Client(f"{nodes[1].url}/mcp") as client,
+            listen(client.session, resource_subscriptions=[uri]) as stream,
+        ):
+            await call(nodes[1].url, "add", name=name)
+            event = await asyncio.wait_for(anext(aiter(stream)), 10)
+            assert event == ResourceUpdated(uri)
+            await nodes[0].mooring.drain()
+            async with asyncio.timeout(5):
+                assert [event async for event in stream] == []  # one that is lost raises
 
 
 def mirroring_server() -> Any:
