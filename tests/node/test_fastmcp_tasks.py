@@ -133,4 +133,4 @@ async def test_what_a_task_mints_is_for_whoever_it_works_for() -> None:
         async with Client(f"{node.url}/mcp", auth="bob") as bob:
             refused = await bob.call_tool("look", {"work": work}, raise_on_error=False)
     assert refused.is_error
-    assert "There is no handle" in refused.content[0].text  # type: ignore[union-attr]
+    assert "There is no handle" in refused.content[0].text
