@@ -129,10 +129,16 @@ def test_text_that_begins_with_one_speaks_of_it(text: str) -> None:
     assert texts(call({"note": text}), "note") == found_in(text)
 
 
-@pytest.mark.parametrize("text", [f"{OTHER}:reload", f"{OTHER},{ONE}", f"{OTHER}/log"])
-def test_what_follows_one_without_a_blank_belongs_to_it_where_no_rule_looks_inside(text: str) -> None:
-    assert texts(call({"code": text})) == [text]
-    assert texts(call({"code": text}), "code") == found_in(text)
+@pytest.mark.parametrize("text", [f"{OTHER}:tab-2", f"{OTHER},{ONE}", f"{OTHER}/log", f"{ONE}."])
+def test_what_is_made_of_one_leads_where_it_does(text: str) -> None:
+    for inside in ((), ("code",)):
+        assert texts(call({"code": text}), *inside) == found_in(text)
+    assert in_headers([(b"mcp-param-code", text.encode())]) == found_in(text)
+
+
+@pytest.mark.parametrize("text", [f"{ONE}x", f"{OTHER}_2", "mh~abcde.m.browser"])
+def test_what_is_longer_or_shorter_than_one_is_none_that_was_made_here(text: str) -> None:
+    assert texts(call({"code": text})) == texts(call({"code": text}), "code") == [text]
 
 
 def test_members_of_parameters_are_looked_at_where_they_are_asked_for() -> None:

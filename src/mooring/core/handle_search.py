@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, Self
 
-from mooring.core.handles import PREFIX, QUOTED, found_in, is_meant
+from mooring.core.handles import PREFIX, QUOTED, found_in, is_meant, meant_in
 
 NAME_HEADER: Final = b"mcp-name"
 PARAMETER_HEADERS: Final = b"mcp-param-"
@@ -38,8 +38,8 @@ def in_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
     for name, value in headers:
         if name[:4] != b"mcp-" or not (_RARE in value or _ENCODED_MARK in value):
             continue
-        if (name == NAME_HEADER or name.startswith(PARAMETER_HEADERS)) and is_meant(text := decoded(value)):
-            found.append(text)
+        if name == NAME_HEADER or name.startswith(PARAMETER_HEADERS):
+            found += meant_in(decoded(value))
     return _each_once(found)
 
 
@@ -175,8 +175,7 @@ def _in_message(
         for arguments in _members(params, "arguments"):
             for name, value in _pairs(arguments):
                 for text in _texts(value):
-                    found = found_in(text) if name in inside else ()
-                    yield from found or ((text,) if is_meant(text) else ())
+                    yield from (found_in(text) if name in inside else ()) or meant_in(text)
 
 
 def _pairs(value: Any) -> Iterable[tuple[str, Any]]:

@@ -106,6 +106,11 @@ def found_in(text: str) -> list[str]:
     return [found[0] for found in _INSIDE.finditer(text)] if PREFIX in text else []
 
 
+def meant_in(text: str) -> list[str]:
+    """The handle that a text is meant for; or those that it begins with and is made of, as `<handle>:<tab>` is."""
+    return (found_in(text) or [text]) if is_meant(text) else []
+
+
 def brief(handle: str) -> str:
     """A handle cut short for a log line: anyone who knows the whole of it can use it."""
     return f"{handle[:_SHARD_END]}..." if is_meant(handle) else "(no handle)"

@@ -239,6 +239,30 @@ async def test_what_is_mirrored_into_headers_is_the_servers_own_again_as_in_the_
         assert text_of(result) == f"{handle}: as in {handle}, é"
 
 
+async def test_an_id_that_a_server_makes_of_another_leads_where_that_does(raw: RawClient) -> None:
+    def said(message: dict[str, Any]) -> dict[str, Any]:
+        name = message["params"]["name"]
+        arguments = message["params"]["arguments"]
+        made = {"session_id": "browser-1", "tab": "browser-1:tab-2"}
+        return {"structuredContent": made if name == "create_session" else {"asked": arguments}}
+
+    apps: list[Answering] = []
+
+    def make_app() -> Answering:
+        apps.append(Answering(said))
+        return apps[-1]
+
+    async with running_nodes(make_app, 2, handles=RULES) as nodes:
+        body = visit("x")
+        body["params"]["name"] = "create_session"
+        tab = (await post(raw, nodes[0], body, tool="create_session")).json["result"]["structuredContent"]["tab"]
+        assert tab.startswith("mh~")
+        body = visit("x")
+        body["params"]["arguments"] = {"tab": tab}
+        await post(raw, nodes[1], body)
+    assert [json.loads(body)["params"]["arguments"] for _, _, body in apps[0].asked][1:] == [{"tab": "browser-1:tab-2"}]
+
+
 async def test_a_body_that_is_too_large_to_be_searched_is_unwrapped_by_its_headers(raw: RawClient) -> None:
     unaware = Unaware(MCPServer)
     async with running_nodes(unaware, handles=RULES, handle_search_bytes=1024) as nodes:
