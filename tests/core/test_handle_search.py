@@ -152,11 +152,12 @@ def test_each_message_of_a_batch_is_looked_at() -> None:
     assert texts(batch) == [ONE, OTHER]
 
 
-def test_all_texts_of_members_are_looked_into_where_that_is_asked_for() -> None:
-    answers = {"q": {"action": "accept", "content": {"which": f"{ONE}, I think"}}}
+def test_what_else_clients_give_back_is_looked_at_where_that_is_asked_for() -> None:
+    answers = {"q": {"action": "accept", "content": {"which": ONE}}, "s": {"content": {"text": f"I had {OTHER} open"}}}
     body = call({}, uri=f"x://{OTHER}/log", inputResponses=answers)
     assert texts(body) == []
-    assert in_body(body, texts=("uri", "inputResponses")) == [OTHER, ONE]
+    assert in_body(body, everywhere=True) == [OTHER, ONE]
+    assert in_body(call({}, inputResponses=answers), everywhere=True) == [ONE]
 
 
 @pytest.mark.parametrize(

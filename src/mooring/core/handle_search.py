@@ -1,4 +1,5 @@
-"""Where handles are looked for in a request: `Mcp-Name`, `Mcp-Param-*`, and `params.arguments` of its body.
+"""Where handles are looked for in a request: `Mcp-Name`, `Mcp-Param-*`, and of its body `params.arguments` and what
+else clients give back: URIs of resources, answers to questions, and what they want completed.
 
 A body without one costs a look for a single byte; only one that has the prefix is parsed. Of names that stand twice in
 an object all values count: parsers do not agree on which one an app sees.
@@ -16,6 +17,11 @@ from mooring.core.handles import PREFIX, QUOTED, found_in, is_meant, meant_in
 
 NAME_HEADER: Final = b"mcp-name"
 PARAMETER_HEADERS: Final = b"mcp-param-"
+
+_URIS: Final = ("uri", "notifications")
+"""Members of `params` whose texts are URIs of resources, to read or to listen for; of tasks, ids."""
+_GIVEN_BACK: Final = ("inputResponses", "argument", "context")
+"""Of answers to questions, and of what is to be completed: models write longer texts there."""
 
 MOST_HANDLES: Final = 100
 """Of one request. One more than that is found in one that has more: it may be anybody's, and nobody looks at it."""
@@ -101,20 +107,20 @@ def _is_escaped(text: bytes) -> bool:
 
 
 def in_body(
-    body: bytes, inside: Collection[str] = (), members: Collection[str] = (), texts: Collection[str] = ()
+    body: bytes, inside: Collection[str] = (), members: Collection[str] = (), *, everywhere: bool = False
 ) -> list[str]:
     """What is meant for a handle in the arguments of a message, in its order; each once.
 
     Args:
         inside: the arguments in which one is looked for inside of longer text, too.
         members: of `params`, whose text may be one.
-        texts: members of `params`, in all of whose texts one is looked for, inside of longer ones too.
+        everywhere: also where else a request of revision 2026-07-28 gives one back.
     """
     try:
-        found = list(_in_message(json.loads(body), inside, members, texts))
+        found = list(_in_message(json.loads(body), inside, members, everywhere))
         is_plain = b"\\" not in body and b"\0" not in body[:4]
         if not is_plain or len(found) != body.count(_PREFIX):  # one may stand under a name that stands twice
-            found = list(_in_message(_WITH_DOUBLES.decode(_text(body)), inside, members, texts))
+            found = list(_in_message(_WITH_DOUBLES.decode(_text(body)), inside, members, everywhere))
     except (ValueError, RecursionError):
         return []
     return _each_once(found)
@@ -159,19 +165,16 @@ class _Pairs(tuple[tuple[str, Any], ...]):
 _WITH_DOUBLES: Final = json.JSONDecoder(object_pairs_hook=_Pairs)
 
 
-def _in_message(
-    message: Any, inside: Collection[str], members: Collection[str], texts: Collection[str]
-) -> Iterator[str]:
+def _in_message(message: Any, inside: Collection[str], members: Collection[str], everywhere: bool) -> Iterator[str]:
     if isinstance(message, list):  # a batch, as revision 2025-03-26 has them, and apps of any may take
         for one in message:
-            yield from _in_message(one, inside, members, texts) if not isinstance(one, list) else ()
+            yield from _in_message(one, inside, members, everywhere) if not isinstance(one, list) else ()
     for params in _members(message, "params"):
         for member in members:
             yield from (text for text in _members(params, member) if isinstance(text, str) and is_meant(text))
-        for member in texts:
-            yield from (
-                found for value in _members(params, member) for text in _texts(value) for found in found_in(text)
-            )
+        for names, find in ((_URIS, found_in), (_GIVEN_BACK, meant_in)) if everywhere else ():
+            values = (value for name in names for value in _members(params, name))
+            yield from (found for value in values for text in _texts(value) for found in find(text))
         for arguments in _members(params, "arguments"):
             for name, value in _pairs(arguments):
                 for text in _texts(value):

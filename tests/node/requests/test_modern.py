@@ -16,6 +16,7 @@ from mcp.client import Client
 from mcp.client.subscriptions import listen
 from mcp.server.mcpserver import MCPServer
 
+import mooring
 from mooring import ClosedHandle, ClosedSession
 from mooring.core.handle_search import MOST_HANDLES
 from mooring.core.handles import Handles
@@ -23,6 +24,7 @@ from mooring.errors import StoreUnavailable
 from mooring.store import MemoryStore
 from tests.cluster_in_process import RunningNode, running_nodes
 from tests.fakes import FlakyStore
+from tests.node.apps import ScriptedApp, answer
 from tests.node.rpc import RawClient, Reply
 from tests.servers.browsers import Browsers, app_of, minting_server
 from tests.waiting import until
@@ -535,6 +537,38 @@ async def test_anothers_handle_is_guarded_behind_any_number_of_others(
             assert minting.browsers[0].ledger == []
             assert refusal_in(reply) == reason
         assert f"more than {MOST_HANDLES} handles" in caplog.text
+
+
+async def test_a_handle_in_an_answer_or_a_uri_leads_to_its_node_and_is_guarded(raw: RawClient) -> None:
+    apps: list[ScriptedApp] = []
+
+    async def gate(_: Any, body: bytes, send: Any) -> None:
+        asked = json.loads(body)["params"]
+        handle = mooring.new_handle("browser") if asked.get("name") == "open" else ""
+        result = {"content": [{"type": "text", "text": handle}]}
+        await answer(send, 200, json.dumps({"jsonrpc": "2.0", "id": 7, "result": result}).encode())
+
+    def make_app() -> Any:
+        apps.append(ScriptedApp())
+        apps[-1].gate = gate
+        return with_users(apps[-1])
+
+    async with running_nodes(make_app, 2) as nodes:
+        body = visit("x")
+        body["params"]["name"] = "open"
+        reply = await post(raw, nodes[0], body, tool="open", headers=[("x-user", "alice")])
+        handle = reply.json["result"]["content"][0]["text"]
+        answers = {"which": {"action": "accept", "content": {"browser": handle}}}
+        for params in ({"name": "visit", "inputResponses": answers}, {"uri": f"browser://{handle}/page"}):
+            method = "resources/read" if "uri" in params else "tools/call"
+            body = {"jsonrpc": "2.0", "id": 7, "method": method, "params": {**params, "_meta": META}}
+            for who, reached in (("mallory", 0), ("alice", 1)):
+                before = len(apps[0].asked)
+                headers = {**MODERN, "mcp-method": method, "x-user": who}
+                reply = await raw.send("POST", f"{nodes[1].url}/mcp", body=body, headers=headers)
+                assert ("unknown_handle" in reply.body.decode()) == (who == "mallory")
+                assert len(apps[0].asked) == before + reached
+    assert not apps[1].asked
 
 
 async def test_nobody_is_told_that_anothers_handle_is_one(raw: RawClient, minting: Minting) -> None:

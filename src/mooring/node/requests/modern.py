@@ -55,9 +55,6 @@ from mooring.node.requests.subscription import Subscription
 
 logger = logging.getLogger("mooring.handles")
 
-_TEXTS: Final = ("uri", "notifications", "inputResponses", "argument", "context")
-"""Members of `params` beside its arguments, in which clients give wrapped ids back: what they read or listen for, and
-what they answer or want completed."""
 _OF_ITS_OWN: Final = frozenset(
     {Reason.EXPIRED, Reason.UNKNOWN, Reason.MIXED, Reason.UNREACHABLE, Reason.OUTCOME_UNKNOWN}
 )
@@ -156,8 +153,7 @@ class ModernRequest:
                 self._node.warn_of_large_body()
         elif may_hold_handles(body):
             inside = [name for rule in self._node.wrap_rules for name in rule.use]
-            texts = _TEXTS if self._node.wraps else ()
-            found += in_body(body, inside, self._node.wrapped_members, texts)
+            found += in_body(body, inside, self._node.wrapped_members, everywhere=True)
         return list(dict.fromkeys(found))
 
     def _are_apart(self) -> bool:
