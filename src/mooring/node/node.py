@@ -177,11 +177,6 @@ class Node:
         return self.keeper.membership
 
     @property
-    def wraps(self) -> bool:
-        """Whether any of the server's own ids are wrapped."""
-        return bool(self.wrap_rules or self.wrapped_members)
-
-    @property
     def takes_new_sessions(self) -> bool:
         return self.membership.state in TAKES_NEW_SESSIONS and len(self.sessions) < self.settings.capacity
 
@@ -379,7 +374,7 @@ class Node:
 
         Of wrapped ones nobody keeps a list: each shard that began here may have some.
         """
-        may_be_wrapped = self.wraps and shard in self.keeper.adoption.own_shards()
+        may_be_wrapped = bool(self.wrap_rules or self.wrapped_members) and shard in self.keeper.adoption.own_shards()
         return may_be_wrapped or self.sessions.handles.would_lose(shard)
 
     def warn_of_large_body(self) -> None:
