@@ -16,6 +16,7 @@ from mcp.client import Client
 from mcp.client.subscriptions import listen
 from mcp.server.mcpserver import MCPServer
 
+import mooring
 from mooring import ClosedHandle, ClosedSession
 from mooring.core.handle_search import MOST_HANDLES
 from mooring.core.handles import Handles
@@ -23,6 +24,7 @@ from mooring.errors import StoreUnavailable
 from mooring.store import MemoryStore
 from tests.cluster_in_process import RunningNode, running_nodes
 from tests.fakes import FlakyStore
+from tests.node.apps import ScriptedApp, answer
 from tests.node.rpc import RawClient, Reply
 from tests.servers.browsers import Browsers, app_of, minting_server
 from tests.waiting import until
@@ -64,6 +66,31 @@ async def test_each_call_reaches_the_process_that_holds_its_handle(make_server: 
     held = [browsers.pages for browsers in minting.browsers]
     assert {handle for pages in held for handle in pages} == set(handles)
     assert all(pages == ["p1", "p2", "p3"] for one in held for pages in one.values())
+
+
+@pytest.mark.parametrize("make_server", SERVERS)
+async def test_so_it_does_at_an_endpoint_that_no_setting_names(make_server: Any) -> None:
+    held: list[Browsers] = []
+
+    def make_app() -> Any:
+        held.append(Browsers())
+        server = minting_server(make_server, held[-1])
+        if make_server is MCPServer:
+            return server.streamable_http_app(streamable_http_path="/tools/mcp")
+        return server.http_app(path="/tools/mcp")
+
+    async with running_nodes(make_app) as nodes:
+        handles = []
+        for node in nodes:
+            async with Client(f"{node.url}/tools/mcp") as client:
+                handles.append(text_of(await client.call_tool("open_browser", {})))
+        for node in nodes:
+            for handle in handles:
+                async with Client(f"{node.url}/tools/mcp") as client:
+                    result = await client.call_tool("visit", {"browser": handle, "url": "p"})
+                    assert text_of(result).endswith(f" of {handle}"), text_of(result)
+                    assert text_of(result).startswith("page ")
+    assert sorted(len(pages) for browsers in held for pages in browsers.pages.values()) == [3, 3, 3]
 
 
 MODERN = {
@@ -512,6 +539,53 @@ async def test_anothers_handle_is_guarded_behind_any_number_of_others(
         assert f"more than {MOST_HANDLES} handles" in caplog.text
 
 
+async def test_a_handle_in_an_answer_or_a_uri_leads_to_its_node_and_is_guarded(raw: RawClient) -> None:
+    apps: list[ScriptedApp] = []
+
+    async def gate(_: Any, body: bytes, send: Any) -> None:
+        asked = json.loads(body)["params"]
+        handle = mooring.new_handle("browser") if asked.get("name") == "open" else ""
+        result = {"content": [{"type": "text", "text": handle}]}
+        await answer(send, 200, json.dumps({"jsonrpc": "2.0", "id": 7, "result": result}).encode())
+
+    def make_app() -> Any:
+        apps.append(ScriptedApp())
+        apps[-1].gate = gate
+        return with_users(apps[-1])
+
+    async with running_nodes(make_app, 2) as nodes:
+        body = visit("x")
+        body["params"]["name"] = "open"
+        reply = await post(raw, nodes[0], body, tool="open", headers=[("x-user", "alice")])
+        handle = reply.json["result"]["content"][0]["text"]
+        answers = {"which": {"action": "accept", "content": {"browser": handle}}}
+        for params in ({"name": "visit", "inputResponses": answers}, {"uri": f"browser://{handle}/page"}):
+            method = "resources/read" if "uri" in params else "tools/call"
+            body = {"jsonrpc": "2.0", "id": 7, "method": method, "params": {**params, "_meta": META}}
+            for who, reached in (("mallory", 0), ("alice", 1)):
+                before = len(apps[0].asked)
+                headers = {**MODERN, "mcp-method": method, "x-user": who}
+                reply = await raw.send("POST", f"{nodes[1].url}/mcp", body=body, headers=headers)
+                assert ("unknown_handle" in reply.body.decode()) == (who == "mallory")
+                assert len(apps[0].asked) == before + reached
+    assert not apps[1].asked
+
+
+async def test_nobody_is_told_that_anothers_handle_is_one(raw: RawClient, minting: Minting) -> None:
+    options: Any = {"mixed_handles": "refuse", "lease_seconds": 60.0, "hold_seconds": 1.0}
+    async with running_nodes(lambda: with_users(minting()), 2, **options) as nodes:
+        handle, own = [await opened_by(raw, node, who) for node, who in zip(nodes, ("alice", "mallory"), strict=True)]
+        mixed = visit(own, other=handle)
+        forged = SECRET_OF_OTHERS.mint(handle[3:8], "browser", bytes(16))
+        never_was = await post(raw, nodes[1], visit(own, other=forged), headers=[("x-user", "mallory")])
+        reply = await post(raw, nodes[1], mixed, headers=[("x-user", "mallory")])
+        assert reply.body.replace(handle.encode(), b"H") == never_was.body.replace(forged.encode(), b"H")
+        await nodes[0].vanish()
+        for who, reason in (("mallory", "unknown_handle"), ("alice", "unreachable")):
+            reply = await post(raw, nodes[1], visit(handle), headers=[("x-user", who)])
+            assert refusal_in(reply) == reason
+
+
 async def test_no_spelling_hides_anothers_handle_that_survives_where_none_of_anybody_is(
     raw: RawClient, minting: Minting
 ) -> None:
@@ -548,6 +622,24 @@ async def test_anothers_handle_is_guarded_in_a_body_that_is_too_large_to_be_held
         about = json.dumps(visit("none", page=f"about {handle} " + "x" * 5000)).encode()
         reply = await post(raw, node, about, headers=[("x-user", "mallory")])
         assert reply.json["result"]["content"][0]["text"] == "no browser none"
+
+
+async def test_anothers_handle_is_guarded_in_a_call_of_before_that_needs_no_session(raw: RawClient) -> None:
+    browsers = Browsers()
+    server = minting_server(MCPServer, browsers)
+
+    def make_app() -> Any:
+        return with_users(server.streamable_http_app(stateless_http=True))
+
+    async with running_nodes(make_app, 1) as [node]:
+        handle = await opened_by(raw, node, "alice")
+        headers = {"mcp-protocol-version": "2025-11-25"}
+        for body in (visit(handle), json.dumps(visit(handle)).replace("mh~", r"\u006d\u0068\u007e").encode()):
+            reply = await raw.send("POST", f"{node.url}/mcp", body=body, headers={**headers, "x-user": "mallory"})
+            assert browsers.ledger == []
+            assert refusal_in(reply) == "unknown_handle"
+        reply = await raw.send("POST", f"{node.url}/mcp", body=visit(handle), headers={**headers, "x-user": "alice"})
+        assert reply.json["result"]["content"][0]["text"] == f"page 1 of {handle}"
 
 
 @pytest.mark.parametrize("size", [0, 2 * 1024 * 1024])

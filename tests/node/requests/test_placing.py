@@ -79,10 +79,11 @@ async def test_parallel_first_calls_meet_on_one_node_and_later_ones_ask_nobody(r
     assert len(met) > 1
 
 
-async def test_a_key_in_meta_keeps_calls_together(raw: RawClient, apps: Nodes) -> None:
+@pytest.mark.parametrize("key", ["one", 17])
+async def test_a_key_in_meta_keeps_calls_together(raw: RawClient, apps: Nodes, key: Any) -> None:
     async with running_nodes(apps, 3, placement_key="meta:example.org/conversation") as nodes:
         body = visit("x")
-        body["params"]["_meta"] = {**body["params"]["_meta"], "example.org/conversation": "one"}
+        body["params"]["_meta"] = {**body["params"]["_meta"], "example.org/conversation": key}
         for node in nodes:
             assert (await post(raw, node, body)).status == 200
         assert sorted(apps.reached()) == [0, 0, 3]

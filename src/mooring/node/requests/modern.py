@@ -56,6 +56,10 @@ from mooring.node.requests.subscription import Subscription
 
 logger = logging.getLogger("mooring.handles")
 
+_OF_ITS_OWN: Final = frozenset(
+    {Reason.EXPIRED, Reason.UNKNOWN, Reason.MIXED, Reason.UNREACHABLE, Reason.OUTCOME_UNKNOWN}
+)
+"""What tells that a handle is one, or was."""
 _ELSEWHERE: Final = (Forward, Hold, Adopt)
 
 
@@ -150,7 +154,7 @@ class ModernRequest:
                 self._node.warn_of_large_body()
         elif may_hold_handles(body):
             inside = [name for rule in self._node.wrap_rules for name in rule.use]
-            found += in_body(body, inside, self._node.wrapped_members)
+            found += in_body(body, inside, self._node.wrapped_members, everywhere=True)
         return list(dict.fromkeys(found))
 
     def _are_apart(self) -> bool:
@@ -265,20 +269,21 @@ class ModernRequest:
         return found
 
     async def _refuse(self, reason: Reason) -> None:
-        """Answer it. That a handle is gone is for its principal alone."""
+        """Answer it. What is to be said of a handle that this cluster made is for its principal alone."""
         text = self._facts.handle
         if text is None or not can_be_said(reason):
             self._count(reason)
             await refuse(self._send, reason, method=self._facts.method, request_id=self.asked())
             return
-        handle = self._node.handles.read(text)
-        if handle is not None and handle.is_owned and reason in (Reason.EXPIRED, Reason.UNKNOWN):
+        owned = [handle for handle in self._handles if handle.is_owned] if reason in _OF_ITS_OWN else []
+        if owned:
             asked = UnidentifiedRequest(of_no_session(self._scope), self._send, "")
             principal = await asked.find_out(self._app)
             if principal is None:
                 return
-            if not self._node.handles.may_use(handle, principal):
-                reason = Reason.PRINCIPAL
+            anothers = next((one for one in owned if not self._node.handles.may_use(one, principal)), None)
+            if anothers is not None:
+                reason, text = Reason.PRINCIPAL, anothers.text
         await self._say(reason, text)
 
     async def _say(self, reason: Reason, text: str) -> None:

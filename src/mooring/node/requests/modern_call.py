@@ -10,20 +10,22 @@ what is kept of handles (`mooring.state`)          its answer once that is on re
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-from mooring.asgi import App, Receive, Scope, Send, request_header
+from mooring.asgi import App, Receive, Scope, Send, request_header, without
 from mooring.core import jsonrpc
 from mooring.core.handle_search import NAME_HEADER, PassingSearch, decoded, unwrapped_headers
 from mooring.core.handles import Handle
+from mooring.core.loosening import Loosening
 from mooring.core.marking import Marking
 from mooring.core.wrapping import Wrapping, unwrapped
 from mooring.node.current import Serving
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
-from mooring.node.requests.bodies import in_place_of
+from mooring.node.requests.bodies import changed_as_it_passes, in_place_of
 from mooring.node.requests.call_states import CallStates
 from mooring.node.requests.committing import ReadBody
 from mooring.node.requests.guarding import GuardedCall
@@ -32,7 +34,12 @@ from mooring.node.requests.no_session import naming_no_session, of_no_session
 from mooring.node.requests.principal import NOBODY, principal_of
 from mooring.node.requests.wrapped_answer import WrappedAnswer
 
+logger = logging.getLogger("mooring.handles")
+
 METHOD_HEADER: Final = b"mcp-method"
+
+_TASK: Final = "taskId"
+_OF_TASKS: Final = (b"tasks/get", b"tasks/result", b"subscriptions/listen")
 
 NONE: Final[Mapping[Handle, LocalSession | None]] = {}
 
@@ -71,18 +78,24 @@ class ModernCall:
         node.tally.served += 1
         if len(self._handles) > 1:
             revived = {**await bring_kept(node, self._handles[1:]), **revived}
-        scope = {**of_no_session(self._scope)}
+        scope: Scope = {**of_no_session(self._scope)}
         own_ids = self._own_ids() if self._handles else {}
-        if own_ids and self._body is not None:
-            body = unwrapped(self._body, own_ids)
-            scope["headers"] = unwrapped_headers(scope["headers"], own_ids, len(body))
-            receive = in_place_of(receive, body)
+        if own_ids:
+            scope, receive = self._unwrapped(scope, receive, own_ids)
         send = naming_no_session(send)
         fields = self._wrapped_fields() if node.wrap_rules else ()
-        if fields or own_ids or node.wrapped_members:
+        lists = request_header(scope["headers"], METHOD_HEADER) == b"tools/list"
+        marks = node.settings.mark_handle_params and lists
+        loosens = bool(node.wrap_rules) and lists
+        wraps = bool(fields or own_ids or node.wrapped_members)
+        if wraps or marks or loosens:  # the answer is read here
+            scope["headers"] = without(scope["headers"], b"accept-encoding")
+        if wraps:
             send = WrappedAnswer(lambda: self._wrapping(scope, fields, own_ids), send).send
-        if node.settings.mark_handle_params and request_header(scope["headers"], METHOD_HEADER) == b"tools/list":
+        if marks:
             send = WrappedAnswer(lambda: Marking(node.settings.handle_names), send).send
+        if loosens:
+            send = WrappedAnswer(lambda: Loosening(node.wrap_rules), send).send
         states = CallStates(node, self._request, scope)
         send = partial(states.pass_on, send=send)
         with Serving(node, scope, None, None, states):
@@ -124,8 +137,23 @@ class ModernCall:
         """What the server knows of what it names as."""
         return {one.text: one.own_id for one in self._handles if one.is_wrapped and self._node.holds(one)}
 
+    def _unwrapped(self, scope: Scope, receive: Receive, own_ids: Mapping[str, str]) -> tuple[Scope, Receive]:
+        """The call with the server's own ids in it. One that is too large to be held names them in its headers."""
+        body = None if self._body is None else unwrapped(self._body, own_ids)
+        headers = unwrapped_headers(scope["headers"], own_ids, None if body is None else len(body))
+        if body is None:
+            changed = changed_as_it_passes(receive, partial(unwrapped, own_ids=own_ids), max(map(len, own_ids)))
+        else:
+            changed = in_place_of(receive, body)
+        return {**scope, "headers": headers}, changed
+
     def _wrapped_fields(self) -> tuple[str, ...]:
-        """Where the result of this call has ids of the server's own."""
+        """Where the result of this call has ids of the server's own.
+
+        The outcome of a task may be any tool's: nobody knows which, so that a rule without a field says nothing of it.
+        """
+        if request_header(self._scope["headers"], METHOD_HEADER) in _OF_TASKS and _TASK in self._node.wrapped_members:
+            return tuple(rule.field for rule in self._node.wrap_rules if rule.field)
         named = request_header(self._scope["headers"], NAME_HEADER)
         tool = decoded(named) if named is not None else jsonrpc.text_in(self._request.message(), "params", "name")
         return tuple(rule.field for rule in self._node.wrap_rules if rule.mint == tool)
@@ -139,4 +167,9 @@ class ModernCall:
             fields,
             {own_id: handle for handle, own_id in own_ids.items()},
             self._node.wrapped_members,
+            _tell,
         )
+
+
+def _tell(why: str) -> None:
+    logger.warning("an id of the server's own is not wrapped, so that calls with it reach any node (handles): %s", why)

@@ -84,7 +84,9 @@ class Placements:
             return "" if said is None else decoded(said)[:_KEY_LENGTH]
         if body is None or self._name.rpartition("/")[2].encode() not in body:
             return ""
-        return jsonrpc.text_in(jsonrpc.read_message(body), "params", "_meta", self._name)[:_KEY_LENGTH]
+        key = jsonrpc.value_in(jsonrpc.read_message(body), "params", "_meta", self._name)
+        is_key = isinstance(key, str | int) and not isinstance(key, bool)  # hosts count conversations, too
+        return str(key)[:_KEY_LENGTH] if is_key else ""
 
     async def shard_of(self, key: str, scope: Scope, send: Send) -> str | None:
         """The shard of its calls; "" where nobody can say. None where the app has turned its sender away."""

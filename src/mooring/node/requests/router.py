@@ -29,6 +29,7 @@ from mooring.node.requests.in_session import SessionRequest
 from mooring.node.requests.keep_alive import KeptAlive
 from mooring.node.requests.listening import ListeningRequest
 from mooring.node.requests.modern import ModernRequest
+from mooring.node.requests.modern_call import METHOD_HEADER
 from mooring.node.requests.no_session import naming_no_session, of_no_session
 from mooring.node.requests.opening import OpeningRequest
 from mooring.node.requests.placing import Placements
@@ -71,11 +72,13 @@ class Router:
         gets an HTTP+SSE stream, as known     opens a session, here or where there is room for it
         is another GET                        is served here, and the app's answer tells
         posts JSON, as what opens a session   is served here, and the app's answer tells
+        says that it is of the modern era     goes where its handles lead: no session will ever tell
         is anything else                      is the app's
         """
         facts = self._read(scope)
         may_stream = facts.method == "GET" and facts.session_id is None and not facts.modern
-        if facts.peer is not None or self._is_ours(facts) or (may_stream and route_of(scope) in self._streams):
+        is_ours = facts.peer is not None or self._is_ours(facts) or _says_it_is_modern(facts, scope)
+        if is_ours or (may_stream and route_of(scope) in self._streams):
             await self.handle(scope, receive, send)
         elif may_stream:
             path = route_of(scope)
@@ -307,6 +310,11 @@ def _may_open(body: WantedBody) -> bool:
     if body.is_too_large:
         return b'"initialize"' in body.beginning
     return jsonrpc.text_in(jsonrpc.read_message(body.whole or b""), "method") in ("", "initialize")
+
+
+def _says_it_is_modern(facts: RequestFacts, scope: Scope) -> bool:
+    """Whether it has the headers that each request of revision 2026-07-28 has."""
+    return facts.modern and _posts_json(scope) and request_header(scope["headers"], METHOD_HEADER) is not None
 
 
 def _posts_json(scope: Scope) -> bool:
