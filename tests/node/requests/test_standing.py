@@ -254,3 +254,37 @@ async def test_a_client_that_asked_for_logs_is_told_that_memory_is_gone(
             assert "memory is gone" in told["params"]["data"]
         posted = [json.loads(body)["method"] for _, _, body in speakers[1].asked if body]
         assert posted == ["initialize", "notifications/initialized", *(["logging/setLevel"] if level else [])]
+
+
+@pytest.mark.parametrize("has_listened", [False, True])
+async def test_a_listener_who_finds_out_that_the_app_dropped_its_session_listens_to_the_next_one(
+    has_listened: bool, speaker: Speaker, served: RunningNode, raw: RawClient, http: aiohttp.ClientSession
+) -> None:
+    session = await raw.open(served.url)
+    last = None
+    if has_listened:
+        async with reading(http, "GET", served.url, session) as reader:
+            speaker.say("a")
+            assert await texts(reader, 1) == ["a"]
+        last = reader.ids[-1]
+        local = served.mooring._node.sessions.find(session)
+        assert local is not None
+        speaker.refuses = 405
+        speaker.say(None)
+
+        async def has_none() -> bool:
+            return local.standing is None
+
+        await until(has_none, what="the app's stream to end")
+        speaker.refuses = None
+    speaker.sessions.clear()
+    if has_listened:
+        async with reading(http, "GET", served.url, session, last=last) as reader:
+            assert not any(event.data for event in await reader.rest())  # it ends cleanly, once
+    async with reading(http, "GET", served.url, session, last=last) as reader:
+        speaker.say("b")
+        assert await texts(reader, 1) == ["b"]
+        assert not any("own" in name for name in reader.ids)
+    speaker.say("c")
+    async with reading(http, "GET", served.url, session, last=reader.ids[-1]) as again:
+        assert await texts(again, 1) == ["c"]

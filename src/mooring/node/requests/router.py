@@ -268,6 +268,10 @@ class Router:
         with self._node.arrivals.one_in(session.shard):
             outcome = await self._revivals.revive(session.id, scope, send, Reason.EXPIRED)
         if isinstance(outcome, LocalSession):
+            if self._is_listening(outcome, facts, scope):  # what it hears is remembered in this life as well
+                listening = ListeningRequest(self._node, outcome, scope, receive, send)
+                if await listening.serve(self._app):
+                    return None
             await SessionRequest(self._node, outcome, facts, scope, body, send, is_last=True).serve(self._app)
         elif isinstance(outcome, Consult):
             return await self._decide_again(facts, scope, body, send, give_up)
