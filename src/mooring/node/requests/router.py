@@ -280,13 +280,19 @@ class Router:
         return None
 
     def _is_listening(self, session: LocalSession, facts: RequestFacts, scope: Scope) -> bool:
-        accepts = EVENT_STREAM in (request_header(scope["headers"], b"accept") or b"")
+        accepts = _accepts_events(request_header(scope["headers"], b"accept") or b"")
         is_logged = is_at(scope, session.endpoint) and self._node.settings.stream_logs
         return facts.method == "GET" and accepts and is_logged
 
     def _is_the_apps(self, facts: RequestFacts, scope: Scope) -> bool:
         """Whether the app says what becomes of a request that we cannot serve: it is on no endpoint that we know."""
         return self._node.endpoint_of(scope) is None and not facts.in_query and route_of(scope) not in self._streams
+
+
+def _accepts_events(accept: bytes) -> bool:
+    """Whether an event stream is among what a client takes, by name or by a wildcard (RFC 9110, section 12.5.1)."""
+    kinds = (part.partition(b";")[0].strip().lower() for part in accept.split(b","))
+    return any(kind in (EVENT_STREAM, b"text/*", b"*/*") for kind in kinds)
 
 
 def _posts_json(scope: Scope) -> bool:
