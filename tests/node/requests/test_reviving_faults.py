@@ -370,7 +370,8 @@ async def test_a_delete_in_the_middle_of_a_revival_waits_and_ends_it(make: Make)
     assert (await nodes.ping(session)).reason == "expired"
 
 
-async def test_another_endpoints_request_harms_no_session(raw: RawClient) -> None:
+@pytest.mark.parametrize(("method", "body"), [("POST", INITIALIZE), ("GET", None), ("DELETE", None)])
+async def test_another_endpoints_request_harms_no_session(method: str, body: Any, raw: RawClient) -> None:
     store = MemoryStore()
     paths: dict[str, Any] = {"mcp_path": "/mcp,/mcp2", "find_endpoints": False}
     async with (
@@ -380,7 +381,7 @@ async def test_another_endpoints_request_harms_no_session(raw: RawClient) -> Non
         session = await raw.open(lost.url)
         await lost.vanish()
         await store.bury(lost.id)
-        reply = await raw.send("POST", f"{left.url}/mcp2", session=session, body=INITIALIZE)
+        reply = await raw.send(method, f"{left.url}/mcp2", session=session, body=body)
         assert (reply.status, reply.reason) == (404, "unknown")
         assert (await raw.call(left.url, session)).status == 200
 

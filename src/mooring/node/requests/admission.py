@@ -18,8 +18,9 @@ from __future__ import annotations
 import logging
 from typing import Final, Protocol
 
-from mooring.asgi import Scope, Send
+from mooring.asgi import Scope, Send, route_of
 from mooring.core.ids import brief
+from mooring.core.model import SessionRecord
 from mooring.core.routing import Reason
 from mooring.core.text import clean
 from mooring.node.membership.inner_ids import Guard
@@ -92,6 +93,17 @@ def note_refusal(node: Node, session_id: str) -> None:
         "its tokens say of issuer, subject and client",
         brief(session_id),
     )
+
+
+def is_elsewhere(node: Node, scope: Scope, record: SessionRecord) -> bool:
+    """Whether a request is for an endpoint other than the session's, where there is no session of this id."""
+    asked = node.endpoint_of(scope)
+    return record.endpoint != "" and asked is not None and not is_below(route_of(scope), record.endpoint)
+
+
+def is_below(route: str, endpoint: str) -> bool:
+    """Whether it is the endpoint's path, or one below it."""
+    return route == endpoint or route.startswith(endpoint.rstrip("/") + "/")
 
 
 async def refuse_elsewhere(node: Node, send: Send, session_id: str, endpoint: str, asked: str | None) -> None:

@@ -42,7 +42,7 @@ from mooring.node.current import Serving
 from mooring.node.membership import inner_ids
 from mooring.node.membership.session import LocalSession, RevivedSession
 from mooring.node.node import Node
-from mooring.node.requests.admission import note_refusal, refuse_elsewhere
+from mooring.node.requests.admission import is_below, is_elsewhere, note_refusal, refuse_elsewhere
 from mooring.node.requests.answers import SAY_NOTHING_OF_A_SESSION
 from mooring.node.requests.ending import end_in_app
 from mooring.node.requests.inner import InnerAnswer, ask, scope_for
@@ -149,7 +149,7 @@ class _Revival:
             return CONSULT
         if record is None:
             return reason
-        if self._is_elsewhere(record):
+        if is_elsewhere(self._node, self._scope, record):
             await refuse_elsewhere(
                 self._node, self._send, self._id, record.endpoint, self._node.endpoint_of(self._scope)
             )
@@ -216,14 +216,9 @@ class _Revival:
             return None, 1
         return await self._node.keeper.adoption.take(self._id, shard, self._node.settings.session_ttl_seconds)
 
-    def _is_elsewhere(self, record: SessionRecord) -> bool:
-        """Whether the request is for an endpoint other than the session's, where there is no session of this id."""
-        asked = self._node.endpoint_of(self._scope)
-        return record.endpoint != "" and asked is not None and not _is_below(route_of(self._scope), record.endpoint)
-
     def _may_be_revived(self, record: SessionRecord) -> bool:
         endpoint = record.endpoint or self._node.endpoint_of(self._scope)
-        is_there = endpoint is not None and _is_below(route_of(self._scope), endpoint)
+        is_there = endpoint is not None and is_below(route_of(self._scope), endpoint)
         return bool(record.initialize) and is_there and self._node.settings.revives(endpoint or "")
 
     async def _note_principal(self, scope: Scope, send: Send) -> bool:
@@ -326,10 +321,6 @@ class _Revival:
             logger.warning(
                 "session %s was revived without its %s: the app answers %s", brief(self._id), method, answer.status
             )
-
-
-def _is_below(route: str, endpoint: str) -> bool:
-    return route == endpoint or route.startswith(endpoint.rstrip("/") + "/")
 
 
 def _at_endpoint(scope: Scope, endpoint: str) -> Scope:
