@@ -51,10 +51,11 @@ _ANSWER_TO_NOBODY: Final = b'{"jsonrpc":"2.0","id":"mooring","result":{}}'
 
 _TELLING: Final = (b"setLevel", b"ubscribe")
 """What is in each message that the next incarnation has to be told of."""
-_LEVEL_LENGTH: Final = 20
+_LEVELS: Final = frozenset({"debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"})
+"""Any other is refused (specification 2025-11-25, Logging), and the one before it stays."""
 _URI_LENGTH: Final = 2_000
 _SUBSCRIPTIONS: Final = 100
-"""Those beyond are not brought back when the session is revived."""
+"""Those beyond are not brought back when the session is revived, nor those to a longer URI."""
 
 _NO_STATE_IN_BATCHES: Final = (
     "a batch has several answers, and none of them can go on record with what all of its calls change. Send each call "
@@ -447,18 +448,23 @@ class SessionRequest:
 
     async def _remember(self) -> None:
         """What the next incarnation of the session has to be told as well."""
-        request = self._body.message()
-        uri = jsonrpc.text_in(request, "params", "uri")[:_URI_LENGTH]
-        match request.get("method"):
-            case "logging/setLevel":
-                self._session.log_level = jsonrpc.text_in(request, "params", "level")[:_LEVEL_LENGTH]
-            case "resources/subscribe" if len(self._session.subscriptions) < _SUBSCRIPTIONS:
-                self._session.subscriptions[uri] = None
+        noted = [self._note_told(message) for message in jsonrpc.read_messages(self._body.raw())]
+        if any(noted):
+            await self._node.sessions.records.write(self._session)
+
+    def _note_told(self, message: jsonrpc.Message) -> bool:
+        """Whether this one of the request's messages is something to remember; it is, from now on."""
+        session, uri = self._session, jsonrpc.text_in(message, "params", "uri")
+        match message.get("method"):
+            case "logging/setLevel" if (level := jsonrpc.text_in(message, "params", "level")) in _LEVELS:
+                session.log_level = level
+            case "resources/subscribe" if len(uri) <= _URI_LENGTH and len(session.subscriptions) < _SUBSCRIPTIONS:
+                session.subscriptions[uri] = None
             case "resources/unsubscribe":
-                self._session.subscriptions.pop(uri, None)
+                session.subscriptions.pop(uri, None)
             case _:
-                return
-        await self._node.sessions.records.write(self._session)
+                return False
+        return True
 
     def _has_been_dropped(self) -> bool:
         """Whether a 404 says that the app has dropped the session by itself: it is opened again for this very request.
