@@ -84,10 +84,14 @@ class Running(Protocol):
     Attributes:
         is_listening: it waits for what the server says by itself, and nothing is lost if it comes again.
         since: seconds, by a steady clock.
+        noted: what is on record of it, while it is not answered; None where nothing is.
     """
 
     is_listening: bool
     since: float
+
+    @property
+    def noted(self) -> Call | None: ...
 
     def cut_off(self) -> None:
         """The session has another owner: let nothing more of it out, and stop the app's work on it."""

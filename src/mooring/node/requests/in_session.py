@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any, Final
 
 from mooring.asgi import App, Message, Receive, Scope, Send, is_at, replaced, respond
@@ -40,6 +41,7 @@ from mooring.node.requests.json_calls import JsonCall
 from mooring.node.requests.kept_handles import bring_kept, may_come
 from mooring.node.requests.principal import NOBODY, principal_of
 from mooring.node.streams.stream import Stream
+from mooring.store.journal import Call
 
 _DISCONNECT: Final[Message] = {"type": "http.disconnect"}
 
@@ -221,6 +223,12 @@ class SessionRequest:
     def _on_record_as(self) -> str:
         """The name under which its answer goes on record with what it changed."""
         return self._exchange.stream_id or (self._name.take() if self._json is not None else "")
+
+    @property
+    def noted(self) -> Call | None:
+        """What is on record of it, while it is not answered. One that may be kept in part is not carried out again."""
+        call = self._exchange.noted or (None if self._json is None else self._json.noted)
+        return replace(call, body=b"") if call is not None and self._use.is_mixed else call
 
     def from_start(self) -> Receive:
         """The request for one more reader."""

@@ -58,10 +58,12 @@ class JsonCall:
         name: what it is called on record.
 
     Attributes:
+        noted: what is on record of it, while it is not answered.
         again: what it was called when it was sent before, where it is carried out again under that name.
     """
 
     def __init__(self, node: Node, session: LocalSession, body: RememberedBody, name: CallName) -> None:
+        self.noted: Call | None = None
         self.again = ""
         # Held while it is carried out again.
         self._turn: asyncio.Lock | None = None
@@ -182,11 +184,13 @@ class JsonCall:
         if not self._stream_id:
             return
         session, call = self._session, noted(self._stream_id, self._body, self._began)
+        self.noted = call
         self._write(self._node.store.journal.note_calls(session.id, session.epoch, [call], self._seconds))
 
     def _settle(self) -> None:
         """The answer is whole. One that answers something else, as a refusal does, is none."""
         self.stop()
+        self.noted = None
         if not self._stream_id:
             return
         session, journal = self._session, self._node.store.journal
@@ -200,6 +204,7 @@ class JsonCall:
         self._write(journal.settle(session.id, session.epoch, self._stream_id, outcome, self._seconds))
 
     def _forget(self) -> None:
+        self.noted = None
         if self._stream_id:
             session, journal = self._session, self._node.store.journal
             self._write(journal.forget(session.id, session.epoch, [self._stream_id]))
