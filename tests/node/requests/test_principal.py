@@ -101,6 +101,16 @@ def test_what_a_token_says_of_its_subject_comes_before_its_claims() -> None:
     assert json.loads(of_token(subject="ada", claims={"sub": "bob"})) == [None, "ada", "client"]
 
 
+@pytest.mark.parametrize("token", ["ey...", SimpleNamespace(), SimpleNamespace(claims={"iss": "i"})])
+def test_users_are_told_apart_by_their_names_where_their_tokens_name_nobody(token: Any) -> None:
+    ada, bob = (
+        of(SimpleNamespace(access_token=token, is_authenticated=True, identity=name)) for name in ("ada", "bob")
+    )
+    assert json.loads(ada)[1] == "ada"
+    assert ada != bob
+    assert of(SimpleNamespace(access_token=token, is_authenticated=False, identity="ada")) == NOBODY
+
+
 def test_a_part_does_not_move_to_its_neighbour() -> None:
     triples = itertools.permutations(["a", "b", None])
     said = {of(SimpleNamespace(access_token=_token(*triple))) for triple in triples}

@@ -30,10 +30,16 @@ def principal_of(scope: Scope) -> str:
     if token is not None:
         claims = getattr(token, "claims", None)
         issuer, subject = (claims.get("iss"), claims.get("sub")) if isinstance(claims, dict) else (None, None)
-        return _join(issuer, _first(getattr(token, "subject", None), subject), getattr(token, "client_id", None))
-    if not getattr(user, "is_authenticated", False):
-        return NOBODY
-    return _join(None, _said(user, "identity") or _said(user, "display_name"), None)
+        subject, client = _first(getattr(token, "subject", None), subject), getattr(token, "client_id", None)
+        if subject is not None or client is not None:
+            return _join(issuer, subject, client)
+        # A token that names nobody, as one that is a text: then the user does, who has it.
+        return _named(user, issuer) if getattr(user, "is_authenticated", True) else NOBODY
+    return _named(user, None) if getattr(user, "is_authenticated", False) else NOBODY
+
+
+def _named(user: Any, issuer: Any) -> str:
+    return _join(issuer, _said(user, "identity") or _said(user, "display_name"), None)
 
 
 def _said(user: Any, name: str) -> Any:
