@@ -288,3 +288,33 @@ async def test_a_listener_who_finds_out_that_the_app_dropped_its_session_listens
     speaker.say("c")
     async with reading(http, "GET", served.url, session, last=reader.ids[-1]) as again:
         assert await texts(again, 1) == ["c"]
+
+
+async def test_what_was_forgotten_of_a_stream_keeps_nothing_from_whoever_comes_back_to_it(
+    speaker: Speaker, raw: RawClient, http: aiohttp.ClientSession
+) -> None:
+    """The app drops its session, and its client sleeps until nobody knows what was said."""
+    store = MemoryStore()
+    async with running_node(speaker, store) as served:
+        session = await raw.open(served.url)
+        async with reading(http, "GET", served.url, session) as reader:
+            speaker.say("a", "b", "c")
+            assert await texts(reader, 3) == ["a", "b", "c"]
+        speaker.sessions.clear()
+        speaker.say(None)
+
+        async def is_gone() -> bool:
+            return served.mooring._node.sessions.find(session) is None
+
+        await until(is_gone, what="the session to end")
+        served.mooring._node.streams.forget(session)  # minutes later
+        store.journal.forget_session(session)
+        assert (await raw.call(served.url, session)).status == 200
+        speaker.say("d", "e")
+
+        async def are_said() -> bool:
+            return speaker.to_say.empty()
+
+        await until(are_said, what="the server to say more")
+        async with reading(http, "GET", served.url, session, last=reader.ids[-1]) as again:
+            assert [event.data for event in await again.rest() if event.data] == ["d", "e"]
