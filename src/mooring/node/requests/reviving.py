@@ -8,6 +8,8 @@
     replay `initialize`, in the name of whoever sent   the app turns that one away (401, ...): so do we, and the next
     the request that woke it                           request tries again. Any other failure: it cannot be revived
     compare whom the app found to ask                  not the session's principal: answered as unknown
+    let its last life here, if it is at work, write    the same as above; before that it may, since nothing may come of
+    no more, and read again                            the revival
     `initialized`, log level, subscriptions            a failure is logged, and the session goes on without
     tell the author (`on_revive`)                      the same
     make sure that the shard was ours all the time,    it was not, or the record was removed: the app's session is
@@ -158,11 +160,12 @@ class _Revival:
             return reason
         self._asked = scope_for(_at_endpoint(self._scope, record.endpoint))
         try:
-            await self._node.sessions.supersede(self._id)
             kept, version = await self._node.store.journal.load_state(self._id)
             session = await self._replay(record, epoch, reason)
             if not isinstance(session, LocalSession):
                 return session
+            if await self._node.sessions.supersede(self._id):  # what a call of its last life has changed meanwhile
+                kept, version = await self._node.store.journal.load_state(self._id)
             session.state = KeptState(kept, self._node.settings.state_bytes, version)
             await self._bring_up(session)
             was_given = self._node.membership.was_given(session.shard)
