@@ -5,7 +5,7 @@
     somebody's      the same           yes
     somebody's      another, or nobody no: nothing is carried out, and on the wire there is no session
     nobody's        nobody             yes
-    nobody's        somebody           yes, and the session is theirs from then on
+    nobody's        somebody           yes, and the session is theirs from then on; who listened hears the end
 
 The last row is for apps that let anybody in and ask for a token when a tool needs one.
 
@@ -59,6 +59,9 @@ async def admit(node: Node, session: LocalSession, principal: str) -> bool:
     if session.principal == NOBODY and principal != NOBODY:
         logger.info("session %s was nobody's, and belongs to whoever signed in from now on", brief(session.id))
         await node.sessions.take_over(session, principal)
+        if session.standing is not None and session.standing.stream is not None:
+            # Whoever listens is nobody: its principal comes back, and signed in. A client that stalls holds nobody up.
+            node.sessions.run_errand(session.standing.stream.dismiss())
     return session.principal == principal
 
 
