@@ -22,6 +22,7 @@ from mooring.asgi import Scope, Send, route_of
 from mooring.core.ids import brief
 from mooring.core.model import SessionRecord
 from mooring.core.routing import Reason
+from mooring.core.stream_ids import StreamKind
 from mooring.core.text import clean
 from mooring.node.membership.inner_ids import Guard
 from mooring.node.membership.session import LocalSession
@@ -59,10 +60,16 @@ async def admit(node: Node, session: LocalSession, principal: str) -> bool:
     if session.principal == NOBODY and principal != NOBODY:
         logger.info("session %s was nobody's, and belongs to whoever signed in from now on", brief(session.id))
         await node.sessions.take_over(session, principal)
-        if session.standing is not None and session.standing.stream is not None:
-            # Whoever listens is nobody: its principal comes back, and signed in. A client that stalls holds nobody up.
-            node.sessions.run_errand(session.standing.stream.dismiss())
+        # A client that stalls holds nobody up.
+        node.sessions.run_errand(end_nobodys_listening(node, session))
     return session.principal == principal
+
+
+async def end_nobodys_listening(node: Node, session: LocalSession) -> None:
+    """The session is somebody's from now on. Whoever listens was nobody; its principal comes back signed in."""
+    for stream in node.streams.of(session.id):
+        if stream.facts.kind is StreamKind.STANDING:
+            await stream.dismiss()
 
 
 def guard_of(node: Node, session: LocalSession) -> Guard:

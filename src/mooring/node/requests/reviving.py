@@ -44,7 +44,13 @@ from mooring.node.current import Serving
 from mooring.node.membership import inner_ids
 from mooring.node.membership.session import LocalSession, RevivedSession
 from mooring.node.node import Node
-from mooring.node.requests.admission import is_below, is_elsewhere, note_refusal, refuse_elsewhere
+from mooring.node.requests.admission import (
+    end_nobodys_listening,
+    is_below,
+    is_elsewhere,
+    note_refusal,
+    refuse_elsewhere,
+)
 from mooring.node.requests.answers import SAY_NOTHING_OF_A_SESSION
 from mooring.node.requests.ending import end_in_app
 from mooring.node.requests.inner import InnerAnswer, ask, scope_for
@@ -168,6 +174,8 @@ class _Revival:
                 kept, version = await self._node.store.journal.load_state(self._id)
             session.state = KeptState(kept, self._node.settings.state_bytes, version)
             await self._bring_up(session)
+            if session.principal != record.principal:  # it was nobody's, and so is whoever listens to it here
+                self._node.sessions.run_errand(end_nobodys_listening(self._node, session))
             was_given = self._node.membership.was_given(session.shard)
             found = await self._node.carrying.find(session, was_given=was_given)
             await tell(await self._loaded(session, record, found))
