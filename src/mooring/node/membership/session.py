@@ -127,6 +127,7 @@ class LocalSession:
         is_superseded: its next incarnation has what is kept of it, or is about to.
         earlier_calls: what is on record of calls by its earlier incarnations, by stream, once anybody has asked.
         answers_in_streams: the app has answered a request of it by an event stream.
+        asks_unnamed: what its server asks may have left under the app's own ids, in a stream that nobody could read.
         end_in_app: makes the app end it, where the app is not one that `inner_ids.end` can make do so.
     """
 
@@ -163,6 +164,7 @@ class LocalSession:
     is_superseded: bool = False
     earlier_calls: dict[str, Call | SettledCall] | None = None
     answers_in_streams: bool = False
+    asks_unnamed: bool = False
     end_in_app: Callable[[], Awaitable[bool]] | None = None
     # By name: held by whoever carries out again what was sent to an earlier incarnation.
     _turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)

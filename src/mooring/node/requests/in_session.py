@@ -13,13 +13,26 @@ import time
 from dataclasses import replace
 from typing import Any, Final
 
-from mooring.asgi import App, Message, Receive, Scope, Send, is_at, replaced, respond
+from mooring.asgi import (
+    EVENT_STREAM,
+    App,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    is_at,
+    is_open_event_stream,
+    media_type,
+    replaced,
+    respond,
+)
 from mooring.core import jsonrpc, questions
 from mooring.core.handle_search import PassingSearch, in_body
 from mooring.core.handles import PREFIX
 from mooring.core.kept_state import StateUse
 from mooring.core.request import SESSION_HEADER, RequestFacts
 from mooring.core.routing import Reason
+from mooring.core.sse import SseEvent, SseParser, SsePart, encode
 from mooring.errors import Fenced, StoreUnavailable
 from mooring.node.current import Serving
 from mooring.node.current_call import has_transactional_tools, is_transactional
@@ -129,6 +142,8 @@ class SessionRequest:
         self._exchange = Exchange(node, session, self._body, self._name, self._answer, send, self._states.answer, onto)
         # Whether it was looked at for a call that has to be on record before the app has it.
         self._is_noted = onto is not None or not self._is_logged or not node.streams.is_written_behind
+        # Of a later incarnation's answer, a stream that is not kept: what finds the server's questions in it.
+        self._questions: SseParser | None = None
         # Where it may be answered in JSON, and is carried out for the first time here.
         self._json = JsonCall(node, session, self._body, self._name) if self._is_logged and onto is None else None
         # For handles of somebody else's in it.
@@ -350,6 +365,8 @@ class SessionRequest:
                 self._is_too_large = True  # what is as large as that is no answer to a question
                 return {**message, "body": bytes(body)}
         restored = questions.restored(bytes(body), self._session.incarnation)
+        if restored is None and self._session.asks_unnamed:
+            restored = bytes(body)
         if restored is None:  # to a question that nobody asks any more
             return await self._drop_answer()
         if self._json is not None and not self._is_last and await self._is_settled(self._json):
@@ -411,7 +428,31 @@ class SessionRequest:
         """This leaves, in an answer that is not logged."""
         if self._json is not None:
             self._json.take(message)
+        if self._session.incarnation:
+            message = self._with_named_questions(message)
         await self._answer.pass_on(message, self._send)
+
+    def _with_named_questions(self, message: Message) -> Message:
+        """The same, with what the server asks named as on streams that are kept (`mooring.core.questions`).
+
+        In a stream that the app compresses nobody can: then answers are the app's as they come.
+        """
+        if message["type"] == "http.response.start":
+            headers = message.get("headers", [])
+            is_open = is_open_event_stream(headers)
+            self._questions = SseParser() if is_open else None
+            if media_type(headers) == EVENT_STREAM and not is_open:
+                self._session.asks_unnamed = True
+        elif message["type"] == "http.response.body" and self._questions is not None:
+            parts = self._questions.read(message.get("body", b""))
+            named = map(self._named, parts)
+            message = {**message, "body": b"".join(map(encode, named))}
+        return message
+
+    def _named(self, part: SsePart) -> SsePart:
+        if not isinstance(part, SseEvent) or '"method"' not in part.data:
+            return part
+        return replace(part, data=questions.named(part.data, self._session.incarnation))
 
     def let_in(self, principal: str) -> None:
         self._entrance.let_in(principal)
