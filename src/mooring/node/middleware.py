@@ -8,10 +8,21 @@ import logging
 import os
 from collections.abc import Awaitable, Callable
 
-from mooring.asgi import App, Receive, Scope, Send, off_root, request_header, respond, route_of
+from mooring.asgi import (
+    EVENT_STREAM,
+    App,
+    Receive,
+    Scope,
+    Send,
+    media_type,
+    off_root,
+    request_header,
+    respond,
+    route_of,
+)
 from mooring.core.ids import brief
 from mooring.core.one_node import LOGIN, OneNodePaths
-from mooring.core.request import PEER_HEADER, read_facts
+from mooring.core.request import PEER_HEADER, SESSION_HEADER, read_facts
 from mooring.core.routing import Reason
 from mooring.errors import MooringError, SettingsError
 from mooring.node.carrying import Dump, Load
@@ -256,8 +267,9 @@ class Mooring:
         elif self._is_for_one(scope):
             if await self._has_started(send):
                 await self._router.handle_for_one_node(scope, receive, send)
-        elif self._node.has_joined and self._node.endpoints.finds:
-            await self._router.handle_elsewhere(scope, receive, send)
+        elif self._node.endpoints.finds and (self._node.has_joined or _may_open(scope)):
+            if await self._has_started(send):
+                await self._router.handle_elsewhere(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
@@ -328,6 +340,18 @@ class Mooring:
         if not self._node.has_joined:
             await respond(send, 503, b"The node cannot start; its log says why.\n")
         return self._node.has_joined
+
+
+def _may_open(scope: Scope) -> bool:
+    """Whether a request on a path that is not known may open a session there, or be on one: then the node has to have
+    joined. What else an app serves needs no node."""
+    headers = scope["headers"]
+    if request_header(headers, SESSION_HEADER) is not None:
+        return True
+    accepts = (request_header(headers, b"accept") or b"").lower()
+    return (scope["method"] == "POST" and media_type(headers) == b"application/json") or (
+        scope["method"] == "GET" and EVENT_STREAM in accepts
+    )
 
 
 async def _refuse_stranger(scope: Scope, receive: Receive, send: Send) -> None:

@@ -142,6 +142,7 @@ class Node:
             ask_peers=self.ways.questions.ask,
             on_beat=on_beat,
         )
+        self.sessions.records.when_written_again = self._write_work_again
         self._secret_id = ",".join(_fingerprint(secret) for secret in secrets_known)
         self._place = Place(settings, answer_peer)
         self._started = time.time()
@@ -436,6 +437,11 @@ class Node:
             self.streams.rest(session.id, but_listeners=sleeps)
         else:
             self.streams.forget(session.id)
+
+    def _write_work_again(self) -> None:
+        """The store has every record again, and may have lost what runs in their sessions."""
+        self.streams.write_again()
+        self.keeper.running_calls.are_due()
 
     def _let_sleepers_go(self, shard: str) -> None:
         self.carrying.gave(shard)

@@ -20,9 +20,12 @@ import mooring
 from mooring import ClosedHandle, ClosedSession
 from mooring.core.handle_search import MOST_HANDLES
 from mooring.core.handles import Handles
+from mooring.core.model import ShardOwner
 from mooring.errors import StoreUnavailable
+from mooring.node.requests.modern_call import ModernCall
 from mooring.store import MemoryStore
 from tests.cluster_in_process import RunningNode, running_nodes
+from tests.core.views import a_node
 from tests.fakes import FlakyStore
 from tests.node.apps import ScriptedApp, answer
 from tests.node.rpc import RawClient, Reply
@@ -225,6 +228,54 @@ async def test_a_call_that_runs_when_its_node_dies_has_an_outcome(raw: RawClient
         await nodes[0].vanish()
         reply = await asking
     assert refusal_in(reply) == "outcome_unknown"
+
+
+async def test_a_call_whose_handle_another_node_has_by_now_is_cut_off(raw: RawClient, minting: Minting) -> None:
+    """Its node was silent for longer than its lease, and hears of that once it goes on."""
+    store = MemoryStore()
+    async with running_nodes(minting, 1, store) as [node]:
+        handle = await opened_on(node)
+        body = visit(handle)
+        body["params"]["name"] = "visit_slowly"
+        asking = asyncio.create_task(post(raw, node, body, tool="visit_slowly"))
+        ledger = minting.browsers[0].ledger
+
+        async def runs() -> bool:
+            return (handle, "begins") in ledger
+
+        await until(runs, what="the call to run")
+        found = node.mooring._node.handles.read(handle)
+        assert found is not None
+        await store.register(a_node("node-2-aaaaa"), 600)
+        await store.claim(found.shard, ShardOwner("node-2-aaaaa", 2), expected_epoch=1)
+        reply = await asking
+        assert refusal_in(reply) == "outcome_unknown"
+        assert (handle, "cancelled") in ledger
+
+
+async def test_an_answer_with_a_handle_waits_until_its_node_knows_that_it_may(
+    raw: RawClient, minting: Minting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FlakyStore(MemoryStore())
+    async with running_nodes(minting, 1, store) as [node]:
+        handle = await opened_on(node)
+        keeper = node.mooring._node.keeper
+        waited: list[bool] = []
+
+        async def regain_in_time() -> bool:
+            waited.append(True)
+            return True
+
+        serve = ModernCall._serve_with_handles
+
+        async def pause_and_serve(*args: Any) -> Any:
+            monkeypatch.setattr(type(keeper), "has_lapsed", property(lambda _: True))
+            return await serve(*args)
+
+        monkeypatch.setattr(ModernCall, "_serve_with_handles", pause_and_serve)
+        monkeypatch.setattr(keeper, "regain_in_time", regain_in_time)
+        assert (await post(raw, node, visit(handle))).json["result"]
+        assert waited
 
 
 async def test_the_app_hears_that_a_client_left_whose_call_was_passed_on(minting: Minting) -> None:

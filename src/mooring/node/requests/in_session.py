@@ -10,15 +10,29 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any, Final
 
-from mooring.asgi import App, Message, Receive, Scope, Send, is_at, replaced, respond
+from mooring.asgi import (
+    EVENT_STREAM,
+    App,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    is_at,
+    is_open_event_stream,
+    media_type,
+    replaced,
+    respond,
+)
 from mooring.core import jsonrpc, questions
 from mooring.core.handle_search import PassingSearch, in_body
 from mooring.core.handles import PREFIX
 from mooring.core.kept_state import StateUse
 from mooring.core.request import SESSION_HEADER, RequestFacts
 from mooring.core.routing import Reason
+from mooring.core.sse import SseEvent, SseParser, SsePart, encode
 from mooring.errors import Fenced, StoreUnavailable
 from mooring.node.current import Serving
 from mooring.node.current_call import has_transactional_tools, is_transactional
@@ -40,6 +54,7 @@ from mooring.node.requests.json_calls import JsonCall
 from mooring.node.requests.kept_handles import bring_kept, may_come
 from mooring.node.requests.principal import NOBODY, principal_of
 from mooring.node.streams.stream import Stream
+from mooring.store.journal import Call
 
 _DISCONNECT: Final[Message] = {"type": "http.disconnect"}
 
@@ -51,10 +66,11 @@ _ANSWER_TO_NOBODY: Final = b'{"jsonrpc":"2.0","id":"mooring","result":{}}'
 
 _TELLING: Final = (b"setLevel", b"ubscribe")
 """What is in each message that the next incarnation has to be told of."""
-_LEVEL_LENGTH: Final = 20
+_LEVELS: Final = frozenset({"debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"})
+"""Any other is refused (specification 2025-11-25, Logging), and the one before it stays."""
 _URI_LENGTH: Final = 2_000
 _SUBSCRIPTIONS: Final = 100
-"""Those beyond are not brought back when the session is revived."""
+"""Those beyond are not brought back when the session is revived, nor those to a longer URI."""
 
 _NO_STATE_IN_BATCHES: Final = (
     "a batch has several answers, and none of them can go on record with what all of its calls change. Send each call "
@@ -126,6 +142,8 @@ class SessionRequest:
         self._exchange = Exchange(node, session, self._body, self._name, self._answer, send, self._states.answer, onto)
         # Whether it was looked at for a call that has to be on record before the app has it.
         self._is_noted = onto is not None or not self._is_logged or not node.streams.is_written_behind
+        # Of a later incarnation's answer, a stream that is not kept: what finds the server's questions in it.
+        self._questions: SseParser | None = None
         # Where it may be answered in JSON, and is carried out for the first time here.
         self._json = JsonCall(node, session, self._body, self._name) if self._is_logged and onto is None else None
         # For handles of somebody else's in it.
@@ -220,6 +238,12 @@ class SessionRequest:
     def _on_record_as(self) -> str:
         """The name under which its answer goes on record with what it changed."""
         return self._exchange.stream_id or (self._name.take() if self._json is not None else "")
+
+    @property
+    def noted(self) -> Call | None:
+        """What is on record of it, while it is not answered. One that may be kept in part is not carried out again."""
+        call = self._exchange.noted or (None if self._json is None else self._json.noted)
+        return replace(call, body=b"") if call is not None and self._use.is_mixed else call
 
     def from_start(self) -> Receive:
         """The request for one more reader."""
@@ -341,6 +365,8 @@ class SessionRequest:
                 self._is_too_large = True  # what is as large as that is no answer to a question
                 return {**message, "body": bytes(body)}
         restored = questions.restored(bytes(body), self._session.incarnation)
+        if restored is None and self._session.asks_unnamed:
+            restored = bytes(body)
         if restored is None:  # to a question that nobody asks any more
             return await self._drop_answer()
         if self._json is not None and not self._is_last and await self._is_settled(self._json):
@@ -402,7 +428,31 @@ class SessionRequest:
         """This leaves, in an answer that is not logged."""
         if self._json is not None:
             self._json.take(message)
+        if self._session.incarnation:
+            message = self._with_named_questions(message)
         await self._answer.pass_on(message, self._send)
+
+    def _with_named_questions(self, message: Message) -> Message:
+        """The same, with what the server asks named as on streams that are kept (`mooring.core.questions`).
+
+        In a stream that the app compresses nobody can: then answers are the app's as they come.
+        """
+        if message["type"] == "http.response.start":
+            headers = message.get("headers", [])
+            is_open = is_open_event_stream(headers)
+            self._questions = SseParser() if is_open else None
+            if media_type(headers) == EVENT_STREAM and not is_open:
+                self._session.asks_unnamed = True
+        elif message["type"] == "http.response.body" and self._questions is not None:
+            parts = self._questions.read(message.get("body", b""))
+            named = map(self._named, parts)
+            message = {**message, "body": b"".join(map(encode, named))}
+        return message
+
+    def _named(self, part: SsePart) -> SsePart:
+        if not isinstance(part, SseEvent) or '"method"' not in part.data:
+            return part
+        return replace(part, data=questions.named(part.data, self._session.incarnation))
 
     def let_in(self, principal: str) -> None:
         self._entrance.let_in(principal)
@@ -447,18 +497,23 @@ class SessionRequest:
 
     async def _remember(self) -> None:
         """What the next incarnation of the session has to be told as well."""
-        request = self._body.message()
-        uri = jsonrpc.text_in(request, "params", "uri")[:_URI_LENGTH]
-        match request.get("method"):
-            case "logging/setLevel":
-                self._session.log_level = jsonrpc.text_in(request, "params", "level")[:_LEVEL_LENGTH]
-            case "resources/subscribe" if len(self._session.subscriptions) < _SUBSCRIPTIONS:
-                self._session.subscriptions[uri] = None
+        noted = [self._note_told(message) for message in jsonrpc.read_messages(self._body.raw())]
+        if any(noted):
+            await self._node.sessions.records.write(self._session)
+
+    def _note_told(self, message: jsonrpc.Message) -> bool:
+        """Whether this one of the request's messages is something to remember; it is, from now on."""
+        session, uri = self._session, jsonrpc.text_in(message, "params", "uri")
+        match message.get("method"):
+            case "logging/setLevel" if (level := jsonrpc.text_in(message, "params", "level")) in _LEVELS:
+                session.log_level = level
+            case "resources/subscribe" if len(uri) <= _URI_LENGTH and len(session.subscriptions) < _SUBSCRIPTIONS:
+                session.subscriptions[uri] = None
             case "resources/unsubscribe":
-                self._session.subscriptions.pop(uri, None)
+                session.subscriptions.pop(uri, None)
             case _:
-                return
-        await self._node.sessions.records.write(self._session)
+                return False
+        return True
 
     def _has_been_dropped(self) -> bool:
         """Whether a 404 says that the app has dropped the session by itself: it is opened again for this very request.

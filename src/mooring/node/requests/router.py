@@ -288,6 +288,10 @@ class Router:
         with self._node.arrivals.one_in(session.shard):
             outcome = await self._revivals.revive(session.id, scope, send, Reason.EXPIRED)
         if isinstance(outcome, LocalSession):
+            if self._is_listening(outcome, facts, scope):  # what it hears is remembered in this life as well
+                listening = ListeningRequest(self._node, outcome, scope, receive, send)
+                if await listening.serve(self._app):
+                    return None
             await SessionRequest(self._node, outcome, facts, scope, body, send, is_last=True).serve(self._app)
         elif isinstance(outcome, Consult):
             return await self._decide_again(facts, scope, body, send, give_up)
@@ -296,7 +300,7 @@ class Router:
         return None
 
     def _is_listening(self, session: LocalSession, facts: RequestFacts, scope: Scope) -> bool:
-        accepts = EVENT_STREAM in (request_header(scope["headers"], b"accept") or b"")
+        accepts = _accepts_events(request_header(scope["headers"], b"accept") or b"")
         is_logged = is_at(scope, session.endpoint) and self._node.settings.stream_logs
         return facts.method == "GET" and accepts and is_logged
 
@@ -315,6 +319,12 @@ def _may_open(body: WantedBody) -> bool:
 def _says_it_is_modern(facts: RequestFacts, scope: Scope) -> bool:
     """Whether it has the headers that each request of revision 2026-07-28 has."""
     return facts.modern and _posts_json(scope) and request_header(scope["headers"], METHOD_HEADER) is not None
+
+
+def _accepts_events(accept: bytes) -> bool:
+    """Whether an event stream is among what a client takes, by name or by a wildcard (RFC 9110, section 12.5.1)."""
+    kinds = (part.partition(b";")[0].strip().lower() for part in accept.split(b","))
+    return any(kind in (EVENT_STREAM, b"text/*", b"*/*") for kind in kinds)
 
 
 def _posts_json(scope: Scope) -> bool:

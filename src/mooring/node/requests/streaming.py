@@ -83,6 +83,7 @@ class StreamingRequest:
         self._is_cut_off = False
         self.is_listening = False  # what it answers comes on it, and it cannot be opened again elsewhere
         self.since = time.monotonic()
+        self.noted = None  # nor is anything of it on record
 
     async def serve(self, app: App) -> None:
         self._task = asyncio.current_task()
