@@ -45,7 +45,7 @@ logger = logging.getLogger("mooring.handles")
 METHOD_HEADER: Final = b"mcp-method"
 
 _TASK: Final = "taskId"
-_OF_TASKS: Final = (b"tasks/get", b"tasks/result", b"subscriptions/listen")
+_OF_TASKS: Final = ("tasks/get", "tasks/result", "subscriptions/listen")
 
 _Served = TypeVar("_Served")
 
@@ -93,9 +93,8 @@ class ModernCall:
         cut = _CutOff(node, self._request, self._handles[0], send) if self._handles else None
         send = naming_no_session(send if cut is None else cut.send)
         fields = self._wrapped_fields() if node.wrap_rules else ()
-        lists = request_header(scope["headers"], METHOD_HEADER) == b"tools/list"
-        marks = node.settings.mark_handle_params and lists
-        loosens = bool(node.wrap_rules) and lists
+        marks = node.settings.mark_handle_params and self._method() == "tools/list"
+        loosens = bool(node.wrap_rules) and self._method() == "tools/list"
         wraps = bool(fields or own_ids or node.wrapped_members)
         if wraps or marks or loosens:  # the answer is read here
             scope["headers"] = without(scope["headers"], b"accept-encoding")
@@ -168,11 +167,16 @@ class ModernCall:
 
         The outcome of a task may be any tool's: nobody knows which, so that a rule without a field says nothing of it.
         """
-        if request_header(self._scope["headers"], METHOD_HEADER) in _OF_TASKS and _TASK in self._node.wrapped_members:
+        if _TASK in self._node.wrapped_members and self._method() in _OF_TASKS:
             return tuple(rule.field for rule in self._node.wrap_rules if rule.field)
         named = request_header(self._scope["headers"], NAME_HEADER)
         tool = decoded(named) if named is not None else jsonrpc.text_in(self._request.message(), "params", "name")
         return tuple(rule.field for rule in self._node.wrap_rules if rule.mint == tool)
+
+    def _method(self) -> str:
+        """What is asked. Calls of the legacy era do not say it in a header."""
+        said = request_header(self._scope["headers"], METHOD_HEADER)
+        return jsonrpc.text_in(self._request.message(), "method") if said is None else said.decode("latin-1")
 
     def _wrapping(self, scope: Scope, fields: tuple[str, ...], own_ids: Mapping[str, str]) -> Wrapping:
         """What becomes of the answer, once the app has named the user in the scope."""
