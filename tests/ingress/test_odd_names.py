@@ -9,7 +9,7 @@ import pytest
 from mooring.ingress import caddy, envoy, haproxy, nginx
 from mooring.ingress.proxy import Choice, Proxy
 from mooring.ingress.topology import Topology
-from tests.ingress.real_proxies import checked_command
+from tests.ingress.real_proxies import checked_command, find_caddy, run
 from tests.ingress.topologies import backend
 
 REAL = [pytest.param(proxy, id=proxy.NAME) for proxy in (nginx, haproxy, caddy)]
@@ -47,6 +47,14 @@ def test_no_two_clusters_of_envoy_have_one_name() -> None:
     topology = called("new", "all", "ready", "a", "only-a", "only-new")
     names = [cluster["name"] for cluster in envoy.clusters_of(topology)["resources"]]
     assert sorted(set(names)) == sorted(names)
+
+
+@pytest.mark.real
+async def test_caddy_takes_no_mark_for_a_number(tmp_path: Path) -> None:
+    """The mark of this node is all digits, and begins with a zero."""
+    file = tmp_path / "Caddyfile"
+    file.write_text(caddy.whole(called("node-2361"), Choice(), file)[file])
+    assert '"0449542966045543"' in await run(find_caddy(), "adapt", "--config", file, "--adapter", "caddyfile")
 
 
 def test_haproxy_reads_no_variable_of_its_environment_out_of_a_path() -> None:
