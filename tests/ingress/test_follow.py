@@ -89,6 +89,13 @@ def test_leaves_the_file_whole_when_it_cannot_be_replaced(path: Path, monkeypatc
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_replaces_a_file_that_is_no_text_of_ours(path: Path) -> None:
+    """As one in Latin-1, which somebody wrote before."""
+    path.write_bytes("für".encode("latin-1"))
+    assert DynamicFile(path).update(three_nodes())
+    assert path.read_text() == dump(dynamic_configuration(three_nodes()))
+
+
 class FullDisk(DynamicFile):
     """Fails its first two updates."""
 

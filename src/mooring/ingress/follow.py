@@ -65,9 +65,10 @@ class FollowingFiles:
 
 
 def _text_in(file: Path) -> str | None:
+    """None where there is none, or it is in an encoding that we write nothing in."""
     try:
         return file.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, UnicodeDecodeError):
         return None
 
 
