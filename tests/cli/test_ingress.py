@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from pathlib import Path
@@ -241,3 +242,11 @@ def test_a_part_is_never_loaded_as_the_whole(name: str) -> None:
     said = mooring("ingress", name, "--part", "--watch", "-o", "x")
     assert said.code == 2
     assert "FILE is a part" in said.err
+
+
+@pytest.mark.usefixtures("_filled")
+def test_what_is_no_file_cannot_be_kept_up_to_date() -> None:
+    os.mkfifo("pipe")
+    said = mooring("ingress", "traefik", "--part", "--watch", "-o", "pipe")
+    assert said.code == 2
+    assert "pipe is no file" in said.err

@@ -209,6 +209,10 @@ def write(
     """What every command does: print the files, write them, or keep them."""
     if keep and output is None:
         raise typer.BadParameter("it keeps a file up to date: give --output FILE", param_hint="--watch")
+    if keep and output is not None and output.exists() and not output.is_file():
+        raise typer.BadParameter(
+            f"{output} is no file, and cannot be replaced whenever nodes change", param_hint="--output"
+        )
     if reload and not keep:
         raise typer.BadParameter("it is run when FILE has changed: give --watch", param_hint="--reload")
     if keep and part and reload is None and proxy in (nginx, caddy):
