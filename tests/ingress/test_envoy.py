@@ -112,7 +112,7 @@ def patterns(message: Any) -> list[str]:
 
 
 def test_no_pattern_is_longer_than_envoy_takes() -> None:
-    """By default it refuses all routes where one pattern compiles to more than 100 steps, of which each letter is one."""
+    """By default it refuses all routes where one pattern compiles to more than 100 steps: a letter is one."""
     shards = tuple(f"{first}{second}aaa" for first in "abcdefgh" for second in "abcdefgh")
     [routes] = envoy.routes_of(Topology((backend(shards=shards),)), Choice())["resources"]
     assert max(map(len, patterns(routes))) < 80

@@ -47,7 +47,7 @@ _MANY: Final = 1_000_000
 """In place of Envoy's default limit of 1,024 requests at once, each open stream being one."""
 
 _SHARDS_IN_A_PATTERN: Final = 8
-"""By default Envoy refuses a pattern that compiles to more than 100 steps, and all routes with it: each letter is one."""
+"""By default Envoy refuses a pattern that compiles to more than 100 steps, and all routes with it: a letter is one."""
 
 _ANY_PATTERN: Final = {"re2.max_program_size.error_level": 1_000_000}
 """For paths of any length, in the bootstrap; whoever takes the parts has Envoy's default."""
