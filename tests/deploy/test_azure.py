@@ -7,6 +7,7 @@ the parser of its command line.
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 from collections.abc import Iterator
@@ -164,8 +165,26 @@ def test_both_ways_say_the_same() -> None:
     assert names(ours["configuration"]["ingress"]) == names(theirs["configuration"]["ingress"])
     assert names(ours["template"]["scale"]) == names(theirs["template"]["scale"])
     written, read = ours["template"]["containers"][0]["probes"], theirs["template"]["containers"][0]["probes"]
+    assert written[0]["periodSeconds"] == "${ceil(var.start_seconds / 10)}"
+    written[0]["periodSeconds"] = math.ceil(named("variable")["start_seconds"]["default"] / 10)
     at_port = [{**probe, "httpGet": {**probe["httpGet"], "port": 8000}} for probe in written]
     assert at_port == read
+
+
+def test_no_probe_fails_more_often_than_azure_lets_it() -> None:
+    """The documentation of ContainerAppProbe: at most 10 failures, and a period of at most 240 s."""
+    for probe in app_file()["properties"]["template"]["containers"][0]["probes"]:
+        assert 1 <= probe.get("failureThreshold", 3) <= 10, probe
+        assert 1 <= probe.get("periodSeconds", 10) <= 240, probe
+
+
+def test_what_the_module_says_itself_is_not_taken_from_the_environment() -> None:
+    """The output would name another path, the probes would fail, and a secret would be there twice."""
+    [rule] = named("variable")["environment"]["validation"]
+    told = set(re.findall(r"MOORING_\w+", rule["condition"]))
+    assert told == {
+        f"MOORING_{name}" for name in ("MCP_PATH", "HEALTH_PATH", "READY_PATH", "SECRET", "STATUS_TOKEN", "REDIS_URL")
+    }
 
 
 def test_every_setting_is_one() -> None:
