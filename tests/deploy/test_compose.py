@@ -66,6 +66,11 @@ def test_containers_are_killed_only_after_they_had_their_time() -> None:
     assert int(traefik["stop_grace_period"].removesuffix("s")) > grace
 
 
+def test_a_server_that_loads_for_minutes_is_not_ill_meanwhile() -> None:
+    """Traefik waits for healthy nodes."""
+    assert "--start-period=300s" in last("HEALTHCHECK").split()
+
+
 def test_traefik_is_told_what_the_command_writes() -> None:
     nodes = FromNodes("http://node:8000/mooring/traefik?insecure_cookies", "${MOORING_STATUS_TOKEN}")
     static = static_configuration(address=":8080", admin_address=":8081", from_nodes=nodes, grace_seconds=50)
