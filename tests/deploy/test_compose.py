@@ -82,6 +82,12 @@ def test_what_has_to_be_given_is_in_the_example() -> None:
     assert set(re.findall(r"^([A-Z_]+)=", (COMPOSE / ".env.example").read_text(), re.MULTILINE)) == named
 
 
+def test_docker_stack_takes_no_part_of_a_message_for_a_value() -> None:
+    """It reads `${SECRET:?as from rand -hex}` as SECRET with the default `hex`, set or not: every cluster's secret."""
+    for message in re.findall(r"\$\{[A-Z_]+:\?([^}]*)\}", (COMPOSE / "compose.yaml").read_text()):
+        assert "-" not in message
+
+
 def test_what_the_dockerfile_copies_is_there_and_not_left_out() -> None:
     allowed = re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
     for file in (ROOT / "Dockerfile", COMPOSE / "Dockerfile"):
