@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ import pytest
 from mooring.ingress import caddy, envoy, haproxy, nginx
 from mooring.ingress.proxy import Choice, Proxy
 from mooring.ingress.topology import Topology
-from tests.ingress.real_proxies import checked_command, find_caddy, run
+from tests.bare import listening
+from tests.ingress.real_proxies import checked_command, find_caddy, run, stop_workers
 from tests.ingress.topologies import backend
+from tests.ports import free_port
 
 REAL = [pytest.param(proxy, id=proxy.NAME) for proxy in (nginx, haproxy, caddy)]
 
@@ -41,6 +44,28 @@ async def test_the_program_takes_it(proxy: Proxy, topology: Topology, tmp_path: 
     for path, text in proxy.whole(topology, Choice(), file).items():
         path.write_text(text)
     await checked_command(proxy, tmp_path, file)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("proxy", REAL)
+async def test_all_addresses_of_ipv6_are_those_of_ipv4_as_well(proxy: Proxy, tmp_path: Path) -> None:
+    """nginx by itself would listen on IPv6 alone."""
+    port, file = free_port(), tmp_path / proxy.FILE
+    for path, text in proxy.whole(called("a"), Choice(f"[::]:{port}"), file).items():
+        path.write_text(text)
+    command, environment = await checked_command(proxy, tmp_path, file)
+    async with listening(command, port, what=proxy.NAME, environment=environment, ask_to_stop=False) as process:
+        try:
+            for host in ("127.0.0.1", "::1"):
+                _, writer = await asyncio.open_connection(host, port)
+                writer.close()
+        finally:
+            await stop_workers(process)
+
+
+def test_envoy_listens_on_both_kinds_of_addresses() -> None:
+    text = envoy.whole(called("a"), Choice("[::]:8080"), Path("envoy.yaml"))[Path("envoy.yaml")]
+    assert "address: '::'\n        port_value: 8080\n        ipv4_compat: true\n" in text
 
 
 def test_no_two_clusters_of_envoy_have_one_name() -> None:

@@ -94,7 +94,7 @@ def bootstrap(choice: Choice, clusters: Path, routes: Path) -> Message:
     }
     listener = {
         "name": "mooring",
-        "address": _address(_listened_at(choice.host), int(choice.port)),
+        "address": _address(_listened_at(choice.host), int(choice.port), of_both_kinds=choice.is_of_both_kinds),
         "filter_chains": [
             {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
         ],
@@ -276,8 +276,8 @@ def _route(match: Message, cluster: str, hash_policy: Iterable[Message] = ()) ->
     return {"match": match, "route": action}
 
 
-def _address(host: str, port: int) -> Message:
-    return {"socket_address": {"address": host, "port_value": port}}
+def _address(host: str, port: int, *, of_both_kinds: bool = False) -> Message:
+    return {"socket_address": {"address": host, "port_value": port, **({"ipv4_compat": True} if of_both_kinds else {})}}
 
 
 def _seconds(seconds: float) -> str:

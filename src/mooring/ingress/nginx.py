@@ -41,6 +41,7 @@ _DOLLAR: Final = 'geo $mooring_dollar {\n  default "$";\n}\n'
 def whole(topology: Topology, choice: Choice, file: Path) -> Files:
     """One file with a server of its own."""
     listen = f"{_bracketed(choice.host) if choice.host else '*'}:{choice.port}"
+    listen += " ipv6only=off" if choice.is_of_both_kinds else ""
     http, server = (_indented(text, by) for text, by in ((_http(topology, choice), 2), (_server(topology), 4)))
     return {file: fill("nginx.conf", listen=listen, http=http, server=server)}
 

@@ -37,7 +37,10 @@ Part: TypeAlias = Annotated[
 ]
 Keep: TypeAlias = Annotated[bool, typer.Option("--watch", help="Keep FILE up to date with the nodes.")]
 Address: TypeAlias = Annotated[
-    str, typer.Option(metavar="HOST:PORT", help="Where clients connect; :8080 for all addresses.")
+    str,
+    typer.Option(
+        metavar="HOST:PORT", help="Where clients connect; :8080 for all addresses, [::]:8080 for those of IPv6, too."
+    ),
 ]
 InsecureCookies: TypeAlias = Annotated[
     bool, typer.Option("--insecure-cookies", help="Let the sticky cookie travel over plain http.")
