@@ -188,6 +188,15 @@ def test_traefik_can_ask_the_nodes_itself(tmp_path: Path, monkeypatch: pytest.Mo
     assert "file" not in providers
 
 
+@pytest.mark.parametrize("url", ["nodes:8000", "nodes", "redis://nodes:1", "http://", "http://n:1?x", "http://n:1/#x"])
+def test_where_nodes_are_is_a_url(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traefik would take any text, and ask nobody."""
+    monkeypatch.setenv("MOORING_STATUS_TOKEN", TOKEN)
+    said = mooring("ingress", "traefik", "--static", "--from-nodes", url)
+    assert said.code == 2
+    assert "http://nodes:8000" in said.err
+
+
 def test_nodes_answer_traefik_only_with_a_token() -> None:
     assert "MOORING_STATUS_TOKEN" in mooring("ingress", "traefik", "--static", "--from-nodes", "http://n").err
     assert mooring("ingress", "traefik", "--from-nodes", "http://n").code == 2

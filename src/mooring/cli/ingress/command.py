@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias
 
@@ -28,6 +29,8 @@ from mooring.settings import Settings
 app = new_app()
 
 SETTINGS: Final = REGISTRY_SETTINGS | {"mcp_path", "health_path", "ready_path", "lease_seconds"}
+
+_NODES: Final = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 
 Output: TypeAlias = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE, by rename.")
@@ -253,7 +256,10 @@ def asked(url: str, choice: Choice, *, is_printed: bool) -> FromNodes:
 
     Raises:
         SettingsError: there is no status token, without which nodes do not answer.
+        typer.BadParameter: that is no URL.
     """
+    if not _NODES.fullmatch(url):
+        raise typer.BadParameter("it is a URL such as http://nodes:8000", param_hint="--from-nodes")
     settings = Settings.load()
     if settings.status_token is None:
         raise SettingsError("status_token", None, "needed with --from-nodes: set MOORING_STATUS_TOKEN, as on the nodes")
