@@ -164,6 +164,7 @@ async def test_reloads_once_in_the_beginning_and_then_after_changes(path: Path) 
 
 
 async def test_tries_a_reload_that_failed_again_after_a_while(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     now = 0.0
     reloads = Reloads(failures=2)
 
@@ -176,7 +177,8 @@ async def test_tries_a_reload_that_failed_again_after_a_while(path: Path, caplog
     await follow(topologies(), DynamicFile(path), reloads, clock=lambda: now)
     assert reloads.count == 3
     assert [record.getMessage() for record in caplog.records] == [
-        "the ingress keeps its last configuration: it does not run"
+        "the ingress keeps its last configuration: it does not run",
+        "the ingress follows the nodes again",
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ from mooring.ingress import caddy, envoy, haproxy, nginx
 from mooring.ingress.proxy import Choice, Proxy
 from mooring.ingress.topology import Topology
 from tests.bare import listening
+from tests.deployments.configuration import find
 from tests.ingress.real_proxies import checked_command, find_caddy, run, stop_workers
 from tests.ingress.topologies import backend
 from tests.ports import free_port
+from tests.waiting import until
 
 REAL = [pytest.param(proxy, id=proxy.NAME) for proxy in (nginx, haproxy, caddy)]
 
@@ -80,6 +83,30 @@ async def test_caddy_takes_no_mark_for_a_number(tmp_path: Path) -> None:
     file = tmp_path / "Caddyfile"
     file.write_text(caddy.whole(called("node-2361"), Choice(), file)[file])
     assert '"0449542966045543"' in await run(find_caddy(), "adapt", "--config", file, "--adapter", "caddyfile")
+
+
+@pytest.mark.real
+async def test_haproxy_starts_as_its_file_says_beside_it(tmp_path: Path) -> None:
+    """By itself it takes a socket's path that does not begin with a slash for a host and a port."""
+    file = Path("haproxy.cfg")
+    text = haproxy.whole(called("a"), Choice(f"127.0.0.1:{free_port()}"), file)[file]
+    (tmp_path / file).write_text(text)
+    [said] = re.findall(r"^#   haproxy (.+)$", text, re.MULTILINE)
+    process = await asyncio.create_subprocess_exec(
+        find("haproxy"), *said.replace("FILE", str(file)).split(), cwd=tmp_path, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+
+        async def has_socket() -> bool:
+            assert process.returncode is None
+            return (tmp_path / "haproxy.cfg.sock").exists()
+
+        await until(has_socket, what="HAProxy's master to listen")
+    finally:
+        if process.returncode is None:
+            await stop_workers(process)
+            process.kill()
+        await process.wait()
 
 
 def test_haproxy_reads_no_variable_of_its_environment_out_of_a_path() -> None:

@@ -80,8 +80,8 @@ async def follow(
 ) -> None:
     """Keep the files at the last of `topologies`, and the load balancer at what the files say.
 
-    What fails is reported once, and tried again. The first reload comes with the first topology, though nothing may
-    have changed: whoever wrote the files before may have ended in between.
+    What fails is reported once, and tried again; that it went well then is reported, too. The first reload comes with
+    the first topology, though nothing may have changed: whoever wrote the files before may have ended in between.
     """
     complaint = ""
     due: float | None = None if reload is None else clock()
@@ -98,4 +98,6 @@ async def follow(
                 complaint = str(error)
                 logger.warning("the ingress keeps its last configuration: %s", complaint)
         else:
-            complaint = "" if due is None else complaint
+            if complaint and due is None:
+                complaint = ""
+                logger.info("the ingress follows the nodes again")

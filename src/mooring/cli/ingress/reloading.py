@@ -58,7 +58,12 @@ def reload_by(command: str, file: Path) -> Reload:
         except TimeoutError as error:
             raise MooringError(f"`{shown}` took more than {SECONDS:g} s") from error
         except OSError as error:
-            raise MooringError(f"`{shown}`: {error.strerror or error}") from error
+            hint = (
+                f": start it as haproxy -W -S unix@{words[0].removeprefix(_SOCKET)} …"
+                if words[0].startswith(_SOCKET)
+                else ""
+            )
+            raise MooringError(f"`{shown}`: {error.strerror or error}{hint}") from error
         if code:
             last = plain(said.strip().rpartition("\n")[2], _LONGEST_LINE)
             raise MooringError(f"`{shown}` ended with {code}: {last}")
