@@ -139,7 +139,7 @@ def test_writes_only_what_changed_and_in_the_given_order(tmp_path: Path, monkeyp
 
 
 class Reloads:
-    """Counts reloads, and lets the first few fail."""
+    """Counts reloads, and lets the first few fail, as nginx says it: with the time and its process."""
 
     def __init__(self, failures: int = 0) -> None:
         self.failures = failures
@@ -148,7 +148,7 @@ class Reloads:
     async def __call__(self) -> None:
         self.count += 1
         if self.count <= self.failures:
-            raise ClusterError("it does not run")
+            raise ClusterError(f"10:00:0{self.count} {4000 + self.count}#0: it does not run")
 
 
 async def each(*topologies: Topology) -> AsyncIterator[Topology]:
@@ -177,7 +177,7 @@ async def test_tries_a_reload_that_failed_again_after_a_while(path: Path, caplog
     await follow(topologies(), DynamicFile(path), reloads, clock=lambda: now)
     assert reloads.count == 3
     assert [record.getMessage() for record in caplog.records] == [
-        "the ingress keeps its last configuration: it does not run",
+        "the ingress keeps its last configuration: 10:00:01 4001#0: it does not run",
         "the ingress follows the nodes again",
     ]
 

@@ -8,6 +8,7 @@ each reload costs something everywhere, and makes Traefik take every server for 
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import AsyncIterable, Callable, Coroutine
 from pathlib import Path
@@ -94,10 +95,15 @@ async def follow(
                 await reload()
                 due = None
         except (OSError, MooringError) as error:
-            if complaint != str(error):
-                complaint = str(error)
-                logger.warning("the ingress keeps its last configuration: %s", complaint)
+            if complaint != _without_numbers(str(error)):
+                complaint = _without_numbers(str(error))
+                logger.warning("the ingress keeps its last configuration: %s", error)
         else:
             if complaint and due is None:
                 complaint = ""
                 logger.info("the ingress follows the nodes again")
+
+
+def _without_numbers(text: str) -> str:
+    """The same for the same complaint: programs say the time, and which process they are."""
+    return re.sub(r"\d+", "", text)
