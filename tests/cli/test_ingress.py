@@ -259,3 +259,27 @@ def test_what_is_no_file_cannot_be_kept_up_to_date() -> None:
     said = mooring("ingress", "traefik", "--part", "--watch", "-o", "pipe")
     assert said.code == 2
     assert "pipe is no file" in said.err
+
+
+@pytest.mark.usefixtures("_filled")
+@pytest.mark.parametrize(
+    ("flags", "flag"),
+    [
+        (("traefik", "-o", "traefik.conf"), "--output"),
+        (("traefik", "--part", "-o", "dynamic"), "--output"),
+        (("traefik", "--static", "-o", "traefik.toml"), "--output"),
+        (("traefik", "--static", "--dynamic-file", "d.conf"), "--dynamic-file"),
+        (("envoy", "-o", "envoy.conf"), "--output"),
+    ],
+)
+def test_a_file_whose_ending_its_program_does_not_take(flags: tuple[str, ...], flag: str, tmp_path: Path) -> None:
+    said = mooring("ingress", *flags)
+    assert said.code == 2
+    assert f"{flag}" in said.err
+    assert ".yaml" in said.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("_filled")
+def test_kubectl_takes_a_file_of_any_ending() -> None:
+    assert mooring("ingress", "traefik", "--kubernetes", "-o", "objects.txt").code == 0
