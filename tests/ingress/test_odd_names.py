@@ -78,6 +78,17 @@ def test_no_two_clusters_of_envoy_have_one_name() -> None:
 
 
 @pytest.mark.real
+async def test_nginx_takes_long_names_in_a_configuration_with_its_own_sizes(tmp_path: Path) -> None:
+    """As those of pods: what is looked up in a map has to fit into 64 bytes."""
+    file = tmp_path / "nodes.conf"
+    for path, text in nginx.part(called("n" * 63, f"{'n' * 63}_x7k2p"), Choice(), file).items():
+        path.write_text(text)
+    server = f"server {{ listen 127.0.0.1:{free_port()}; include nodes-server.conf; }}"
+    (tmp_path / "nginx.conf").write_text(f"events {{}} http {{ include nodes.conf; {server} }}")
+    await checked_command(nginx, tmp_path, tmp_path / "nginx.conf")
+
+
+@pytest.mark.real
 async def test_caddy_takes_no_mark_for_a_number(tmp_path: Path) -> None:
     """The mark of this node is all digits, and begins with a zero."""
     file = tmp_path / "Caddyfile"
