@@ -75,7 +75,7 @@ def _set_cookie(topology: Topology, choice: Choice) -> str:
 
 def _shares(backends: tuple[Backend, ...]) -> Iterable[str]:
     """Equal shares of all requests, by what stands for a node in the cookie: a name of any length, looked up in a map,
-    would not fit. The last one gets what rounding has left: so it is down, as more than all of them would be an error."""
+    would not fit. The last one gets what rounding has left, and so it is down: more than all would be an error."""
     *others, last = backends
     for backend in others:
         yield f'{math.floor(10_000 / len(backends)) / 100:.2f}% "{backend.mark}";'
