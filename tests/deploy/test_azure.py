@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -200,6 +202,26 @@ def script_lines() -> Iterator[list[str]]:
         if found and not line.startswith("#"):
             call = re.sub(r'\)".*$', "", found[0]) if "$(az" in line else found[0]
             yield shlex.split(call)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("is_there", [True, False])
+def test_an_app_that_is_there_is_not_given_new_secrets(is_there: bool, tmp_path: Path) -> None:
+    """No replica with new ones would start beside those with the old, and every session would end with these."""
+    az = tmp_path / "az"
+    shown = f"test \"$1 $2\" = 'containerapp show' && exit {int(not is_there)}"
+    az.write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/asked\n{shown}\nexit 7\n')
+    az.chmod(0o755)
+    known = {"NAME": "counter", "GROUP": "mcp", "LOCATION": "westeurope", "IMAGE": "example.org/counter:1"}
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", **known}
+    for secrets, goes_on in (({}, not is_there), ({"SECRET": "s", "STATUS_TOKEN": "t"}, True)):
+        (tmp_path / "asked").write_text("")
+        done = subprocess.run(
+            [AZURE / "deploy.sh"], env={**environment, **secrets}, capture_output=True, text=True, check=False
+        )
+        assert ("group create" in (tmp_path / "asked").read_text()) is goes_on
+        assert done.returncode == (7 if goes_on else 1)
+        assert goes_on or "give them as SECRET and STATUS_TOKEN" in done.stderr
 
 
 def check_line(words: list[str]) -> None:
