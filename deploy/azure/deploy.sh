@@ -27,8 +27,14 @@ readonly VERSION="api-version=2025-07-01"
 
 # Waits until a resource is there.
 await() {
-  until [[ "$(az rest --method get --url "$1" --query properties.provisioningState --output tsv)" == Succeeded ]]; do
-    sleep 15
+  local state=""
+  until [[ "${state}" == Succeeded ]]; do
+    state="$(az rest --method get --url "$1" --query properties.provisioningState --output tsv)"
+    case "${state}" in
+      Succeeded) ;;
+      Failed | Canceled) echo "Azure says ${state} of $1: look there, remove it, and run this again" >&2 && exit 1 ;;
+      *) sleep 15 ;;
+    esac
   done
 }
 

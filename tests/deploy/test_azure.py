@@ -224,6 +224,21 @@ def test_an_app_that_is_there_is_not_given_new_secrets(is_there: bool, tmp_path:
         assert goes_on or "give them as SECRET and STATUS_TOKEN" in done.stderr
 
 
+@pytest.mark.real
+@pytest.mark.parametrize("answer", ["echo Failed", "echo Canceled", "exit 7"])
+def test_a_redis_that_could_not_be_made_is_not_waited_for(answer: str, tmp_path: Path) -> None:
+    az = tmp_path / "az"
+    az.write_text(f'#!/bin/sh\ncase "$*" in "rest --method get"*) {answer};; esac\n')
+    az.chmod(0o755)
+    known = {"NAME": "counter", "GROUP": "mcp", "LOCATION": "westeurope", "IMAGE": "example.org/counter:1"}
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SECRET": "s", "STATUS_TOKEN": "t", **known}
+    done = subprocess.run(
+        [AZURE / "deploy.sh"], env=environment, capture_output=True, text=True, check=False, timeout=10
+    )
+    assert done.returncode == (7 if answer == "exit 7" else 1)
+    assert answer == "exit 7" or answer.removeprefix("echo ") in done.stderr
+
+
 def check_line(words: list[str]) -> None:
     """As Azure's parser would: the command is there, its options are, and those that it needs."""
     count = next(at for at, word in enumerate(words) if word.startswith("-"))
