@@ -80,7 +80,7 @@ def mistyped_variables() -> list[tuple[str, str]]:
     """
     known = {setting.environment for setting in all_settings()} | {SETTINGS_FILE_VARIABLE}
     known |= {f"{ENV_PREFIX}{name.upper()}_FILE" for name in SECRET_FILES}
-    found = []
+    found: list[tuple[str, str]] = []
     for variable in sorted(os.environ):
         if variable.startswith(ENV_PREFIX) and variable not in known and not _OF_KUBERNETES.search(variable):
             meant = variable.removesuffix("_FILE")
