@@ -59,7 +59,7 @@ class Records:
         self._store = store
         self._node_id = node_id
         self._ttl_seconds = ttl_seconds
-        self._touch_seconds = touch_seconds
+        self._touch_seconds = min(touch_seconds, ttl_seconds / 2)  # or a record would end while its session is used
         self._of = of
         self._now = now
         self._removals = Removals(store, now)
