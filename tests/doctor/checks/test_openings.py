@@ -9,9 +9,11 @@ import pytest
 from aiohttp import web
 
 from mooring.doctor.checks.openings import judge
+from mooring.doctor.client.protocol import SESSION
 from mooring.doctor.client.reply import Reply, Trouble
 from mooring.doctor.client.sessions import Attempt
 from mooring.doctor.findings import Verdict
+from mooring.doctor.report import Outlook
 from tests.doctor.examples import REACHED
 from tests.doctor.odd import Odd, running_odd
 from tests.doctor.runs import finding, problems, run
@@ -95,3 +97,38 @@ async def test_a_limit_on_the_rate_is_no_finding_of_its_own() -> None:
     assert problems(report) == {}
     assert finding(report, "affinity").verdict is Verdict.OK
     assert odd.live == set()
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 500, 502])
+async def test_what_comes_right_after_initialize_is_refused(status: int) -> None:
+    """By a firewall that reads methods, say: calls pass, and no client of the TypeScript SDK can connect."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.method == "POST" and "notifications/" in await request.text():
+            return web.Response(status=status, text="<html>no</html>", content_type="text/html")
+        return await odd.answer(request)
+
+    odd = Odd()
+    async with serving(answer) as url:
+        report = await run(url, sessions=6, calls=2, only=frozenset({"eras", "openings", "affinity"}))
+    assert problems(report) == {
+        "openings": f"`notifications/initialized` is refused in each session: {status}",
+    }
+    assert report.outlook is Outlook.BROKEN
+    assert odd.live == set()
+
+
+async def test_what_comes_right_after_initialize_may_fail_once() -> None:
+    failed = set[str]()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        session = request.headers.get(SESSION, "")
+        if request.method == "POST" and "notifications/" in await request.text() and session not in failed:
+            failed.add(session)
+            return web.Response(status=502)
+        return await odd.answer(request)
+
+    odd = Odd()
+    async with serving(answer) as url:
+        report = await run(url, sessions=6, calls=2, only=frozenset({"eras", "openings", "affinity"}))
+    assert problems(report) == {"affinity": "6 ordinary requests failed beside the calls: 502"}

@@ -2,6 +2,7 @@
 
 openings                                        verdict
 some are refused, also at a slower pace         broken; one of many: a warning
+`notifications/initialized` is refused          broken; in one of many: a warning
 refused for the rate, and taken when slower     ok, with the rate
 calls open sessions of their own                broken: see `affinity`
 all are taken                                   ok
@@ -11,11 +12,12 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from mooring.doctor.check import Check
 from mooring.doctor.checks.opening_refusals import OPENING_CHANGES, OPENING_MEANS
+from mooring.doctor.client.reply import Outcome, Reply
 from mooring.doctor.client.sessions import Attempt
 from mooring.doctor.evidence.failure_pattern import FailurePattern, Sample, Where, failure_pattern, turn_of
 from mooring.doctor.evidence.node_of_reply import node_reader
@@ -29,6 +31,7 @@ from mooring.doctor.showing import Show
 NAME: Final = "openings"
 _SLOW_SECONDS: Final = 1.0
 _SLOWER: Final = 8.0
+_SAY_NOTHING: Final = frozenset({Outcome.THROTTLED, Outcome.UNSENT})
 _LIMITED: Final = frozenset({OpeningRefusal.FULL, OpeningRefusal.TAKEN, OpeningRefusal.RATE, OpeningRefusal.DOWN})
 
 
@@ -46,9 +49,54 @@ async def run(exam: Examination) -> Finding | NotRun:
     reader = node_reader(exam)
     nodes = [reader(attempt.reply) for attempt in attempts]
     found = judge(attempts, nodes, facts.reopened, facts.held, exam.show)
+    if found.verdict is not Verdict.BROKEN:
+        calls = {call.reply.status_key for call in exam.calls if call.reply.outcome is not Outcome.REACHED}
+        if not exam.sessions.loses_none:
+            calls |= {reply.status_key for reply in _initialized(attempts) if reply.outcome is Outcome.LOST}
+        found = judge_initialized(attempts, calls, exam.show) or found
     if found.verdict is Verdict.OK and pace.is_limit:
         return _limited(exam, found)
     return found
+
+
+def _initialized(attempts: Sequence[Attempt]) -> list[Reply]:
+    """The last answer to `notifications/initialized` in each session."""
+    return [one.session.initialized[-1] for one in attempts if one.session and one.session.initialized]
+
+
+def judge_initialized(attempts: Sequence[Attempt], calls: Collection[str], show: Show) -> Finding | None:
+    """The verdict on what a client sends right after `initialize`; None where it was taken in each session.
+
+    Args:
+        calls: how calls in sessions fail as well, by `Reply.status_key`: that is told by `affinity`.
+    """
+    last = _initialized(attempts)
+    refused = [
+        reply
+        for reply in last
+        if not reply.is_ok and reply.status_key not in calls and reply.outcome not in _SAY_NOTHING
+    ]
+    if not refused:
+        return None
+    labels = Counter(show(reply.label) for reply in refused)
+    count = "each session" if len(refused) == len(last) else f"{len(refused)} of {len(last)} sessions"
+    return Finding(
+        NAME,
+        Verdict.WARNING if len(refused) == 1 and len(last) > 4 else Verdict.BROKEN,
+        f"`notifications/initialized` is refused in {count}: {labels.most_common(1)[0][0]}",
+        "A client sends it right after `initialize`, and a 202 is due. The TypeScript SDK's client gives up "
+        "connecting where it is refused."
+        + (
+            " The answer is a page made for people, so a proxy gave it and no MCP server." if refused[0].is_page else ""
+        ),
+        {"tried": len(last), "refused": len(refused), "answers": dict(labels)},
+        (
+            Change(
+                "Let the proxy pass on POSTs without looking at the method in their body, and the server answer "
+                "notifications with 202. The proxy's and the server's log at the time of this run say who refuses it."
+            ),
+        ),
+    )
 
 
 def judge(
