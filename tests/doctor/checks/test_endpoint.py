@@ -65,7 +65,34 @@ async def test_what_is_said(answer: Reply, says: str) -> None:
 
 async def test_a_login_that_was_tried_was_refused() -> None:
     found = cannot_examine(await examination(tokens=("abc",)), reply(401, WWW_Authenticate="Bearer"))
-    assert (found.says, found.why) == ("the token is refused: 401", "The answer asks for: Bearer.")
+    assert found.says == "the token is refused: 401"
+    assert found.why.startswith("The answer asks for: Bearer. It names no error, as a server does that saw no token")
+    assert "passes on Authorization" in found.changes[0].what
+
+
+async def test_a_token_that_was_seen_is_not_said_to_be_lost() -> None:
+    found = cannot_examine(await examination(tokens=("abc",)), reply(401, WWW_Authenticate='Bearer error="invalid"'))
+    assert found.why == 'The answer asks for: Bearer error="invalid".'
+
+
+@pytest.mark.parametrize(
+    ("tokens", "body", "why"),
+    [
+        ((), b"<html>Request forbidden by administrative rules.</html>", "or a login that is wanted"),
+        (
+            ("abc",),
+            b"<html>Request forbidden by administrative rules.</html>",
+            "or a token that does not have the right",
+        ),
+        (("abc",), b"Forbidden", "or a token that does not have the right"),
+    ],
+)
+async def test_a_403_may_be_a_firewalls(tokens: tuple[str, ...], body: bytes, why: str) -> None:
+    found = cannot_examine(await examination(tokens=tokens), reply(403, body))
+    assert found.says.startswith("`initialize` is refused: 403")
+    assert "a firewall" in found.why
+    assert why in found.why
+    assert ("something before the server gave it" in found.why) is body.startswith(b"<")
 
 
 @given(st.sampled_from([None, *Trouble]), st.integers(0, 599), st.binary(max_size=50), st.text(max_size=50))

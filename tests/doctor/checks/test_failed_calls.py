@@ -47,7 +47,7 @@ def made(fails: Callable[[int, int, int], bool], reply: Reply) -> list[Call]:
         (DOWN, lambda at, one, way: one == 2, "24 of 96 calls failed: 502", "Some sessions fail always"),
         (DOWN, lambda at, one, way: at in (3, 17, 50, 80), "4 of 96 calls failed: 502", "No pattern by node"),
         (HANG, lambda at, one, way: at in (3, 17, 50, 80), "4 of 96 calls failed: no answer in time", "stalls"),
-        (Reply(401), lambda at, one, way: one == 1, "24 of 96 calls failed: 401", "The token is good"),
+        (Reply(401), lambda at, one, way: one == 1, "24 of 96 calls failed: 401", "same token, or with none"),
     ],
 )
 def test_each_pattern_is_told(reply: Reply, fails: Callable[[int, int, int], bool], says: str, why: str) -> None:

@@ -191,16 +191,33 @@ def _other_host(exam: Examination, reply: Reply) -> Finding:
 def _login(exam: Examination, reply: Reply) -> Finding:
     has_token = bool(exam.plan.tokens) or any(name.lower() == "authorization" for name, _ in exam.plan.headers)
     challenge = exam.show(reply.headers.get("WWW-Authenticate", ""))
+    label = exam.show(reply.label)
+    tries = f"All {len(exam.sessions.refused) or 1} tries were answered so"
+    if reply.status == 403 and not challenge and (has_token or reply.is_page):
+        page = ", and the answer is a page made for people: something before the server gave it" * reply.is_page
+        return _cannot(
+            exam,
+            reply,
+            f"`initialize` is refused: {label}",
+            f"{tries}{page}. That may be a rule on the way (a firewall, a list of addresses or methods), or "
+            + ("a token that does not have the right." if has_token else "a login that is wanted.")
+            + " Which, is not said.",
+            "Look at the log of whatever stands first, for who refused these requests. "
+            + ("Check what the token is for." if has_token else "For a token: --token-env VAR; or use --header."),
+        )
+    unseen = (
+        " It names no error, as a server does that saw no token at all." if "error=" not in challenge.lower() else ""
+    )
     return _cannot(
         exam,
         reply,
-        f"the token is refused: {exam.show(reply.label)}"
+        f"the token is refused: {label}"
         if has_token
-        else f"`initialize` is answered with {exam.show(reply.label)}: a login seems to be needed",
-        f"The answer asks for: {challenge}."
+        else f"`initialize` is answered with {label}: a login seems to be needed",
+        f"The answer asks for: {challenge}.{unseen if has_token else ''}"
         if challenge
-        else f"All {len(exam.sessions.refused) or 1} tries were answered so; what login is wanted is not said.",
-        "Check that the token is for this server and not expired."
+        else f"{tries}; what login is wanted is not said.",
+        "Check that the token is for this server and not expired, and that each proxy passes on Authorization."
         if has_token
         else "Put a bearer token into an environment variable and name it: --token-env VAR; or use --header.",
         challenge=challenge,

@@ -35,8 +35,8 @@ _PEERS: Final = Change(
 )
 _ORDINALS: Final = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
 _MEANS: Final = {
-    Outcome.LOGIN: "The token is good, since other calls with it are served: a node, or a proxy before one, takes it "
-    "for a wrong one.",
+    Outcome.LOGIN: "Other calls are served with the same token, or with none: a node, or a proxy before one, refuses "
+    "what the others take.",
     Outcome.HANG: "Other calls in the same sessions were answered: the server, a node or the way to it stalls.",
     Outcome.CUT: "A cut connection kills the client of Python's SDK 1.x.",
 }
@@ -99,12 +99,12 @@ def judge_failed(
         )
     elif of_kind[0].outcome is Outcome.UNAVAILABLE:
         means = _UNREACHABLE if is_unreachable else _NOT_LOST
-    page = " The answer is a page made for people, so a proxy gave it and no MCP server." if of_kind[0].is_page else ""
+    page = "The answer is a page made for people, so a proxy gave it and no MCP server." if of_kind[0].is_page else ""
     return Finding(
         check,
         Verdict.WARNING if len(others) / len(calls) <= FEW else Verdict.BROKEN,
         _headline(pattern, says, label),
-        f"{when} {means}{page}".strip(),
+        " ".join(filter(None, (when, means, page))),
         {**evidence, "pattern": str(pattern.where), "failed": dict(Counter(kind_of(reply) for reply in failed))},
         changes,
     )
@@ -122,7 +122,7 @@ def _when(pattern: FailurePattern, reply: Reply, show: Show) -> tuple[str, tuple
     """When they fail, and what to change for it."""
     where, share = pattern.where, f"{pattern.failed} of {pattern.total}"
     if where is Where.ALWAYS:
-        return "All calls fail so.", (_LOGS,)
+        return "All calls fail so, while `initialize` is taken.", (_LOGS,)
     if where is Where.OTHER_CONNECTION:
         return (
             "A client that opens a second connection, for a stream or after a pause, meets this at once. The session "
