@@ -94,7 +94,22 @@ def redirected_away(exam: Examination, reply: Reply, leads: Redirect) -> Finding
     else:
         change = f"If MCP is served there, give clients that URL, and run `mooring doctor {location}`; "
         change += "if it is a login page, see --token-env."
-    return _cannot(exam, reply, f"redirected to {location}", f"That is from {exam.show(typed)}. {why}", change)
+    via = "" if typed == exam.plan.url else f", to which {exam.show(exam.plan.url)} is redirected"
+    return _cannot(exam, reply, f"redirected to {location}", f"That is from {exam.show(typed)}{via}. {why}", change)
+
+
+def redirected_to_no_mcp(exam: Examination, reply: Reply) -> Finding:
+    """A redirect within the origin, which was followed and leads to nothing that could be examined."""
+    there = _refused(exam, reply)
+    return _cannot(
+        exam,
+        reply,
+        f"every request is redirected to {exam.show(exam.wire.url)}, where no session is opened",
+        f"That is from {exam.show(exam.plan.url)}. There, it is so: {there.says}. A login page in front of the server "
+        "looks like this, and so does a proxy that changes the path.",
+        "Look at what redirects, and why. For a login, put a bearer token into an environment variable and name it: "
+        "--token-env VAR; or use --header.",
+    )
 
 
 def cannot_examine(exam: Examination, reply: Reply) -> Finding:
