@@ -50,6 +50,17 @@ def reply(status: int, body: bytes = b"", **headers: str) -> Reply:
         (reply(401), "`initialize` is answered with 401: a login seems to be needed"),
         (reply(403), "`initialize` is answered with 403: a login seems to be needed"),
         (reply(403, b"Invalid Host header"), "the server refuses its own host name: 403 Invalid Host header"),
+        (reply(406), "`initialize` is refused for its Accept: 406"),
+        (
+            reply(406, b"Not Acceptable: Client must accept both"),
+            "`initialize` is refused for its Accept: 406 Not Acceptable: Client must accept both",
+        ),
+        (reply(415), "`initialize` is refused for its Content-Type: 415"),
+        (
+            reply(400, b"Invalid Content-Type header"),
+            "`initialize` is refused for its Content-Type: 400 Invalid Content-Type header",
+        ),
+        (reply(406, b"<html>not acceptable</html>"), "`initialize` is refused: 406"),
         (reply(421), "the server refuses its own host name: 421"),
         (reply(429, Retry_After="9"), "the server limits the rate of requests: 429"),
         (reply(503), "`initialize` is answered with 503"),

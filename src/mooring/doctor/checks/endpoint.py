@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from mooring.doctor.checks.opening_refusals import OPENING_CHANGES, OPENING_MEANS
-from mooring.doctor.client.protocol import error_text
+from mooring.doctor.client.protocol import ACCEPT, error_text
 from mooring.doctor.client.reply import Outcome, Reply, Trouble
 from mooring.doctor.evidence.opening_kinds import refusal_of_opening
 from mooring.doctor.evidence.redirects import Lost, Redirect, same_origin
@@ -143,6 +143,8 @@ def _refused(exam: Examination, reply: Reply) -> Finding:
         return _login(exam, reply)
     if reply.status == 421 or _about_host(reply):
         return _other_host(exam, reply)
+    if reply.status == 406 and reply.is_page:
+        return _by_a_rule(exam, reply)
     if reply.outcome is Outcome.THROTTLED:
         return _cannot(
             exam,
@@ -161,13 +163,35 @@ def _refused(exam: Examination, reply: Reply) -> Finding:
             "Look at the proxy's health checks and at the server's log.",
             body=exam.show(reply.text),
         )
-    return _refused_by_the_server(exam, reply) or _cannot(
+    return (
+        _changed_header(exam, reply)
+        or _refused_by_the_server(exam, reply)
+        or _cannot(
+            exam,
+            reply,
+            f"no MCP endpoint: POST is answered with {exam.show(reply.label)}"
+            + (f" ({reply.media_type})" if reply.media_type else ""),
+            "An MCP endpoint answers `initialize` with a JSON-RPC result.",
+            "Check the path: it is often /mcp; behind a proxy, whether the path is routed to the server unchanged.",
+        )
+    )
+
+
+def _changed_header(exam: Examination, reply: Reply) -> Finding | None:
+    """Where a server refuses a header that was right when it left."""
+    said = (error_text(reply.message) or ("" if reply.is_page else reply.text)).lower()
+    of_type = reply.status == 415 or (reply.status == 400 and "content-type" in said)
+    of_accept = reply.status == 406 and not reply.is_page
+    if not of_type and not of_accept:
+        return None
+    name = "Content-Type" if of_type else "Accept"
+    return _cannot(
         exam,
         reply,
-        f"no MCP endpoint: POST is answered with {exam.show(reply.label)}"
-        + (f" ({reply.media_type})" if reply.media_type else ""),
-        "An MCP endpoint answers `initialize` with a JSON-RPC result.",
-        "Check the path: it is often /mcp; behind a proxy, whether the path is routed to the server unchanged.",
+        f"`initialize` is refused for its {name}: {exam.show(reply.label)}",
+        f"It was right when it left: {ACCEPT[name]}. Something on the way drops or changes it, or the server "
+        "wants what no client sends.",
+        f"Pass {name} on as it comes: look in each proxy for what sets or removes it, then at the server.",
     )
 
 
@@ -203,23 +227,33 @@ def _other_host(exam: Examination, reply: Reply) -> Finding:
     )
 
 
+def _has_token(exam: Examination) -> bool:
+    return bool(exam.plan.tokens) or any(name.lower() == "authorization" for name, _ in exam.plan.headers)
+
+
+def _by_a_rule(exam: Examination, reply: Reply) -> Finding:
+    """Refused by whoever it was, for a reason that is not said: 403 is anyone's, and 406 mod_security's."""
+    has_token = _has_token(exam)
+    page = ", and the answer is a page made for people: something before the server gave it" if reply.is_page else ""
+    return _cannot(
+        exam,
+        reply,
+        f"`initialize` is refused: {exam.show(reply.label)}",
+        f"All {len(exam.sessions.refused) or 1} tries were answered so{page}. That may be a rule on the way (a "
+        "firewall, a list of addresses or methods), or "
+        + ("a token that does not have the right." if has_token else "a login that is wanted.")
+        + " Which, is not said.",
+        "Look at the log of whatever stands first, for who refused these requests. "
+        + ("Check what the token is for." if has_token else "For a token: --token-env VAR; or use --header."),
+    )
+
+
 def _login(exam: Examination, reply: Reply) -> Finding:
-    has_token = bool(exam.plan.tokens) or any(name.lower() == "authorization" for name, _ in exam.plan.headers)
+    has_token = _has_token(exam)
     challenge = exam.show(reply.headers.get("WWW-Authenticate", ""))
     label = exam.show(reply.label)
-    tries = f"All {len(exam.sessions.refused) or 1} tries were answered so"
     if reply.status == 403 and not challenge and (has_token or reply.is_page):
-        page = ", and the answer is a page made for people: something before the server gave it" * reply.is_page
-        return _cannot(
-            exam,
-            reply,
-            f"`initialize` is refused: {label}",
-            f"{tries}{page}. That may be a rule on the way (a firewall, a list of addresses or methods), or "
-            + ("a token that does not have the right." if has_token else "a login that is wanted.")
-            + " Which, is not said.",
-            "Look at the log of whatever stands first, for who refused these requests. "
-            + ("Check what the token is for." if has_token else "For a token: --token-env VAR; or use --header."),
-        )
+        return _by_a_rule(exam, reply)
     unseen = (
         " It names no error, as a server does that saw no token at all." if "error=" not in challenge.lower() else ""
     )
@@ -231,7 +265,7 @@ def _login(exam: Examination, reply: Reply) -> Finding:
         else f"`initialize` is answered with {label}: a login seems to be needed",
         f"The answer asks for: {challenge}.{unseen if has_token else ''}"
         if challenge
-        else f"{tries}; what login is wanted is not said.",
+        else f"All {len(exam.sessions.refused) or 1} tries were answered so; what login is wanted is not said.",
         "Check that the token is for this server and not expired, and that each proxy passes on Authorization."
         if has_token
         else "Put a bearer token into an environment variable and name it: --token-env VAR; or use --header.",
