@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mooring.doctor.checks.affinity import judge
+from mooring.doctor.client.protocol import SESSION
 from mooring.doctor.client.reply import Reply
 from mooring.doctor.client.ways import WAYS, Way
 from mooring.doctor.evidence.call_pattern import Pattern, pattern_of
@@ -22,6 +24,9 @@ from tests.doctor.examples import (
     calls,
     examination,
 )
+from tests.doctor.odd import Odd, refusal
+from tests.doctor.runs import problems, run
+from tests.doctor.serving import serving
 
 Replies = dict[Way, list[Reply]]
 
@@ -107,3 +112,19 @@ def test_a_lost_call_is_always_broken(replies: list[list[Reply]]) -> None:
 def test_a_server_that_answers_now_and_then_is_not_said_to_answer_nothing() -> None:
     assert "does not answer within them" in judge(examination(alike(HANG))).why
     assert "does not answer within them" not in judge(examination(alike(REACHED, HANG))).why
+
+
+@pytest.mark.parametrize("status", [200, 400, 404, 501])
+async def test_a_server_that_knows_no_ping_is_reached_all_the_same(status: int) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        is_known = request.method != "POST" or request.headers.get(SESSION) in odd.live
+        if request.method == "POST" and is_known and (await request.json()).get("method") == "ping":
+            return refusal(status, "Method not found", -32601)
+        return await odd.answer(request)
+
+    odd = Odd()
+    async with serving(answer) as url:
+        report = await run(
+            url, sessions=4, calls=2, only=frozenset({"eras", "openings", "affinity", "unknown-session"})
+        )
+    assert problems(report) == {}
