@@ -22,6 +22,7 @@ from mooring.doctor.check import Check
 from mooring.doctor.checks.failed_calls import judge_failed
 from mooring.doctor.checks.lost_calls import judge_dropped, judge_elsewhere, judge_lost, met_elsewhere
 from mooring.doctor.checks.sessionless_calls import judge_without_sessions
+from mooring.doctor.client.protocol import tool_error
 from mooring.doctor.client.reply import Outcome, Reply
 from mooring.doctor.evidence.call_pattern import CallTally, Pattern, pattern_of, sessions_of, tally_by_way
 from mooring.doctor.evidence.calls import calls_in_turn, make_calls, see_through_disguise
@@ -107,8 +108,17 @@ def judge(exam: Examination, *, in_turn: Sequence[bool] = (), is_dropped: bool =
         NAME,
         Verdict.OK,
         f"{total.reached} of {total.calls} calls reached their session, with and without cookies",
-        evidence=evidence,
+        _on_tool(exam),
+        evidence,
     )
+
+
+def _on_tool(exam: Examination) -> str:
+    """What the operator's tool said where each call of it failed: its session was reached, and nothing was tried."""
+    said = [tool_error(call.reply.message) for call in exam.calls] if exam.plan.tool is not None else []
+    if not said or not all(said):
+        return ""
+    return f"Each time the tool answered with an error: {exam.show(said[0])}. Check its name and its arguments."
 
 
 CHECK: Final = Check(
