@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from aiohttp import web
 from hypothesis import given
@@ -12,6 +14,7 @@ from mooring.doctor.client.ways import WAYS, Way
 from mooring.doctor.evidence.call_pattern import Pattern, pattern_of
 from mooring.doctor.examination import Call
 from mooring.doctor.findings import Verdict
+from mooring.doctor.report import Outlook, Report
 from tests.doctor.examples import (
     HANG,
     LOST,
@@ -128,3 +131,38 @@ async def test_a_server_that_knows_no_ping_is_reached_all_the_same(status: int) 
             url, sessions=4, calls=2, only=frozenset({"eras", "openings", "affinity", "unknown-session"})
         )
     assert problems(report) == {}
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (lambda: refusal(500, "boom"), "500 boom"),
+        (lambda: web.Response(status=403, text="<html>no</html>", content_type="text/html"), "403"),
+        (lambda: web.Response(status=504), "504"),
+    ],
+)
+async def test_a_list_of_tools_that_does_not_come_is_no_health(answer: Callable[[], web.Response], says: str) -> None:
+    report = await _run_with_tools_list(answer)
+    assert problems(report) == {"affinity": f"pings are answered, and `tools/list` is not: {says}"}
+
+
+async def test_a_login_for_tools_alone_is_not_called_broken() -> None:
+    report = await _run_with_tools_list(lambda: web.Response(status=401, headers={"WWW-Authenticate": "Bearer"}))
+    assert problems(report) == {}
+    assert report.outlook is Outlook.WARNINGS, "nor healthy"
+
+
+@pytest.mark.parametrize("answer", [None, lambda: refusal(200, "Method not found", -32601)])
+async def test_a_list_of_tools_that_comes(answer: Callable[[], web.Response] | None) -> None:
+    assert (await _run_with_tools_list(answer)).outlook is Outlook.HEALTHY
+
+
+async def _run_with_tools_list(answer: Callable[[], web.Response] | None) -> Report:
+    async def answered(request: web.Request) -> web.StreamResponse:
+        if answer is not None and request.method == "POST" and (await request.json()).get("method") == "tools/list":
+            return answer()
+        return await odd.answer(request)
+
+    odd = Odd()
+    async with serving(answered) as url:
+        return await run(url, sessions=4, calls=2, only=frozenset({"eras", "openings", "affinity"}))

@@ -94,6 +94,11 @@ def error_code(message: Message | None) -> int | None:
     return code if isinstance(code, int) else None
 
 
+def challenge_of(headers: Mapping[str, str]) -> str:
+    """What login an answer asks for; empty where it asks for none."""
+    return headers.get("WWW-Authenticate", "")
+
+
 def tool_error(message: Message | None) -> str:
     """What went wrong with a tool that was called, as an error of JSON-RPC or of the tool; empty where nothing did."""
     if jsonrpc.value_in(message, "result", "isError") is not True:
