@@ -38,6 +38,7 @@ def attempts(*replies: Reply) -> list[Attempt]:
         ([REACHED] * 20, None, None, Verdict.OK, "all 20 openings were taken", ""),
         ([REACHED] * 19 + [DOWN], None, None, Verdict.WARNING, "1 of 20 new sessions could not be opened: 502", ""),
         ([REACHED, DOWN, REACHED, DOWN], None, None, Verdict.BROKEN, "2 of 4 new", "A node that is down"),
+        ([DOWN, DOWN] + [REACHED] * 6, None, None, Verdict.BROKEN, "2 of 8 new", "The first 2 were refused, and none"),
         ([REACHED, REACHED, DOWN] * 4, None, None, Verdict.BROKEN, "4 of 12 new", "Every third is refused"),
         ([REACHED, REACHED, LOGIN] * 4, None, None, Verdict.BROKEN, "4 of 12 new", "settings for tokens"),
         (
@@ -132,3 +133,30 @@ async def test_what_comes_right_after_initialize_may_fail_once() -> None:
     async with serving(answer) as url:
         report = await run(url, sessions=6, calls=2, only=frozenset({"eras", "openings", "affinity"}))
     assert problems(report) == {"affinity": "6 ordinary requests failed beside the calls: 502"}
+
+
+def test_a_server_that_refuses_older_versions() -> None:
+    unsupported = Reply(
+        400, message={"jsonrpc": "2.0", "id": 1, "error": {"code": -1, "message": "Unsupported version"}}
+    )
+    newer = [Attempt(REACHED, "2025-11-25")] * 6
+    older = [Attempt(unsupported, version) for version in ("2025-06-18", "2025-03-26")]
+    found = judge([*newer, *older], [None] * 8, None, 0, str)
+    assert found.verdict is Verdict.WARNING
+    assert found.says == "clients that ask for 2025-03-26 to 2025-06-18 are refused: 400 Unsupported version"
+    assert "none after them" not in found.why
+    mixed = judge([*newer, *older, Attempt(REACHED, "2025-06-18")], [None] * 9, None, 0, str)
+    assert "could not be opened" in mixed.says
+
+
+async def test_a_server_that_is_still_starting_is_examined_all_the_same(quick_pace: None) -> None:
+    """Connections are dropped where their number may be limited, so none is left to call on."""
+    starting = iter(range(5))
+    odd = Odd(guard=lambda _: web.Response(status=503, text="starting") if next(starting, None) is not None else None)
+    async with serving(odd.answer) as url:
+        report = await run(
+            url, sessions=6, calls=2, only=frozenset({"eras", "openings", "affinity", "unknown-session"})
+        )
+    affinity = finding(report, "affinity")
+    assert affinity.verdict is Verdict.OK, affinity
+    assert not any("hang" in why for why in report.not_run.values())

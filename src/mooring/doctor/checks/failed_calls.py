@@ -151,6 +151,11 @@ def _when(pattern: FailurePattern, reply: Reply, show: Show) -> tuple[str, tuple
             f"{pattern.passed} calls, or at that moment.",
             (_LOGS,),
         )
+    if where is Where.UNTIL:
+        return (
+            f"The first {pattern.failed} calls failed, and none after them: something was starting, or came back.",
+            (_LOGS,),
+        )
     if where is Where.SPELL:
         return f"They all fell within {duration(pattern.seconds)}; calls before and after passed.", (_LOGS,)
     if where is Where.SESSION:

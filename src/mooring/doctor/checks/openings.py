@@ -138,6 +138,8 @@ def judge(
     if not refused:
         says = f"all {len(attempts)} openings were taken" if len(attempts) > 1 else "the session was opened at once"
         return Finding(NAME, Verdict.OK, says, evidence=evidence)
+    if older := _older_versions(attempts, show):
+        return older
     kinds = Counter(refusal_of_opening(attempt.reply) for attempt in refused)
     kind = kinds.most_common(1)[0][0]
     pattern = _pattern(attempts, nodes)
@@ -150,6 +152,27 @@ def judge(
     is_rare = len(refused) == 1 and len(attempts) > 4 and kind in (OpeningRefusal.NO_ANSWER, OpeningRefusal.DOWN)
     verdict = Verdict.WARNING if is_rare else Verdict.BROKEN
     return Finding(NAME, verdict, says, f"{when}{means}{more}", evidence, changes)
+
+
+def _older_versions(attempts: Sequence[Attempt], show: Show) -> Finding | None:
+    """The verdict where just those were refused that asked for an older version of the protocol; None elsewhere."""
+    refused = [attempt for attempt in attempts if attempt.is_refused]
+    versions = sorted({attempt.version for attempt in refused if attempt.version})
+    others = [attempt for attempt in attempts if not attempt.is_refused]
+    by_version = versions and max(versions) < min((attempt.version for attempt in others), default="")
+    kinds = {refusal_of_opening(attempt.reply) for attempt in refused}
+    if not by_version or not kinds <= {OpeningRefusal.VERSION, OpeningRefusal.OTHER}:
+        return None
+    label = show(refused[0].reply.label)
+    return Finding(
+        NAME,
+        Verdict.WARNING,
+        f"clients that ask for {versions[0]}{f' to {versions[-1]}' if len(versions) > 1 else ''} are refused: {label}",
+        f"All {len(others)} openings in a newer version were taken. {OPENING_MEANS[OpeningRefusal.VERSION]} Clients of "
+        "older SDKs cannot connect.",
+        {"tried": len(attempts), "refused": len(refused), "versions_refused": versions},
+        (Change(OPENING_CHANGES[OpeningRefusal.VERSION]),),
+    )
 
 
 def _slow(attempts: Sequence[Attempt]) -> list[float]:
@@ -194,6 +217,8 @@ def _explained(
         Where.NODE: f"Each time it was the node {show(pattern.node)}. ",
         Where.TURN: f"Every {_ORDINALS.get(pattern.turn, 'few')} is refused, as if by one node in turn. ",
         Where.SINCE: f"The first {pattern.passed} were opened, and none after them. ",
+        Where.UNTIL: f"The first {pattern.failed} were refused, and none after them: a server or a node may just have "
+        "started. ",
         Where.SPELL: f"They all came within {pattern.seconds:.1f} s, and others before and after were opened. ",
     }.get(pattern.where, "Nothing in the time or the order tells which: it may go by node, or be chance. ")
     return when, means, (Change(change),)

@@ -45,7 +45,7 @@ async def _make_all(exam: Examination) -> None:
         if exam.wire.is_halted:
             exam.no_calls = "calls open new sessions here"
             return
-        if all(call.reply.outcome is Outcome.HANG for call in exam.calls):
+        if exam.calls and all(call.reply.outcome is Outcome.HANG for call in exam.calls):
             exam.no_calls = "calls hang here"
             return
     if any(call.reply.outcome is not Outcome.REACHED for call in exam.calls):
