@@ -160,3 +160,26 @@ async def test_a_server_that_is_still_starting_is_examined_all_the_same(quick_pa
     affinity = finding(report, "affinity")
     assert affinity.verdict is Verdict.OK, affinity
     assert not any("hang" in why for why in report.not_run.values())
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (429, "Too many sessions"),
+        (429, ""),
+        (503, "Session limit reached"),
+        (400, "Maximum number of sessions reached"),
+    ],
+)
+async def test_a_limit_on_sessions_is_no_limit_on_the_rate(status: int, body: str, quick_pace: None) -> None:
+    def guard(request: web.Request) -> web.Response | None:
+        is_opening = request.method == "POST" and SESSION not in request.headers
+        return web.Response(status=status, text=body) if is_opening and len(odd.live) >= 6 else None
+
+    odd = Odd(guard=guard)
+    async with serving(odd.answer) as url:
+        report = await run(url, sessions=9, calls=2, only=frozenset({"eras", "openings", "affinity"}))
+    found = finding(report, "openings")
+    assert found.verdict is Verdict.BROKEN
+    assert "could not be opened" in found.says
+    assert "After 6 sessions no other was opened, and when one was closed, one could be" in found.why

@@ -45,6 +45,8 @@ async def run(exam: Examination) -> Finding | NotRun:
     attempts = [attempt for attempt in attempts if id(attempt) not in again]
     if pace.is_limit:
         limited = {id(refusal.reply) for refusal in pace.refusals if refusal.is_opening}
+        if pace.refuses_openings_alone:  # at the slowest pace, too: what was refused in the end counts
+            limited -= {id(attempt.reply) for attempt in exam.sessions.attempts}
         attempts = [attempt for attempt in attempts if id(attempt.reply) not in limited]
     reader = node_reader(exam)
     nodes = [reader(attempt.reply) for attempt in attempts]
