@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 
 import pytest
@@ -28,7 +29,7 @@ from tests.doctor.examples import (
     examination,
 )
 from tests.doctor.odd import Odd, refusal
-from tests.doctor.runs import problems, run
+from tests.doctor.runs import finding, problems, run
 from tests.doctor.serving import serving
 
 Replies = dict[Way, list[Reply]]
@@ -166,3 +167,36 @@ async def _run_with_tools_list(answer: Callable[[], web.Response] | None) -> Rep
     odd = Odd()
     async with serving(answered) as url:
         return await run(url, sessions=4, calls=2, only=frozenset({"eras", "openings", "affinity"}))
+
+
+@pytest.mark.parametrize("kept", [1, 4])
+async def test_a_server_that_ends_the_oldest_session_is_no_hash(kept: int) -> None:
+    def guard(_: web.Request) -> web.Response | None:
+        for session in list(odd.order)[: -kept or None]:
+            odd.live.discard(session)
+        return None
+
+    class InOrder(Odd):
+        order: list[str]
+
+    odd = InOrder(guard=guard)
+    odd.order = []
+    odd.mint = lambda: odd.order.append(uuid.uuid4().hex) or odd.order[-1]  # type: ignore[func-returns-value]
+    async with serving(odd.answer) as url:
+        report = await run(url, sessions=7, calls=2, only=frozenset({"eras", "openings", "affinity"}))
+    found = finding(report, "affinity")
+    assert found.says == f"older sessions are gone once newer ones are opened: {7 - kept} of 7"
+    assert "hash" not in found.says + found.why
+    assert "a new transport for each session" in found.changes[0].what
+
+
+async def test_a_success_without_an_answer_is_told_as_that() -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.method == "POST" and (await request.json()).get("method") == "ping":
+            return web.Response(status=202)
+        return await odd.answer(request)
+
+    odd = Odd()
+    async with serving(answer) as url:
+        report = await run(url, sessions=3, calls=2, only=frozenset({"affinity"}))
+    assert "A success without the answer in it" in finding(report, "affinity").why

@@ -91,10 +91,17 @@ def judge_failed(
     if is_unreachable:
         changes = (_PEERS, *changes)
     means = _MEANS.get(of_kind[0].outcome, "")
+    if of_kind[0].is_ok:
+        means = (
+            "A success without the answer in it: none comes, its id is another one, or it is sent elsewhere, as in the "
+            "older HTTP+SSE transport."
+        )
     if pattern.where is Where.ALWAYS:
         means = (
             "The server opens sessions and then does not answer within them."
             if of_kind[0].outcome is Outcome.HANG
+            else means
+            if of_kind[0].is_ok
             else ""
         )
     elif of_kind[0].outcome is Outcome.UNAVAILABLE:

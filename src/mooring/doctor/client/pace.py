@@ -188,6 +188,8 @@ class Pace:
             return True  # it went before the last slowing down
         track.in_a_row += 1
         track.refused += 1
+        if is_opening and track.stage == len(_INTERVALS) and self.refuses_openings_alone:
+            self._tracks[False].stage = 0  # it was slowed down in vain
         if track.is_in_vain:
             return False
         if track.stage < len(_INTERVALS):
@@ -198,8 +200,6 @@ class Pace:
             return True
         if not is_limit(reply) and track.refused >= _NOT_ONCE:
             self.is_given_up = True
-        if is_opening and track.refused >= _NOT_ONCE and self.refuses_openings_alone:
-            self._tracks[False].stage = 0  # it was slowed down in vain
         return False
 
     @property

@@ -42,6 +42,7 @@ class Session:
         lane: the connection on which it was opened.
         jar: the cookies that were set, and are sent back where a browser would; `Sessions.send` adds to it.
         last_id: the request id of the last ping; it is counted up by `Sessions.ping`.
+        was_reached: a call has reached it right after it was opened; set by whoever made that.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Session:
     jar: aiohttp.CookieJar
     initialized: list[Reply] = field(default_factory=list)
     last_id: int = 10
+    was_reached: bool = False
 
     def cookies(self, url: URL) -> dict[str, str]:
         """The header that carries its cookies to that URL; none where none is sent there."""
