@@ -188,3 +188,17 @@ async def test_the_typescript_sdks_express_app() -> None:
         found = await found_at(urls[0])
     assert (found.verdict, found.says) == (Verdict.WARNING, "256 KiB is refused: 413")
     assert "express.json" in found.changes[0].config
+
+
+async def test_a_server_that_fails_at_that_moment_is_not_said_to_refuse_a_size() -> None:
+    down = False
+
+    def guard(request: web.Request) -> web.Response | None:
+        nonlocal down
+        down = down or (request.content_length or 0) > 200_000
+        return web.Response(status=503) if down else None
+
+    async with running_odd(guard=guard) as odd, examined(odd.url, sessions=3) as exam:
+        found = await body_limit.run(exam)
+    assert isinstance(found, Finding)
+    assert (found.verdict, found.says) == (Verdict.UNKNOWN, "cannot tell: small calls fail at the same time, too: 503")

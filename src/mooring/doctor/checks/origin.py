@@ -60,6 +60,8 @@ async def run(exam: Examination) -> Finding | NotRun:
     asked = [await ask_with_retry(exam, headers) for headers in ({}, {"Origin": FOREIGN}, {"Origin": own})]
     if not telling_replies(exam, asked[1:2]):
         return failing_anyway(NAME, exam)
+    if asked[1].outcome is Outcome.UNAVAILABLE:  # is it for its Origin, or does everything fail by now?
+        asked[0] = await ask_with_retry(exam)
     replies = Replies(*asked)
     return judge(replies, own, exam.proxy, exam.show)
 
