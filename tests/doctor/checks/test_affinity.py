@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 import uuid
 from collections.abc import Callable
 
@@ -28,7 +29,7 @@ from tests.doctor.examples import (
     calls,
     examination,
 )
-from tests.doctor.odd import Odd, refusal
+from tests.doctor.odd import Odd, refusal, running_odd
 from tests.doctor.runs import finding, problems, run
 from tests.doctor.serving import serving
 
@@ -169,8 +170,10 @@ async def _run_with_tools_list(answer: Callable[[], web.Response] | None) -> Rep
         return await run(url, sessions=4, calls=2, only=frozenset({"eras", "openings", "affinity"}))
 
 
-@pytest.mark.parametrize("kept", [1, 4])
-async def test_a_server_that_ends_the_oldest_session_is_no_hash(kept: int) -> None:
+@pytest.mark.parametrize(("opened", "kept"), [(4, 1), (7, 3), (7, 4)])
+async def test_a_server_that_ends_the_oldest_session_is_no_hash(opened: int, kept: int) -> None:
+    """The first ones are opened one by one, so that each is reached before it ends."""
+
     def guard(_: web.Request) -> web.Response | None:
         for session in list(odd.order)[: -kept or None]:
             odd.live.discard(session)
@@ -183,9 +186,9 @@ async def test_a_server_that_ends_the_oldest_session_is_no_hash(kept: int) -> No
     odd.order = []
     odd.mint = lambda: odd.order.append(uuid.uuid4().hex) or odd.order[-1]  # type: ignore[func-returns-value]
     async with serving(odd.answer) as url:
-        report = await run(url, sessions=7, calls=2, only=frozenset({"eras", "openings", "affinity"}))
+        report = await run(url, sessions=opened, calls=2, only=frozenset({"eras", "openings", "affinity"}))
     found = finding(report, "affinity")
-    assert found.says == f"older sessions are gone once newer ones are opened: {7 - kept} of 7"
+    assert found.says == f"older sessions are gone once newer ones are opened: {opened - kept} of {opened}"
     assert "hash" not in found.says + found.why
     assert "a new transport for each session" in found.changes[0].what
 
@@ -200,3 +203,24 @@ async def test_a_success_without_an_answer_is_told_as_that() -> None:
     async with serving(answer) as url:
         report = await run(url, sessions=3, calls=2, only=frozenset({"affinity"}))
     assert "A success without the answer in it" in finding(report, "affinity").why
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(401, "Unauthorized: Session not found"), (403, "Forbidden"), (410, ""), (422, "Unprocessable"), (500, "Error")],
+)
+async def test_nodes_that_refuse_unknown_sessions_in_their_own_way_are_no_failing_nodes(status: int, body: str) -> None:
+    """Two nodes in turn, and neither has other settings for tokens: older servers of Rust's SDK say 401, say."""
+    chance = random.Random(7)  # in strict turns, calls that go side by side fall in step with them
+
+    def knows(request: web.Request, odd: Odd) -> bool:
+        return request.headers[SESSION] in odd.live and chance.random() < 0.5
+
+    async with running_odd(knows=knows, refuse=lambda _: web.Response(status=status, text=body)) as odd:
+        report = await run(odd.url, sessions=6, calls=3, only=frozenset({"affinity", "unknown-session"}))
+    affinity = finding(report, "affinity")
+    assert affinity.says.startswith("works with one replica, fails with two"), affinity
+    assert "by the server itself, or by something on the way" in affinity.why
+    assert not any("intercept" in change.what + change.config for change in affinity.changes)
+    assert finding(report, "unknown-session").says == f"an unknown session is answered with {status}; 404 is due"
+    assert ("login loop" in finding(report, "unknown-session").why) is (status in (401, 403))

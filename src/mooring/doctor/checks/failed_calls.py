@@ -37,7 +37,7 @@ _ORDINALS: Final = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
 _MEANS: Final = {
     Outcome.LOGIN: "Other calls are served with the same token, or with none: a node, or a proxy before one, refuses "
     "what the others take.",
-    Outcome.HANG: "Other calls in the same sessions were answered: the server, a node or the way to it stalls.",
+    Outcome.HANG: "Other calls were answered: the server, a node or the way to it stalls.",
     Outcome.CUT: "A cut connection kills the client of Python's SDK 1.x.",
 }
 

@@ -145,7 +145,8 @@ def _changes(exam: Examination, pattern: Pattern) -> tuple[Change, ...]:
     if _are_workers(exam, pattern):
         changes = [_WORKERS]
     if any(call.reply.is_disguised for call in exam.calls):
-        changes.append(advice(Topic.ERROR_PAGES, exam.proxy))
+        is_proxys = _are_a_proxys(exam)
+        changes.append(advice(Topic.ERROR_PAGES, exam.proxy) if is_proxys else advice(Topic.MISSING_SESSION, None))
     return tuple(changes)
 
 
@@ -168,7 +169,21 @@ def _on_disguise(exam: Examination) -> str:
         return ""
     return (
         f" An unknown session is answered in just the same way, {disguised.most_common(1)[0][0]}, where 404 is due: "
-        "something on the way puts its own answer in place of the node's."
+        + (
+            "something on the way puts its own answer in place of the node's."
+            if _are_a_proxys(exam)
+            else "by the server itself, or by something on the way in its place."
+        )
+    )
+
+
+def _are_a_proxys(exam: Examination) -> bool:
+    """Whether the disguised answers are what proxies say, and not servers."""
+    replies = [call.reply for call in exam.calls if call.reply.is_disguised]
+    return any(
+        reply.is_page
+        or (reply.status in (502, 503, 504) and reply.message is None and not reply.media_type.endswith("json"))
+        for reply in replies
     )
 
 

@@ -6,7 +6,6 @@ ends, each of its sessions is reached until then and never again, and those of o
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from typing import Final
 
@@ -44,7 +43,7 @@ def _is_ending(outcomes: Sequence[Outcome]) -> bool:
 
 def count_evicted(calls: Sequence[Call]) -> int:
     """How many sessions were lost for good, where some of them were reached right after they were opened, and those
-    that are still there are newer; 0 where any call was lost for another reason, as far as can be seen.
+    that are still there are all newer; 0 where any call was lost for another reason, as far as can be seen.
 
     A hash of the session id, or a node that loses its sessions, fails the first call as well.
     """
@@ -53,6 +52,5 @@ def count_evicted(calls: Sequence[Call]) -> int:
     lost = {id(call.session) for call in calls if call.reply.outcome is Outcome.LOST}
     if len(lost) < _FEWEST or not reached or reached & lost or not any(sessions[one].was_reached for one in lost):
         return 0
-    # Those of one moment come to the server in any order.
-    opened = (statistics.fmean(sessions[one].opened.at_seconds for one in several) for several in (lost, reached))
-    return len(lost) if next(opened) < next(opened) else 0
+    newest_lost = max(sessions[one].opened.at_seconds for one in lost)
+    return len(lost) if newest_lost < min(sessions[one].opened.at_seconds for one in reached) else 0
