@@ -35,7 +35,7 @@ async def run(exam: Examination) -> Finding | NotRun:
     if exam.hangs:
         return not_asked(NAME, exam)
     attempts = await try_sizes(exam)
-    if not telling_replies(exam, [attempts[-1].answer]):
+    if not telling_replies(exam, [attempts[-1].answer], but_logins=True):
         return failing_anyway(NAME, exam)
     found = judge(attempts, exam.proxy, exam.show)
     if len(attempts) > 1 and attempts[-1].answer.outcome in FAILURES:
