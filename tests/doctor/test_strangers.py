@@ -252,6 +252,12 @@ CASES: Final[dict[str, Case]] = {
         {},
         fields=RATE,
     ),
+    "HAProxy takes few connections": Case(
+        lambda n: ha(n.v2[:1], rules=("maxconn 4",)),
+        {"openings": r"only about \d connections are served at a time: others wait"},
+        fields={**RATE, "timeout_seconds": 2.0},
+        not_said=("tied to its connection", "A node that is down"),
+    ),
     # A 404 that is none any more.
     "404 becomes a 502": Case(
         lambda n: ha(n.v2, rules=page(502)),

@@ -56,6 +56,8 @@ async def run(exam: Examination) -> Finding | NotRun:
         if not exam.sessions.loses_none:
             calls |= {reply.status_key for reply in _initialized(attempts) if reply.outcome is Outcome.LOST}
         found = judge_initialized(attempts, calls, exam.show) or found
+    if found.verdict is Verdict.OK and exam.wire.most_connections:
+        return _few_connections(exam, found)
     if found.verdict is Verdict.OK and pace.is_limit:
         return _limited(exam, found)
     return found
@@ -241,6 +243,25 @@ def _limited(exam: Examination, found: Finding) -> Finding:
     )
     evidence = {**found.evidence, "refused_for_the_rate": len(pace.refusals), "rate_refused": pace.rate_refused}
     return Finding(NAME, Verdict.OK, says, why, evidence)
+
+
+def _few_connections(exam: Examination, found: Finding) -> Finding:
+    """More connections at a time are left waiting; what the doctor kept open was closed for it."""
+    count = exam.wire.most_connections
+    return Finding(
+        NAME,
+        Verdict.WARNING,
+        f"only about {count} connections are served at a time: others wait",
+        f"While the doctor kept {count} connections open, nothing on a further one was answered; once they were "
+        "closed, it was. Each client keeps a connection or two, and holds one more for its stream.",
+        {**found.evidence, "connections_at_a_time": count},
+        (
+            Change(
+                "Raise the limit: `maxconn` in HAProxy, `worker_connections` in nginx, the number of threads or "
+                "workers of a server that has one for each connection; or serve with an asynchronous server."
+            ),
+        ),
+    )
 
 
 CHECK: Final = Check(
