@@ -33,6 +33,7 @@ from mooring.doctor.report import Report
 logger = logging.getLogger("mooring.doctor")
 
 _AFTER_SILENCE_SECONDS: Final = 20.0
+_SAY_NOTHING_OF_FAILURES: Final = frozenset(check.name for check in CHECKS if check.is_of_rules)
 _MOST_CLOSE_SECONDS: Final = 15.0
 _LEAST_CLOSE_SECONDS: Final = 3.0
 
@@ -122,7 +123,8 @@ def with_failed_requests(findings: list[Finding], exam: Examination) -> list[Fin
     """The same, and never healthy where an ordinary request failed that none of the checks judged."""
     first = [reply for one in exam.sessions.attempts if one.session for reply in one.session.initialized]
     failed = [*exam.failed, *(reply for reply in first if reply.outcome in FAILURES)]
-    if not failed or any(one.verdict in (Verdict.WARNING, Verdict.BROKEN) for one in findings):
+    told = (one for one in findings if one.check not in _SAY_NOTHING_OF_FAILURES)
+    if not failed or any(one.verdict in (Verdict.WARNING, Verdict.BROKEN) for one in told):
         return findings
     label = exam.show(Counter(reply.label for reply in failed).most_common(1)[0][0])
     count = len(failed)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from mooring.doctor.checks.failed_calls import judge_failed, kind_of
-from mooring.doctor.client.reply import Reply
+from mooring.doctor.client.reply import Reply, Trouble
 from mooring.doctor.client.ways import WAYS
 from mooring.doctor.examination import Call
 from mooring.doctor.findings import Verdict
@@ -90,3 +90,20 @@ def test_a_limit_on_the_rate_is_no_fault() -> None:
 
 def test_what_makes_two_failures_the_same() -> None:
     assert kind_of(DOWN) == kind_of(Reply(502)) != kind_of(Reply(503))
+
+
+@pytest.mark.parametrize(
+    ("reply", "seconds", "is_limit"),
+    [
+        (Reply(504), (5.0, 5.1, 5.0, 5.2), True),
+        (Reply(trouble=Trouble.CUT), (0.35, 0.31, 0.33, 0.4), True),
+        (Reply(504), (0.01, 0.02, 0.01, 0.02), False),
+        (Reply(502), (0.3, 5.0, 1.0, 2.0), False),
+        (HANG, (5.0, 5.0, 5.0, 5.0), False),
+    ],
+)
+def test_a_limit_of_time_is_told_by_what_each_took(reply: Reply, seconds: tuple[float, ...], is_limit: bool) -> None:
+    one = session("one")
+    calls = [Call(one, WAYS[0], dataclasses.replace(reply, seconds=took)) for took in seconds]
+    found = judge_failed("affinity", calls, [None] * len(calls), [], {}, str)
+    assert ("a limit of time on the way" in found.why) is is_limit

@@ -133,6 +133,10 @@ async def test_what_comes_right_after_initialize_may_fail_once() -> None:
     async with serving(answer) as url:
         report = await run(url, sessions=6, calls=2, only=frozenset({"eras", "openings", "affinity"}))
     assert problems(report) == {"affinity": "6 ordinary requests failed beside the calls: 502"}
+    failed.clear()
+    async with serving(answer) as url:
+        report = await run(url, sessions=6, calls=2, only=frozenset({"eras", "openings", "affinity", "origin"}))
+    assert set(problems(report)) == {"affinity", "origin"}, "a warning about something else hides it no more"
 
 
 def test_a_server_that_refuses_older_versions() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from mooring.doctor.checks.cannot_tell import ASK_FOR_LESS, RATE_IS_LIMITED
 from mooring.doctor.client.protocol import reason
-from mooring.doctor.client.reply import Outcome, Reply
+from mooring.doctor.client.reply import MAY_PASS, Outcome, Reply
 from mooring.doctor.evidence.failing_calls import FEW
 from mooring.doctor.evidence.failure_pattern import FailurePattern, Sample, Where, failure_pattern
 from mooring.doctor.evidence.time_limits import duration
@@ -33,6 +34,10 @@ _PEERS: Final = Change(
     "where peers reach each node.",
     "MOORING_PEER_LINK=redis",
 )
+_SEVERAL: Final = 3
+_LONG_SECONDS: Final = 0.2
+"""What fails sooner waited for nothing."""
+_ALIKE: Final = 1.5
 _ORDINALS: Final = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
 _MEANS: Final = {
     Outcome.LOGIN: "Other calls are served with the same token, or with none: a node, or a proxy before one, refuses "
@@ -111,9 +116,21 @@ def judge_failed(
         check,
         Verdict.WARNING if len(others) / len(calls) <= FEW else Verdict.BROKEN,
         _headline(pattern, says, label),
-        " ".join(filter(None, (when, means, page))),
+        " ".join(filter(None, (when, means, _time_of(of_kind), page))),
         {**evidence, "pattern": str(pattern.where), "failed": dict(Counter(kind_of(reply) for reply in failed))},
         changes,
+    )
+
+
+def _time_of(failed: Sequence[Reply]) -> str:
+    """Where each failed after the same time, what that looks like; nothing where we gave it up ourselves."""
+    took = [reply.seconds for reply in failed]
+    is_alike = len(took) >= _SEVERAL and min(took) >= _LONG_SECONDS and max(took) <= _ALIKE * min(took)
+    if not is_alike or failed[0].outcome not in MAY_PASS:
+        return ""
+    return (
+        f"Each failed about {duration(statistics.median(took))} after it was sent, as where a limit of time on the way "
+        "is over: a call that takes longer, or says nothing for so long, cannot be made."
     )
 
 

@@ -118,4 +118,6 @@ def _own_page(replies: Replies, own: str) -> str:
     return f"A page of {own} itself is refused, too: a client in a browser there needs it on the list."
 
 
-CHECK: Final = Check(NAME, "are requests from other people's web pages refused?", run, is_reading=True)
+CHECK: Final = Check(
+    NAME, "are requests from other people's web pages refused?", run, is_reading=True, is_of_rules=True
+)
