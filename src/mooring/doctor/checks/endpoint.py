@@ -243,7 +243,7 @@ def _by_a_rule(exam: Examination, reply: Reply) -> Finding:
         "firewall, a list of addresses or methods), or "
         + ("a token that does not have the right." if has_token else "a login that is wanted.")
         + " Which, is not said.",
-        "Look at the log of whatever stands first, for who refused these requests. "
+        "Look at the log of whatever stands first: was it that which refused these requests? "
         + ("Check what the token is for." if has_token else "For a token: --token-env VAR; or use --header."),
     )
 
