@@ -45,7 +45,7 @@ async def _make_all(exam: Examination) -> None:
         if exam.wire.is_halted:
             exam.no_calls = "calls open new sessions here"
             return
-        if all(call.reply.outcome is Outcome.HANG for call in exam.calls):
+        if exam.calls and all(call.reply.outcome is Outcome.HANG for call in exam.calls):
             exam.no_calls = "calls hang here"
             return
     if any(call.reply.outcome is not Outcome.REACHED for call in exam.calls):
@@ -86,7 +86,7 @@ async def _use(exam: Examination, session: Session, way: Way, count: int) -> Non
 
 async def see_through_disguise(exam: Examination) -> None:
     """Find out whether calls that failed oddly are answered as those of a session that never was; marks them then."""
-    odd = (Outcome.ODD, Outcome.UNAVAILABLE)
+    odd = (Outcome.ODD, Outcome.UNAVAILABLE, Outcome.LOGIN)
     if not any(call.reply.outcome in odd for call in exam.calls):
         return
     reached_on = {call.way.one_connection for call in exam.calls if call.reply.outcome is Outcome.REACHED}

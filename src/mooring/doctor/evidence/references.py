@@ -54,7 +54,7 @@ class References(Shared):
 def disguise_of(strangers: Sequence[Reply]) -> tuple[str, str, str] | None:
     """How an unknown session is answered, where every node does it alike and it is no plain refusal."""
     looks = {reply.look for reply in strangers}
-    plain = (Outcome.REACHED, Outcome.LOST, Outcome.LOGIN, Outcome.THROTTLED, Outcome.HANG, Outcome.CUT)
+    plain = (Outcome.REACHED, Outcome.LOST, Outcome.THROTTLED, Outcome.HANG, Outcome.CUT)
     if len(strangers) < _TIMES or len(looks) != 1 or strangers[0].outcome in plain:
         return None
     return strangers[0].look
