@@ -154,7 +154,18 @@ class ModernRequest:
         elif may_hold_handles(body):
             inside = [name for rule in self._node.wrap_rules for name in rule.use]
             found += in_body(body, inside, self._node.wrapped_members, everywhere=True)
-        return list(dict.fromkeys(found))
+        return [text for text in dict.fromkeys(found) if not self._listens or self._is_there(text)]
+
+    def _is_there(self, text: str) -> bool:
+        """Whether anything can be heard of it, as far as is known. A client that listens for several resources, again
+        and again, is not refused for one that is gone."""
+        handle = self._node.handles.read(text)
+        if handle is None or self._node.holds(handle):
+            return handle is not None
+        view = self._node.membership.view
+        owner = view.owner_of(handle.shard)
+        is_elsewhere = owner is not None and owner.node_id != self._node.id and view.is_alive(owner.node_id)
+        return is_elsewhere and not self._facts.forwarded
 
     def _are_apart(self) -> bool:
         """Whether several nodes hold them."""
