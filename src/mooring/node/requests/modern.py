@@ -25,7 +25,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Final
 
-from mooring.asgi import App, Receive, Scope, Send, request_header
+from mooring.asgi import App, Receive, Scope, Send, request_header, without
 from mooring.core import jsonrpc
 from mooring.core.handle_search import (
     MOST_HANDLES,
@@ -105,6 +105,8 @@ class ModernRequest:
         self._listens = True
         stream = Subscription(request_id, self._body.receive, self._send)
         self._hear, self._send = stream.receive, stream.send
+        # What is compressed cannot be ended.
+        self._scope = {**self._scope, "headers": without(self._scope["headers"], b"accept-encoding")}
         with self._node.open_calls.subscription(stream.end):
             return await self._route()
 
