@@ -240,6 +240,15 @@ def test_one_is_found_in_what_passes_by_however_it_is_spelled(size: int, encodin
         assert set(found) == {ONE}
 
 
+@pytest.mark.parametrize("size", [1, 7, 50, 10_000])
+def test_what_is_made_of_one_is_found_in_what_passes_by(size: int) -> None:
+    search = PassingSearch()
+    data = f'{{"a": "{ONE}:tab-2", "b": "{OTHER}:tab"}}'.encode()
+    assert {one for at in range(0, len(data), size) for one in search.feed(data[at : at + size])} == {ONE}
+    search, about = PassingSearch(), f'{{"a": "{ONE} is the one", "b": "{ONE}x"}}'.encode()
+    assert [one for at in range(0, len(about), size) for one in search.feed(about[at : at + size])] == []
+
+
 def test_what_only_tells_of_one_in_what_passes_by_is_none() -> None:
     search = PassingSearch()
     assert search.feed(f'{{"a": "see {ONE}", "b": "\\u0022{ONE}\\u0022", "c": "{OTHER}"}}'.encode()) == []

@@ -119,10 +119,17 @@ def test_what_a_tool_returns_alone_is_wrapped_as_text_and_as_structured_content(
 
 
 @pytest.mark.parametrize("own_id", ["1", "browser-1"])
-def test_a_whole_text_that_is_an_id_in_quotes_keeps_them(own_id: str) -> None:
-    """As SDK v2 writes a UUID."""
-    result = wrapped({"content": [{"type": "text", "text": f'"{own_id}"'}]}, "")
-    assert result == {"content": [{"type": "text", "text": f'"{wrap(own_id)}"'}]}
+@pytest.mark.parametrize("around", ['"%s"', "%s\n", ' "%s"\n'])
+def test_a_whole_text_that_is_an_id_keeps_what_is_around_it(own_id: str, around: str) -> None:
+    """SDK v2 writes a UUID in quotes, and programs end a line."""
+    result = wrapped({"content": [{"type": "text", "text": around % own_id}]}, "")
+    assert result == {"content": [{"type": "text", "text": around % wrap(own_id)}]}
+
+
+def test_a_whole_text_in_quotes_may_be_an_id_with_quotes_in_it() -> None:
+    result = wrapped({"content": [{"type": "text", "text": json.dumps('a "b"')}]}, "")
+    handle = json.loads(result["content"][0]["text"])
+    assert HANDLES.read(handle).own_id == 'a "b"'  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("text", ['["1", "2"]', None])

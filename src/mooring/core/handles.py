@@ -51,8 +51,8 @@ _SEAL = rf"\.[A-Za-z0-9_-]{{{_SEAL_LENGTH}}}"
 _FORM = rf"{_SHARD}(?:{_MINTED}|[wx]\.[A-Za-z0-9_-]{{1,{WRAPPED_LENGTH}}}){_SEAL}"
 _MEANT = re.compile(rf"{_SHARD}\S*\s*")
 _WHOLE = re.compile(_FORM, re.ASCII)
-QUOTED: Final = re.compile(f'"({_SHARD}{_MINTED}{_SEAL})"'.encode())
-"""A text of JSON that has the form of a handle that was minted, and is not wrapped."""
+QUOTED: Final = re.compile(rf'"({_SHARD}{_MINTED}{_SEAL})(?![A-Za-z0-9_-])[^"\\\s]*"'.encode())
+"""A text of JSON that has the form of a handle that was minted, and is not wrapped, or is made of one."""
 _INSIDE = re.compile(rf"(?<![A-Za-z0-9_-]){_FORM}(?![A-Za-z0-9_-])", re.ASCII)
 
 

@@ -231,8 +231,10 @@ class Wrapping:
         return [self._everywhere(member) for member in value] if isinstance(value, list) else value
 
     def _text(self, text: str, *, in_json: bool, in_uri: bool = False) -> str:
-        if in_json and [] in self._places and (handle := self._known.get(_said_alone(text))) is not None:
-            return self._changed(handle if text in self._known else exact_json.write(handle))
+        said = _said_alone(text) if in_json and [] in self._places else ""
+        if (handle := self._known.get(said)) is not None:
+            spelled = text.strip()
+            return self._changed(text.replace(spelled, handle if spelled == said else exact_json.write(handle)))
         is_json = in_json and self._has_hidden() and text.lstrip()[:1] in ("{", "[") and _parsed(text) is not None
         inside, handles = self._inside(in_json=is_json, in_uri=in_uri)
         before, text = text, inside.sub(lambda found: handles.get(found[0], found[0]), text)
@@ -358,9 +360,11 @@ def _at(value: Any, path: list[str]) -> list[Any]:
 
 
 def _said_alone(text: str) -> str:
-    """What a whole text says: SDK v2 writes what is neither text nor object, such as a UUID, in quotes."""
-    said = _parsed(text) if text[:1] == '"' else text
-    return said if is_text(said) else text
+    """What a whole text says: SDK v2 writes what is neither text nor object, such as a UUID, in quotes, and programs
+    end a line."""
+    stripped = text.strip()
+    said = _parsed(stripped) if stripped[:1] == '"' else stripped
+    return said if is_text(said) else stripped
 
 
 def _parsed(text: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import json
 import random
 from collections.abc import AsyncIterator
@@ -519,6 +520,36 @@ async def test_a_node_that_drains_ends_streams_of_changes_cleanly(minting: Minti
         assert nodes[0].mooring._node.open_calls.subscriptions == 0
         async with Client(f"{nodes[1].url}/mcp") as client, listen(client.session, tools_list_changed=True):
             assert nodes[1].mooring._node.open_calls.subscriptions == 1
+
+
+async def test_a_stream_of_changes_is_asked_for_as_it_is_so_that_it_can_be_ended(raw: RawClient) -> None:
+    begun: list[bool] = []
+
+    async def listening(scope: Any, receive: Any, send: Any) -> None:
+        """Compresses for whoever lets it, event streams too, as some middleware does."""
+        if scope["type"] != "http":
+            await ScriptedApp()(scope, receive, send)
+            return
+        is_zipped = b"gzip" in dict(scope["headers"]).get(b"accept-encoding", b"")
+        encoding = [(b"content-encoding", b"gzip")] if is_zipped else []
+        headers = [(b"content-type", b"text/event-stream"), *encoding]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        event = b": begun\n\n"
+        await send(
+            {"type": "http.response.body", "body": gzip.compress(event) if is_zipped else event, "more_body": True}
+        )
+        begun.append(True)
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async with running_nodes(lambda: listening, 1, ingress_seconds=0.05, drain_seconds=2) as [node]:
+        body = {"jsonrpc": "2.0", "id": 7, "method": "subscriptions/listen", "params": {"notifications": {}}}
+        headers = {**MODERN, "mcp-method": "subscriptions/listen", "accept-encoding": "gzip"}
+        listens = asyncio.create_task(raw.send("POST", f"{node.url}/mcp", body=body, headers=headers))
+        await until(lambda: asyncio.sleep(0, bool(begun)), what="the stream to begin")
+        await node.mooring.drain()
+        reply = await asyncio.wait_for(listens, 10)
+        assert reply.json["result"]["resultType"] == "complete"
 
 
 async def test_a_node_that_drains_ends_no_sooner_than_a_call_without_a_handle(raw: RawClient, minting: Minting) -> None:

@@ -217,6 +217,14 @@ async def test_whoever_listens_to_what_a_wrapped_id_names_hears_of_it_by_that_na
             await nodes[0].mooring.drain()
             async with asyncio.timeout(5):
                 assert [event async for event in stream] == []  # one that is lost raises
+        other = nodes[1].mooring._node
+        there = f"log://{other.handles.wrap(other.next_shard(), 'session-2')}/all"
+        async with (
+            Client(f"{nodes[1].url}/mcp") as client,
+            listen(client.session, resource_subscriptions=[uri, there]) as stream,
+        ):  # it listens again for all that it knows, though some is gone
+            await call(nodes[1].url, "add", name=there.split("/")[2])
+            assert await asyncio.wait_for(anext(aiter(stream)), 10) == ResourceUpdated(there)
 
 
 def mirroring_server() -> Any:

@@ -26,7 +26,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Final
 
-from mooring.asgi import App, Receive, Scope, Send, request_header
+from mooring.asgi import App, Receive, Scope, Send, request_header, without
 from mooring.core import jsonrpc
 from mooring.core.handle_search import (
     MOST_HANDLES,
@@ -106,6 +106,8 @@ class ModernRequest:
         self._listens = True
         stream = Subscription(request_id, self._body.receive, self._send)
         self._hear, self._send = stream.receive, stream.send
+        # What is compressed cannot be ended.
+        self._scope = {**self._scope, "headers": without(self._scope["headers"], b"accept-encoding")}
         with self._node.open_calls.subscription(stream.end):
             return await self._route()
 
@@ -155,7 +157,18 @@ class ModernRequest:
         elif may_hold_handles(body):
             inside = [name for rule in self._node.wrap_rules for name in rule.use]
             found += in_body(body, inside, self._node.wrapped_members, everywhere=True)
-        return list(dict.fromkeys(found))
+        return [text for text in dict.fromkeys(found) if not self._listens or self._is_there(text)]
+
+    def _is_there(self, text: str) -> bool:
+        """Whether anything can be heard of it, as far as is known. A client that listens for several resources, again
+        and again, is not refused for one that is gone."""
+        handle = self._node.handles.read(text)
+        if handle is None or self._node.holds(handle):
+            return handle is not None
+        view = self._node.membership.view
+        owner = view.owner_of(handle.shard)
+        is_elsewhere = owner is not None and owner.node_id != self._node.id and view.is_alive(owner.node_id)
+        return is_elsewhere and not self._facts.forwarded
 
     def _are_apart(self) -> bool:
         """Whether several nodes hold them."""
