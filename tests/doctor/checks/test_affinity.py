@@ -224,3 +224,17 @@ async def test_nodes_that_refuse_unknown_sessions_in_their_own_way_are_no_failin
     assert not any("intercept" in change.what + change.config for change in affinity.changes)
     assert finding(report, "unknown-session").says == f"an unknown session is answered with {status}; 404 is due"
     assert ("login loop" in finding(report, "unknown-session").why) is (status in (401, 403))
+
+
+async def test_nodes_that_refuse_unknown_sessions_with_an_error_under_200() -> None:
+    chance = random.Random(7)
+
+    def knows(request: web.Request, odd: Odd) -> bool:
+        return request.headers[SESSION] in odd.live and chance.random() < 0.5
+
+    async with running_odd(knows=knows, refuse=lambda _: refusal(200, "Unknown client", -32000)) as odd:
+        report = await run(odd.url, sessions=6, calls=3, only=frozenset({"affinity", "unknown-session"}))
+    assert finding(report, "affinity").says.startswith("works with one replica, fails with two")
+    unknown = finding(report, "unknown-session")
+    assert unknown.verdict is Verdict.BROKEN
+    assert unknown.says == "an unknown session is answered with an error under 200; 404 is due: 200 Unknown client"
