@@ -77,7 +77,7 @@ def serve(
     """
     configure_logging(log_level, debug=debug)
     for variable, meant in [] if worker_fds else mistyped_variables():
-        logger.warning("%s sets nothing: %s was meant, perhaps", variable, meant)
+        logger.warning("%s sets nothing: %s was meant, perhaps (see `mooring settings`)", variable, meant)
     settings = Settings.load(**given).placed()
     host = host or _host_of_environment()
     if settings.redis_url is not None and settings.secret is None:
