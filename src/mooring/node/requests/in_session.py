@@ -14,15 +14,12 @@ from dataclasses import replace
 from typing import Any, Final
 
 from mooring.asgi import (
-    EVENT_STREAM,
     App,
     Message,
     Receive,
     Scope,
     Send,
     is_at,
-    is_open_event_stream,
-    media_type,
     replaced,
     respond,
 )
@@ -32,7 +29,6 @@ from mooring.core.handles import PREFIX
 from mooring.core.kept_state import StateUse
 from mooring.core.request import SESSION_HEADER, RequestFacts
 from mooring.core.routing import Reason
-from mooring.core.sse import SseEvent, SseParser, SsePart, encode
 from mooring.errors import Fenced, StoreUnavailable
 from mooring.node.current import Serving
 from mooring.node.current_call import has_transactional_tools, is_transactional
@@ -52,7 +48,9 @@ from mooring.node.requests.exchange import Exchange, can_be_logged
 from mooring.node.requests.handle_answers import refuse_handle
 from mooring.node.requests.json_calls import JsonCall
 from mooring.node.requests.kept_handles import bring_kept, may_come
+from mooring.node.requests.passing_questions import PassingQuestions
 from mooring.node.requests.principal import NOBODY, principal_of
+from mooring.node.requests.remembering import remember
 from mooring.node.streams.stream import Stream
 from mooring.store.journal import Call
 
@@ -63,14 +61,6 @@ _REMEMBERED_BYTES: Final = 1024 * 1024
 
 _ANSWER_LIMIT_BYTES: Final = 16 * 1024 * 1024
 _ANSWER_TO_NOBODY: Final = b'{"jsonrpc":"2.0","id":"mooring","result":{}}'
-
-_TELLING: Final = (b"setLevel", b"ubscribe")
-"""What is in each message that the next incarnation has to be told of."""
-_LEVELS: Final = frozenset({"debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"})
-"""Any other is refused (specification 2025-11-25, Logging), and the one before it stays."""
-_URI_LENGTH: Final = 2_000
-_SUBSCRIPTIONS: Final = 100
-"""Those beyond are not brought back when the session is revived, nor those to a longer URI."""
 
 _NO_STATE_IN_BATCHES: Final = (
     "a batch has several answers, and none of them can go on record with what all of its calls change. Send each call "
@@ -142,8 +132,8 @@ class SessionRequest:
         self._exchange = Exchange(node, session, self._body, self._name, self._answer, send, self._states.answer, onto)
         # Whether it was looked at for a call that has to be on record before the app has it.
         self._is_noted = onto is not None or not self._is_logged or not node.streams.is_written_behind
-        # Of a later incarnation's answer, a stream that is not kept: what finds the server's questions in it.
-        self._questions: SseParser | None = None
+        # What the server asks on a stream that is not kept.
+        self._questions = PassingQuestions(session)
         # Where it may be answered in JSON, and is carried out for the first time here.
         self._json = JsonCall(node, session, self._body, self._name) if self._is_logged and onto is None else None
         # For handles of somebody else's in it.
@@ -429,30 +419,8 @@ class SessionRequest:
         if self._json is not None:
             self._json.take(message)
         if self._session.incarnation:
-            message = self._with_named_questions(message)
+            message = self._questions.named(message)
         await self._answer.pass_on(message, self._send)
-
-    def _with_named_questions(self, message: Message) -> Message:
-        """The same, with what the server asks named as on streams that are kept (`mooring.core.questions`).
-
-        In a stream that the app compresses nobody can: then answers are the app's as they come.
-        """
-        if message["type"] == "http.response.start":
-            headers = message.get("headers", [])
-            is_open = is_open_event_stream(headers)
-            self._questions = SseParser() if is_open else None
-            if media_type(headers) == EVENT_STREAM and not is_open:
-                self._session.asks_unnamed = True
-        elif message["type"] == "http.response.body" and self._questions is not None:
-            parts = self._questions.read(message.get("body", b""))
-            named = map(self._named, parts)
-            message = {**message, "body": b"".join(map(encode, named))}
-        return message
-
-    def _named(self, part: SsePart) -> SsePart:
-        if not isinstance(part, SseEvent) or '"method"' not in part.data:
-            return part
-        return replace(part, data=questions.named(part.data, self._session.incarnation))
 
     def let_in(self, principal: str) -> None:
         self._entrance.let_in(principal)
@@ -484,8 +452,8 @@ class SessionRequest:
             is_its_principals = self._entrance.is_its_principals()  # it may have been taken over
         if is_its_principals:
             self._entrance.note_use()
-            if self._method == "POST" and status < 300 and self._body.holds(*_TELLING):
-                await self._remember()
+            if self._method == "POST" and status < 300:
+                await remember(self._node, self._session, self._body)
             if self._ends_session(status):
                 await self._node.sessions.close(self._session.id)
         if self._session.is_mapped:
@@ -494,26 +462,6 @@ class SessionRequest:
                 "headers": replaced(message.get("headers", []), SESSION_HEADER, self._session.id.encode()),
             }
         return message
-
-    async def _remember(self) -> None:
-        """What the next incarnation of the session has to be told as well."""
-        noted = [self._note_told(message) for message in jsonrpc.read_messages(self._body.raw())]
-        if any(noted):
-            await self._node.sessions.records.write(self._session)
-
-    def _note_told(self, message: jsonrpc.Message) -> bool:
-        """Whether this one of the request's messages is something to remember; it is, from now on."""
-        session, uri = self._session, jsonrpc.text_in(message, "params", "uri")
-        match message.get("method"):
-            case "logging/setLevel" if (level := jsonrpc.text_in(message, "params", "level")) in _LEVELS:
-                session.log_level = level
-            case "resources/subscribe" if len(uri) <= _URI_LENGTH and len(session.subscriptions) < _SUBSCRIPTIONS:
-                session.subscriptions[uri] = None
-            case "resources/unsubscribe":
-                session.subscriptions.pop(uri, None)
-            case _:
-                return False
-        return True
 
     def _has_been_dropped(self) -> bool:
         """Whether a 404 says that the app has dropped the session by itself: it is opened again for this very request.
