@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +16,7 @@ from mooring.errors import SettingsError, StoreUnavailable
 from mooring.processes.addresses import is_on_this_machine
 from mooring.settings import Settings
 from mooring.store import RedisStore
-from mooring.store.clients import Address, parse
+from mooring.store.clients import Address, client_of, parse
 from tests.ports import free_port
 from tests.real_redis import real_redis
 from tests.redis_groups import PASSWORD, SENTINEL_PASSWORD, Group, real_cluster, real_sentinel, real_single
@@ -57,7 +58,7 @@ real = pytest.mark.real
 def test_what_a_url_of_several_servers_says(url: str, address: Address) -> None:
     assert parse(url) == address
     assert Settings.load(redis_url=url).redis_url == url
-    RedisStore(url, "mcp", timeout_seconds=1, seals=SEALS)
+    client_of(url, 1)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +79,59 @@ def test_what_a_url_of_several_servers_says(url: str, address: Address) -> None:
 def test_what_no_url_of_redis_is(url: str) -> None:
     with pytest.raises(SettingsError, match="redis_url"):
         RedisStore(url.replace("://", "://user:hunter2@", 1), "mcp", timeout_seconds=1, seals=SEALS)
+
+
+@pytest.mark.parametrize("letter", ["/", "?", "#", "[", "[w]", "@", ":", "%", "&", "^"])
+@pytest.mark.parametrize("kind", ["redis://:{}@h:1/0", "redis+sentinel://:{}@h:1/main", "redis+cluster://:{}@h:1"])
+def test_no_letter_in_a_password_has_a_part_of_it_shown(kind: str, letter: str) -> None:
+    url = kind.format(f"hunter2{letter}hunter3")
+    is_read = letter in "@:%&^" or (kind.startswith("redis+") and letter != "/")
+    assert Settings.load(redis_url=url).redis_url == url
+    if is_read:
+        RedisStore(url, "mcp", timeout_seconds=1, seals=SEALS)
+        return
+    with pytest.raises(SettingsError, match=re.escape(f"{letter[0]} ")) as told:
+        RedisStore(url, "mcp", timeout_seconds=1, seals=SEALS)
+    assert "hunter" not in str(told.value)
+    assert quote(letter[0], safe="") in str(told.value)
+
+
+ALL_KINDS = ["redis://h:1/0", "redis+sentinel://h:1/main", "redis+cluster://h:1"]
+
+
+@pytest.mark.parametrize("url", ALL_KINDS)
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("family=0", "does not know the option family"),
+        ("protocol=9", "protocol must be"),
+        ("ssl_cert_reqs=CERT_NONE", "CERT_NONE"),
+        ("ssl_ca_certs=/no/such/file", "cannot be read: No such file or directory"),
+        ("ssl_ca_certs=/dev/null", "cannot be read"),
+    ],
+)
+def test_an_option_that_no_connection_takes_is_said_at_once(url: str, option: str, says: str) -> None:
+    tls = "rediss" if option.startswith("ssl") else "redis"
+    with pytest.raises(SettingsError, match=says):
+        RedisStore(f"{url.replace('redis', tls, 1)}?{option}", "mcp", timeout_seconds=1, seals=SEALS)
+
+
+def test_a_database_is_a_number_for_one_server_too() -> None:
+    """redis-py takes any other for 0, which may be another cluster's."""
+    with pytest.raises(SettingsError, match="the database is a number"):
+        RedisStore("redis://h:1/staging", "mcp", timeout_seconds=1, seals=SEALS)
+
+
+@real
+@pytest.mark.parametrize("group", [real_single, real_sentinel, real_cluster], ids=["single", "sentinel", "cluster"])
+async def test_answers_are_bytes_whatever_a_url_says(group: Callable[..., Any]) -> None:
+    with group() as servers:
+        url = f"{servers.url}?decode_responses=true&encoding=utf-16&protocol=3"
+        store = RedisStore(url, "mcp", timeout_seconds=2, seals=SEALS)
+        await store.register(NODE, 60)
+        assert await store.save_session(RECORD, 600) is Written.DONE
+        assert await store.load_session(RECORD.id) == RECORD
+        await store.aclose()
 
 
 def test_no_password_of_such_a_url_is_shown() -> None:

@@ -5,7 +5,8 @@
                                                            have one, as ?sentinel_password=…
     redis+cluster://user:password@h1:6379,h2               a cluster, found from any of its nodes
 
-With TLS the last two begin with `rediss+`. A query (`?ssl_ca_certs=/path`) is as redis-py has it for one server.
+With TLS the last two begin with `rediss+`. A query (`?ssl_ca_certs=/path`) is as redis-py has it for one server; but
+answers are bytes, whatever it says.
 
 Each client makes a single connection to a server, and a sentinel is asked on one more between two commands (`primary`).
 None tries anything a second time.
@@ -18,13 +19,15 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote, urlencode
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from redis.asyncio import Redis, RedisCluster, Sentinel
 from redis.asyncio.cluster import ClusterNode
-from redis.asyncio.connection import parse_url
+from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
 _URL: Final = re.compile(
     r"(?P<tls>rediss?)\+(?P<kind>sentinel|cluster)://(?:(?P<login>[^/]*)@)?(?P<hosts>[^/?@]+)"
@@ -33,6 +36,8 @@ _URL: Final = re.compile(
 _HOST: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::(?P<port>[0-9]{1,5}))?")
 _SCHEMES: Final = ("redis://", "rediss://", "unix://")
 _SENTINEL_PORT, _PORT = 26379, 6379
+_BYTES: Final[dict[str, Any]] = {"decode_responses": False, "encoding": "utf-8", "encoding_errors": "strict"}
+_UNEXPECTED: Final = re.compile("unexpected keyword argument '([A-Za-z0-9_]+)'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,52 @@ def client_of(url: str, timeout_seconds: float) -> Any:
         "client_name": "mooring",
     }
     make = check(url)
-    return make(common, Retry(NoBackoff(), 0))
+    try:
+        return make(common, Retry(NoBackoff(), 0))
+    except TypeError as error:
+        raise _unknown_option(error) from None
+
+
+def try_out(client: Any) -> None:
+    """Make the client's connections, and connect to nobody. redis-py looks at most options only when it connects, so
+    that a wrong one would be as if Redis did not answer; or worse.
+
+    Raises:
+        ValueError: one of the URL's options is wrong.
+    """
+    try:
+        for pool in _pools(client):
+            connection = pool.connection_class(**pool.connection_kwargs)
+            if hasattr(connection, "ssl_context"):
+                connection.ssl_context.get()
+    except TypeError as error:
+        raise _unknown_option(error) from None
+    except RedisError as error:
+        raise ValueError(f"redis-py refuses one of its options: {error}") from None
+    except OSError as error:
+        raise ValueError(
+            f"its certificates or keys cannot be read: {error.strerror or type(error).__name__} (ssl_ca_certs, "
+            "ssl_certfile, ssl_keyfile)"
+        ) from None
+
+
+def _pools(client: Any) -> list[Any]:
+    """Of each kind of the client's connections one pool."""
+    if isinstance(client, RedisCluster):
+        options = {
+            name: value for name, value in client.connection_kwargs.items() if name.startswith(("ssl", "protocol"))
+        }
+        is_tls = client.connection_kwargs.get("connection_class") is SSLConnection
+        return [Redis(ssl=is_tls, **options).connection_pool]
+    pool = client.connection_pool
+    sentinels = pool.sentinel_manager.sentinels[:1] if isinstance(pool, SentinelConnectionPool) else []
+    return [pool, *(sentinel.connection_pool for sentinel in sentinels)]
+
+
+def _unknown_option(error: TypeError) -> ValueError:
+    found = _UNEXPECTED.search(str(error))
+    name = "one of its options" if found is None else f"the option {found[1]}"
+    return ValueError(f"redis-py does not know {name} for such a connection")
 
 
 def check(url: str) -> Callable[[dict[str, Any], Retry], Any]:
@@ -71,9 +121,28 @@ def check(url: str) -> Callable[[dict[str, Any], Retry], Any]:
         ValueError: the URL is none of these.
     """
     if url.startswith(_SCHEMES):
+        _check_server(url)
         return functools.partial(_single, url)
     address = parse(url)
     return functools.partial(_primary if address.kind == "sentinel" else _cluster, address)
+
+
+def _check_server(url: str) -> None:
+    """What Python says of a URL that it cannot read has a part of the password in it, and redis-py takes 0 for the
+    database where that is no number.
+
+    Raises:
+        ValueError: its host, its port or its database cannot be read.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ValueError(
+            "its host or its port cannot be read; of a password, letters such as / ? # [ are written as %2F %3F %23 %5B"
+        ) from None
+    if parts.scheme != "unix" and not re.fullmatch("/*[0-9]*/*", parts.path):
+        raise ValueError("the database is a number: redis://host:6379/0")
 
 
 def parse(url: str) -> Address:
@@ -117,23 +186,28 @@ def _login(login: str | None) -> dict[str, str]:
 def _host(text: str, default_port: int) -> tuple[str, int]:
     parts = _HOST.fullmatch(text)
     if parts is None or not 0 < int(parts["port"] or default_port) < 65536:
-        raise ValueError("hosts with their ports, joined by commas, such as redis-1:26379,redis-2:26379")
+        raise ValueError(
+            "hosts with their ports, joined by commas, such as redis-1:26379,redis-2:26379; a / in a password is written "
+            "as %2F"
+        )
     return parts["host"].strip("[]"), int(parts["port"] or default_port)
 
 
 def _single(url: str, common: dict[str, Any], retry: Retry) -> Any:
-    return Redis.from_url(url, max_connections=1, retry=retry, **common)
+    client: Any = Redis.from_url(url, max_connections=1, retry=retry, **common)
+    client.connection_pool.connection_kwargs.update(_BYTES)  # what is in the URL counts more than what is given here
+    return client
 
 
 def _primary(address: Address, common: dict[str, Any], retry: Retry) -> Any:
     sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]
         list(address.hosts),
-        sentinel_kwargs=common | address.sentinel_options | {"retry": retry, "max_connections": 2},
-        **(common | address.options | {"retry": retry}),
+        sentinel_kwargs=common | address.sentinel_options | _BYTES | {"retry": retry, "max_connections": 2},
+        **(common | address.options | _BYTES | {"retry": retry}),
     )
     return sentinel.master_for(address.name, max_connections=1)
 
 
 def _cluster(address: Address, common: dict[str, Any], retry: Retry) -> Any:
     nodes = [ClusterNode(host, port) for host, port in address.hosts]
-    return RedisCluster(startup_nodes=nodes, retry=retry, **(common | address.options))
+    return RedisCluster(startup_nodes=nodes, retry=retry, **(common | address.options | _BYTES))
