@@ -187,8 +187,8 @@ def _host(text: str, default_port: int) -> tuple[str, int]:
     parts = _HOST.fullmatch(text)
     if parts is None or not 0 < int(parts["port"] or default_port) < 65536:
         raise ValueError(
-            "hosts with their ports, joined by commas, such as redis-1:26379,redis-2:26379; a / in a password is written "
-            "as %2F"
+            "hosts with their ports, joined by commas, such as redis-1:26379,redis-2:26379; a slash in a password is "
+            "written as %2F"
         )
     return parts["host"].strip("[]"), int(parts["port"] or default_port)
 
