@@ -17,6 +17,10 @@ It travels beside the request, in `Mooring-Client: <JSON, base64>;<mac>`, the MA
     the target                    ASCII, and nothing from a `#` on
 
 A node of an earlier release sends none of it, and its requests are as they come.
+
+Of an answer, the app's own headers stand between `Mooring-Begin` and `Mooring-End`: before and behind are those that
+the owner's server adds, and what is around Mooring there. The node that the client came to adds them as well: without
+a hop they are there once.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mooring.core.request import INTERNAL_HEADERS
+from mooring.core.request import BEGIN_HEADER, END_HEADER, INTERNAL_HEADERS
 from mooring.errors import SignatureError
 
 Headers = list[tuple[bytes, bytes]]
@@ -90,6 +94,25 @@ def parted(headers: Headers, dropped: Collection[bytes]) -> tuple[Headers, tuple
         if not survives or name in _OF_THE_HOP:
             beside.append((place, name, value))
     return wire, tuple(beside)
+
+
+def delimited(headers: Headers) -> Headers:
+    """An answer's headers on their way to a peer."""
+    return [(BEGIN_HEADER, b"1"), *headers, (END_HEADER, b"1")]
+
+
+def within_delimiters(headers: Headers) -> Headers | None:
+    """The app's own of an answer's headers; None where nobody can tell which these are.
+
+    Nor are they where something around Mooring has compressed the body: what it says of that is no less part of it.
+    """
+    names = [name for name, _ in headers]
+    if BEGIN_HEADER not in names or END_HEADER not in names:
+        return None
+    begin, end = names.index(BEGIN_HEADER), len(names) - 1 - names[::-1].index(END_HEADER)
+    if b"content-encoding" in (*names[:begin], *names[end:]):
+        return None
+    return headers[begin + 1 : end]
 
 
 def wire_method(method: str) -> str:

@@ -8,9 +8,10 @@ import logging
 import os
 from collections.abc import Awaitable, Callable
 
-from mooring.asgi import App, Receive, Scope, Send, off_root, request_header, respond, route_of
+from mooring.asgi import App, Message, Receive, Scope, Send, off_root, request_header, respond, route_of
 from mooring.core.ids import brief
 from mooring.core.one_node import LOGIN, OneNodePaths
+from mooring.core.passed_on import delimited
 from mooring.core.request import PEER_HEADER, read_facts
 from mooring.core.routing import Reason
 from mooring.errors import MooringError, SettingsError
@@ -219,7 +220,7 @@ class Mooring:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            send = self._cors.around(scope, send)
+            send = self._cors.around(scope, _to_peer(scope, send))
             if scope["method"] == "OPTIONS":
                 await self._handle_options(scope, receive, send)
             elif not self._is_for_endpoint(scope):
@@ -309,7 +310,7 @@ class Mooring:
         elif is_question(scope):
             await answer_question(self._node, _refuse_stranger, scope, receive, send)
         else:
-            await self._router.handle(scope, receive, self._cors.around(scope, send))
+            await self._router.handle(scope, receive, self._cors.around(scope, _to_peer(scope, send)))
 
     async def _has_started(self, send: Send) -> bool:
         """Whether the node is in its cluster. Where the server runs no lifespan, the first request joins it.
@@ -328,6 +329,19 @@ class Mooring:
         if not self._node.has_joined:
             await respond(send, 503, b"The node cannot start; its log says why.\n")
         return self._node.has_joined
+
+
+def _to_peer(scope: Scope, send: Send) -> Send:
+    """Has a peer tell what is answered here from what the server adds to it, and what is around Mooring."""
+    if request_header(scope["headers"], PEER_HEADER) is None:
+        return send
+
+    async def send_delimited(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": delimited(message.get("headers", []))}
+        await send(message)
+
+    return send_delimited
 
 
 async def _refuse_stranger(scope: Scope, receive: Receive, send: Send) -> None:

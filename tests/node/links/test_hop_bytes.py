@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from urllib.parse import unquote
 
 import pytest
+from starlette.middleware.gzip import GZipMiddleware
 
-from mooring.asgi import App, HeaderList, Receive, Scope, Send
+from mooring.asgi import App, HeaderList, Message, Receive, Scope, Send
 from tests.node.apps import answer
 from tests.node.clusters import Cluster, three_nodes
 from tests.node.direct import Request
@@ -187,3 +188,39 @@ async def test_a_server_that_puts_its_root_path_before_every_path(raw: RawClient
 
 async def ok(scope: Scope, body: bytes, send: Send) -> None:
     await answer(send, 200, b"{}")
+
+
+def marking(app: App) -> App:
+    """Something around Mooring that adds to every answer."""
+
+    async def mark(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], (b"x-marked", b"once")]}
+            await send(message)
+
+        await app(scope, receive, send_marked if scope["type"] == "http" else send)
+
+    return mark
+
+
+async def test_what_is_around_mooring_adds_to_an_answer_once(raw: RawClient) -> None:
+    async with three_nodes(around=marking) as cluster:
+        session = await raw.open(cluster.nodes[0].url)
+        for node in cluster.nodes:
+            reply = await raw.call(node.url, session)
+            assert reply.headers.getall("x-marked") == ["once"]
+        assert cluster.tally(0).forwarded_in == 2
+
+
+async def test_an_answer_that_is_compressed_around_mooring_is_said_to_be(raw: RawClient) -> None:
+    async def reply(scope: Scope, body: bytes, send: Send) -> None:
+        await answer(send, 200, b'{"served": "' + b"x" * 5_000 + b'"}')
+
+    async with three_nodes(around=GZipMiddleware) as cluster:
+        session = await raw.open(cluster.nodes[0].url)
+        cluster.apps[0].on_session = reply
+        for node in cluster.nodes:
+            got = await raw.call(node.url, session)
+            assert (got.headers["content-encoding"], len(got.json["served"])) == ("gzip", 5_000)
+        assert cluster.tally(0).forwarded_in == 2

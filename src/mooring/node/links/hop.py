@@ -12,7 +12,7 @@ import aiohttp
 
 from mooring.asgi import HeaderList, Send, target_of, written
 from mooring.core.model import NodeInfo, ShardOwner
-from mooring.core.passed_on import PassedOn, encode, parted, wire_method
+from mooring.core.passed_on import PassedOn, encode, parted, wire_method, within_delimiters
 from mooring.core.request import CLIENT_HEADER, INTERNAL_HEADERS, PEER_HEADER
 from mooring.core.signing import (
     ACCEPTED,
@@ -49,8 +49,10 @@ _HOP_BY_HOP: Final = frozenset(
 """RFC 9110, section 7.6.1, with those that older proxies still send."""
 
 _NOT_ON_REQUESTS: Final = _HOP_BY_HOP | INTERNAL_HEADERS | {b"content-length", b"expect"}
-_NOT_ON_ANSWERS: Final = _HOP_BY_HOP | INTERNAL_HEADERS | {b"date", b"server"}
-"""Our own server writes Date and Server."""
+_FRAMING: Final = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding"})
+_NOT_ON_ANSWERS: Final = _FRAMING | INTERNAL_HEADERS
+_NOT_ON_MIXED_ANSWERS: Final = _HOP_BY_HOP | INTERNAL_HEADERS | {b"date", b"server"}
+"""Where nobody knows which headers are the app's. Our own server writes Date and Server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +155,9 @@ async def pass_back(
         pieces: of the body; OSError and aiohttp's errors mean that it broke off.
     """
     status, raw = start
-    dropped = _NOT_ON_ANSWERS | _named_in(raw)
-    headers = [(name, value) for name, value in raw if name not in dropped]
+    own = within_delimiters(raw)
+    dropped = (_NOT_ON_MIXED_ANSWERS if own is None else _NOT_ON_ANSWERS) | _named_in(raw)
+    headers = [(name, value) for name, value in (raw if own is None else own) if name not in dropped]
     passing = PassingAnswer()
     await passing.pass_on({"type": "http.response.start", "status": status, "headers": headers}, send)
     pumping = asyncio.ensure_future(_pump(pieces, peer, passing, send))
