@@ -224,3 +224,15 @@ async def test_an_answer_that_is_compressed_around_mooring_is_said_to_be(raw: Ra
             got = await raw.call(node.url, session)
             assert (got.headers["content-encoding"], len(got.json["served"])) == ("gzip", 5_000)
         assert cluster.tally(0).forwarded_in == 2
+
+
+async def test_an_app_that_ends_without_an_answer_has_failed(hop: Hop, cluster: Cluster, raw: RawClient) -> None:
+    """Servers answer 500 for it. To the peer that would be a stranger's, who may have carried it out or not."""
+
+    async def say_nothing(scope: Scope, body: bytes, send: Send) -> None:
+        pass
+
+    cluster.apps[0].on_session = say_nothing
+    replies = [await raw.call(node.url, hop.session) for node in cluster.nodes]
+    assert [(reply.status, reply.body) for reply in replies] == [(500, b"Internal Server Error")] * 3
+    assert len([session for _, session, _ in cluster.apps[0].asked if session]) == 3

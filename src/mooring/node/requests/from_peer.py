@@ -131,7 +131,8 @@ class PeerRequest:
         await refuse(self.send, Reason.MISROUTED)
 
     async def send_failure(self) -> None:
-        """What the server answers for an app that raised, but signed: else the peer takes it for a stranger's."""
+        """What the server answers for an app that raised, or ended without an answer, but signed: else the peer takes it
+        for a stranger's."""
         if not self._has_begun:
             await respond(self.send, 500, b"Internal Server Error")
 

@@ -139,6 +139,7 @@ class Router:
             self._node.tally.refused[Reason.MISROUTED] += 1
             await request.send_moved(moved.owner)
         await request.finish()
+        await request.send_failure()
 
     def _handle(self, facts: RequestFacts, scope: Scope, receive: Receive, send: Send) -> Awaitable[Moved | None]:
         """Do what is decided; returns the one decision that a peer has to be told in its own way."""
