@@ -95,6 +95,11 @@ def try_out(client: Any) -> None:
         ) from None
 
 
+def database_of(client: Any) -> int:
+    """The number of the database that the client uses; a cluster has one alone."""
+    return 0 if isinstance(client, RedisCluster) else int(client.connection_pool.connection_kwargs.get("db") or 0)
+
+
 def _pools(client: Any) -> list[Any]:
     """Of each kind of the client's connections one pool."""
     if isinstance(client, RedisCluster):
