@@ -15,6 +15,7 @@ It travels beside the request, in `Mooring-Client: <JSON, base64>;<mac>`, the MA
     headers that are not UTF-8    other bytes; and no control characters
     root_path                     that of the owner's server
     the target                    ASCII, and nothing from a `#` on
+    the path                      that of the target, whatever something around Mooring has made of it
 
 A node of an earlier release sends none of it, and its requests are as they come.
 
@@ -58,6 +59,7 @@ class PassedOn:
         client: host and port, or None where the server did not say; a socket of this machine has no port.
         server: the same of the address that the client came to; None also of a peer that does not say it.
         target: path and query as they came; None where the wire has them as they came.
+        path: as it is for the app; None where it is that of the target.
         beside: headers that do not survive the way, each with its place among all of them.
     """
 
@@ -69,6 +71,7 @@ class PassedOn:
     root_path: str = ""
     target: bytes | None = None
     beside: tuple[tuple[int, bytes, bytes], ...] = ()
+    path: str | None = None
 
     def restored(self, headers: Headers) -> Headers:
         """The headers as the client sent them, from those that came over the wire."""
@@ -139,6 +142,8 @@ def encode(key: bytes, nonce: str, passed_on: PassedOn) -> str:
         "target": None if passed_on.target is None else _text(passed_on.target),
         "beside": [[place, _text(name), _text(value)] for place, name, value in passed_on.beside],
     }
+    if passed_on.path is not None:
+        said["path"] = passed_on.path
     text = _text(json.dumps(said, separators=(",", ":")).encode())
     return f"{text};{_mac(key, nonce, text)}"
 
@@ -158,7 +163,7 @@ def decode(key: bytes, nonce: str, text: str) -> PassedOn:
 
 
 def _read(said: Any) -> PassedOn:
-    target = said["target"]
+    target, path = said["target"], said.get("path")
     if said["scheme"] not in _SCHEMES:
         raise ValueError("a scheme of no HTTP")
     return PassedOn(
@@ -170,6 +175,7 @@ def _read(said: Any) -> PassedOn:
         root_path=str(said["root"]),
         target=None if target is None else _bytes(target),
         beside=tuple((int(place), _bytes(name), _bytes(value)) for place, name, value in said["beside"]),
+        path=None if path is None else str(path),
     )
 
 

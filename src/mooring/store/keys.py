@@ -56,7 +56,7 @@ class Keys:
         return f"{self.prefix}:{{cluster}}:orders"
 
     def events_in(self, database: int) -> str:
-        """The channel, which is no key: so it is heard in all databases of a Redis, each of which may be a cluster's."""
+        """The channel: no key, so that it is heard in all databases of a Redis, each of which may be a cluster's."""
         return f"{self.prefix}:{{cluster}}:events{f':{database}' if database else ''}"
 
     def place(self, key: str) -> str:

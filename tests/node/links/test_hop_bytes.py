@@ -236,3 +236,27 @@ async def test_an_app_that_ends_without_an_answer_has_failed(hop: Hop, cluster: 
     replies = [await raw.call(node.url, hop.session) for node in cluster.nodes]
     assert [(reply.status, reply.body) for reply in replies] == [(500, b"Internal Server Error")] * 3
     assert len([session for _, session, _ in cluster.apps[0].asked if session]) == 3
+
+
+def stripping(app: App) -> App:
+    """Something around Mooring that takes a prefix off the path, and leaves it as it came (`raw_path`)."""
+
+    async def strip(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope = {**scope, "path": scope["path"].removeprefix("/tenant")}
+        await app(scope, receive, send)
+
+    return strip
+
+
+@pytest.mark.parametrize("own_port", [{}, {"peer_host": "127.0.0.1", "peer_ports": "any"}])
+async def test_a_path_that_was_made_another_around_mooring(raw: RawClient, own_port: dict[str, str]) -> None:
+    """What is there does not run at a port for peers alone."""
+    async with three_nodes(around=stripping, **own_port) as cluster:
+        session = await raw.open(f"{cluster.nodes[0].url}/tenant")
+        for node in cluster.nodes:
+            reply = await raw.call(f"{node.url}/tenant", session)
+            assert "served" in reply.json
+        scopes = cluster.apps[0].scopes[-3:]
+        assert [(scope["path"], scope["raw_path"]) for scope in scopes] == [("/mcp", b"/tenant/mcp")] * 3
+        assert cluster.tally(0).forwarded_in == 2

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import unquote
 
 import aiohttp
 
@@ -88,6 +89,7 @@ async def signed_request(
         root_path=scope.get("root_path") or "",
         target=None if written(target) == target else target,
         beside=beside,
+        path=None if _path_in(target) == scope["path"] else scope["path"],
     )
     method = wire_method(scope["method"])
     signature = sign_request(key, claim, method, written(target), request.session_id)
@@ -193,6 +195,11 @@ async def _pump(pieces: AsyncIterator[bytes], peer: NodeInfo, passing: PassingAn
 
 def said(error: BaseException) -> str:
     return str(error) or type(error).__name__
+
+
+def _path_in(target: bytes) -> str:
+    """The path as a server reads it."""
+    return unquote(target.partition(b"?")[0])
 
 
 def _named_in(headers: HeaderList) -> frozenset[bytes]:
