@@ -9,6 +9,7 @@ import pytest
 from starlette.middleware.gzip import GZipMiddleware
 
 from mooring.asgi import App, HeaderList, Message, Receive, Scope, Send
+from mooring.core.model import NodeState
 from tests.node.apps import answer
 from tests.node.clusters import Cluster, three_nodes
 from tests.node.direct import Request
@@ -260,3 +261,30 @@ async def test_a_path_that_was_made_another_around_mooring(raw: RawClient, own_p
         scopes = cluster.apps[0].scopes[-3:]
         assert [(scope["path"], scope["raw_path"]) for scope in scopes] == [("/mcp", b"/tenant/mcp")] * 3
         assert cluster.tally(0).forwarded_in == 2
+
+
+@pytest.mark.parametrize(
+    "named", [b"mcp-session-id", b"close, Mcp-Session-Id", b"mcp-protocol-version", b"mooring-peer"]
+)
+async def test_a_header_that_the_client_calls_its_connections(hop: Hop, named: bytes) -> None:
+    """Its node has read it all the same, and so does the owner."""
+    scope = await hop.pass_on("POST", [(b"connection", named), (b"content-length", b"2")], (b"{}",))
+    assert dict(scope["headers"])[b"mcp-session-id"] == b"inner-1"
+
+
+@pytest.mark.parametrize("session", [b"caf\xe9", b"a\x7fb"])
+async def test_a_session_id_of_any_bytes_on_a_call_that_needs_none(cluster: Cluster, session: bytes) -> None:
+    first = cluster.nodes[0].mooring._node
+    for app in cluster.apps:
+        app.gate = ok
+    first.membership.go(NodeState.DRAINING)
+    body = b'{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "count"}}'
+    headers = [
+        (b"host", b"mcp.example.com"),
+        (b"mcp-protocol-version", b"2026-07-28"),
+        (b"mcp-session-id", session),
+        (b"content-length", b"%d" % len(body)),
+    ]
+    request = await Request("POST", headers=headers, pieces=(body,)).to(cluster.nodes[0].mooring)
+    assert (request.status, request.body) == (200, b"{}")
+    assert first.tally.forwarded_out == 1

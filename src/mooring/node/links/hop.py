@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote
@@ -14,7 +14,7 @@ import aiohttp
 from mooring.asgi import HeaderList, Send, target_of, written
 from mooring.core.model import NodeInfo, ShardOwner
 from mooring.core.passed_on import PassedOn, encode, parted, wire_method, within_delimiters
-from mooring.core.request import CLIENT_HEADER, INTERNAL_HEADERS, PEER_HEADER
+from mooring.core.request import CLIENT_HEADER, INTERNAL_HEADERS, PEER_HEADER, SESSION_HEADER
 from mooring.core.signing import (
     ACCEPTED,
     NO_BODY,
@@ -92,7 +92,7 @@ async def signed_request(
         path=None if _path_in(target) == scope["path"] else scope["path"],
     )
     method = wire_method(scope["method"])
-    signature = sign_request(key, claim, method, written(target), request.session_id)
+    signature = sign_request(key, claim, method, written(target), _session_on(wire, beside, request.session_id))
     own = [(CLIENT_HEADER, encode(key, claim.nonce, passed_on).encode()), (PEER_HEADER, signature.encode())]
     body = signed(receive, BodyMac(key, request.nonce)) if has_body else None
     return SignedRequest(method, written(target), [*wire, *own], body)
@@ -195,6 +195,12 @@ async def _pump(pieces: AsyncIterator[bytes], peer: NodeInfo, passing: PassingAn
 
 def said(error: BaseException) -> str:
     return str(error) or type(error).__name__
+
+
+def _session_on(wire: HeaderList, beside: Sequence[tuple[int, bytes, bytes]], session_id: str | None) -> str | None:
+    """The session id as the wire names it: not where its header travels beside."""
+    is_beside = any(name == SESSION_HEADER for _, name, _ in beside)
+    return None if is_beside and all(name != SESSION_HEADER for name, _ in wire) else session_id
 
 
 def _path_in(target: bytes) -> str:

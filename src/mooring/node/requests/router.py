@@ -129,7 +129,7 @@ class Router:
             await refuse(request.send, Reason.SIGNATURE)
             return
         self._node.tally.forwarded_in += 1
-        forwarded = replace(facts, method=request.scope["method"], peer=None, forwarded=True)
+        forwarded = replace(self._read(request.scope), peer=None, forwarded=True)  # of what the client has sent
         try:
             moved = await self._handle(forwarded, request.scope, request.receive, request.send)
         except Exception:
