@@ -39,6 +39,26 @@ real = pytest.mark.real
                 {"password": "other"},
             ),
         ),
+        (
+            "rediss+sentinel://h/main?ssl_check_hostname=false&sentinel_ssl=False&sentinel_socket_timeout=5",
+            Address(
+                "sentinel",
+                (("h", 26379),),
+                "main",
+                {"ssl": True, "ssl_check_hostname": False},
+                {"ssl": False, "ssl_check_hostname": False, "socket_timeout": 5.0},
+            ),
+        ),
+        (
+            "rediss+sentinel://h/main?sentinel_ssl_check_hostname=false&sentinel_password=5",
+            Address(
+                "sentinel",
+                (("h", 26379),),
+                "main",
+                {"ssl": True},
+                {"ssl": True, "ssl_check_hostname": False, "password": "5"},
+            ),
+        ),
         ("redis+sentinel://[::1]:5/my-main", Address("sentinel", (("::1", 5),), "my-main", {}, {})),
         ("rediss+sentinel://h/main", Address("sentinel", (("h", 26379),), "main", {"ssl": True}, {"ssl": True})),
         ("redis+cluster://h1:7000,h2", Address("cluster", (("h1", 7000), ("h2", 6379)), "", {}, {})),

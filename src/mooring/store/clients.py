@@ -2,7 +2,8 @@
 
     redis://user:password@host:6379/0                      one server; also rediss:// (TLS) and unix:///path
     redis+sentinel://user:password@h1:26379,h2/name/0      the primary `name`; the sentinels' own password, where they
-                                                           have one, as ?sentinel_password=…
+                                                           have one, as ?sentinel_password=…; so with all that
+                                                           differs for them (&sentinel_ssl=false)
     redis+cluster://user:password@h1:6379,h2               a cluster, found from any of its nodes
 
 With TLS the last two begin with `rediss+`. A query (`?ssl_ca_certs=/path`) is as redis-py has it for one server; but
@@ -168,9 +169,14 @@ def parse(url: str) -> Address:
     if not is_sentinel and name not in ("", "0"):
         raise ValueError("a cluster has database 0 alone")
     query = dict(parse_qsl(parts["query"] or ""))
-    sentinel = {name.removeprefix("sentinel_"): query.pop(name) for name in list(query) if name.startswith("sentinel_")}
+    sentinel: dict[str, Any] = {
+        name.removeprefix("sentinel_"): query.pop(name) for name in list(query) if name.startswith("sentinel_")
+    }
     # redis-py reads a query itself, and knows which options are numbers: so it gets a URL of one server to read.
     options = _read(f"redis://localhost/{db}?{urlencode(query)}") | _login(parts["login"])
+    sentinel = _read(f"redis://localhost?{urlencode(sentinel)}")
+    if "ssl" in sentinel:
+        sentinel["ssl"] = sentinel["ssl"].lower() in ("true", "yes", "1")
     if parts["tls"] == "rediss":
         options["ssl"] = True
         sentinel = {name: value for name, value in options.items() if name.startswith("ssl")} | sentinel
