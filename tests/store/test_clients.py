@@ -62,6 +62,10 @@ real = pytest.mark.real
         ("redis+sentinel://[::1]:5/my-main", Address("sentinel", (("::1", 5),), "my-main", {}, {})),
         ("rediss+sentinel://h/main", Address("sentinel", (("h", 26379),), "main", {"ssl": True}, {"ssl": True})),
         ("redis+cluster://h1:7000,h2", Address("cluster", (("h1", 7000), ("h2", 6379)), "", {}, {})),
+        (
+            "redis+cluster://h?require_full_coverage=false&reinitialize_steps=3",
+            Address("cluster", (("h", 6379),), "", {"require_full_coverage": False, "reinitialize_steps": 3}, {}),
+        ),
         ("redis+cluster://:pw@h/0", Address("cluster", (("h", 6379),), "0", {"password": "pw"}, {})),
         (
             "rediss+cluster://h/?ssl_ca_certs=/ca.pem",
@@ -93,6 +97,7 @@ def test_what_a_url_of_several_servers_says(url: str, address: Address) -> None:
         "redis+cluster://h/1",
         "redis+cluster://",
         "redis+sentinel://h/main/db",
+        "redis+cluster://h?reinitialize_steps=few",
         "http://h",
     ],
 )

@@ -176,13 +176,26 @@ def parse(url: str) -> Address:
     options = _read(f"redis://localhost/{db}?{urlencode(query)}") | _login(parts["login"])
     sentinel = _read(f"redis://localhost?{urlencode(sentinel)}")
     if "ssl" in sentinel:
-        sentinel["ssl"] = sentinel["ssl"].lower() in ("true", "yes", "1")
+        sentinel["ssl"] = _is_true(sentinel["ssl"])
     if parts["tls"] == "rediss":
         options["ssl"] = True
         sentinel = {name: value for name, value in options.items() if name.startswith("ssl")} | sentinel
     if not is_sentinel:
         options.pop("db", None)
+        options |= _of_cluster(options)
     return Address(parts["kind"], hosts, unquote(name), options, sentinel)
+
+
+def _of_cluster(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a cluster alone, which redis-py reads in no URL, as what they are."""
+    try:
+        return {name: read(options[name]) for name, read in _CLUSTERS.items() if name in options}
+    except ValueError:
+        raise ValueError("one of its options is no number") from None
+
+
+def _is_true(text: str) -> bool:
+    return text.lower() in ("true", "yes", "1")
 
 
 def _read(url: str) -> dict[str, Any]:
@@ -202,6 +215,15 @@ def _host(text: str, default_port: int) -> tuple[str, int]:
             "written as %2F"
         )
     return parts["host"].strip("[]"), int(parts["port"] or default_port)
+
+
+_CLUSTERS: Final[dict[str, Callable[[str], Any]]] = {
+    "require_full_coverage": _is_true,
+    "dynamic_startup_nodes": _is_true,
+    "read_from_replicas": _is_true,
+    "reinitialize_steps": int,
+    "cluster_error_retry_attempts": int,
+}
 
 
 def _single(url: str, common: dict[str, Any], retry: Retry) -> Any:
