@@ -130,6 +130,8 @@ ALL_KINDS = ["redis://h:1/0", "redis+sentinel://h:1/main", "redis+cluster://h:1"
     [
         ("family=0", "does not know the option family"),
         ("protocol=9", "protocol must be"),
+        ("retry=3", "the option retry is for programs"),
+        ("legacy_responses=false", "the option legacy_responses is for programs"),
         ("ssl_cert_reqs=CERT_NONE", "CERT_NONE"),
         ("ssl_ca_certs=/no/such/file", "cannot be read: No such file or directory"),
         ("ssl_ca_certs=/dev/null", "cannot be read"),

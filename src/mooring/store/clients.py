@@ -38,6 +38,10 @@ _HOST: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::(?P<port>[
 _SCHEMES: Final = ("redis://", "rediss://", "unix://")
 _SENTINEL_PORT, _PORT = 26379, 6379
 _BYTES: Final[dict[str, Any]] = {"decode_responses": False, "encoding": "utf-8", "encoding_errors": "strict"}
+_NOT_IN_URLS: Final = frozenset(
+    {"retry", "retry_on_error", "credential_provider", "event_dispatcher", "redis_connect_func", "legacy_responses"}
+)
+"""redis-py's options that are objects, and one that has it answer in other forms."""
 _UNEXPECTED: Final = re.compile("unexpected keyword argument '([A-Za-z0-9_]+)'")
 
 
@@ -126,6 +130,9 @@ def check(url: str) -> Callable[[dict[str, Any], Retry], Any]:
     Raises:
         ValueError: the URL is none of these.
     """
+    unfit = next((name for name, _ in parse_qsl(url.partition("?")[2]) if name in _NOT_IN_URLS), None)
+    if unfit is not None:
+        raise ValueError(f"the option {unfit} is for programs of one's own")
     if url.startswith(_SCHEMES):
         _check_server(url)
         return functools.partial(_single, url)
