@@ -60,8 +60,12 @@ class Address:
     sentinel_options: dict[str, Any]
 
 
-def client_of(url: str, timeout_seconds: float) -> Any:
+def client_of(url: str, timeout_seconds: float, *, waits_seconds: float = 0.0) -> Any:
     """
+    Args:
+        timeout_seconds: how long Redis may take for one answer, where the URL does not say it (`socket_timeout`).
+        waits_seconds: how much longer, since it is asked to wait with its answers.
+
     Raises:
         ValueError: the URL is none of these.
     """
@@ -72,7 +76,7 @@ def client_of(url: str, timeout_seconds: float) -> Any:
     }
     make = check(url)
     try:
-        return make(common, Retry(NoBackoff(), 0))
+        return make(common, Retry(NoBackoff(), 0), waits_seconds)
     except TypeError as error:
         raise _unknown_option(error) from None
 
@@ -124,7 +128,7 @@ def _unknown_option(error: TypeError) -> ValueError:
     return ValueError(f"redis-py does not know {name} for such a connection")
 
 
-def check(url: str) -> Callable[[dict[str, Any], Retry], Any]:
+def check(url: str) -> Callable[[dict[str, Any], Retry, float], Any]:
     """What makes the client.
 
     Raises:
@@ -233,21 +237,26 @@ _CLUSTERS: Final[dict[str, Callable[[str], Any]]] = {
 }
 
 
-def _single(url: str, common: dict[str, Any], retry: Retry) -> Any:
+def _single(url: str, common: dict[str, Any], retry: Retry, waits_seconds: float) -> Any:
     client: Any = Redis.from_url(url, max_connections=1, retry=retry, **common)
-    client.connection_pool.connection_kwargs.update(_BYTES)  # what is in the URL counts more than what is given here
+    options = client.connection_pool.connection_kwargs  # what is in the URL counts more than what is given here
+    options.update(_patient(options, waits_seconds))
     return client
 
 
-def _primary(address: Address, common: dict[str, Any], retry: Retry) -> Any:
+def _primary(address: Address, common: dict[str, Any], retry: Retry, waits_seconds: float) -> Any:
     sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]
         list(address.hosts),
         sentinel_kwargs=common | address.sentinel_options | _BYTES | {"retry": retry, "max_connections": 2},
-        **(common | address.options | _BYTES | {"retry": retry}),
+        **(_patient(common | address.options, waits_seconds) | {"retry": retry}),
     )
     return sentinel.master_for(address.name, max_connections=1)
 
 
-def _cluster(address: Address, common: dict[str, Any], retry: Retry) -> Any:
+def _cluster(address: Address, common: dict[str, Any], retry: Retry, waits_seconds: float) -> Any:
     nodes = [ClusterNode(host, port) for host, port in address.hosts]
-    return RedisCluster(startup_nodes=nodes, retry=retry, **(common | address.options | _BYTES))
+    return RedisCluster(startup_nodes=nodes, retry=retry, **_patient(common | address.options, waits_seconds))
+
+
+def _patient(options: dict[str, Any], waits_seconds: float) -> dict[str, Any]:
+    return options | _BYTES | {"socket_timeout": options["socket_timeout"] + waits_seconds}
