@@ -21,7 +21,9 @@ VERSION_HEADER: Final = b"mcp-protocol-version"
 PEER_HEADER: Final = b"mooring-peer"
 REPLY_HEADER: Final = b"mooring-reply"
 CLIENT_HEADER: Final = b"mooring-client"
-INTERNAL_HEADERS: Final = frozenset({PEER_HEADER, REPLY_HEADER, CLIENT_HEADER})
+BEGIN_HEADER: Final = b"mooring-begin"
+END_HEADER: Final = b"mooring-end"
+INTERNAL_HEADERS: Final = frozenset({PEER_HEADER, REPLY_HEADER, CLIENT_HEADER, BEGIN_HEADER, END_HEADER})
 
 _READ: Final = frozenset({SESSION_HEADER, VERSION_HEADER}) | INTERNAL_HEADERS
 _REVISION = re.compile(rb"\d{4}-\d{2}-\d{2}")

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from mooring.asgi import (
     EVENT_STREAM,
     App,
+    Message,
     Receive,
     Scope,
     Send,
@@ -22,6 +23,7 @@ from mooring.asgi import (
 )
 from mooring.core.ids import brief
 from mooring.core.one_node import LOGIN, OneNodePaths
+from mooring.core.passed_on import delimited
 from mooring.core.request import PEER_HEADER, SESSION_HEADER, read_facts
 from mooring.core.routing import Reason
 from mooring.errors import MooringError, SettingsError
@@ -230,7 +232,7 @@ class Mooring:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            send = self._cors.around(scope, send)
+            send = self._cors.around(scope, _to_peer(scope, send))
             if scope["method"] == "OPTIONS":
                 await self._handle_options(scope, receive, send)
             elif not self._is_for_endpoint(scope):
@@ -321,7 +323,7 @@ class Mooring:
         elif is_question(scope):
             await answer_question(self._node, _refuse_stranger, scope, receive, send)
         else:
-            await self._router.handle(scope, receive, self._cors.around(scope, send))
+            await self._router.handle(scope, receive, self._cors.around(scope, _to_peer(scope, send)))
 
     async def _has_started(self, send: Send) -> bool:
         """Whether the node is in its cluster. Where the server runs no lifespan, the first request joins it.
@@ -352,6 +354,19 @@ def _may_open(scope: Scope) -> bool:
     return (scope["method"] == "POST" and media_type(headers) == b"application/json") or (
         scope["method"] == "GET" and EVENT_STREAM in accepts
     )
+
+
+def _to_peer(scope: Scope, send: Send) -> Send:
+    """Has a peer tell what is answered here from what the server adds to it, and what is around Mooring."""
+    if request_header(scope["headers"], PEER_HEADER) is None:
+        return send
+
+    async def send_delimited(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": delimited(message.get("headers", []))}
+        await send(message)
+
+    return send_delimited
 
 
 async def _refuse_stranger(scope: Scope, receive: Receive, send: Send) -> None:

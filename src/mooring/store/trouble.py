@@ -83,10 +83,18 @@ _TROUBLES: Final = (
         ("MASTERDOWN",),
     ),
     Trouble(
+        "TRYAGAIN",
+        "is moving these keys from one of its servers to another",
+        "wait until it is done; `redis-cli --cluster check` says whether it is stuck",
+        (exceptions.TryAgainError,),
+        # What a cluster's client says that was told so again and again.
+        ("TTL exhausted",),
+    ),
+    Trouble(
         "MOVED",
         "is a node of a Redis Cluster",
         "redis_url has to say so (redis+cluster://)",
-        (exceptions.AskError, exceptions.MovedError, exceptions.ClusterCrossSlotError, exceptions.TryAgainError),
+        (exceptions.AskError, exceptions.MovedError, exceptions.ClusterCrossSlotError),
         ("CROSSSLOT", "ASK "),
     ),
     Trouble(

@@ -237,7 +237,7 @@ async def test_only_the_start_of_an_answer_is_signed_and_the_rest_passes_as_it_i
 
     async with joined(streaming) as mooring:
         request = await from_peer(mooring, b"{}").to(mooring)
-    assert (request.status, list(request.headers)) == (202, [b"mooring-reply"])
+    assert (request.status, list(request.headers)) == (202, [b"mooring-begin", b"mooring-reply", b"mooring-end"])
     assert request.sent[1:] == [
         {"type": "http.response.body", "body": piece, "more_body": bool(piece)} for piece in (b"1", b"2", b"")
     ]

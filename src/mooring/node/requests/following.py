@@ -6,10 +6,12 @@ It is held while nobody owns the session, and tried again while its owner is sil
     ------------------------------------  ---------------------------------------------------------
     answered                              it is done
     the peer says who owns the session    it goes there, as a new request
-    silence; it was not carried out       a new session opens here, if this node takes any, or at last; else it goes
-                                          out again, as it does where it is bound to that node
+    silence; it was not carried out       a new session opens here, if this node takes any, or at last; what any node
+                                          may take goes to another one that does, or a call is served here; all else
+                                          goes out again, as it does where it is bound to that node
     silence; nobody knows                 it goes out again to that peer alone, as the same request, as long as
-                                          the peer is sure to know it again (`peer_age_seconds`)
+                                          the peer is sure to know it again (`peer_age_seconds`); but `initialize` is
+                                          as one that was not carried out: nobody knows of its session
     the peer has had this very request    refuse: nobody knows what became of it
     silence; nobody knows; and then the   what changes nothing is carried out by the new owner; what is on record goes
     peer is dead                          to it, which decides (`mooring.node.requests.json_calls`); of anything else it
@@ -33,7 +35,7 @@ from mooring.asgi import Message, Scope, Send
 from mooring.core import jsonrpc
 from mooring.core.model import NodeInfo, ShardOwner
 from mooring.core.request import RequestFacts
-from mooring.core.routing import OPEN, Adopt, Decision, Forward, Hold, Reason, Refuse
+from mooring.core.routing import OPEN, SERVE, Adopt, Decision, Forward, Hold, Reason, Refuse
 from mooring.core.stream_ids import StreamKind, kind_of
 from mooring.errors import PeerError, PeerMoved, PeerSilent, StoreUnavailable
 from mooring.node.links.peer_link import PassedRequest
@@ -112,6 +114,8 @@ class FollowedRequest:
         self.receive = self._body.from_start()
         # Whether it counts among those that the node holds.
         self._is_held = False
+        # The peers that were silent.
+        self._silent: set[str] = set()
         self._passed_on: PassedOn | None = None
 
     async def follow(self, decision: Forward | Hold | Adopt, give_up: float = math.inf) -> Decision | None:
@@ -151,19 +155,21 @@ class FollowedRequest:
                 may_have_run = last.sent_to is None and attempt.sent_to is not None
                 if may_have_run or not self._node.membership.view.is_alive(now.node.id):
                     give_up = self._held_until()  # it ran, or waited there, until now: it is held from here
-                if self._may_open_here() and self._node.takes_new_sessions:
+                if self._may_open_here(attempt) and self._node.takes_new_sessions:
                     return OPEN  # a new session may as well begin here
+                if self._facts.modern and self._may_be_taken_here(attempt) and self._another_taker() is None:
+                    return SERVE
             elif isinstance(now, Forward):  # its first owner is gone
                 if not await self._may_go_on():
                     return Refuse(Reason.OUTCOME_UNKNOWN)
                 attempt = _Attempt(_fresh_nonce())
                 continue
             if attempt.is_over or self._body.is_lost or time.monotonic() + pause > give_up or not self._may_be_held():
-                return OPEN if self._may_open_here() else Refuse(Reason.UNREACHABLE)
+                return OPEN if self._may_open_here(attempt) else Refuse(Reason.UNREACHABLE)
             if await self._client.leaves_within(pause):
                 return None
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-            now = await self._decide_anew()
+            now = self._spared(await self._decide_anew(), attempt)
             if attempt.sent_to is not None and not isinstance(now, Forward | Hold | Adopt | Refuse):
                 if not await self._may_go_on():
                     return Refuse(Reason.OUTCOME_UNKNOWN)
@@ -201,14 +207,38 @@ class FollowedRequest:
 
     def _may_run_again(self) -> bool:
         """Whether no harm is done if the node that died had carried it out."""
-        if self._facts.method != "POST":
+        if self._facts.method != "POST" or self._only_opens():
             return True
         messages = jsonrpc.read_messages(self._body.raw())  # of a batch all
         return bool(messages) and all(map(_is_harmless, messages))
 
-    def _may_open_here(self) -> bool:
+    def _may_open_here(self, attempt: _Attempt) -> bool:
+        return not self._facts.modern and self._may_be_taken_here(attempt)
+
+    def _may_be_taken_here(self, attempt: _Attempt) -> bool:
+        return self._is_for_any(attempt) and not self._body.is_lost and not self._node.keeper.has_lapsed
+
+    def _is_for_any(self, attempt: _Attempt) -> bool:
+        """Whether any node may take it now, whatever became of this attempt."""
+        is_bound = self._is_bound or self._facts.is_bound
+        return not is_bound and (attempt.sent_to is None or self._facts.method != "POST" or self._only_opens())
+
+    def _only_opens(self) -> bool:
+        """Whether it does nothing but open a session, of which nobody knows before it is answered."""
         is_new = self._facts.session_id is None and not self._facts.modern and not self._is_bound
-        return is_new and not self._body.is_lost and not self._node.keeper.has_lapsed
+        return is_new and jsonrpc.text_in(self._body.message(), "method") == "initialize"
+
+    def _another_taker(self) -> NodeInfo | None:
+        """The least loaded peer that takes what any node may, and was not silent."""
+        spared = {*self._silent, self._node.id}
+        return next((info for info in self._node.membership.view.takers() if info.id not in spared), None)
+
+    def _spared(self, decision: Decision, attempt: _Attempt) -> Decision:
+        """What any node may take does not go to one that was silent, if there is another."""
+        if not isinstance(decision, Forward) or decision.node.id not in self._silent:
+            return decision
+        other = self._another_taker() if self._may_be_taken_here(attempt) else None
+        return decision if other is None else Forward(other)
 
     async def _try(self, attempt: _Attempt, peer: NodeInfo) -> _Attempt:
         """Forward once; returns the same attempt where there is nothing more to do, else the one to make next."""
@@ -219,6 +249,7 @@ class FollowedRequest:
             self._learn(error)
             return _Attempt(_fresh_nonce())
         except PeerSilent as error:
+            self._silent.add(peer.id)
             if not error.may_have_run and attempt.sent_to is None:
                 return _Attempt(_fresh_nonce())
             if not error.may_have_run:  # this time; what became of it before, nobody knows

@@ -131,7 +131,8 @@ class PeerRequest:
         await refuse(self.send, Reason.MISROUTED)
 
     async def send_failure(self) -> None:
-        """What the server answers for an app that raised, but signed: else the peer takes it for a stranger's."""
+        """What the server answers for an app that raised, or said nothing, but signed: else the peer takes it for a
+        stranger's."""
         if not self._has_begun:
             await respond(self.send, 500, b"Internal Server Error")
 
@@ -171,6 +172,8 @@ def _as_from_client(scope: Scope, claim: PeerClaim, passed_on: PassedOn | None) 
     }
     if passed_on.server is not None:
         told["server"] = passed_on.server
+    if passed_on.path is not None:
+        told["path"] = passed_on.path
     if passed_on.target is not None:
         told["raw_path"], _, told["query_string"] = passed_on.target.partition(b"?")
     return {**scope, **told}

@@ -132,7 +132,7 @@ class Router:
             await refuse(request.send, Reason.SIGNATURE)
             return
         self._node.tally.forwarded_in += 1
-        forwarded = replace(facts, method=request.scope["method"], peer=None, forwarded=True)
+        forwarded = replace(self._read(request.scope), peer=None, forwarded=True)  # of what the client has sent
         try:
             moved = await self._handle(forwarded, request.scope, request.receive, request.send)
         except Exception:
@@ -142,6 +142,7 @@ class Router:
             self._node.tally.refused[Reason.MISROUTED] += 1
             await request.send_moved(moved.owner)
         await request.finish()
+        await request.send_failure()
 
     def _handle(self, facts: RequestFacts, scope: Scope, receive: Receive, send: Send) -> Awaitable[Moved | None]:
         """Do what is decided; returns the one decision that a peer has to be told in its own way."""
