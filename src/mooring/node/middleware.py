@@ -186,7 +186,13 @@ class Mooring:
 
     async def _drain_at_sigterm(self) -> None:
         try:
-            with before_sigterm(self.drain):
+            with before_sigterm(self.drain) as is_likely:
+                if not is_likely:
+                    logger.warning(
+                        "drain_on_sigterm: this process may never get SIGTERM, since its server hears none and may be "
+                        "stopped by its parent in another way, as hypercorn's is: have `await mooring.drain()` called "
+                        "before it stops, or run it with uvicorn or `mooring serve`"
+                    )
                 await asyncio.Event().wait()
         except SettingsError as error:
             logger.warning("%s", error)
