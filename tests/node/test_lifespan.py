@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import aiohttp
 import pytest
+from mcp.server.mcpserver import MCPServer
 
 from mooring import Mooring, Settings
 from mooring.asgi import Message, Receive, Scope, Send
@@ -15,8 +17,8 @@ from mooring.store import MemoryStore
 from tests.cluster_in_process import SECRET, running_node
 from tests.fakes import FlakyStore
 from tests.node.apps import ScriptedApp, answer
-from tests.node.direct import a_mooring, initialize, joined
-from tests.node.rpc import RawClient
+from tests.node.direct import Request, a_mooring, initialize, joined
+from tests.node.rpc import INITIALIZE, RawClient
 
 
 async def http_only(scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,6 +90,38 @@ async def test_without_a_lifespan_the_node_joins_with_the_first_request(path: st
     assert statuses == [400 if path == "/mcp" else 200]
     assert [lease.node.state for lease in (await store.snapshot()).leases.values()] == [NodeState.READY]
     await mooring._node.stop()
+
+
+async def test_without_a_lifespan_it_joins_for_an_endpoint_that_nobody_has_named(raw: RawClient) -> None:
+    app: Any = MCPServer("elsewhere").streamable_http_app(streamable_http_path="/tools")
+    store = MemoryStore()
+    async with (
+        app.router.lifespan_context(app),
+        running_node(app, store, uvicorn_options={"lifespan": "off"}) as node,
+    ):
+        assert (await raw.send("POST", f"{node.url}/page", headers={"content-type": "text/plain"})).status == 404
+        assert (await store.snapshot()).leases == {}
+        session = (await raw.send("POST", f"{node.url}/tools", body=INITIALIZE)).session_id
+        assert await node.mooring.has_session(session)
+        assert await store.load_session(session) is not None
+
+
+async def test_without_a_lifespan_it_joins_for_the_older_transport(raw: RawClient) -> None:
+    async with (
+        running_node(MCPServer("older").sse_app(), MemoryStore(), uvicorn_options={"lifespan": "off"}) as node,
+        aiohttp.ClientSession() as http,
+        http.get(f"{node.url}/sse", headers={"accept": "text/event-stream"}) as stream,
+    ):
+        lines = [(await stream.content.readline()).decode().strip() for _ in range(2)]
+        session = lines[1].rpartition("session_id=")[2]
+        assert await node.mooring.has_session(session), lines
+
+
+async def test_without_a_lifespan_and_without_its_redis_what_is_no_endpoint_is_the_apps() -> None:
+    lost = Settings.load(redis_url="unix:///nowhere", secret=SECRET, advertise_url="http://a")
+    app = ScriptedApp()
+    reply = await Request(path="/page", headers=[(b"content-type", b"application/json")]).to(Mooring(app, lost))
+    assert (reply.status, reply.body) == (200, b'{"other": true}')
 
 
 async def test_a_node_does_not_start_without_its_redis() -> None:

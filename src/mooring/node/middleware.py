@@ -8,10 +8,21 @@ import logging
 import os
 from collections.abc import Awaitable, Callable
 
-from mooring.asgi import App, Receive, Scope, Send, off_root, request_header, respond, route_of
+from mooring.asgi import (
+    EVENT_STREAM,
+    App,
+    Receive,
+    Scope,
+    Send,
+    media_type,
+    off_root,
+    request_header,
+    respond,
+    route_of,
+)
 from mooring.core.ids import brief
 from mooring.core.one_node import LOGIN, OneNodePaths
-from mooring.core.request import PEER_HEADER, read_facts
+from mooring.core.request import PEER_HEADER, SESSION_HEADER, read_facts
 from mooring.core.routing import Reason
 from mooring.errors import MooringError, SettingsError
 from mooring.node.carrying import Dump, Load
@@ -46,7 +57,7 @@ class Mooring:
     Only the MCP endpoints (`mcp_path`, and paths at which the app gives out sessions), what lies below them, requests
     on one of our sessions, the two health paths and, where a `status_token` is set, the status page are touched; all
     else, websockets and lifespan pass through to the app. The node joins its cluster when the app has started, or,
-    where the server runs no lifespan, with the first request on an endpoint or for readiness.
+    where the server runs no lifespan, with the first request for readiness, on an endpoint, or one that may be.
 
     Args:
         app: any ASGI app that serves MCP over Streamable HTTP.
@@ -262,7 +273,7 @@ class Mooring:
         elif self._is_for_one(scope):
             if await self._has_started(send):
                 await self._router.handle_for_one_node(scope, receive, send)
-        elif self._node.has_joined and self._node.endpoints.finds:
+        elif self._node.endpoints.finds and (self._node.has_joined or (_may_be_mcp(scope) and await self._joins())):
             await self._router.handle_elsewhere(scope, receive, send)
         else:
             await self._app(scope, receive, send)
@@ -322,8 +333,12 @@ class Mooring:
 
         Sends 503 where that fails.
         """
-        if self._node.has_joined:
-            return True
+        if not self._node.has_joined and not await self._joins():
+            await respond(send, 503, b"The node cannot start; its log says why.\n")
+        return self._node.has_joined
+
+    async def _joins(self) -> bool:
+        """Whether the node is in its cluster once it has tried to be."""
         async with self._starting:
             self._belong_to_this_process()
             try:
@@ -331,9 +346,16 @@ class Mooring:
                     await self._node.start()
             except MooringError as error:
                 logger.error("the node cannot start: %s", error)
-        if not self._node.has_joined:
-            await respond(send, 503, b"The node cannot start; its log says why.\n")
         return self._node.has_joined
+
+
+def _may_be_mcp(scope: Scope) -> bool:
+    """Whether a request at a path that is not known as an endpoint looks as those of MCP do, of whichever transport."""
+    headers = scope["headers"]
+    if scope["method"] == "GET":
+        return EVENT_STREAM in (request_header(headers, b"accept") or b"")
+    is_posted = scope["method"] == "POST" and media_type(headers) == b"application/json"
+    return is_posted or request_header(headers, SESSION_HEADER) is not None
 
 
 async def _refuse_stranger(scope: Scope, receive: Receive, send: Send) -> None:
