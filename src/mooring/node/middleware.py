@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from mooring.asgi import (
     EVENT_STREAM,
     App,
+    Message,
     Receive,
     Scope,
     Send,
@@ -246,10 +247,19 @@ class Mooring:
                 await handle(scope, receive, send)
         elif scope["type"] == "lifespan":
             self._belong_to_this_process()
-            _ = self._one_node_paths
-            await Lifespan(self._node, receive, send).run(self._app, scope)
+            await Lifespan(self._node, receive, self._looking_for_logins(send)).run(self._app, scope)
         else:
             await self._app(scope, receive, send)
+
+    def _looking_for_logins(self, send: Send) -> Send:
+        """Say where they are as the app has started: it may have made its routes by then, and not before."""
+
+        async def look_and_send(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                _ = self._one_node_paths
+            await send(message)
+
+        return look_and_send
 
     async def _handle_options(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A preflight says nothing of a session, and what else has this method is on none."""
@@ -285,7 +295,7 @@ class Mooring:
 
     @functools.cached_property
     def _one_node_paths(self) -> OneNodePaths:
-        """Asked for first once the app has its routes, when it starts or is called."""
+        """Asked for first once the app has its routes, when it has started or is called."""
         paths = [path for path in self.settings.bound_paths if path != LOGIN]
         found = login_paths(self._app) if LOGIN in self.settings.bound_paths else ()
         if found:
