@@ -23,6 +23,6 @@ USER 10001:10001
 EXPOSE 8000
 # SIGTERM lets running requests finish (--stop-seconds); give it longer than that before it is killed.
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 CMD ["python", "-c", "import http.client, os, sys; asked = http.client.HTTPConnection('127.0.0.1', int(os.environ['PORT']), timeout=2); asked.request('GET', '/healthz'); sys.exit(asked.getresponse().status != 200)"]
+HEALTHCHECK --interval=5s --timeout=3s --start-period=300s --retries=3 CMD ["python", "-c", "import http.client, os, sys; asked = http.client.HTTPConnection('127.0.0.1', int(os.environ['PORT']), timeout=2); asked.request('GET', os.environ.get('MOORING_HEALTH_PATH', '/healthz')); sys.exit(asked.getresponse().status != 200)"]
 ENTRYPOINT ["mooring", "serve"]
 CMD ["server.py:server"]

@@ -181,6 +181,8 @@ def test_a_media_type_is_without_its_parameters(value: bytes | None, kind: bytes
     [
         ([], True),
         ([(b"content-encoding", b"gzip")], False),
+        ([(b"Content-Encoding", b"Identity")], True),
+        ([(b"Content-Encoding", b"none")], True),
         ([(b"Content-Length", b"120")], False),
         ([(b"cache-control", b"no-store")], True),
     ],

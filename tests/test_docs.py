@@ -61,6 +61,13 @@ def test_what_survives_names_settings_as_they_are() -> None:
     assert set(rows) <= set(Settings.model_fields)
 
 
+def test_a_node_on_cloud_run_ends_before_it_is_killed() -> None:
+    """After ten seconds; a goodbye takes one or two."""
+    for page, heading in (("platforms.md", "## Google Cloud Run"), ("deploys.md", "| Cloud Run |")):
+        [seconds, *_] = re.findall(r"--stop-seconds (\d+)", (DOCS / page).read_text().partition(heading)[2])
+        assert Settings.load(node_name="a").most_stop_seconds(int(seconds)) + 2 < 10, page
+
+
 def test_links_lead_somewhere() -> None:
     for page in [*DOCS.glob("*.md"), DOCS.parent / "README.md"]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -92,6 +93,18 @@ def test_a_file_that_cannot_be_put_in_place_leaves_everything_as_it_was(path: Pa
     assert names_in(path) == ["kept"]
 
 
+def test_a_file_that_is_mounted_by_itself_is_said_to_be(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container: the kernel replaces no file that something is mounted on."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(OSError, match="mount its folder"):
+        replace_file(path, "new")
+    assert names_in(path.parent) == []
+
+
 def test_a_text_that_cannot_be_written_leaves_the_old_one(path: Path) -> None:
     path.write_text("old")
     with pytest.raises(UnicodeEncodeError):
@@ -103,3 +116,27 @@ def test_a_text_that_cannot_be_written_leaves_the_old_one(path: Path) -> None:
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         replace_file(tmp_path / "none" / "routes.yml", "new")
+
+
+def test_a_link_stays_and_what_it_leads_to_is_replaced(path: Path, tmp_path: Path) -> None:
+    """As where /etc/nginx/nginx.conf leads to a folder that is shared, or kept in Git."""
+    (tmp_path / "shared").mkdir()
+    target = tmp_path / "shared" / "real.yml"
+    target.write_text("old")
+    path.symlink_to(target)
+    replace_file(path, "new")
+    assert path.is_symlink()
+    assert target.read_text() == "new"
+    assert names_in(target.parent) == ["real.yml"]
+
+
+def test_what_is_no_file_is_written_to_and_stays(path: Path) -> None:
+    """A pipe, a terminal, /dev/null: root would put a file in the place of the last one, for the whole machine."""
+    os.mkfifo(path)
+    said: list[str] = []
+    reader = threading.Thread(target=lambda: said.append(path.read_text()))
+    reader.start()
+    replace_file(path, "new")
+    reader.join()
+    assert said == ["new"]
+    assert stat.S_ISFIFO(path.stat().st_mode)

@@ -42,6 +42,8 @@ EXCEPTIONS = {
     "src/mooring/node/requests/admission.py": "who may act, tried with real authentication in test_principals_*.py",
     "src/mooring/node/requests/entrance.py": "whose a request is: test_principals_*.py try it with real authentication",
     "src/mooring/node/requests/guarding.py": "who may use a handle, tried from both sides in test_modern.py",
+    "src/mooring/node/requests/passing_questions.py": "what a server asks after a revival, in test_reviving.py",
+    "src/mooring/node/requests/remembering.py": "what a session's next life is told, in test_reviving.py",
     "src/mooring/node/requests/modern_call.py": "what the app gets and the client hears, tried whole in test_modern.py",
     "tests/node/links/test_early_answers.py": "apps that answer before they read, heard by clients of either node",
     "tests/node/links/test_hop_bytes.py": "what the wire between nodes does not carry, and what the owner's app sees",

@@ -4,11 +4,22 @@
 #
 #   NAME=counter GROUP=mcp LOCATION=westeurope IMAGE=example.azurecr.io/counter:1.4 ./deploy.sh
 #
-# Run again it changes what is there: SECRET and STATUS_TOKEN then have to be those of the first time.
+# Run again it changes what is there: SECRET and STATUS_TOKEN then have to be those of the first time. These are in the app:
+#
+#   az containerapp secret list --name NAME --resource-group GROUP --show-values
+#
 set -euo pipefail
 
 : "${NAME:?what the app is called}" "${GROUP:?the resource group}" "${LOCATION:?the region}" "${IMAGE:?with its tag}"
 export NAME LOCATION IMAGE
+
+is_there() {
+  az containerapp show --name "${NAME}" --resource-group "${GROUP}" --query name --output tsv
+}
+if [[ -z "${SECRET:-}" || -z "${STATUS_TOKEN:-}" ]] && is_there >/dev/null 2>&1; then
+  echo "${NAME} is there already, with secrets of its own: give them as SECRET and STATUS_TOKEN, as the head of this file says" >&2
+  exit 1
+fi
 export TARGET="${TARGET:-server.py:server}" MCP_PATH="${MCP_PATH:-/mcp}"
 export SECRET="${SECRET:-$(openssl rand -hex 32)}" STATUS_TOKEN="${STATUS_TOKEN:-$(openssl rand -hex 32)}"
 readonly REDIS="https://management.azure.com/subscriptions/{subscriptionId}/resourceGroups/${GROUP}/providers/Microsoft.Cache/redisEnterprise/${NAME}-redis"
@@ -16,8 +27,14 @@ readonly VERSION="api-version=2025-07-01"
 
 # Waits until a resource is there.
 await() {
-  until [[ "$(az rest --method get --url "$1" --query properties.provisioningState --output tsv)" == Succeeded ]]; do
-    sleep 15
+  local state=""
+  until [[ "${state}" == Succeeded ]]; do
+    state="$(az rest --method get --url "$1" --query properties.provisioningState --output tsv)"
+    case "${state}" in
+      Succeeded) ;;
+      Failed | Canceled) echo "Azure says ${state} of $1: look there, remove it, and run this again" >&2 && exit 1 ;;
+      *) sleep 15 ;;
+    esac
   done
 }
 

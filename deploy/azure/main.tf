@@ -152,8 +152,8 @@ resource "azapi_resource" "app" {
             {
               type             = "Startup"
               httpGet          = { path = "/healthz", port = local.port }
-              periodSeconds    = 2
-              failureThreshold = 60
+              periodSeconds    = ceil(var.start_seconds / 10) # Azure lets no probe fail more often than ten times
+              failureThreshold = 10
             },
             {
               type             = "Readiness"

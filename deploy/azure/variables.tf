@@ -55,6 +55,11 @@ variable "environment" {
   description = "More environment variables of the container, for your own server or as settings of Mooring (MOORING_...). No secrets."
   type        = map(string)
   default     = {}
+
+  validation {
+    condition     = length(setintersection(keys(var.environment), ["MOORING_MCP_PATH", "MOORING_HEALTH_PATH", "MOORING_READY_PATH", "MOORING_SECRET", "MOORING_STATUS_TOKEN", "MOORING_REDIS_URL"])) == 0
+    error_message = "The endpoint is mcp_path; the probes ask /healthz and /readyz; and the secrets are made by this module."
+  }
 }
 
 variable "min_replicas" {
@@ -138,6 +143,17 @@ variable "enable_sticky_sessions" {
   description = "Azure's own cookie (ARRAffinity). It saves a hop for clients that keep cookies; sessions reach their node without it."
   type        = bool
   default     = true
+}
+
+variable "start_seconds" {
+  description = "How long a replica may take to start, as where a server loads a model; it is looked at ten times in this time."
+  type        = number
+  default     = 120
+
+  validation {
+    condition     = var.start_seconds >= 1 && var.start_seconds <= 2400
+    error_message = "1 to 2400: Azure looks ten times, at most every 240 seconds."
+  }
 }
 
 variable "stop_seconds" {

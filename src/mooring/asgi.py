@@ -19,8 +19,6 @@ OWN_ANSWER: Final = "mooring.own"
 """In a message that begins an answer: it is Mooring's, and not the app's."""
 
 EVENT_STREAM: Final = b"text/event-stream"
-_CLOSING: Final = frozenset({b"content-encoding", b"content-length"})
-"""Headers of a body to which nobody can add anything."""
 
 _IN_PATHS = "/!$&'()*+,;=:@~"
 """What stands for itself in a path (RFC 3986, section 3.3); servers need not give the path as it was written."""
@@ -86,16 +84,19 @@ def media_type(headers: HeaderList) -> bytes:
     return (header(headers, b"content-type") or b"").partition(b";")[0].strip().lower()
 
 
+def is_compressed(headers: HeaderList) -> bool:
+    """Whether a body cannot be read as it is. Apps that want nobody to compress their streams say `identity` (RFC 9110,
+    section 12.5.3), or `none`, which is no coding and taken for none by all clients."""
+    return (header(headers, b"content-encoding") or b"identity").strip().lower() not in (b"identity", b"none")
+
+
 def is_open_event_stream(headers: HeaderList) -> bool:
     """Whether a body is an event stream that can be read, and added to: not compressed, and without a length."""
-    kind = None
-    for given, value in headers:
-        name = given.lower()
-        if name in _CLOSING:
-            return False
-        if kind is None and name == b"content-type":
-            kind = value.partition(b";")[0].strip().lower()
-    return kind == EVENT_STREAM
+    return (
+        media_type(headers) == EVENT_STREAM
+        and not is_compressed(headers)
+        and header(headers, b"content-length") is None
+    )
 
 
 def has_body(headers: HeaderList) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -10,7 +11,8 @@ def replace_file(path: Path, text: str, *, private: bool = False) -> None:
     """Put `text` into `path` as a whole, by rename: a reader sees the old file or the new one, and never half of it.
 
     The text is written beside it first, so both are on one disk, under a name that begins with a dot, which no program
-    that watches the folder loads.
+    that watches the folder loads. A link stays, and what it leads to is replaced. What is there and is no file, such as
+    a pipe or a terminal, is written to.
 
     Args:
         private: only its owner may read it.
@@ -18,6 +20,10 @@ def replace_file(path: Path, text: str, *, private: bool = False) -> None:
     Raises:
         OSError: it cannot be written; the file is as it was.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        path.write_text(text, encoding="utf-8")
+        return
+    path = Path(os.path.realpath(path))
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     beside.unlink(missing_ok=True)  # of a process of the same number that was killed here
     try:
@@ -25,6 +31,10 @@ def replace_file(path: Path, text: str, *, private: bool = False) -> None:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
         beside.replace(path)
-    except BaseException:
+    except BaseException as error:
         beside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno == errno.EBUSY:
+            raise OSError(
+                errno.EBUSY, "it is mounted by itself, so it cannot be replaced: mount its folder", str(path)
+            ) from error
         raise

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from pathlib import Path
@@ -187,6 +188,15 @@ def test_traefik_can_ask_the_nodes_itself(tmp_path: Path, monkeypatch: pytest.Mo
     assert "file" not in providers
 
 
+@pytest.mark.parametrize("url", ["nodes:8000", "nodes", "redis://nodes:1", "http://", "http://n:1?x", "http://n:1/#x"])
+def test_where_nodes_are_is_a_url(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traefik would take any text, and ask nobody."""
+    monkeypatch.setenv("MOORING_STATUS_TOKEN", TOKEN)
+    said = mooring("ingress", "traefik", "--static", "--from-nodes", url)
+    assert said.code == 2
+    assert "http://nodes:8000" in said.err
+
+
 def test_nodes_answer_traefik_only_with_a_token() -> None:
     assert "MOORING_STATUS_TOKEN" in mooring("ingress", "traefik", "--static", "--from-nodes", "http://n").err
     assert mooring("ingress", "traefik", "--from-nodes", "http://n").code == 2
@@ -241,3 +251,35 @@ def test_a_part_is_never_loaded_as_the_whole(name: str) -> None:
     said = mooring("ingress", name, "--part", "--watch", "-o", "x")
     assert said.code == 2
     assert "FILE is a part" in said.err
+
+
+@pytest.mark.usefixtures("_filled")
+def test_what_is_no_file_cannot_be_kept_up_to_date() -> None:
+    os.mkfifo("pipe")
+    said = mooring("ingress", "traefik", "--part", "--watch", "-o", "pipe")
+    assert said.code == 2
+    assert "pipe is no file" in said.err
+
+
+@pytest.mark.usefixtures("_filled")
+@pytest.mark.parametrize(
+    ("flags", "flag"),
+    [
+        (("traefik", "-o", "traefik.conf"), "--output"),
+        (("traefik", "--part", "-o", "dynamic"), "--output"),
+        (("traefik", "--static", "-o", "traefik.toml"), "--output"),
+        (("traefik", "--static", "--dynamic-file", "d.conf"), "--dynamic-file"),
+        (("envoy", "-o", "envoy.conf"), "--output"),
+    ],
+)
+def test_a_file_whose_ending_its_program_does_not_take(flags: tuple[str, ...], flag: str, tmp_path: Path) -> None:
+    said = mooring("ingress", *flags)
+    assert said.code == 2
+    assert f"{flag}" in said.err
+    assert ".yaml" in said.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("_filled")
+def test_kubectl_takes_a_file_of_any_ending() -> None:
+    assert mooring("ingress", "traefik", "--kubernetes", "-o", "objects.txt").code == 0

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shlex
+import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -52,6 +54,18 @@ async def test_a_command_that_takes_too_long_is_ended(tmp_path: Path, monkeypatc
     monkeypatch.setattr(reloading, "SECONDS", 0.3)
     with pytest.raises(MooringError, match=r"took more than 0\.3 s"):
         await reload_by("sleep 60", tmp_path)()
+
+
+@pytest.mark.real
+async def test_what_a_command_leaves_running_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A load balancer that the command starts may keep the command's output open for as long as it lives."""
+    monkeypatch.setattr(reloading, "SECONDS", 3.0)
+    program = 'import subprocess; print(subprocess.Popen(["sleep", "20"]).pid, file=open("pid", "w"))'
+    monkeypatch.chdir(tmp_path)
+    try:
+        await reload_by(f"{PYTHON} -c '{program}'", tmp_path)()
+    finally:
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
 
 @pytest.mark.parametrize("command", ["'half a quote", " "])
@@ -118,5 +132,5 @@ async def test_says_it_again_where_the_socket_was_reset(tmp_path: Path) -> None:
 
 async def test_nobody_is_at_the_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reloading, "_REFUSED_SECONDS", 0.0)
-    with pytest.raises(MooringError, match="No such file"):
+    with pytest.raises(MooringError, match=r"No such file.* haproxy -W -S unix@.*/none"):
         await reload_by(f"unix:{tmp_path}/none reload", tmp_path)()

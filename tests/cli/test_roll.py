@@ -33,6 +33,21 @@ def test_another_cluster_is_rolled_by_its_platform(monkeypatch: pytest.MonkeyPat
     assert "docs/deploys.md" in said.error_line
 
 
+def test_a_cluster_that_uses_a_redis_of_yours_is_one_of_mooring_up(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`mooring up` takes redis_url from the environment, and so does `mooring roll` beside it."""
+    use(MemoryStore(Clock(1_800_000_000.0)), monkeypatch)
+    monkeypatch.setenv("MOORING_REDIS_URL", "redis://127.0.0.1:1")
+    (run_dir / ".mooring").mkdir()
+    (run_dir / "cluster.json").rename(run_dir / ".mooring" / "cluster.json")
+    monkeypatch.chdir(run_dir)
+    assert mooring("roll").out.startswith("replaced 0 nodes")
+    said = mooring("roll", "--redis-url", "redis://127.0.0.1:2")
+    assert said.code == 1
+    assert "--run-dir" in said.error_line
+
+
 async def register(store: MemoryStore, pid: int) -> None:
     await store.register(replace(NODE_1, pid=pid), 60)
 

@@ -104,6 +104,11 @@ def test_what_is_wrong_is_said_in_one_line(flags: tuple[str, ...], code: int, li
     assert line in said.error_line
 
 
+def test_a_variable_that_is_most_likely_mistyped_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOORING_REDIS_ULR", "redis://127.0.0.1:1")
+    assert "MOORING_REDIS_ULR sets nothing" in mooring("serve", "no.such:server", "--port", "0").err
+
+
 def test_a_redis_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOORING_SECRET", SECRET)
     said = mooring("serve", COUNTER, "--port", "0", "--redis-url", "redis://:pw@127.0.0.1:1/0")

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from mooring.cli import serving_workers
+from mooring.cli.serving_workers import _name
 from mooring.hosting.listener import Listener
 from mooring.processes.child import Command
-from mooring.settings import Settings
+from mooring.settings import Settings, default_node_name
 
 SECRET = "a-secret-for-tests-and-nowhere-else"
 
@@ -62,3 +63,15 @@ def test_a_worker_has_the_flag_and_not_the_file_that_it_stands_before(
     for name, value in asked.commands[0].environment.items():
         monkeypatch.setenv(name, value)
     assert Settings.load().redis_url == "redis://127.0.0.1:1/0"
+
+
+def test_a_long_name_keeps_what_tells_replicas_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a platform's name that is the end, of a host's the beginning."""
+    long = "counter-" * 7 + "-x7k2p"
+    assert _name(long, 12) == f"{long[:60]}-12"
+    monkeypatch.setenv("POD_NAME", "counter-" * 9 + "-x7k2p")
+    [named] = {_name(default_node_name(), 12)}
+    assert named.endswith("-x7k2p-12")
+    assert len(named) <= 63
+    assert Settings.load(node_name=named).node_name == named
+    assert _name("short", 1) == "short-1"

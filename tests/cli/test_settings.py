@@ -121,3 +121,42 @@ def test_what_a_setting_takes_is_said_with_its_bounds() -> None:
     assert takes["redis_url"] == "URL"
     assert takes["mcp_path"] == "path"
     assert takes["gc"] == "server or python"
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("MOORING_LEASE_SECOND", "MOORING_LEASE_SECONDS"),
+        ("MOORING_REDIS_ULR", "MOORING_REDIS_URL"),
+        ("MOORING_SECRETS_FILE", "MOORING_SECRET_FILE"),
+        ("MOORING_LEASE_SECONDS_FILE", "MOORING_LEASE_SECONDS"),
+    ],
+)
+def test_a_variable_that_is_most_likely_mistyped_is_named(
+    variable: str, meant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does nothing, and nobody would know."""
+    monkeypatch.setenv(variable, "4")
+    said = mooring("settings", "--json")
+    assert said.json["settings"]
+    assert f"{variable} sets nothing: {meant} was meant, perhaps" in said.err
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "MOORING_SERVICE_HOST",
+        "MOORING_PORT",
+        "MOORING_REDIS_PORT",
+        "MOORING_REDIS_PORT_6379_TCP_ADDR",
+        "MOORING_SECRET_SERVICE_PORT_HTTP",
+        "MOORING_IMAGE",
+        "MOORING_SETTINGS_FILE",
+        "mooring_lease_seconds",
+    ],
+)
+def test_a_variable_of_somebody_elses_is_not(variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kubernetes tells of each Service by variables, and one may be called mooring."""
+    (tmp_path / "5").touch()
+    monkeypatch.setenv(variable, "5")
+    assert mooring("settings").err == ""

@@ -125,6 +125,15 @@ def test_no_cluster_at_all() -> None:
     )
 
 
+@pytest.mark.parametrize("flag", [("--redis-url", "redis://127.0.0.1:2"), ("--key-prefix", "other")])
+def test_a_cluster_is_named_once(tmp_path: Path, flag: tuple[str, str]) -> None:
+    """The run directory says both; one that was given as well was passed over."""
+    _write_run_file(tmp_path / "somewhere")
+    said = mooring("status", "--run-dir", "somewhere", *flag)
+    assert said.code == 2
+    assert flag[0] in said.err
+
+
 def test_a_run_directory_without_a_cluster() -> None:
     said = mooring("status", "--run-dir", "nowhere")
     assert said.code == 1

@@ -19,7 +19,7 @@ from mooring.core.handle_search import (
     may_hold_handles,
     unwrapped_headers,
 )
-from mooring.core.handles import Handles
+from mooring.core.handles import Handles, found_in
 
 PROPERTY = settings(deadline=None, max_examples=200)
 HANDLES = Handles("sixteen letters and more")
@@ -122,10 +122,42 @@ def test_longer_text_is_looked_into_where_a_rule_says_so() -> None:
     assert texts(body, "code") == [OTHER, ONE]
 
 
+@pytest.mark.parametrize("text", [f"{ONE} is the one I use", f"{OTHER}\nreload", f"{ONE} {OTHER}"])
+def test_text_that_begins_with_one_speaks_of_it(text: str) -> None:
+    assert texts(call({"note": text})) == []
+    assert in_headers([(b"mcp-param-note", encoded(text))]) == []
+    assert texts(call({"note": text}), "note") == found_in(text)
+
+
+@pytest.mark.parametrize("text", [f"{OTHER}:tab-2", f"{OTHER},{ONE}", f"{OTHER}/log", f"{ONE}."])
+def test_what_is_made_of_one_leads_where_it_does(text: str) -> None:
+    for inside in ((), ("code",)):
+        assert texts(call({"code": text}), *inside) == found_in(text)
+    assert in_headers([(b"mcp-param-code", text.encode())]) == found_in(text)
+
+
+@pytest.mark.parametrize("text", [f"{ONE}x", f"{OTHER}_2", "mh~abcde.m.browser"])
+def test_what_is_longer_or_shorter_than_one_is_none_that_was_made_here(text: str) -> None:
+    assert texts(call({"code": text})) == texts(call({"code": text}), "code") == [text]
+
+
 def test_members_of_parameters_are_looked_at_where_they_are_asked_for() -> None:
     body = call({}, taskId=ONE, requestState=OTHER)
     assert texts(body) == []
     assert texts(body, members=("taskId",)) == [ONE]
+
+
+def test_each_message_of_a_batch_is_looked_at() -> None:
+    batch = b"[%b, 7, [%b], %b]" % (call({"a": ONE}), call({"a": "x"}), call({"b": OTHER}))
+    assert texts(batch) == [ONE, OTHER]
+
+
+def test_what_else_clients_give_back_is_looked_at_where_that_is_asked_for() -> None:
+    answers = {"q": {"action": "accept", "content": {"which": ONE}}, "s": {"content": {"text": f"I had {OTHER} open"}}}
+    body = call({}, uri=f"x://{OTHER}/log", inputResponses=answers)
+    assert texts(body) == []
+    assert in_body(body, everywhere=True) == [OTHER, ONE]
+    assert in_body(call({}, inputResponses=answers), everywhere=True) == [ONE]
 
 
 @pytest.mark.parametrize(
@@ -172,6 +204,13 @@ def test_headers_are_unwrapped_and_say_the_bodys_length() -> None:
     ]
 
 
+def test_headers_are_unwrapped_in_longer_text_as_the_body_is_that_they_mirror() -> None:
+    own_ids = {OTHER: "own id", ONE: "é"}
+    headers = [(b"mcp-param-code", f"goto({OTHER})".encode()), (b"mcp-param-note", encoded(f"{ONE} and {OTHER}\n"))]
+    changed = unwrapped_headers(headers, own_ids, 12)
+    assert [decoded(value) for _, value in changed] == ["goto(own id)", "é and own id\n"]
+
+
 def test_many_rare_letters_take_no_longer() -> None:
     body = b"~" * 1024 * 1024
     began = time.perf_counter()
@@ -199,6 +238,15 @@ def test_one_is_found_in_what_passes_by_however_it_is_spelled(size: int, encodin
         data = f'{{"a": "{long}", "b": "{text}", "c": "see {ONE}"}}'.encode(encoding)
         found = [one for at in range(0, len(data), size) for one in search.feed(data[at : at + size])]
         assert set(found) == {ONE}
+
+
+@pytest.mark.parametrize("size", [1, 7, 50, 10_000])
+def test_what_is_made_of_one_is_found_in_what_passes_by(size: int) -> None:
+    search = PassingSearch()
+    data = f'{{"a": "{ONE}:tab-2", "b": "{OTHER}:tab"}}'.encode()
+    assert {one for at in range(0, len(data), size) for one in search.feed(data[at : at + size])} == {ONE}
+    search, about = PassingSearch(), f'{{"a": "{ONE} is the one", "b": "{ONE}x"}}'.encode()
+    assert [one for at in range(0, len(about), size) for one in search.feed(about[at : at + size])] == []
 
 
 def test_what_only_tells_of_one_in_what_passes_by_is_none() -> None:

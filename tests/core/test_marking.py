@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from mcp.shared.inbound import find_invalid_x_mcp_header
 
 from mooring.core.marking import Marking
 
@@ -48,10 +49,22 @@ def test_an_argument_of_a_headers_name_is_marked_and_all_else_stays(argument: st
         {"browser": {"type": "string", "x-mcp-header": "Other"}},
         {"browser": {"type": "string"}, "b": {"type": "string", "x-mcp-header": "BROWSER"}},
         {"nested": {"type": "object", "properties": {"browser": {"type": "string"}}}},
+        {
+            "browser": {"type": "string"},
+            "deep": {"properties": {"b": {"type": "string", "x-mcp-header": "browser"}}},
+        },
     ],
 )
 def test_what_a_client_could_take_amiss_is_not_marked(properties: dict[str, Any]) -> None:
     assert MARKING.message(listed(**properties)) is None
+
+
+def test_no_client_drops_a_tool_for_its_marks() -> None:
+    nested = {"type": "object", "properties": {"browser": {"type": "string", "x-mcp-header": "Browser"}}}
+    marked = MARKING.message(listed(browser={"type": "string"}, session_id={"type": "string"}, options=nested))
+    assert marks(marked) == {"session_id": "Session-Id"}
+    assert marked is not None
+    assert find_invalid_x_mcp_header(json.loads(marked)["result"]["tools"][0]["inputSchema"]) is None
 
 
 def test_of_two_arguments_of_one_name_the_first_is_marked() -> None:

@@ -50,7 +50,7 @@ def test_an_answer_to_another_incarnation_is_to_nobody(given_id: Any) -> None:
     [
         b'{"jsonrpc":"2.0","id":1,"method":"tools/call"}',
         b'{"jsonrpc":"2.0","method":"notifications/initialized"}',
-        b'[{"jsonrpc":"2.0","id":1,"result":{}}]',
+        b'[{"jsonrpc":"2.0","id":1,"method":"tools/call"}, 7]',
         b"no JSON",
         b"",
     ],
@@ -123,3 +123,24 @@ def test_what_is_nested_too_deep_raises_nothing() -> None:
         shown = '"mooring:3:7"'
         restored(f'{{"id":{shown},"result":{deep}}}'.encode(), 3)
         named(f'{{"id":7,"method":"x","params":{deep}}}', 3)
+
+
+def test_a_batch_of_questions_is_answered_in_the_incarnation_that_asked_them() -> None:
+    note = {"jsonrpc": "2.0", "method": "notifications/progress", "params": {}}
+    asked = json.loads(named(json.dumps([json.loads(question(7)), note, json.loads(question("b"))]), 3))
+    assert asked[1] == note
+    assert [asked[0]["id"], asked[2]["id"]] == ["mooring:3:7", 'mooring:3:"b"']
+    answers = [json.loads(answer(one["id"], {})) for one in (asked[0], asked[2])]
+    back = restored(json.dumps(answers).encode(), 3)
+    assert back is not None
+    assert [one["id"] for one in json.loads(back)] == [7, "b"]
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_of_a_batch_late_answers_are_left_out_and_the_rest_goes_on(size: int) -> None:
+    late = [{"jsonrpc": "2.0", "id": given_id, "result": {"x": "y" * size}} for given_id in (7, "mooring:2:7")]
+    assert restored(json.dumps(late).encode(), 3) is None
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
+    back = restored(json.dumps([late[0], call, late[1]]).encode(), 3)
+    assert back is not None
+    assert json.loads(back) == [call]

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mooring.core.ids import SessionIds
-from mooring.core.stream_ids import Place, StreamFacts, StreamIds, StreamKind, event_id, kind_of, read_event_id
+from mooring.core.stream_ids import (
+    BEGINNING,
+    Place,
+    StreamFacts,
+    StreamIds,
+    StreamKind,
+    event_id,
+    kind_of,
+    read_event_id,
+)
 
 OLD, NEW = b"o" * 32, b"n" * 32
 IDS = StreamIds(OLD)
@@ -35,10 +44,12 @@ def test_what_nobody_minted_says_nothing(text: str) -> None:
     assert IDS.read(SESSION, text) is None
 
 
-def test_a_long_request_id_is_left_out() -> None:
-    assert IDS.read(SESSION, IDS.mint(SESSION, StreamFacts(StreamKind.CALL, 1, "x" * 100), RANDOM)) == StreamFacts(
-        StreamKind.CALL, 1
-    )
+@pytest.mark.parametrize(("length", "is_named"), [(118, True), (119, False)])
+def test_a_long_request_id_is_left_out(length: int, is_named: bool) -> None:
+    request_id = "x" * length  # and two quotes
+    stream_id = IDS.mint(SESSION, StreamFacts(StreamKind.CALL, 1, request_id), RANDOM)
+    assert IDS.read(SESSION, stream_id) == StreamFacts(StreamKind.CALL, 1, request_id if is_named else None)
+    assert read_event_id(event_id(stream_id, BEGINNING)) == (stream_id, BEGINNING)
 
 
 @given(facts, st.builds(Place, st.integers(0, 10**15), st.integers(0, 10**15)))

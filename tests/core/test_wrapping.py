@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from typing import Any
 
 import pytest
@@ -65,9 +66,86 @@ def test_a_short_id_is_wrapped_where_it_is_the_fields_value_and_nowhere_else() -
     assert json.loads(result["content"][0]["text"]) == expected
 
 
+@pytest.mark.parametrize("slash", ["/", "\\/"])
+def test_urls_that_people_open_keep_the_servers_own_id(slash: str) -> None:
+    view = "https://view.example.org/sessions/browser-1?tab=2"
+    structured = {"session_id": "browser-1", "view": view, "hint": f"See {view} or use browser-1"}
+    text = json.dumps(structured).replace("/", slash)
+    result = wrapped({"structuredContent": structured, "content": [{"type": "text", "text": text}]})
+    handle = wrap("browser-1")
+    expected = {"session_id": handle, "view": view, "hint": f"See {view} or use {handle}"}
+    assert result["structuredContent"] == json.loads(result["content"][0]["text"]) == expected
+
+
+def test_a_question_that_opens_a_page_keeps_its_address() -> None:
+    question = {"mode": "url", "message": "Sign in for browser-1", "url": "https://a.example/?s=browser-1"}
+    asked = {"inputRequests": {"q": {"method": "elicitation/create", "params": question}}}
+    params = wrapped(asked, known={"browser-1": "H"})["inputRequests"]["q"]["params"]
+    assert params == {**question, "message": "Sign in for H"}
+
+
+def test_resources_that_are_read_by_a_url_are_named_by_handles() -> None:
+    result = {"content": [{"type": "resource_link", "uri": "https://a.example/browser-1", "name": "n"}]}
+    assert wrapped(result, known={"browser-1": "H"})["content"][0]["uri"] == "https://a.example/H"
+
+
+def test_an_id_that_is_a_word_garbles_no_text() -> None:
+    structured = {"session_id": "default", "hint": "the default page", "title": "default"}
+    content = [{"type": "text", "text": json.dumps(structured)}, {"type": "text", "text": "your default session"}]
+    result = wrapped({"structuredContent": structured, "content": content})
+    expected = {**structured, "session_id": wrap("default")}
+    assert result["structuredContent"] == json.loads(result["content"][0]["text"]) == expected
+    assert result["content"][1] == content[1]
+
+
+def test_a_long_id_of_letters_is_no_word() -> None:
+    own_id = "kqjxwzptabkqjxwzptabkqjx"
+    result = wrapped({"structuredContent": {"session_id": own_id, "hint": f"use {own_id}."}})
+    assert result["structuredContent"]["hint"] == f"use {wrap(own_id)}."
+
+
 def test_a_whole_text_may_be_the_id() -> None:
     result = wrapped({"content": [{"type": "text", "text": "a b"}, {"type": "text", "text": "c"}]}, "")
     assert [HANDLES.read(block["text"]).own_id for block in result["content"]] == ["a b", "c"]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("own_id", ["1", "browser-1"])
+@pytest.mark.parametrize("field", ["", "result"])
+def test_what_a_tool_returns_alone_is_wrapped_as_text_and_as_structured_content(field: str, own_id: str) -> None:
+    """SDK v2 and FastMCP say it twice: as a text, and as the member `result`."""
+    result = wrapped({"content": [{"type": "text", "text": own_id}], "structuredContent": {"result": own_id}}, field)
+    handle = wrap(own_id)
+    assert result == {"content": [{"type": "text", "text": handle}], "structuredContent": {"result": handle}}
+
+
+@pytest.mark.parametrize("own_id", ["1", "browser-1"])
+@pytest.mark.parametrize("around", ['"%s"', "%s\n", ' "%s"\n'])
+def test_a_whole_text_that_is_an_id_keeps_what_is_around_it(own_id: str, around: str) -> None:
+    """SDK v2 writes a UUID in quotes, and programs end a line."""
+    result = wrapped({"content": [{"type": "text", "text": around % own_id}]}, "")
+    assert result == {"content": [{"type": "text", "text": around % wrap(own_id)}]}
+
+
+def test_a_whole_text_in_quotes_may_be_an_id_with_quotes_in_it() -> None:
+    result = wrapped({"content": [{"type": "text", "text": json.dumps('a "b"')}]}, "")
+    handle = json.loads(result["content"][0]["text"])
+    assert HANDLES.read(handle).own_id == 'a "b"'  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("text", ['["1", "2"]', None])
+def test_a_list_that_a_tool_returns_alone_is_wrapped_as_text_and_as_structured_content(text: str | None) -> None:
+    """FastMCP says it as one text in JSON, SDK v2 as one for each."""
+    texts = ["1", "2"] if text is None else [text]
+    content = [{"type": "text", "text": one} for one in texts]
+    result = wrapped({"content": content, "structuredContent": {"result": ["1", "2"]}}, "result.*")
+    handles = [wrap("1"), wrap("2")]
+    said = [block["text"] for block in result["content"]]
+    assert result["structuredContent"] == {"result": handles}
+    assert (said if text is None else json.loads(said[0])) == handles
+
+
+def test_the_text_of_an_error_is_no_id() -> None:
+    assert wrapped({"content": [{"type": "text", "text": "too many browsers"}], "isError": True}, "") is None
 
 
 def test_lists_of_ids_are_wrapped_one_by_one() -> None:
@@ -110,6 +188,39 @@ def test_what_the_server_was_told_is_wrapped_in_errors_and_progress_too() -> Non
     assert json.loads(changed)["params"]["progressToken"] == "browser-1"
 
 
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"messages": [{"role": "user", "content": {"type": "text", "text": "Use browser-1."}}], "description": "x"},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "browser-1"}]}]},
+        {"messages": [], "description": "What browser-1 does"},
+        {"contents": [{"uri": "x://browser-1/log", "text": '{"id": "browser-1"}'}]},
+        {"completion": {"values": ["browser-1", "other"], "total": 2}},
+        {"inputRequests": {"q": {"method": "elicitation/create", "params": {"message": "Close browser-1?"}}}},
+        {"content": [{"type": "resource_link", "uri": "x://browser-1", "name": "n", "description": "Of browser-1"}]},
+    ],
+    ids=["prompt", "prompts", "description", "resource", "completion", "question", "link"],
+)
+def test_what_the_server_was_told_is_wrapped_in_whatever_it_answers(result: Any) -> None:
+    handle = wrap("browser-1") or ""
+    changed = wrapped(result, known={"browser-1": handle})
+    assert changed == json.loads(json.dumps(result).replace("browser-1", handle))
+
+
+def test_what_is_binary_in_prompts_and_resources_stays() -> None:
+    image = {"role": "user", "content": {"type": "image", "data": "browser-1", "mimeType": "image/png"}}
+    result = {"messages": [image], "contents": [{"uri": "x://y", "blob": "browser-1"}]}
+    assert wrapped(result, known={"browser-1": wrap("browser-1")}) is None
+
+
+def test_what_is_told_of_a_resource_is_told_by_the_name_that_its_client_knows() -> None:
+    handle = wrap("browser-1") or ""
+    said = {"method": "notifications/resources/updated", "params": {"uri": "x://browser-1/log"}}
+    changed = Wrapping(wrap, (), {"browser-1": handle}).message(json.dumps(said))
+    assert changed is not None
+    assert json.loads(changed)["params"]["uri"] == f"x://{handle}/log"
+
+
 def test_ids_of_tasks_are_wrapped_once() -> None:
     result = wrapped({"taskId": "t1", "task": {"taskId": "t1", "statusMessage": "t1"}}, members=("taskId",))
     assert result == {"taskId": wrap("t1"), "task": {"taskId": wrap("t1"), "statusMessage": "t1"}}
@@ -137,6 +248,19 @@ def test_no_handle_is_wrapped_into_another(ids: list[str]) -> None:
     for own_id, handle in zip(ids, result["structuredContent"]["all"], strict=True):
         assert HANDLES.read(handle).own_id == own_id  # type: ignore[union-attr]
     assert all(HANDLES.read(found) is not None for found in found_in(result["structuredContent"]["text"]))
+
+
+@pytest.mark.parametrize("form", ["session-{:06}", "session:{:06}"])
+def test_thousands_of_ids_take_no_longer_than_they_are_long(form: str) -> None:
+    ids = [form.format(number) for number in range(2000)]
+    listed = [{"id": own_id, "title": f"What {own_id} is for, which is quite long"} for own_id in ids]
+    content = [{"type": "text", "text": json.dumps({"all": listed})}]
+    began = time.perf_counter()
+    result = wrapped({"structuredContent": {"all": listed}, "content": content}, "all.*.id")
+    assert time.perf_counter() - began < 2.0
+    assert json.loads(result["content"][0]["text"]) == result["structuredContent"]
+    for own_id, one in zip(ids, result["structuredContent"]["all"], strict=True):
+        assert one == {"id": wrap(own_id), "title": f"What {wrap(own_id)} is for, which is quite long"}
 
 
 def test_rules_are_read() -> None:

@@ -7,8 +7,11 @@ the parser of its command line.
 from __future__ import annotations
 
 import json
+import math
+import os
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -164,8 +167,26 @@ def test_both_ways_say_the_same() -> None:
     assert names(ours["configuration"]["ingress"]) == names(theirs["configuration"]["ingress"])
     assert names(ours["template"]["scale"]) == names(theirs["template"]["scale"])
     written, read = ours["template"]["containers"][0]["probes"], theirs["template"]["containers"][0]["probes"]
+    assert written[0]["periodSeconds"] == "${ceil(var.start_seconds / 10)}"
+    written[0]["periodSeconds"] = math.ceil(named("variable")["start_seconds"]["default"] / 10)
     at_port = [{**probe, "httpGet": {**probe["httpGet"], "port": 8000}} for probe in written]
     assert at_port == read
+
+
+def test_no_probe_fails_more_often_than_azure_lets_it() -> None:
+    """The documentation of ContainerAppProbe: at most 10 failures, and a period of at most 240 s."""
+    for probe in app_file()["properties"]["template"]["containers"][0]["probes"]:
+        assert 1 <= probe.get("failureThreshold", 3) <= 10, probe
+        assert 1 <= probe.get("periodSeconds", 10) <= 240, probe
+
+
+def test_what_the_module_says_itself_is_not_taken_from_the_environment() -> None:
+    """The output would name another path, the probes would fail, and a secret would be there twice."""
+    [rule] = named("variable")["environment"]["validation"]
+    told = set(re.findall(r"MOORING_\w+", rule["condition"]))
+    assert told == {
+        f"MOORING_{name}" for name in ("MCP_PATH", "HEALTH_PATH", "READY_PATH", "SECRET", "STATUS_TOKEN", "REDIS_URL")
+    }
 
 
 def test_every_setting_is_one() -> None:
@@ -181,6 +202,41 @@ def script_lines() -> Iterator[list[str]]:
         if found and not line.startswith("#"):
             call = re.sub(r'\)".*$', "", found[0]) if "$(az" in line else found[0]
             yield shlex.split(call)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("is_there", [True, False])
+def test_an_app_that_is_there_is_not_given_new_secrets(is_there: bool, tmp_path: Path) -> None:
+    """No replica with new ones would start beside those with the old, and every session would end with these."""
+    az = tmp_path / "az"
+    shown = f"test \"$1 $2\" = 'containerapp show' && exit {int(not is_there)}"
+    az.write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/asked\n{shown}\nexit 7\n')
+    az.chmod(0o755)
+    known = {"NAME": "counter", "GROUP": "mcp", "LOCATION": "westeurope", "IMAGE": "example.org/counter:1"}
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", **known}
+    for secrets, goes_on in (({}, not is_there), ({"SECRET": "s", "STATUS_TOKEN": "t"}, True)):
+        (tmp_path / "asked").write_text("")
+        done = subprocess.run(
+            [AZURE / "deploy.sh"], env={**environment, **secrets}, capture_output=True, text=True, check=False
+        )
+        assert ("group create" in (tmp_path / "asked").read_text()) is goes_on
+        assert done.returncode == (7 if goes_on else 1)
+        assert goes_on or "give them as SECRET and STATUS_TOKEN" in done.stderr
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("answer", ["echo Failed", "echo Canceled", "exit 7"])
+def test_a_redis_that_could_not_be_made_is_not_waited_for(answer: str, tmp_path: Path) -> None:
+    az = tmp_path / "az"
+    az.write_text(f'#!/bin/sh\ncase "$*" in "rest --method get"*) {answer};; esac\n')
+    az.chmod(0o755)
+    known = {"NAME": "counter", "GROUP": "mcp", "LOCATION": "westeurope", "IMAGE": "example.org/counter:1"}
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SECRET": "s", "STATUS_TOKEN": "t", **known}
+    done = subprocess.run(
+        [AZURE / "deploy.sh"], env=environment, capture_output=True, text=True, check=False, timeout=10
+    )
+    assert done.returncode == (7 if answer == "exit 7" else 1)
+    assert answer == "exit 7" or answer.removeprefix("echo ") in done.stderr
 
 
 def check_line(words: list[str]) -> None:

@@ -113,6 +113,33 @@ def test_a_node_has_the_time_that_its_settings_give_to_running_requests() -> Non
         assert pod["terminationGracePeriodSeconds"] > 5 + seconds
 
 
+def test_a_server_that_loads_for_minutes_is_not_killed_meanwhile() -> None:
+    for more, seconds in (((), 300), (("--set", "startSeconds=900"), 900)):
+        [container] = one("small", "Deployment", "counter", *more)["spec"]["template"]["spec"]["containers"]
+        probe = container["startupProbe"]
+        assert probe["periodSeconds"] * probe["failureThreshold"] == seconds
+
+
+@pytest.mark.parametrize("given", ["redis.url=redis://elsewhere:6379", "secret.keys.redisUrl=redis-url"])
+def test_there_is_no_redis_that_nobody_uses(given: str) -> None:
+    names = {found["metadata"]["name"] for found in objects("small", "--set", given)}
+    assert "counter" in names
+    assert "counter-redis" not in names
+
+
+def test_the_doctor_is_sent_to_an_endpoint_that_is_one_path() -> None:
+    more = ("--set", r"mcpPath=/s/{id}/mcp\, /mcp")
+    [container] = one("small", "Pod", "counter-doctor", *more)["spec"]["containers"]
+    assert container["args"] == ["http://counter-ingress/mcp"]
+
+
+def test_a_setting_that_there_is_not_is_refused() -> None:
+    """As a variable it would do nothing, and nobody would hear of it."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    own = {"secret", "status_token", "redis_url", "mcp_path", "node_name", "advertise_url"}
+    assert set(schema["properties"]["settings"]["propertyNames"]["enum"]) == set(Settings.model_fields) - own
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_selectors_select_the_pods_they_are_for(case: str) -> None:
     pods = [one["spec"]["template"]["metadata"]["labels"] for one in objects(case) if one["kind"] == "Deployment"]
@@ -166,6 +193,8 @@ def test_a_setting_is_given_to_the_node_as_it_was_written(tmp_path: Path) -> Non
         (("--set", "image.repository="), "repository"),
         (("--set", "replicas=0"), "replicas"),
         (("--set", "settings.secret=x"), "propertyName 'secret'"),
+        (("--set", "settings.mcp_path=/x"), "propertyName 'mcp_path'"),
+        (("--set", "settings.lease_second=9"), "propertyName 'lease_second'"),
         (("--set", "redis.url=redis://user:word@host"), "redis"),
         (("--set", "nonsense=1"), "nonsense"),
         (("--set", "redis.enabled=false"), "no Redis"),

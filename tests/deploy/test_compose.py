@@ -66,6 +66,11 @@ def test_containers_are_killed_only_after_they_had_their_time() -> None:
     assert int(traefik["stop_grace_period"].removesuffix("s")) > grace
 
 
+def test_a_server_that_loads_for_minutes_is_not_ill_meanwhile() -> None:
+    """Traefik waits for healthy nodes."""
+    assert "--start-period=300s" in last("HEALTHCHECK").split()
+
+
 def test_traefik_is_told_what_the_command_writes() -> None:
     nodes = FromNodes("http://node:8000/mooring/traefik?insecure_cookies", "${MOORING_STATUS_TOKEN}")
     static = static_configuration(address=":8080", admin_address=":8081", from_nodes=nodes, grace_seconds=50)
@@ -75,6 +80,12 @@ def test_traefik_is_told_what_the_command_writes() -> None:
 def test_what_has_to_be_given_is_in_the_example() -> None:
     named = set(re.findall(r"\$\{([A-Z_]+):\?", (COMPOSE / "compose.yaml").read_text()))
     assert set(re.findall(r"^([A-Z_]+)=", (COMPOSE / ".env.example").read_text(), re.MULTILINE)) == named
+
+
+def test_docker_stack_takes_no_part_of_a_message_for_a_value() -> None:
+    """It reads `${SECRET:?as from rand -hex}` as SECRET with the default `hex`, set or not: every cluster's secret."""
+    for message in re.findall(r"\$\{[A-Z_]+:\?([^}]*)\}", (COMPOSE / "compose.yaml").read_text()):
+        assert "-" not in message
 
 
 def test_what_the_dockerfile_copies_is_there_and_not_left_out() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -13,7 +14,7 @@ from aiohttp import web
 from mooring.doctor.report import Outlook, Report
 from tests.deployments import haproxy
 from tests.deployments.faults import Faults, running_faults
-from tests.doctor.runs import problems, run
+from tests.doctor.runs import finding, problems, run
 from tests.doctor.serving import serving
 from tests.ports import free_port
 from tests.servers.tokens import ALICE_TOKEN
@@ -30,10 +31,10 @@ async def faults() -> AsyncIterator[Faults]:
 def said(report: Report) -> str:
     """What is said of an endpoint that cannot be examined."""
     assert report.outlook is Outlook.UNREACHABLE
-    [finding] = report.findings
-    assert finding.check == "endpoint"
-    assert finding.changes
-    return finding.says
+    [found] = report.findings
+    assert found.check == "endpoint"
+    assert found.changes
+    return found.says
 
 
 @pytest.mark.parametrize(
@@ -128,6 +129,24 @@ async def test_a_redirect_within_the_origin_is_followed_and_warned_of(faults: Fa
 
 async def test_a_redirect_elsewhere_is_not_followed(faults: Faults) -> None:
     assert said(await run(faults.moved, tokens=("secret-token",))) == f"redirected to {faults.healthy}"
+
+
+@pytest.mark.parametrize("redirect", [302, 303, 307])
+@pytest.mark.parametrize("status", [200, 403, 405])
+async def test_a_redirect_to_a_login_page_is_no_url_for_clients(redirect: int, status: int) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        if request.path == "/login":
+            return web.Response(status=status, text="<html>Sign in</html>", content_type="text/html")
+        return web.Response(status=redirect, headers={"Location": "/login?next=/mcp"})
+
+    async with serving(answer) as url:
+        report = await run(url)
+    found = finding(report, "endpoint")
+    assert report.outlook is Outlook.UNREACHABLE
+    assert re.fullmatch(r"every request is redirected to .*/login\?next=/mcp, where no session is opened", found.says)
+    assert f"That is from {url}." in found.why
+    assert not any("Give clients the URL" in change.what for change in found.changes)
+    assert "--token-env" in found.changes[0].what
 
 
 async def test_a_redirect_to_itself_ends() -> None:

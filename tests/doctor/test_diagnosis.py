@@ -117,6 +117,15 @@ async def test_calls_that_hang_end_soon_and_are_broken() -> None:
     assert ledger.live == set()
 
 
+async def test_calls_that_hang_are_broken_in_a_quick_run_too() -> None:
+    """Where each hangs for a quarter of the time that the whole run has, few may be sent before the check of them."""
+    async with running_ledger(hangs_on=frozenset({"ping"})) as ledger:
+        report = await run(ledger.url, sessions=12, calls=4, timeout_seconds=0.5, most_seconds=3.0)
+    assert "calls failed: no answer in time" in finding(report, "affinity").says
+    assert report.outlook is Outlook.BROKEN
+    assert ledger.live == set()
+
+
 async def test_only_and_skip_choose_the_checks() -> None:
     async with running_ledger() as ledger:
         chosen = await run(ledger.url, sessions=2, calls=1, only=frozenset({"eras", "affinity"}))

@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 from xml.etree import ElementTree
 
-from mooring.doctor.findings import Finding, Verdict
+import pytest
+
+from mooring.doctor.findings import OUT_OF_TIME, Finding, Verdict
 from mooring.doctor.junit import junit
+from mooring.doctor.report import Outlook
 from tests.cli.doctor.reports import AFFINITY, COMPRESSION, UNREACHABLE, report
 
 
@@ -32,6 +35,18 @@ def test_a_case_for_each_check() -> None:
     assert cases["idle"].find("skipped") is not None
     assert (suite.get("failures"), suite.get("errors")) == ("2", "0")
     assert int(suite.get("tests", "0")) == len(suite.findall("testcase"))
+
+
+@pytest.mark.parametrize(
+    "missed", [Finding("affinity", Verdict.UNKNOWN, "not seen"), Finding("idle", Verdict.UNKNOWN, OUT_OF_TIME)]
+)
+def test_what_decides_the_exit_code_is_no_skipped_case(missed: Finding) -> None:
+    whole = report(missed)
+    assert whole.outlook is not Outlook.HEALTHY
+    suite = suite_of(junit(whole))
+    failure = suite.find(".//failure")
+    assert failure is not None
+    assert (failure.get("type"), suite.get("failures")) == ("unknown", "1")
 
 
 def test_an_endpoint_that_cannot_be_examined_is_an_error() -> None:

@@ -139,7 +139,11 @@ ROWS: Final[dict[str, Row]] = {
     ),
     "the modern era meets an error": Row(
         Break(lambda seen: seen.method == "server/discover", answer=(502, *PAGE)),
-        {"modern-clients": r"clients that try the modern era first fail on \d of \d tries: 502"},
+        {"modern-clients": r"`server/discover` fails on \d of \d tries: 502"},
+    ),
+    "the modern era meets a cut connection": Row(
+        Break(lambda seen: seen.method == "server/discover", cut=True),
+        {"modern-clients": r"clients that try the modern era first fail on \d of \d tries: connection closed .*"},
     ),
     "half of CORS": Row(
         Break(add_out={"Access-Control-Allow-Origin": "*"}), {"cors": r"pages may read answers, but the preflight .*"}

@@ -113,6 +113,15 @@ def page(status: int) -> tuple[str, ...]:
     return (f"http-response return status {status} content-type text/html string {html} if {{ status 404 }}",)
 
 
+def refuse_body(words: str, status: int) -> tuple[str, ...]:
+    """As a firewall does that looks for words in what is posted."""
+    return ("option http-buffer-request", f"http-request deny deny_status {status} if {{ req.body -m sub {words} }}")
+
+
+def nginx_then(urls: list[str], rules: tuple[str, ...]) -> Running:
+    return behind(lambda inner: nginx.running_nginx(inner), ha(urls, rules=rules))
+
+
 DROPPED: Final = r"Mcp-Session-Id does not reach the server: \d+ of \d+ calls opened new sessions"
 LOST_OUT: Final = r"the session id is lost on its way out: .*"
 REFUSED: Final = r"\d+ of \d+ new sessions could not be opened: {}.*"
@@ -252,6 +261,12 @@ CASES: Final[dict[str, Case]] = {
         {},
         fields=RATE,
     ),
+    "HAProxy takes few connections": Case(
+        lambda n: ha(n.v2[:1], rules=("maxconn 4",)),
+        {"openings": r"only about \d connections are served at a time: others wait"},
+        fields={**RATE, "timeout_seconds": 2.0},
+        not_said=("tied to its connection", "A node that is down"),
+    ),
     # A 404 that is none any more.
     "404 becomes a 502": Case(
         lambda n: ha(n.v2, rules=page(502)),
@@ -302,11 +317,41 @@ CASES: Final[dict[str, Case]] = {
     "sessions in turn, TypeScript": Case(
         lambda n: nginx.running_nginx(n.typescript), {"affinity": FAILS_WITH_TWO}, may=TYPESCRIPT
     ),
+    # Something on the way reads what is in the body, or changes what is in the headers.
+    "a firewall refuses notifications": Case(
+        lambda n: ha(n.v2[:1], rules=refuse_body("notifications/initialized", 403)),
+        {"openings": r"`notifications/initialized` is refused in each session: 403"},
+    ),
+    "a firewall refuses notifications, v1": Case(
+        lambda n: ha(n.v1[:1], rules=refuse_body("notifications/initialized", 502)),
+        {"openings": r"`notifications/initialized` is refused in each session: 502"},
+        not_said=("answered when sent once more", "A node that is down"),
+    ),
+    "a firewall refuses lists of tools": Case(
+        lambda n: ha(n.v2[:1], rules=refuse_body("tools/list", 403)),
+        {"affinity": r"pings are answered, and `tools/list` is not: 403"},
+        may=("modern-headers",),
+    ),
+    "a firewall refuses lists of tools, TypeScript": Case(
+        lambda n: nginx_then(n.typescript[:1], refuse_body("tools/list", 500)),
+        {"affinity": r"pings are answered, and `tools/list` is not: 500"},
+        may=TYPESCRIPT,
+    ),
+    "no way for DELETE": Case(
+        lambda n: ha(n.v1[:1], rules=("http-request deny deny_status 404 if { method DELETE }",)),
+        {"deleted-session": r"clients cannot end their sessions: DELETE is answered with 404"},
+        left=9,
+    ),
     # What comes after a pause.
     "idle sessions end": Case(
         lambda n: ha([n.odd["ends_idle_sessions"]]),
         {"pause": r"a session that is silent for (2 s to )?5 s is gone: 404 .*"},
         fields={"idle_seconds": 6.0},
+    ),
+    "HAProxy forgets where a session is": Case(
+        lambda n: ha(n.v2, *(line.replace("1h", "3s") for line in STICKY)),
+        {"pause": r"after \d+ s of silence some calls miss .*|a session that is silent .* is gone: 404 .*"},
+        fields=ALONE,
     ),
     "Apache keeps connections that are dead": Case(
         lambda n: behind(lambda urls: apache.running_apache(urls), forgetful(n.v2[0], 1.5)),
@@ -465,6 +510,12 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
         "404 becomes a 503",
         "404 becomes a 502 in words",
     ),
+    "a firewall that reads methods": (
+        "a firewall refuses notifications",
+        "a firewall refuses notifications, v1",
+        "a firewall refuses lists of tools",
+        "a firewall refuses lists of tools, TypeScript",
+    ),
     "no affinity, or a poor one": (
         "sessions in turn, TypeScript",
         "in turn, Apache",
@@ -476,6 +527,7 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
     "HTTP+SSE beside it": ("HTTP+SSE beside it", "HTTP+SSE beside it, nginx", "HTTP+SSE beside it, Caddy"),
     "what a pause ends": (
         "idle sessions end",
+        "HAProxy forgets where a session is",
         "Apache keeps connections that are dead",
         "nginx keeps connections that are dead",
         "a firewall forgets connections",

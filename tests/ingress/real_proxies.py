@@ -123,7 +123,7 @@ async def checked_command(kind: Proxy, folder: Path, file: Path) -> tuple[Sequen
         return command, {}
     if kind is haproxy:
         assert "WARNING" not in (said := await run(find("haproxy"), "-c", "-f", file)), said
-        return [find("haproxy"), "-W", "-S", f"{file}.sock", "-f", file], {}
+        return [find("haproxy"), "-W", "-S", f"unix@{file}.sock", "-f", file], {}
     environment = {"CADDY_ADMIN": f"127.0.0.1:{free_port()}"}
     await run(find_caddy(), "validate", "--config", file, "--adapter", "caddyfile", environment=environment)
     return [find_caddy(), "run", "--config", file, "--adapter", "caddyfile"], environment

@@ -99,3 +99,34 @@ def test_every_cluster_that_is_routed_to_is_there() -> None:
 def test_nodes_over_https_are_refused() -> None:
     with pytest.raises(ClusterError, match="configured for nodes over http"):
         envoy.clusters_of(replacing())
+
+
+def patterns(message: Any) -> list[str]:
+    """Every regular expression in it."""
+    if isinstance(message, list):
+        return [pattern for one in message for pattern in patterns(one)]
+    if not isinstance(message, dict):
+        return []
+    own = [message["safe_regex"]["regex"]] if "safe_regex" in message else []
+    return [*own, *(pattern for one in message.values() for pattern in patterns(one))]
+
+
+def test_no_pattern_is_longer_than_envoy_takes() -> None:
+    """By default it refuses all routes where one pattern compiles to more than 100 steps: a letter is one."""
+    shards = tuple(f"{first}{second}aaa" for first in "abcdefgh" for second in "abcdefgh")
+    [routes] = envoy.routes_of(Topology((backend(shards=shards),)), Choice())["resources"]
+    assert max(map(len, patterns(routes))) < 80
+    headers = str([route["match"].get("headers") for route in routes["virtual_hosts"][0]["routes"]])
+    assert all(shard in headers for shard in shards)
+
+
+def test_files_are_watched_by_paths_with_a_folder() -> None:
+    """Envoy watches the folder of a file, and refuses a path that names none."""
+    files = envoy.whole(three_nodes(), Choice(), Path("envoy.yaml"))
+    assert "path: ./envoy-clusters.yaml\n" in files[Path("envoy.yaml")]
+    assert "path: ./envoy-routes.yaml\n" in files[Path("envoy.yaml")]
+
+
+def test_a_listener_is_at_an_address_and_not_at_a_name() -> None:
+    with pytest.raises(ClusterError, match=r"Envoy listens at an address.* not at localhost"):
+        envoy.whole(three_nodes(), Choice("localhost:8080"), Path("envoy.yaml"))

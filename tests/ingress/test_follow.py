@@ -89,6 +89,13 @@ def test_leaves_the_file_whole_when_it_cannot_be_replaced(path: Path, monkeypatc
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_replaces_a_file_that_is_no_text_of_ours(path: Path) -> None:
+    """As one in Latin-1, which somebody wrote before."""
+    path.write_bytes("für".encode("latin-1"))
+    assert DynamicFile(path).update(three_nodes())
+    assert path.read_text() == dump(dynamic_configuration(three_nodes()))
+
+
 class FullDisk(DynamicFile):
     """Fails its first two updates."""
 
@@ -132,7 +139,7 @@ def test_writes_only_what_changed_and_in_the_given_order(tmp_path: Path, monkeyp
 
 
 class Reloads:
-    """Counts reloads, and lets the first few fail."""
+    """Counts reloads, and lets the first few fail, as nginx says it: with the time and its process."""
 
     def __init__(self, failures: int = 0) -> None:
         self.failures = failures
@@ -141,7 +148,7 @@ class Reloads:
     async def __call__(self) -> None:
         self.count += 1
         if self.count <= self.failures:
-            raise ClusterError("it does not run")
+            raise ClusterError(f"10:00:0{self.count} {4000 + self.count}#0: it does not run")
 
 
 async def each(*topologies: Topology) -> AsyncIterator[Topology]:
@@ -157,6 +164,7 @@ async def test_reloads_once_in_the_beginning_and_then_after_changes(path: Path) 
 
 
 async def test_tries_a_reload_that_failed_again_after_a_while(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     now = 0.0
     reloads = Reloads(failures=2)
 
@@ -169,7 +177,8 @@ async def test_tries_a_reload_that_failed_again_after_a_while(path: Path, caplog
     await follow(topologies(), DynamicFile(path), reloads, clock=lambda: now)
     assert reloads.count == 3
     assert [record.getMessage() for record in caplog.records] == [
-        "the ingress keeps its last configuration: it does not run"
+        "the ingress keeps its last configuration: 10:00:01 4001#0: it does not run",
+        "the ingress follows the nodes again",
     ]
 
 

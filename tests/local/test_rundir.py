@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,13 @@ def test_keeps_a_folder_that_was_there_and_what_others_put_into_it(path: Path) -
     with RunDir(path):
         (path / "foreign").write_text("x")
     assert [file.name for file in path.iterdir()] == ["foreign"]
+
+
+def test_a_folder_that_somebody_removed_meanwhile_is_no_error(path: Path) -> None:
+    with RunDir(path) as run_dir:
+        run_dir.file("a").write_text("x")
+        shutil.rmtree(path)
+    assert not path.exists()
 
 
 def test_a_second_one_is_told_who_has_it(path: Path) -> None:

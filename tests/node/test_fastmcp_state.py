@@ -13,8 +13,9 @@ from key_value.aio.stores.memory import MemoryStore as TheirMemory
 from mooring import SessionStateStore
 from mooring.asgi import App
 from mooring.core.kept_state import KeptState, StateUse
+from mooring.node import fastmcp_state
 from mooring.node.current import Serving
-from mooring.node.fastmcp_state import _MOST_ELSEWHERE, keep_state_of
+from mooring.node.fastmcp_state import keep_state_of
 from tests.fakes import Clock
 from tests.node.rpc import RawClient
 from tests.node.state_nodes import fastmcp_app, state_nodes
@@ -143,9 +144,28 @@ async def test_what_is_set_where_there_is_no_call_is_found_in_calls_until_one_se
         assert await store.get("a session:greeting") is None
 
 
-async def test_what_is_in_memory_is_bounded_the_oldest_goes() -> None:
+async def test_what_is_in_memory_is_bounded_and_what_was_not_used_for_long_goes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(fastmcp_state, "_MOST_LASTING", 3)
     store = SessionStateStore()
-    for n in range(_MOST_ELSEWHERE + 1):
+    for n in range(3):
         await store.put(f"user:{n}", {"n": n})
-    assert await store.get("user:0") is None
-    assert await store.get("user:1") == {"n": 1}
+    assert await store.get("user:0") == {"n": 0}
+    assert not caplog.records
+    await store.put("session:3", {"n": 3})
+    assert [await store.get(f"user:{n}") for n in range(3)] == [{"n": 0}, None, {"n": 2}]
+    assert "session_state_store" in caplog.text
+
+
+async def test_what_single_requests_leave_behind_pushes_no_users_state_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FastMCP gives each request of revision 2026-07-28 a session of its own, for which a tool may set state."""
+    monkeypatch.setattr(fastmcp_state, "_MOST_FLEETING", 3)
+    store = SessionStateStore()
+    await store.put("user:ann:_user", {"n": 1})
+    await store.put("session:ann:one", {"n": 2})
+    for n in range(10):
+        await store.put(f"request-{n}:count", {"n": n}, ttl=86_400)
+    assert await store.get("user:ann:_user") == {"n": 1}
+    assert await store.get("session:ann:one") == {"n": 2}
+    assert [await store.get(f"request-{n}:count") for n in (6, 9)] == [None, {"n": 9}]

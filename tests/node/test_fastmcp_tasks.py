@@ -7,7 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fastmcp import FastMCP
+from fastmcp import Client, FastMCP
+from fastmcp.server.auth.providers.jwt import StaticTokenVerifier
+from fastmcp.utilities.tasks import TaskConfig
 from fastmcp_tasks import TasksExtension
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -17,8 +19,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
+import mooring
 from mooring import Mooring, Settings
 from mooring.node.fastmcp_tasks import with_tasks_of
+from tests.cluster_in_process import running_nodes
 
 SHARED = {"redis_url": "redis://localhost:1", "secret": "sixteen or more of them"}
 
@@ -102,3 +106,31 @@ def test_the_operators_word_counts(
     assert with_tasks_of(app_with(TasksExtension()), Settings.load(**SHARED)).tasks == tasks
     assert [record.levelname for record in caplog.records] == ["WARNING"] * warns
     assert all("FASTMCP_DOCKET_URL" in record.getMessage() for record in caplog.records)
+
+
+def signed_in_server() -> Any:
+    """Its tool mints in a task, which has no request any more."""
+    tokens: Any = {name: {"client_id": name, "scopes": []} for name in ("ann", "bob")}
+    server = FastMCP("signed in", auth=StaticTokenVerifier(tokens=tokens))
+    server.add_extension(TasksExtension())
+
+    @server.tool(task=TaskConfig(mode="required"))
+    async def begin() -> str:
+        return mooring.new_handle("work")
+
+    @server.tool
+    async def look(work: str) -> str:
+        return f"looked at {work}"
+
+    return server.http_app(path="/mcp")
+
+
+async def test_what_a_task_mints_is_for_whoever_it_works_for() -> None:
+    async with running_nodes(signed_in_server, 1) as [node]:
+        async with Client(f"{node.url}/mcp", auth="ann") as ann:
+            work = (await ann.call_tool("begin", {})).data
+            assert (await ann.call_tool("look", {"work": work})).data == f"looked at {work}"
+        async with Client(f"{node.url}/mcp", auth="bob") as bob:
+            refused = await bob.call_tool("look", {"work": work}, raise_on_error=False)
+    assert refused.is_error
+    assert "There is no handle" in refused.content[0].text

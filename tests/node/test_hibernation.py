@@ -21,6 +21,8 @@ from tests.fakes import FlakyStore
 from tests.node.apps import ScriptedApp, answer
 from tests.node.rpc import RawClient
 from tests.node.tellers import Reader, Teller, answer_in, call, reading
+from tests.node.wrongs import ALICE
+from tests.servers.people import make_app
 from tests.waiting import until
 
 SECONDS = 0.3
@@ -90,6 +92,21 @@ async def test_a_listener_hears_on_the_same_stream_what_its_session_says_once_it
                 assert [one.incarnation for one in world.revived] == list(range(1, number + 2))
             assert {one.reason for one in world.closed} == {"hibernated"}
             assert len(set(reader.ids)) == len(reader.ids) == 4
+
+
+async def test_who_listens_to_nobodys_session_hears_the_end_where_somebody_wakes_it(
+    raw: RawClient, http: aiohttp.ClientSession
+) -> None:
+    options = {"hibernate_seconds": SECONDS}
+    async with running_nodes(lambda: make_app("v2", "starlette"), 1, MemoryStore(), **options) as nodes:
+        world = Sleepers(nodes, [], raw)
+        session = await raw.open(world.url)
+        async with reading(http, "GET", world.url, session) as listener:
+            await listener.next()
+            await world.sleeps(session)
+            assert (await raw.call(world.url, session, headers=ALICE)).status == 200
+            assert [one.principal for one in world.revived] != [""]
+            await listener.rest()
 
 
 async def test_a_running_call_is_not_sent_to_sleep(raw: RawClient, http: aiohttp.ClientSession) -> None:

@@ -11,12 +11,13 @@ from mcp.server.mcpserver import MCPServer
 
 from mooring import Mooring, Settings
 from mooring.asgi import Message, Receive, Scope, Send
+from mooring.core.ids import SessionIds
 from mooring.core.model import NodeState
 from mooring.node.links.own_address import OwnAddress
 from mooring.store import MemoryStore
 from tests.cluster_in_process import SECRET, running_node
 from tests.fakes import FlakyStore
-from tests.node.apps import ScriptedApp, answer
+from tests.node.apps import ScriptedApp, answer, initialize_result
 from tests.node.direct import Request, a_mooring, initialize, joined
 from tests.node.rpc import INITIALIZE, RawClient
 
@@ -122,6 +123,26 @@ async def test_without_a_lifespan_and_without_its_redis_what_is_no_endpoint_is_t
     app = ScriptedApp()
     reply = await Request(path="/page", headers=[(b"content-type", b"application/json")]).to(Mooring(app, lost))
     assert (reply.status, reply.body) == (200, b'{"other": true}')
+
+
+@pytest.mark.parametrize("path", ["/", "/elsewhere/mcp"])
+async def test_without_a_lifespan_the_first_request_at_a_path_that_is_not_known_yet_finds_its_endpoint(
+    path: str,
+) -> None:
+    """As where it is mounted somewhere in another app: that runs no lifespan below itself."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        body = initialize_result(1)
+        headers = [(b"content-type", b"application/json"), (b"mcp-session-id", b"inner")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    mooring = a_mooring(app, MemoryStore())
+    json_headers = [(b"content-type", b"application/json"), (b"accept", b"application/json, text/event-stream")]
+    opened = await initialize(path=path, headers=json_headers).to(mooring)
+    assert SessionIds(SECRET).shard_of(opened.session_id) in mooring._node.membership.shards
+    assert mooring._node.sessions.find(opened.session_id) is not None
+    await mooring._node.stop()
 
 
 async def test_a_node_does_not_start_without_its_redis() -> None:

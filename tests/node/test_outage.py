@@ -7,12 +7,18 @@ import contextlib
 import itertools
 from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
+from mcp.server.mcpserver import Context, MCPServer
 
+from mooring.core.sse import SseEvent
 from mooring.store import Store, open_store
 from tests.cluster_in_process import SECRET, RunningNode, running_node, running_nodes
 from tests.node.apps import ScriptedApp
 from tests.node.rpc import RawClient
+from tests.node.sdk_apps import Workshop
+from tests.node.state_nodes import VERSION
+from tests.node.tellers import Reader, Teller, answer_in, call, reading, steps_in
 from tests.real_redis import RealRedis, real_redis
 from tests.waiting import until
 
@@ -166,3 +172,84 @@ async def _only(redis: RealRedis, session: str) -> bool:
     async with redis.client() as client:
         keys = [key for key in await redis.keys() if ":session:" in key]
         return [key for key in keys if not await client.hexists(key, "removed")] == [f"mcp:session:{{{session}}}"]
+
+
+async def test_what_runs_is_on_record_again_after_redis_was_emptied(raw: RawClient) -> None:
+    """A client hears all that it missed, once, though the node of its call dies after that as well."""
+    teller = Teller()
+    async with (
+        real_redis() as redis,
+        running_nodes(teller.app, 2, lambda: open_store(redis.url, "mcp", 0.3, [SECRET])) as nodes,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as http,
+    ):
+        session = await raw.open(nodes[0].url)
+        async with reading(http, "POST", nodes[0].url, session, call("tell")) as reader:
+            teller.say(1)
+            assert steps_in([await heard(reader), await heard(reader)]) == [1]
+        teller.say(2, 3)
+        await until(lambda: is_on_record(redis, session, "calls", "log"), what="the call to be on record")
+        await redis.empty()
+        await until(lambda: is_on_record(redis, session, "calls", "log"), what="the call to be on record again")
+        await until(lambda: is_out_of_grace(nodes[1]), what="the other node to trust the store again")
+        await nodes[0].vanish()
+        async with store_at(redis) as store:
+            await store.bury(nodes[0].id)
+        async with reading(http, "GET", nodes[1].url, session, last=reader.ids[-1]) as again:
+            events = await again.rest()
+        assert steps_in(events) == [2, 3]
+        assert answer_in(events)["error"]["data"] == {"reason": "outcome_unknown", "name": "tell"}
+        teller.say(None)
+
+
+async def test_a_call_in_json_is_on_record_again_after_redis_was_emptied(raw: RawClient) -> None:
+    workshops: list[Workshop] = []
+
+    def make_app() -> Workshop:
+        workshops.append(Workshop(MCPServer, Context, json_response=True))
+        return workshops[-1]
+
+    async with (
+        real_redis() as redis,
+        running_nodes(make_app, 2, lambda: open_store(redis.url, "mcp", 0.3, [SECRET])) as nodes,
+    ):
+        session = await raw.open(nodes[0].url)
+        work = {"jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": {"name": "work", "arguments": {}}}
+        sending = asyncio.create_task(raw.call(nodes[0].url, session, body=work, headers=VERSION))
+        await until(lambda: is_on_record(redis, session, "calls"), what="the call to be on record")
+        await redis.empty()
+        await until(lambda: is_on_record(redis, session, "calls"), what="the call to be on record again")
+        await until(lambda: is_out_of_grace(nodes[1]), what="the other node to trust the store again")
+        await nodes[0].vanish()
+        await asyncio.wait({sending})
+        assert sending.exception() is not None
+        async with store_at(redis) as store:
+            await store.bury(nodes[0].id)
+        workshops[1].finish.set()
+        assert (await raw.call(nodes[1].url, session, body=work, headers=VERSION)).reason == "outcome_unknown"
+        assert workshops[1].ledger == []
+        workshops[0].finish.set()
+
+
+async def is_out_of_grace(node: RunningNode) -> bool:
+    keeper = node.mooring._node.keeper
+    return keeper.membership.state == "ready" and not keeper.is_in_grace
+
+
+async def heard(reader: Reader) -> SseEvent:
+    event = await reader.next()
+    assert event is not None
+    return event
+
+
+async def is_on_record(redis: RealRedis, session: str, *what: str) -> bool:
+    keys = await redis.keys()
+    return all(f"mcp:session:{{{session}}}:{name}" in keys for name in what)
+
+
+@contextlib.asynccontextmanager
+async def store_at(redis: RealRedis) -> AsyncIterator[Store]:
+    store = open_store(redis.url, "mcp", 0.3, [SECRET])
+    try:
+        yield store
+    finally:
+        await store.aclose()

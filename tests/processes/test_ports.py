@@ -7,7 +7,7 @@ import pytest
 
 from mooring.errors import ClusterError
 from mooring.processes import ports
-from mooring.processes.ports import check_free, free_port, join
+from mooring.processes.ports import check_free, free_port, from_here, join
 
 
 def test_a_free_port_is_free() -> None:
@@ -55,3 +55,21 @@ def test_anything_else_is_said_with_the_systems_own_words(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(("host", "joined"), [("127.0.0.1", "127.0.0.1:80"), ("::1", "[::1]:80")])
 def test_an_ipv6_address_gets_its_brackets(host: str, joined: str) -> None:
     assert join(host, 80) == joined
+
+
+@pytest.mark.parametrize(
+    ("host", "from_this_machine"),
+    [
+        ("", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("::", "::1"),
+        ("0:0:0:0:0:0:0:0", "::1"),
+        ("10.0.0.7", "10.0.0.7"),
+        ("localhost", "localhost"),
+    ],
+)
+def test_who_listens_everywhere_is_reached_at_an_address_that_is_always_there(
+    host: str, from_this_machine: str
+) -> None:
+    """`mooring up --host "$UNSET"` waited for itself at http://:8080, until its time was over."""
+    assert from_here(host) == from_this_machine

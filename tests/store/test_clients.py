@@ -72,12 +72,32 @@ def test_what_a_url_of_several_servers_says(url: str, address: Address) -> None:
         "redis+cluster://h/1",
         "redis+cluster://",
         "redis+sentinel://h/main/db",
+        "redis://h/db",
+        "rediss://h:6379/mooring",
         "http://h",
     ],
 )
 def test_what_no_url_of_redis_is(url: str) -> None:
     with pytest.raises(SettingsError, match="redis_url"):
         RedisStore(url.replace("://", "://user:hunter2@", 1), "mcp", timeout_seconds=1, seals=SEALS)
+
+
+@pytest.mark.parametrize("server", ["redis://h", "unix:///h.sock", "redis+sentinel://h/main", "redis+cluster://h"])
+@pytest.mark.parametrize("option", ["no_such_option=1", "decode_responses=true", "retry=5"])
+def test_an_option_that_no_connection_of_ours_has(server: str, option: str) -> None:
+    with pytest.raises(SettingsError, match=rf"redis_url.*{option.partition('=')[0]}"):
+        RedisStore(f"{server}?{option}", "mcp", timeout_seconds=1, seals=SEALS)
+
+
+def test_an_option_that_no_sentinel_has() -> None:
+    with pytest.raises(SettingsError, match=r"redis_url.*no_such"):
+        RedisStore("redis+sentinel://h/main?sentinel_no_such=1", "mcp", timeout_seconds=1, seals=SEALS)
+
+
+@pytest.mark.parametrize("server", ["redis://h/0", "rediss://h", "rediss+sentinel://h/main", "rediss+cluster://h"])
+def test_options_of_connections(server: str) -> None:
+    options = "health_check_interval=5&socket_keepalive=yes"
+    RedisStore(f"{server}?{options}", "mcp", timeout_seconds=1, seals=SEALS)
 
 
 def test_no_password_of_such_a_url_is_shown() -> None:

@@ -5,7 +5,9 @@ Flags, `mooring settings` and the generated `docs/settings.md` are made from thi
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
 import types
 import typing
 from dataclasses import dataclass
@@ -23,6 +25,8 @@ HIDDEN: Final = "(hidden)"
 NOT_SET: Final = "(not set)"
 _PLATFORMS: Final = {"node_name": name_variable, "advertise_url": address_variable}
 """What a platform says of a setting that nobody has set; of `advertise_url` it says the address, to `mooring serve`."""
+
+_OF_KUBERNETES: Final = re.compile(r"_SERVICE_HOST$|_(SERVICE_)?PORT(_\w+)?$")
 
 _BOUNDS: Final = (("ge", "at least"), ("gt", "more than"), ("le", "at most"), ("lt", "less than"))
 
@@ -67,6 +71,22 @@ def origin_of(setting: Setting) -> tuple[str, str]:
         return "file", os.environ.get(SETTINGS_FILE_VARIABLE, DEFAULT_SETTINGS_FILE)
     variable = _PLATFORMS[setting.name]() if setting.name in _PLATFORMS else None
     return ("platform", variable) if variable else ("default", "")
+
+
+def mistyped_variables() -> list[tuple[str, str]]:
+    """Variables that set nothing and are like one that does, and that one.
+
+    Others may begin with our prefix as well: Kubernetes tells of each Service by some, and one may be called mooring.
+    """
+    known = {setting.environment for setting in all_settings()} | {SETTINGS_FILE_VARIABLE}
+    known |= {f"{ENV_PREFIX}{name.upper()}_FILE" for name in SECRET_FILES}
+    found: list[tuple[str, str]] = []
+    for variable in sorted(os.environ):
+        if variable.startswith(ENV_PREFIX) and variable not in known and not _OF_KUBERNETES.search(variable):
+            meant = variable.removesuffix("_FILE")
+            likely = [meant] if meant in known else difflib.get_close_matches(variable, sorted(known), 1, cutoff=0.85)
+            found.extend((variable, one) for one in likely)
+    return found
 
 
 def shown(value: Any) -> str:

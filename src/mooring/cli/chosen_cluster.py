@@ -1,7 +1,7 @@
 """Which cluster a command is about, and how to reach its registry.
 
-In this order: `--redis-url`, `--run-dir`, the setting `redis_url` of the environment or the file, and the cluster that
-`mooring up` runs in `.mooring`.
+In this order: `--redis-url` or `--run-dir`, the setting `redis_url` of the environment or the file, and the cluster
+that `mooring up` runs in `.mooring`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+import typer
 
 from mooring.errors import ClusterError, StoreUnavailable
 from mooring.local.runfile import NAME as RUN_FILE
@@ -48,14 +50,30 @@ def find_cluster(run_dir: Path | None, given: Mapping[str, Any]) -> ChosenCluste
     Raises:
         ClusterError: none of them does, or the run directory holds no cluster.
         SettingsError: a setting is wrong.
+        typer.BadParameter: a flag says what the run directory says already.
     """
     settings = Settings.load(**given)
     if run_dir is None and settings.redis_url is not None:
         return ChosenCluster(settings)
     folder = run_dir or DEFAULT_RUN_DIR
     said = _run_file(folder, is_named=run_dir is not None)
+    for name in ("redis_url", "key_prefix"):
+        if given.get(name) is not None:
+            hint = f"--{name.replace('_', '-')}"
+            raise typer.BadParameter(f"the cluster that runs from {folder} has its own", param_hint=hint)
     local = Settings.load(**{**given, "redis_url": said.redis_url, "key_prefix": said.key_prefix})
     return ChosenCluster(local, said.ingress, folder, said.pid)
+
+
+def local_cluster(run_dir: Path | None, given: Mapping[str, Any]) -> ChosenCluster | None:
+    """The same, if it is one of `mooring up`: that of the working directory, too, where its Redis is the one that the
+    settings name."""
+    chosen = find_cluster(run_dir, given)
+    if chosen.pid is None and (DEFAULT_RUN_DIR / RUN_FILE).exists():
+        said = _run_file(DEFAULT_RUN_DIR, is_named=False)
+        if (said.redis_url, said.key_prefix) == (chosen.settings.redis_url, chosen.settings.key_prefix):
+            chosen = ChosenCluster(chosen.settings, said.ingress, DEFAULT_RUN_DIR, said.pid)
+    return None if chosen.pid is None else chosen
 
 
 def _run_file(folder: Path, *, is_named: bool) -> RunFile:

@@ -35,4 +35,13 @@ def exit_code(error: MooringError) -> ExitCode:
         return ExitCode.STORE
     if isinstance(error, TargetError):
         return ExitCode.TARGET
+    return _of_child(error)
+
+
+def _of_child(error: MooringError) -> ExitCode:
+    """That of a command of ours which was to be brought up, and ended; what others end with means something else."""
+    from mooring.processes.supervisor import ChildError  # slow to import, and needed by two commands
+
+    if isinstance(error, ChildError) and error.is_ours and error.code in set(ExitCode) - {ExitCode.OK}:
+        return ExitCode(error.code)
     return ExitCode.FAILURE

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from mooring.cli.chosen_cluster import REGISTRY_SETTINGS, ChosenCluster, find_cluster, opened_store
+from mooring.cli.chosen_cluster import REGISTRY_SETTINGS, ChosenCluster, local_cluster, opened_store
 from mooring.cli.flags import Debug, RunDir, new_app, with_settings
 from mooring.cli.ordering import living_nodes, takes_sessions
 from mooring.core.text import plain
@@ -33,9 +33,12 @@ def roll(
     **given: Any,
 ) -> None:
     """Replace the nodes of `mooring up` one after another: each gives its sessions away, ends, and is started again."""
-    cluster = find_cluster(run_dir, given)
-    if cluster.pid is None:
-        raise ClusterError("roll is for a cluster of `mooring up`; elsewhere your platform rolls: see docs/deploys.md")
+    cluster = local_cluster(run_dir, given)
+    if cluster is None or cluster.pid is None:
+        raise ClusterError(
+            "roll is for a cluster of `mooring up`, here or by --run-dir; elsewhere your platform rolls: see "
+            "docs/deploys.md"
+        )
     asyncio.run(_roll(cluster, cluster.pid, timeout))
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from mooring.asgi import App
+from mooring.cli.catalogue import mistyped_variables
 from mooring.cli.flags import Debug, Target, new_app, with_settings
 from mooring.cli.logs import Level, configure_logging, take_over_loggers
 from mooring.cli.serving_workers import serve_workers
@@ -75,6 +76,8 @@ def serve(
     Whatever `mooring settings` lists can also be set as MOORING_... in the environment, or in mooring.toml.
     """
     configure_logging(log_level, debug=debug)
+    for variable, meant in [] if worker_fds else mistyped_variables():
+        logger.warning("%s sets nothing: %s was meant, perhaps (see `mooring settings`)", variable, meant)
     settings = Settings.load(**given).placed()
     host = host or _host_of_environment()
     if settings.redis_url is not None and settings.secret is None:

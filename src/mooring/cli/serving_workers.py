@@ -15,6 +15,7 @@ from mooring.hosting.listener import Listener
 from mooring.hosting.workers import STOP_MARGIN_SECONDS, Workers
 from mooring.processes.child import Command
 from mooring.settings import ENV_PREFIX, Settings
+from mooring.settings.platforms import name_variable
 from mooring.store import Store, open_store
 
 _LONGEST_NAME = 63
@@ -86,5 +87,7 @@ def _show(name: str, line: str) -> None:
 
 
 def _name(name: str, number: int) -> str:
+    """What tells replicas apart stays: the end of a platform's name, and of any other the beginning."""
     suffix = f"-{number}"
-    return name[: _LONGEST_NAME - len(suffix)].rstrip("-") + suffix
+    length = _LONGEST_NAME - len(suffix)
+    return (name[-length:] if name_variable() else name[:length]).strip("-") + suffix

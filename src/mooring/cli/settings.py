@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from mooring.cli.catalogue import NOT_SET, Setting, all_settings, origin_of, shown
+from mooring.cli.catalogue import NOT_SET, Setting, all_settings, mistyped_variables, origin_of, shown
 from mooring.cli.flags import Debug, Json, new_app
 from mooring.settings import Settings
 
@@ -55,6 +55,8 @@ def settings(
         typer.echo(reference(), nl=False)
         return
     in_force = Settings.load()
+    for variable, meant in mistyped_variables():
+        typer.echo(f"{variable} sets nothing: {meant} was meant, perhaps", err=True)
     if as_json:
         rows = [_as_json(setting, in_force) for setting in all_settings()]
         typer.echo(json.dumps({"settings": rows}, indent=2, ensure_ascii=False))

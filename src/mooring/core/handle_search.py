@@ -1,4 +1,5 @@
-"""Where handles are looked for in a request: `Mcp-Name`, `Mcp-Param-*`, and `params.arguments` of its body.
+"""Where handles are looked for in a request: `Mcp-Name`, `Mcp-Param-*`, and of its body `params.arguments` and what
+else clients give back: URIs of resources, answers to questions, and what they want completed.
 
 A body without one costs a look for a single byte; only one that has the prefix is parsed. Of names that stand twice in
 an object all values count: parsers do not agree on which one an app sees.
@@ -12,10 +13,15 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, Self
 
-from mooring.core.handles import PREFIX, QUOTED, found_in, is_meant
+from mooring.core.handles import PREFIX, QUOTED, found_in, is_meant, meant_in
 
 NAME_HEADER: Final = b"mcp-name"
 PARAMETER_HEADERS: Final = b"mcp-param-"
+
+_URIS: Final = ("uri", "notifications")
+"""Members of `params` whose texts are URIs of resources, to read or to listen for; of tasks, ids."""
+_GIVEN_BACK: Final = ("inputResponses", "argument", "context")
+"""Answers to questions, and what clients want completed: models write longer texts there."""
 
 MOST_HANDLES: Final = 100
 """Of one request. One more than that is found in one that has more: it may be anybody's, and nobody looks at it."""
@@ -38,8 +44,8 @@ def in_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
     for name, value in headers:
         if name[:4] != b"mcp-" or not (_RARE in value or _ENCODED_MARK in value):
             continue
-        if (name == NAME_HEADER or name.startswith(PARAMETER_HEADERS)) and is_meant(text := decoded(value)):
-            found.append(text)
+        if name == NAME_HEADER or name.startswith(PARAMETER_HEADERS):
+            found += meant_in(decoded(value))
     return _each_once(found)
 
 
@@ -63,18 +69,25 @@ def encoded(text: str) -> bytes:
 
 
 def unwrapped_headers(
-    headers: Iterable[tuple[bytes, bytes]], own_ids: Mapping[str, str], body_bytes: int
+    headers: Iterable[tuple[bytes, bytes]], own_ids: Mapping[str, str], body_bytes: int | None
 ) -> list[tuple[bytes, bytes]]:
-    """The headers with own ids in place of these handles, and with the length that the body has then."""
-    return [(name, _unwrapped_header(name, value, own_ids, body_bytes)) for name, value in headers]
+    """The headers with own ids in place of these handles, in longer text too as in the body that they mirror, and with
+    the length that the body has then; without one where nobody knows that yet."""
+    return [
+        (name, _unwrapped_header(name, value, own_ids, body_bytes or 0))
+        for name, value in headers
+        if body_bytes is not None or name != b"content-length"
+    ]
 
 
 def _unwrapped_header(name: bytes, value: bytes, own_ids: Mapping[str, str], body_bytes: int) -> bytes:
     if name == b"content-length":
         return b"%d" % body_bytes
     if name == NAME_HEADER or name.startswith(PARAMETER_HEADERS):
-        own_id = own_ids.get(decoded(value))
-        return value if own_id is None else encoded(own_id)
+        text = before = decoded(value)
+        for handle, own_id in own_ids.items():
+            text = text.replace(handle, own_id)
+        return value if text == before else encoded(text)
     return value
 
 
@@ -93,18 +106,21 @@ def _is_escaped(text: bytes) -> bool:
     return b"\\" in text and text.rfind(rb"\u007") >= 0 and _ESCAPED.search(text) is not None
 
 
-def in_body(body: bytes, inside: Collection[str] = (), members: Collection[str] = ()) -> list[str]:
+def in_body(
+    body: bytes, inside: Collection[str] = (), members: Collection[str] = (), *, everywhere: bool = False
+) -> list[str]:
     """What is meant for a handle in the arguments of a message, in its order; each once.
 
     Args:
         inside: the arguments in which one is looked for inside of longer text, too.
         members: of `params`, whose text may be one.
+        everywhere: also where else a request of revision 2026-07-28 gives one back.
     """
     try:
-        found = list(_in_message(json.loads(body), inside, members))
+        found = list(_in_message(json.loads(body), inside, members, everywhere))
         is_plain = b"\\" not in body and b"\0" not in body[:4]
         if not is_plain or len(found) != body.count(_PREFIX):  # one may stand under a name that stands twice
-            found = list(_in_message(_WITH_DOUBLES.decode(_text(body)), inside, members))
+            found = list(_in_message(_WITH_DOUBLES.decode(_text(body)), inside, members, everywhere))
     except (ValueError, RecursionError):
         return []
     return _each_once(found)
@@ -149,17 +165,20 @@ class _Pairs(tuple[tuple[str, Any], ...]):
 _WITH_DOUBLES: Final = json.JSONDecoder(object_pairs_hook=_Pairs)
 
 
-def _in_message(message: Any, inside: Collection[str], members: Collection[str]) -> Iterator[str]:
+def _in_message(message: Any, inside: Collection[str], members: Collection[str], everywhere: bool) -> Iterator[str]:
+    if isinstance(message, list):  # a batch, as revision 2025-03-26 has them, and apps of any may take
+        for one in message:
+            yield from _in_message(one, inside, members, everywhere) if not isinstance(one, list) else ()
     for params in _members(message, "params"):
         for member in members:
             yield from (text for text in _members(params, member) if isinstance(text, str) and is_meant(text))
+        for names, find in ((_URIS, found_in), (_GIVEN_BACK, meant_in)) if everywhere else ():
+            values = (value for name in names for value in _members(params, name))
+            yield from (found for value in values for text in _texts(value) for found in find(text))
         for arguments in _members(params, "arguments"):
             for name, value in _pairs(arguments):
                 for text in _texts(value):
-                    if is_meant(text):
-                        yield text
-                    elif name in inside:
-                        yield from found_in(text)
+                    yield from (found_in(text) if name in inside else ()) or meant_in(text)
 
 
 def _pairs(value: Any) -> Iterable[tuple[str, Any]]:

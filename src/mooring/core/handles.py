@@ -49,10 +49,10 @@ _SHARD = rf"{PREFIX}[a-z2-7]{{{SHARD_LENGTH}}}\."
 _MINTED = r"[ms]\.[a-z][a-z0-9_]{0,31}\.[A-Za-z0-9_-]{22}"
 _SEAL = rf"\.[A-Za-z0-9_-]{{{_SEAL_LENGTH}}}"
 _FORM = rf"{_SHARD}(?:{_MINTED}|[wx]\.[A-Za-z0-9_-]{{1,{WRAPPED_LENGTH}}}){_SEAL}"
-_MEANT = re.compile(_SHARD, re.ASCII)
+_MEANT = re.compile(rf"{_SHARD}\S*\s*")
 _WHOLE = re.compile(_FORM, re.ASCII)
-QUOTED: Final = re.compile(f'"({_SHARD}{_MINTED}{_SEAL})"'.encode())
-"""A text of JSON that has the form of a handle that was minted, and is not wrapped."""
+QUOTED: Final = re.compile(rf'"({_SHARD}{_MINTED}{_SEAL})(?![A-Za-z0-9_-])[^"\\\s]*"'.encode())
+"""A text of JSON that has the form of a handle that was minted, and is not wrapped, or is made of one."""
 _INSIDE = re.compile(rf"(?<![A-Za-z0-9_-]){_FORM}(?![A-Za-z0-9_-])", re.ASCII)
 
 
@@ -97,13 +97,18 @@ def is_kind(text: str) -> bool:
 
 
 def is_meant(text: str) -> bool:
-    """Whether whoever wrote this text meant a handle, a right one or not."""
-    return text.startswith(PREFIX) and _MEANT.match(text) is not None
+    """Whether whoever wrote this text meant a handle, a right one or not, and did not write about one."""
+    return text.startswith(PREFIX) and _MEANT.fullmatch(text) is not None
 
 
 def found_in(text: str) -> list[str]:
     """What has the form of a handle in a longer text, in its order."""
     return [found[0] for found in _INSIDE.finditer(text)] if PREFIX in text else []
+
+
+def meant_in(text: str) -> list[str]:
+    """The handle that a text is meant for; or those that it begins with and is made of, as `<handle>:<tab>` is."""
+    return (found_in(text) or [text]) if is_meant(text) else []
 
 
 def brief(handle: str) -> str:

@@ -32,13 +32,17 @@ class Marking:
         """A message with its tools marked; None where it stays as it is."""
         try:
             message = exact_json.read(text)
-            marked = [self._mark(properties) for properties in _properties(message)]
+            marked = [
+                self._mark(properties, _marks_in(schema))
+                for schema in _schemas(message)
+                for properties in _all(schema, "properties")
+                if isinstance(properties, Members)
+            ]
             return exact_json.write(message) if any(marked) else None
         except (ValueError, RecursionError):
             return None
 
-    def _mark(self, properties: Members) -> bool:
-        taken = {mark.lower() for _, schema in properties for mark in _all(schema, MARK) if is_text(mark)}
+    def _mark(self, properties: Members, taken: set[str]) -> bool:
         marked = False
         for argument, schema in properties:
             name = self._names.get(plain(argument))
@@ -51,13 +55,26 @@ class Marking:
         return marked
 
 
-def _properties(message: Any) -> Iterator[Members]:
-    """The arguments of each tool."""
+def _schemas(message: Any) -> Iterator[Any]:
+    """Those of the arguments of each tool."""
     for result in _all(message, "result"):
         for tools in _all(result, "tools"):
             for tool in tools if type(tools) is list else ():
-                for schema in _all(tool, "inputSchema"):
-                    yield from (one for one in _all(schema, "properties") if isinstance(one, Members))
+                yield from _all(tool, "inputSchema")
+
+
+def _marks_in(schema: Any) -> set[str]:
+    """The names that are taken, however deep: arguments inside of others have marks as well."""
+    taken: set[str] = set()
+    left = [schema]
+    while left:
+        value = left.pop()
+        if isinstance(value, Members):
+            taken |= {mark.lower() for mark in value.all(MARK) if is_text(mark)}
+            left += [member for _, member in value]
+        elif isinstance(value, list):
+            left += value
+    return taken
 
 
 def _all(value: Any, name: str) -> list[Any]:

@@ -29,29 +29,39 @@ _LARGE_BYTES: Final = 64 * 1024
 
 def named(data: str, incarnation: int) -> str:
     """An event's data with the ids of its questions as the client sees them."""
-    message = jsonrpc.read_message(data)
-    if message is None or not isinstance(message.get("method"), str):
-        return data
-    if jsonrpc.id_of(message) is not None:
-        message["id"] = _name(message["id"], incarnation)
-    elif message["method"] == "notifications/cancelled" and isinstance(message.get("params"), dict):
-        params: dict[str, Any] = message["params"]
-        if "requestId" in params:
-            params["requestId"] = _name(params["requestId"], incarnation)
-    else:
+    said = _read(data)
+    are_named = [_is_named(one, incarnation) for one in (said if isinstance(said, list) else [said])]
+    if not any(are_named):
         return data
     try:
         # In ASCII: a lone surrogate can be read from JSON, and cannot be sent in any other way.
-        return json.dumps(message, separators=(",", ":"))
+        return json.dumps(said, separators=(",", ":"))
     except RecursionError:  # it can be read and not written: its answer finds nobody
         return data
+
+
+def _is_named(message: Any, incarnation: int) -> bool:
+    """Whether this one names a question, by our name for it from now on."""
+    if not isinstance(message, dict) or not isinstance(message.get("method"), str):
+        return False
+    params = message.get("params")
+    if jsonrpc.id_of(message) is not None:
+        message["id"] = _name(message["id"], incarnation)
+    elif message["method"] == "notifications/cancelled" and isinstance(params, dict) and "requestId" in params:
+        params["requestId"] = _name(params["requestId"], incarnation)
+    else:
+        return False
+    return True
 
 
 def restored(body: bytes, incarnation: int) -> bytes | None:
     """A client's answer as the app knows the question; None where nobody asks it any more.
 
-    What is no answer is given back as it is. A large one is not read whole.
+    What is no answer is given back as it is. A large one is not read whole. Of a batch those answers are left out that
+    nobody waits for.
     """
+    if body.lstrip()[:1] == b"[":
+        return _restored_batch(body, incarnation)
     if len(body) > _LARGE_BYTES and b'"method"' not in body:
         return _restored_unread(body, incarnation)
     message = jsonrpc.read_message(body)
@@ -65,6 +75,24 @@ def restored(body: bytes, incarnation: int) -> bytes | None:
         return json.dumps(message).encode()
     except RecursionError:  # nested deeper than can be written
         return _restored_unread(body, incarnation)
+
+
+def _restored_batch(body: bytes, incarnation: int) -> bytes | None:
+    messages = _read(body)
+    if not isinstance(messages, list) or not any(isinstance(one, dict) and jsonrpc.is_answer(one) for one in messages):
+        return body
+    kept = []
+    for one in messages:
+        if isinstance(one, dict) and jsonrpc.is_answer(one):
+            inner = _inner_id(jsonrpc.text_in(one, "id"), incarnation)
+            if inner is None:
+                continue
+            one["id"] = inner
+        kept.append(one)
+    try:
+        return json.dumps(kept).encode() if kept else None
+    except RecursionError:  # nested deeper than can be written: its answers find nobody
+        return None
 
 
 def _restored_unread(body: bytes, incarnation: int) -> bytes | None:
@@ -83,7 +111,7 @@ def _inner_id(named_id: str, incarnation: int) -> jsonrpc.RequestId | None:
     return jsonrpc.id_of({"id": _read(found[2])})
 
 
-def _read(text: bytes) -> Any:
+def _read(text: bytes | str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

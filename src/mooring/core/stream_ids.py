@@ -31,7 +31,7 @@ from typing import Final
 
 from mooring.core.jsonrpc import Asked
 
-REQUEST_ID_BYTES: Final = 64
+REQUEST_ID_BYTES: Final = 120
 RANDOM_BYTES: Final = 6
 _MAC_BYTES: Final = 10
 _SECRETS_KNOWN: Final = 4_096

@@ -4,33 +4,47 @@
     ---------------------------------------------  -----------------------------------------------------------------
     `structuredContent`, at the rule's field       is wrapped, and is then known in this answer
     a text that is JSON, at the rule's field       the same
-    a text, where the rule's field is ""           the whole of it is wrapped
+    a text, where the rule's field is ""           the whole of it is wrapped, unless it is an error's
     any other text, or text in `structuredContent` is wrapped where it is known and stands by itself, in longer text too
     an error's message; what progress says         the same
+    the outcome of a task, wherever that is told   the same
+    a prompt; a resource's text and URI            the same
+    what is proposed (completion), or asked for    the same
     `taskId`, `requestState`                       is wrapped, where the settings say so
+    a URL (http, ws) in a text: people open them   stays as it is
     images, sound, blobs, `_meta`, names           stays as it is
 
-An id that the server was told in this very request is known from the start. One of less than six characters is wrapped
-only where it is a field's whole value: in longer text it may be any word.
+An id that the server was told in this very request is known from the start. One of less than six characters, or of
+letters alone as a word is (`default`), is wrapped only where it is a field's whole value.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from mooring.core import exact_json
-from mooring.core.exact_json import Members, is_text
+from mooring.core.exact_json import Members, Spelled, is_text
 from mooring.core.handles import is_meant
 
 ANY: Final = "*"
 """In a field's path: each member of a list."""
 
+_ALONE: Final = "result"
 _LEAST_INSIDE: Final = 6
+_LONGEST_WORD: Final = 20
+_OF_BLOCKS: Final = ("content", "messages", "contents")
+_OF_TEXT: Final = ("description", "completion", "inputRequests")
+_OF_NOTIFICATIONS: Final = ("message", "data", "statusMessage", "inputRequests", "notifications")
 _NEVER: Final = r"(?!)"
+_URL: Final = r"""(?:https?|wss?):(?:/|\\/){2}(?:[^\s"'<>\\]|\\/)*"""
+"""Of a page or a socket: nobody unwraps what is asked for there."""
+_FEW: Final = 50
+_WORD: Final = re.compile(rf"[A-Za-z0-9_-]{{{_LEAST_INSIDE},}}")
 _FIELD = re.compile(r"([A-Za-z0-9_-]+|\*)(\.([A-Za-z0-9_-]+|\*))*|", re.ASCII)
 
 Wrap = Callable[[str], str | None]
@@ -77,6 +91,7 @@ class Wrapping:
         fields: of the rules for the tool that was called.
         known: own ids that the server was told, and the handles that they came in.
         members: names of members of a result whose texts are ids: `taskId`, `requestState`.
+        tell: is told why an id stays the server's own.
     """
 
     def __init__(
@@ -85,12 +100,19 @@ class Wrapping:
         fields: tuple[str, ...] = (),
         known: Mapping[str, str] | None = None,
         members: tuple[str, ...] = (),
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._wrap = wrap
+        self._tell = lru_cache(tell)  # the same of many is said once
         self._fields = fields
+        self._places = [place for field in fields for place in places_of(field)]
         self._known = dict(known or {})
         self._members = members
         self._is_changed = False
+        # What finds the known ids, by whether it is in JSON and in a resource's URI; and whether some are hidden in
+        # JSON. Until others are known.
+        self._insides: dict[tuple[bool, bool], tuple[re.Pattern[str], dict[str, str]]] = {}
+        self._hides: bool | None = None
 
     def message(self, text: str) -> str | None:
         """The message with handles in it; None where it stays as it is, since it is no JSON, too."""
@@ -105,9 +127,9 @@ class Wrapping:
             return None
 
     def _message(self, message: Members) -> Members:
-        for result in message.all("result"):
-            if isinstance(result, Members):
-                self._learn(result)
+        for result in _results_of(message):
+            self._learn(result)
+        self._insides, self._hides = {}, None
         parts: dict[str, Callable[[Any], Any]] = {
             "result": self._result,
             "error": self._everywhere,
@@ -116,20 +138,25 @@ class Wrapping:
         return Members((name, parts[name](value) if name in parts else value) for name, value in message)
 
     def _learn(self, result: Members) -> None:
-        """The ids that the rules' fields hold."""
+        """The ids that the rules' fields hold. The whole text of an error says why there is none."""
+        is_error = True in result.all("isError")
         for field in self._fields:
+            if is_error and not field:
+                continue
             path = field.split(".") if field else []
             values = (
                 [] if not path else [one for member in result.all("structuredContent") for one in _at(member, path)]
             )
             for text in _texts_of(result):
                 if not path:
-                    values.append(text)
+                    values.append(_said_alone(text))
                 elif text.lstrip()[:1] in ("{", "["):
                     values += _at(_parsed(text), path)
             for own_id in values:
-                if is_text(own_id) and own_id not in self._known and not is_meant(own_id):
-                    handle = self._wrap(own_id)
+                if isinstance(own_id, Spelled):
+                    self._tell("it is a number, and its tool takes no text for it")
+                elif is_text(own_id) and own_id not in self._known and not is_meant(own_id):
+                    handle = self._handle_of(own_id)
                     if handle is not None:
                         self._known[own_id] = handle
 
@@ -143,11 +170,19 @@ class Wrapping:
             return self._wrapped(value)
         if name == "structuredContent":
             return self._structured(value)
-        if name == "content" and isinstance(value, list):
-            return [self._block(block) for block in value]
+        if name in _OF_BLOCKS:
+            return self._block(value)
+        if name in _OF_TEXT:
+            return self._everywhere(value)
+        if name in ("result", "error"):
+            return self._outcome(name, value)
         if name == "task" and isinstance(value, Members):
             return self._params(value)
         return value
+
+    def _outcome(self, name: str, value: Any) -> Any:
+        """How a task has ended: what its call would have been answered."""
+        return self._result(value) if name == "result" else self._everywhere(value)
 
     def _params(self, params: Any) -> Any:
         """Of a notification: what it says of progress, and of which task."""
@@ -158,23 +193,33 @@ class Wrapping:
     def _param(self, name: str, value: Any) -> Any:
         if name in self._members and is_text(value):
             return self._wrapped(value)
-        return self._everywhere(value) if name in ("message", "data", "statusMessage") else value
+        if name in ("result", "error"):
+            return self._outcome(name, value)
+        if name == "uri":
+            return self._uri(value)
+        return self._everywhere(value) if name in _OF_NOTIFICATIONS else value
+
+    def _uri(self, value: Any) -> Any:
+        """Of a resource: clients give it back (`resources/read`), whatever its scheme."""
+        return self._text(value, in_json=False, in_uri=True) if is_text(value) else value
 
     def _block(self, block: Any) -> Any:
-        if not isinstance(block, Members):
-            return block
-        return Members(
-            (name, self._block(value) if name == "resource" else self._everywhere(value, in_json=True))
-            if name in ("text", "uri", "resource")
-            else (name, value)
-            for name, value in block
-        )
+        """One of a tool's result, of a prompt's messages, or of a resource's contents."""
+        if isinstance(block, Members):
+            return Members((name, self._in_block(name, value)) for name, value in block)
+        return [self._block(one) for one in block] if isinstance(block, list) else block
+
+    def _in_block(self, name: str, value: Any) -> Any:
+        if name in ("resource", "content"):
+            return self._block(value)
+        if name == "uri":
+            return self._uri(value)
+        return self._everywhere(value, in_json=True) if name in ("text", "title", "description") else value
 
     def _structured(self, value: Any) -> Any:
         value = self._everywhere(value)
-        for field in self._fields:
-            if field:
-                value = self._replaced_at(value, field.split("."))
+        for place in self._places:
+            value = self._replaced_at(value, place)
         return value
 
     def _everywhere(self, value: Any, *, in_json: bool = False) -> Any:
@@ -185,31 +230,45 @@ class Wrapping:
             return Members((name, self._everywhere(member)) for name, member in value)
         return [self._everywhere(member) for member in value] if isinstance(value, list) else value
 
-    def _text(self, text: str, *, in_json: bool) -> str:
-        if in_json and text in self._known and "" in self._fields:
-            return self._changed(self._known[text])
+    def _text(self, text: str, *, in_json: bool, in_uri: bool = False) -> str:
+        said = _said_alone(text) if in_json and [] in self._places else ""
+        if (handle := self._known.get(said)) is not None:
+            spelled = text.strip()
+            return self._changed(text.replace(spelled, handle if spelled == said else exact_json.write(handle)))
         is_json = in_json and self._has_hidden() and text.lstrip()[:1] in ("{", "[") and _parsed(text) is not None
-        inside, handles = self._inside(_spellings if is_json else _as_it_is)
-        text, times = inside.subn(lambda found: handles[found[0]], text)
-        self._is_changed = self._is_changed or times > 0
+        inside, handles = self._inside(in_json=is_json, in_uri=in_uri)
+        before, text = text, inside.sub(lambda found: handles.get(found[0], found[0]), text)
+        self._is_changed = self._is_changed or text != before
         if is_json:
             parsed = _parsed(text)
-            for field in self._fields:
-                parsed = self._replaced_at(parsed, field.split(".")) if field else parsed
+            for place in self._places:
+                parsed = self._replaced_at(parsed, place)
             text = exact_json.write(parsed)
         return text
 
-    def _inside(self, spelled: Callable[[str], Iterable[str]]) -> tuple[re.Pattern[str], dict[str, str]]:
-        """The known ids as they are spelled, all at once: none is looked for in a handle that another one became. And
-        the handles in their places."""
-        long = sorted((own_id for own_id in self._known if len(own_id) >= _LEAST_INSIDE), key=len, reverse=True)
-        handles = {text: self._known[own_id] for own_id in long for text in spelled(own_id)}
-        pattern = rf"(?<![A-Za-z0-9_-])(?:{'|'.join(map(re.escape, handles))})(?![A-Za-z0-9_-])" if handles else _NEVER
-        return re.compile(pattern), handles
+    def _inside(self, *, in_json: bool, in_uri: bool) -> tuple[re.Pattern[str], dict[str, str]]:
+        """What may be known ids as they are spelled, all at once: none is looked for in a handle that another one
+        became. And the handles in their places.
+
+        An answer may have thousands of both, ids and texts: so this is made once, and of many ids those that are words
+        are looked up.
+        """
+        if (in_json, in_uri) not in self._insides:
+            long = sorted(filter(_is_no_word, self._known), key=len, reverse=True)
+            spelled = _spellings if in_json else _as_it_is
+            handles = {text: self._known[own_id] for own_id in long for text in spelled(own_id)}
+            looked_up = len(handles) > _FEW
+            listed = [re.escape(text) for text in handles if not (looked_up and _WORD.fullmatch(text))]
+            either = "|".join([*([] if in_uri else [_URL]), *listed, *([_WORD.pattern] if looked_up else [])])
+            pattern = rf"(?<![A-Za-z0-9_-])(?:{either})(?![A-Za-z0-9_-])"
+            self._insides[in_json, in_uri] = re.compile(pattern if handles else _NEVER, re.ASCII), handles
+        return self._insides[in_json, in_uri]
 
     def _has_hidden(self) -> bool:
-        """Whether there are ids that are not found in the text of JSON: too short, or spelled differently there."""
-        return any(len(own_id) < _LEAST_INSIDE or json.dumps(own_id)[1:-1] != own_id for own_id in self._known)
+        """Whether there are ids that are not found in the text of JSON: words, or spelled differently there."""
+        if self._hides is None:
+            self._hides = any(not _is_no_word(own_id) or json.dumps(own_id)[1:-1] != own_id for own_id in self._known)
+        return self._hides
 
     def _replaced_at(self, value: Any, path: list[str]) -> Any:
         if not path:
@@ -224,8 +283,14 @@ class Wrapping:
     def _wrapped(self, own_id: str) -> str:
         if is_meant(own_id):
             return own_id
-        handle = self._known.get(own_id) or self._wrap(own_id)
+        handle = self._known.get(own_id) or self._handle_of(own_id)
         return own_id if handle is None else self._changed(handle)
+
+    def _handle_of(self, own_id: str) -> str | None:
+        handle = self._wrap(own_id)
+        if handle is None and own_id:
+            self._tell(f"{len(own_id):,} letters are too many for a handle, or they are no text")
+        return handle
 
     def _changed(self, text: str) -> str:
         self._is_changed = True
@@ -239,6 +304,24 @@ def unwrapped(body: bytes, own_ids: Mapping[str, str]) -> bytes:
     return body
 
 
+def _is_no_word(own_id: str) -> bool:
+    """Whether nothing else looks like it in longer text."""
+    return len(own_id) >= _LEAST_INSIDE and not (own_id.isalpha() and len(own_id) <= _LONGEST_WORD)
+
+
+def places_of(field: str) -> list[list[str]]:
+    """Where a field's value stands. What a tool returns that is no object is `result` in its structured content, and is
+    itself in its text, or each of a list in one of its own (SDK v2, FastMCP)."""
+    path = field.split(".") if field else []
+    if not path:
+        return [[], [_ALONE], [_ALONE, ANY]]
+    if path[0] == ANY:
+        return [path, [_ALONE, *path], path[1:]]
+    if path[0] == _ALONE:
+        return [path, path[1:], *([path[2:]] if path[1:2] == [ANY] else [])]
+    return [path]
+
+
 def _as_it_is(own_id: str) -> tuple[str]:
     return (own_id,)
 
@@ -246,6 +329,13 @@ def _as_it_is(own_id: str) -> tuple[str]:
 def _spellings(own_id: str) -> tuple[str, str]:
     """How an id stands in the text of JSON: with a backslash, or a quote, it is another text there."""
     return json.dumps(own_id)[1:-1], json.dumps(own_id, ensure_ascii=False)[1:-1]
+
+
+def _results_of(message: Members) -> list[Members]:
+    """The result in a message, and that of a task of which it tells."""
+    told = [one for name in ("result", "params") for one in message.all(name) if isinstance(one, Members)]
+    ended = [one for each in told for one in each.all("result") if isinstance(one, Members)]
+    return [one for one in message.all("result") if isinstance(one, Members)] + ended
 
 
 def _texts_of(result: Members) -> list[str]:
@@ -267,6 +357,14 @@ def _at(value: Any, path: list[str]) -> list[Any]:
             )
         ]
     return found
+
+
+def _said_alone(text: str) -> str:
+    """What a whole text says: SDK v2 writes what is neither text nor object, such as a UUID, in quotes, and programs
+    end a line."""
+    stripped = text.strip()
+    said = _parsed(stripped) if stripped[:1] == '"' else stripped
+    return said if is_text(said) else stripped
 
 
 def _parsed(text: str) -> Any:

@@ -28,6 +28,7 @@ class Check:
         goes_first: it runs before all others and alone. They would disturb its numbers, and need what it leaves in the
             examination.
         guards_watch: a watch begins with it, and ends there where it is broken: what a lost node does cannot be seen.
+        is_of_rules: what it warns of is there whether requests fail or not, so it tells nothing of those that do.
         silent_streams: the streams that are held in silence for it from the start, by the encoding that they accept:
             `PLAIN`, `COMPRESSED`.
         sessions_to_open: how many sessions it wants, of so many that may be opened; None for all of them. Only a check
@@ -44,6 +45,7 @@ class Check:
     is_essential: bool = False
     goes_first: bool = False
     guards_watch: bool = False
+    is_of_rules: bool = False
     silent_streams: frozenset[str] = frozenset()
     sessions_to_open: Callable[[int], int] | None = None
     speaks: Callable[[Mapping[str, Any]], str] | None = None

@@ -12,7 +12,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from mooring.doctor.checks.endpoint import cannot_examine, old_transport, redirected, redirected_away
+from mooring.doctor.checks.endpoint import (
+    cannot_examine,
+    old_transport,
+    redirected,
+    redirected_away,
+    redirected_to_no_mcp,
+)
 from mooring.doctor.client import protocol
 from mooring.doctor.client.reply import Outcome, Reply, Trouble
 from mooring.doctor.client.sessions import Session
@@ -59,6 +65,9 @@ async def make_contact(exam: Examination) -> tuple[Finding | None, bool]:
         await _discover(exam)
     if first is None or exam.eras.modern:
         return found, True
+    is_elsewhere = exam.wire.url.path.rstrip("/") != exam.plan.url.path.rstrip("/")
+    if found is not None and is_elsewhere and not found.evidence["lost"] and first.trouble is None:
+        return redirected_to_no_mcp(exam, first), False
     if found is not None and found.verdict is Verdict.BROKEN:
         return found, False  # what a redirect has lost, the server misses as well
     if first.status in (400, 404, 405) and (path := await find_old_transport(exam)) is not None:

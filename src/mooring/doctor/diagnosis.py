@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from mooring.doctor.catalogue import CHECKS, WATCH
 from mooring.doctor.check import Check
-from mooring.doctor.client.reply import FAILURES
+from mooring.doctor.client.reply import FAILURES, Outcome
 from mooring.doctor.client.sessions import CLOSE_SECONDS, Sessions
 from mooring.doctor.client.wire import Wire
 from mooring.doctor.contact import make_contact
@@ -33,6 +33,7 @@ from mooring.doctor.report import Report
 logger = logging.getLogger("mooring.doctor")
 
 _AFTER_SILENCE_SECONDS: Final = 20.0
+_SAY_NOTHING_OF_FAILURES: Final = frozenset(check.name for check in CHECKS if check.is_of_rules)
 _MOST_CLOSE_SECONDS: Final = 15.0
 _LEAST_CLOSE_SECONDS: Final = 3.0
 
@@ -122,15 +123,16 @@ def with_failed_requests(findings: list[Finding], exam: Examination) -> list[Fin
     """The same, and never healthy where an ordinary request failed that none of the checks judged."""
     first = [reply for one in exam.sessions.attempts if one.session for reply in one.session.initialized]
     failed = [*exam.failed, *(reply for reply in first if reply.outcome in FAILURES)]
-    if not failed or any(one.verdict in (Verdict.WARNING, Verdict.BROKEN) for one in findings):
+    told = (one for one in findings if one.check not in _SAY_NOTHING_OF_FAILURES)
+    if not failed or any(one.verdict in (Verdict.WARNING, Verdict.BROKEN) for one in told):
         return findings
     label = exam.show(Counter(reply.label for reply in failed).most_common(1)[0][0])
     count = len(failed)
     says = f"{count} ordinary {'request' if count == 1 else 'requests'} failed beside the calls: {label}"
-    why = (
-        "Sent once more, it was answered. Nothing was odd about it: any client may meet that. A node that is down, and "
-        "that the load balancer then leaves out for a while, looks like this."
-    )
+    was_answered = any(call.reply.outcome is Outcome.REACHED for call in exam.calls) or not exam.sessions.count
+    why = f"{'Later ones were answered. ' if was_answered else ''}Nothing was odd about it: any client may meet that."
+    if was_answered:
+        why += " A node that is down, and that the load balancer then leaves out for a while, looks like this."
     change = Change("Look at the proxy's and the server's log at the time of this run.")
     found = Finding("affinity", Verdict.WARNING, says, why, {"failed": count}, (change,))
     others = [one for one in findings if one.check != found.check]

@@ -4,7 +4,8 @@
     ok           a case that passed
     warning      a case that failed, of the type `warning`
     broken       a case that failed, of the type `broken`
-    unknown      a case that was skipped, with the reason
+    unknown      a case that was skipped, with the reason; one that failed, of the type `unknown`, where nobody may take
+                 the deployment for healthy without it
     not run      the same
     unreachable  a case with an error
 
@@ -18,7 +19,7 @@ from typing import Final
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from mooring.doctor.findings import Finding, Verdict
-from mooring.doctor.report import Report
+from mooring.doctor.report import Report, is_missed
 
 _SUITE: Final = "mooring doctor"
 _NO_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -44,13 +45,13 @@ def junit(report: Report) -> str:
 
 
 def _case(finding: Finding, *, is_reached: bool) -> Element:
-    if finding.verdict is Verdict.UNKNOWN:
+    if finding.verdict is Verdict.UNKNOWN and not is_missed(finding):
         return _skipped(finding.check, finding.says)
     case = Element("testcase", {"classname": _SUITE, "name": finding.check})
     if finding.verdict is Verdict.OK:
         SubElement(case, "system-out").text = _text(finding.says)
         return case
-    kind = "failure" if is_reached or finding.verdict is Verdict.WARNING else "error"
+    kind = "failure" if is_reached or finding.verdict is not Verdict.BROKEN else "error"
     failed = SubElement(case, kind, {"type": str(finding.verdict), "message": _text(finding.says)})
     changes = [f"To change: {change.what}\n{change.config}".rstrip() for change in finding.changes]
     failed.text = _text("\n\n".join(filter(None, (finding.why, *finding.lines, *changes))))

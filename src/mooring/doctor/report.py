@@ -24,6 +24,12 @@ class Outlook(enum.IntEnum):
     UNREACHABLE = 3
 
 
+def is_missed(finding: Finding) -> bool:
+    """It could not be found out, and without it nobody may take the deployment for healthy."""
+    is_essential = finding.check in _ESSENTIAL or finding.says == OUT_OF_TIME
+    return finding.verdict is Verdict.UNKNOWN and is_essential
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """
@@ -57,9 +63,7 @@ class Report:
         verdicts = {finding.verdict for finding in self.findings}
         if Verdict.BROKEN in verdicts:
             return Outlook.BROKEN
-        unknown = {finding.check for finding in self.findings if finding.verdict is Verdict.UNKNOWN}
-        is_late = any(finding.says == OUT_OF_TIME for finding in self.findings)
-        if Verdict.WARNING in verdicts or unknown & _ESSENTIAL or is_late:
+        if Verdict.WARNING in verdicts or any(map(is_missed, self.findings)):
             return Outlook.WARNINGS
         return Outlook.HEALTHY
 

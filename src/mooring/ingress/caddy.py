@@ -43,7 +43,8 @@ def _snippets(topology: Topology, choice: Choice) -> str:
         health_path=topology.health_path,
         ready_path=topology.ready_path,
         path=topology.path_pattern,
-        marks="\n".join(f"\t\t{backend.address} {backend.mark}" for backend in topology.ready),
+        # In quotes, as Caddy takes a bare word of digits for a number, and drops the zeros that it begins with.
+        marks="\n".join(f'\t\t{backend.address} "{backend.mark}"' for backend in topology.ready),
         set_cookie=cookie_of(topology, choice, _MARK),
         holders="".join(_held(holder, topology) for holder in topology.holders),
         placed="".join(_placed(backend, topology) for backend in topology.ready),

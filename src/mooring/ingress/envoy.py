@@ -19,12 +19,15 @@ clients get another node when nodes come or go.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import ipaddress
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
+from mooring.errors import ClusterError
 from mooring.ingress.proxy import IDLE_SECONDS, SILENT_MINUTES, Choice, Files, beside, need_plain_nodes
 from mooring.ingress.topology import COOKIE, SESSION_HEADER, Backend, Topology
 
@@ -42,6 +45,12 @@ _TYPES: Final = "type.googleapis.com/"
 _ROUTES: Final = "mooring"
 _MANY: Final = 1_000_000
 """In place of Envoy's default limit of 1,024 requests at once, each open stream being one."""
+
+_SHARDS_IN_A_PATTERN: Final = 8
+"""By default Envoy refuses a pattern that compiles to more than 100 steps, and all routes with it: a letter is one."""
+
+_ANY_PATTERN: Final = {"re2.max_program_size.error_level": 1_000_000}
+"""For paths of any length, in the bootstrap; whoever takes the parts has Envoy's default."""
 
 
 def whole(topology: Topology, choice: Choice, file: Path) -> Files:
@@ -67,7 +76,11 @@ def _dump(message: Message) -> str:
 
 
 def bootstrap(choice: Choice, clusters: Path, routes: Path) -> Message:
-    """The listener, and where the rest is found."""
+    """The listener, and where the rest is found.
+
+    Raises:
+        ClusterError: clients are to connect at a name.
+    """
     router = {"@type": f"{_TYPES}envoy.extensions.filters.http.router.v3.Router"}
     manager = {
         "@type": f"{_TYPES}envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -81,7 +94,7 @@ def bootstrap(choice: Choice, clusters: Path, routes: Path) -> Message:
     }
     listener = {
         "name": "mooring",
-        "address": _address(choice.host or "0.0.0.0", int(choice.port)),
+        "address": _address(_listened_at(choice.host), int(choice.port), of_both_kinds=choice.is_of_both_kinds),
         "filter_chains": [
             {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
         ],
@@ -90,11 +103,23 @@ def bootstrap(choice: Choice, clusters: Path, routes: Path) -> Message:
         "node": {"id": "mooring-ingress", "cluster": "mooring-ingress"},
         "static_resources": {"listeners": [listener]},
         "dynamic_resources": {"cds_config": _watched(clusters)},
+        "layered_runtime": {"layers": [{"name": "mooring", "static_layer": dict(_ANY_PATTERN)}]},
     }
 
 
+def _listened_at(host: str) -> str:
+    try:
+        return str(ipaddress.ip_address(host or "0.0.0.0"))
+    except ValueError:
+        raise ClusterError(
+            f"Envoy listens at an address, such as 127.0.0.1:8080 or :8080 for all, and not at {host}: see --address"
+        ) from None
+
+
 def _watched(file: Path) -> Message:
-    return {"path_config_source": {"path": str(file)}, "resource_api_version": "V3"}
+    """Envoy watches the folder of a file, and refuses a path without one."""
+    path = str(file) if file.parent.name or file.is_absolute() else f"./{file}"
+    return {"path_config_source": {"path": path}, "resource_api_version": "V3"}
 
 
 def clusters_of(topology: Topology) -> Message:
@@ -184,10 +209,11 @@ def routes_of(topology: Topology, choice: Choice) -> Message:
     at_endpoint = {"safe_regex": {"regex": _all_of_it(topology.path_pattern)}}
     routes = [
         _route(
-            {**at_endpoint, "headers": [_header(SESSION_HEADER, _all_of_it(holder.session_ids))]},
+            {**at_endpoint, "headers": [_header(SESSION_HEADER, _all_of_it(some.session_ids))]},
             f"mooring-{holder.name}",
         )
         for holder in topology.holders
+        for some in _in_pieces(holder)
     ]
     routes.append(_route(at_endpoint, "mooring_new", hash_policy=[{"cookie": _cookie(topology, choice)}]))
     routes.append(_route({"prefix": "/"}, "mooring_all"))
@@ -196,6 +222,12 @@ def routes_of(topology: Topology, choice: Choice) -> Message:
         "virtual_hosts": [{"name": "mooring", "domains": ["*"], "routes": routes}],
     }
     return {"resources": [{"@type": f"{_TYPES}envoy.config.route.v3.RouteConfiguration", **configuration}]}
+
+
+def _in_pieces(holder: Backend) -> Iterator[Backend]:
+    """The same node, with some of its shards each time."""
+    for start in range(0, len(holder.shards), _SHARDS_IN_A_PATTERN):
+        yield replace(holder, shards=holder.shards[start : start + _SHARDS_IN_A_PATTERN])
 
 
 def _all_of_it(pattern: str) -> str:
@@ -244,8 +276,8 @@ def _route(match: Message, cluster: str, hash_policy: Iterable[Message] = ()) ->
     return {"match": match, "route": action}
 
 
-def _address(host: str, port: int) -> Message:
-    return {"socket_address": {"address": host, "port_value": port}}
+def _address(host: str, port: int, *, of_both_kinds: bool = False) -> Message:
+    return {"socket_address": {"address": host, "port_value": port, **({"ipv4_compat": True} if of_both_kinds else {})}}
 
 
 def _seconds(seconds: float) -> str:

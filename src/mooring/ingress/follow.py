@@ -8,6 +8,7 @@ each reload costs something everywhere, and makes Traefik take every server for 
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import AsyncIterable, Callable, Coroutine
 from pathlib import Path
@@ -65,9 +66,10 @@ class FollowingFiles:
 
 
 def _text_in(file: Path) -> str | None:
+    """None where there is none, or it is in an encoding that we write nothing in."""
     try:
         return file.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, UnicodeDecodeError):
         return None
 
 
@@ -79,8 +81,8 @@ async def follow(
 ) -> None:
     """Keep the files at the last of `topologies`, and the load balancer at what the files say.
 
-    What fails is reported once, and tried again. The first reload comes with the first topology, though nothing may
-    have changed: whoever wrote the files before may have ended in between.
+    What fails is reported once, and tried again; that it went well then is reported, too. The first reload comes with
+    the first topology, though nothing may have changed: whoever wrote the files before may have ended in between.
     """
     complaint = ""
     due: float | None = None if reload is None else clock()
@@ -93,8 +95,15 @@ async def follow(
                 await reload()
                 due = None
         except (OSError, MooringError) as error:
-            if complaint != str(error):
-                complaint = str(error)
-                logger.warning("the ingress keeps its last configuration: %s", complaint)
+            if complaint != _without_numbers(str(error)):
+                complaint = _without_numbers(str(error))
+                logger.warning("the ingress keeps its last configuration: %s", error)
         else:
-            complaint = "" if due is None else complaint
+            if complaint and due is None:
+                complaint = ""
+                logger.info("the ingress follows the nodes again")
+
+
+def _without_numbers(text: str) -> str:
+    """The same for the same complaint: programs say the time, and which process they are."""
+    return re.sub(r"\d+", "", text)

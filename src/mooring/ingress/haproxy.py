@@ -28,7 +28,7 @@ _FORWARDED: Final = (
 
 def whole(topology: Topology, choice: Choice, file: Path) -> Files:
     """One file with a frontend of its own."""
-    bind = f"{choice.host or '*'}:{choice.port}"
+    bind = f"{choice.host or '*'}:{choice.port}{' v4v6' if choice.is_of_both_kinds else ''}"
     text = fill(
         "haproxy.cfg",
         bind=bind,

@@ -31,9 +31,6 @@ PROGRAM: Final = "nginx 1.22 or later"
 FILE: Final = "nginx.conf"
 RELOAD: Final = "nginx -c {file} -s reload"
 
-_WORDS_OF_MAP: Final = frozenset({"default", "hostnames", "include", "volatile"})
-"""What they mean in a `map` is taken from them by a backslash."""
-
 _DOLLAR: Final = 'geo $mooring_dollar {\n  default "$";\n}\n'
 """nginx has no other way to write a dollar sign where variables may stand."""
 
@@ -41,6 +38,7 @@ _DOLLAR: Final = 'geo $mooring_dollar {\n  default "$";\n}\n'
 def whole(topology: Topology, choice: Choice, file: Path) -> Files:
     """One file with a server of its own."""
     listen = f"{_bracketed(choice.host) if choice.host else '*'}:{choice.port}"
+    listen += " ipv6only=off" if choice.is_of_both_kinds else ""
     http, server = (_indented(text, by) for text, by in ((_http(topology, choice), 2), (_server(topology), 4)))
     return {file: fill("nginx.conf", listen=listen, http=http, server=server)}
 
@@ -59,7 +57,6 @@ def _http(topology: Topology, choice: Choice) -> str:
         owners=_lines(f'{shard} "{holder.name}";' for holder in topology.holders for shard in holder.shards),
         marks=_lines(f'{backend.mark} "{backend.name}";' for backend in topology.ready),
         shares=_lines(_shares(topology.ready)),
-        marks_of_names=_lines(f'{_key(backend.name)} "{backend.mark}";' for backend in topology.ready),
         set_cookie=_set_cookie(topology, choice),
         upstreams="\n".join(_upstream(backend, topology) for backend in topology.backends),
         all_servers=_lines(f"{_server_line(backend)};" for backend in topology.backends),
@@ -71,22 +68,18 @@ def _server(topology: Topology) -> str:
     return fill("nginx-server.conf", path=topology.path_pattern, silent_minutes=SILENT_MINUTES)
 
 
-def _key(name: str) -> str:
-    return f"\\{name}" if name in _WORDS_OF_MAP else name
-
-
 def _set_cookie(topology: Topology, choice: Choice) -> str:
     before, _, after = cookie_of(topology, choice, "|").partition("|")
     return f"{before}$mooring_mark{after.replace('$', '${mooring_dollar}')}"
 
 
 def _shares(backends: tuple[Backend, ...]) -> Iterable[str]:
-    """Equal shares of all requests; the last one gets what rounding has left: so it is down, as more than all of them
-    would be an error."""
+    """Equal shares of all requests, by what stands for a node in the cookie: a name of any length, looked up in a map,
+    would not fit. The last one gets what rounding has left, and so it is down: more than all would be an error."""
     *others, last = backends
     for backend in others:
-        yield f'{math.floor(10_000 / len(backends)) / 100:.2f}% "{backend.name}";'
-    yield f'* "{last.name}";'
+        yield f'{math.floor(10_000 / len(backends)) / 100:.2f}% "{backend.mark}";'
+    yield f'* "{last.mark}";'
 
 
 def _upstream(backend: Backend, topology: Topology) -> str:

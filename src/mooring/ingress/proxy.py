@@ -39,7 +39,8 @@ class Choice:
     """What the operator chooses, the same for every load balancer.
 
     Attributes:
-        address: where clients come in, as `host:port`; all addresses where the host is empty.
+        address: where clients come in, as `host:port`; all addresses of IPv4 where the host is empty, and those of both
+            kinds where it is `[::]`.
         secure_cookie: clients send the cookie over https alone; off only where the ingress is plain http.
     """
 
@@ -55,6 +56,11 @@ class Choice:
     def host(self) -> str:
         """Without brackets; empty for all addresses."""
         return self.address.rpartition(":")[0].strip("[]")
+
+    @property
+    def is_of_both_kinds(self) -> bool:
+        """Whether it is all addresses of IPv6, and those of IPv4 as well."""
+        return ":" in self.host and not self.host.strip("0:")
 
     @property
     def port(self) -> str:

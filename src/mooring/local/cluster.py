@@ -36,7 +36,7 @@ from mooring.local.rundir import RunDir
 from mooring.local.runfile import NAME as RUN_FILE
 from mooring.local.runfile import RunFile
 from mooring.processes.leash import Leash
-from mooring.processes.ports import check_free, free_port, join
+from mooring.processes.ports import check_free, free_port, from_here, join
 from mooring.processes.signals import Stop
 from mooring.processes.supervisor import ChildError
 from mooring.processes.tasks import end
@@ -115,8 +115,7 @@ class LocalCluster:
 
     @property
     def _origin(self) -> str:
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._options.host, self._options.host)
-        return f"http://{join(host, self._port)}"
+        return f"http://{join(from_here(self._options.host), self._port)}"
 
     async def run(self, stop: Stop) -> None:
         """Bring everything up, and keep it up until `stop`."""

@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -47,8 +48,9 @@ class RunDir:
         (self.path / LOCK).unlink(missing_ok=True)
         if self._lock is not None:
             os.close(self._lock)
-        if self._is_ours and not any(self.path.iterdir()):
-            self.path.rmdir()
+        with suppress(FileNotFoundError):  # somebody removed the folder while the cluster ran
+            if self._is_ours and not any(self.path.iterdir()):
+                self.path.rmdir()
 
     def file(self, name: str) -> Path:
         """A file in here, which is removed at the end."""

@@ -12,18 +12,24 @@ FastMCP is never imported: it takes whatever has these methods (`key_value.aio.p
 from __future__ import annotations
 
 import copy
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, SupportsFloat
 
 from mooring.node.current_call import use_now
 
+logger = logging.getLogger("mooring.sessions")
+
 _PART: Final = "fastmcp"
 _OF_OTHERS: Final = ("user:", "session:", "process:")
 """What the keys begin with that are no session's, in FastMCP 4."""
 _SAME: Final = 0.9
 """A value that is set again as it was is written only once a tenth of its time has passed."""
-_MOST_ELSEWHERE: Final = 10_000
+_MOST_LASTING: Final = 100_000
+_MOST_FLEETING: Final = 10_000
+"""Of what is kept elsewhere under no user's name, and no handle's: FastMCP makes a session up for each request of
+revision 2026-07-28, and nobody asks for what was set in it."""
 
 Entry = list[Any]
 """A value, and when it ends, in seconds since the epoch; None: with its session."""
@@ -42,8 +48,10 @@ class SessionStateStore:
     def __init__(self, of: str = "", *, now: Callable[[], float] = time.time) -> None:
         self._of = of
         self._now = now
-        # What is no session's, the oldest first.
-        self._elsewhere: dict[str, Entry] = {}
+        # What is no session's, and what is of sessions that nobody serves; that which was used last at the end.
+        self._lasting: dict[str, Entry] = {}
+        self._fleeting: dict[str, Entry] = {}
+        self._has_warned = False
 
     async def get(self, key: str, *, collection: str | None = None) -> dict[str, Any] | None:
         return (await self.ttl(key, collection=collection))[0]
@@ -64,17 +72,20 @@ class SessionStateStore:
         before = entries.get(name)
         if before is not None and _is_same(before[0], dict(value)) and _is_near(before[1], end, now):
             return
-        for old in [old for old, entry in entries.items() if entry[1] is not None and entry[1] <= now]:
-            del entries[old]
+        if end is not None or entries is not self._lasting:  # of which there may be many, and none ends
+            for old in [old for old, entry in entries.items() if entry[1] is not None and entry[1] <= now]:
+                del entries[old]
         entries.pop(name, None)
         entries[name] = [copy.deepcopy(dict(value)), end]
-        if entries is self._elsewhere and len(entries) > _MOST_ELSEWHERE:
+        if entries is self._fleeting and len(entries) > _MOST_FLEETING:
             del entries[next(iter(entries))]
+        if entries is self._lasting and len(entries) > _MOST_LASTING:
+            self._let_go_of_one()
 
     async def delete(self, key: str, *, collection: str | None = None) -> bool:
         name = self._named(key, collection)
         is_there = self._find(name) is not None
-        self._elsewhere.pop(name, None)
+        self._elsewhere(name).pop(name, None)
         if is_there:
             entries, name = self._entries(name)
             entries.pop(name, None)
@@ -108,12 +119,29 @@ class SessionStateStore:
     def _entries(self, name: str) -> tuple[dict[str, Entry], str]:
         """Where this is to be kept, and as what."""
         use, own = use_now(), _in_session(name)
-        return (self._elsewhere, name) if use is None or own is None else (use.part(_PART), own)
+        return (self._elsewhere(name), name) if use is None or own is None else (use.part(_PART), own)
+
+    def _elsewhere(self, name: str) -> dict[str, Entry]:
+        return self._lasting if _in_session(name) is None else self._fleeting
+
+    def _let_go_of_one(self) -> None:
+        del self._lasting[next(iter(self._lasting))]
+        if not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "FastMCP keeps state of more than %s users and sessions in the memory of this node: those that were "
+                "not used for the longest time are gone; give it a store (session_state_store)",
+                f"{_MOST_LASTING:,}",
+            )
 
     def _find(self, name: str) -> Entry | None:
         use, own = use_now(), _in_session(name)
         found = None if use is None or own is None else use.peek(_PART).get(own)
-        found = found or self._elsewhere.get(name)
+        if not found:
+            entries = self._elsewhere(name)
+            found = entries.pop(name, None)
+            if found is not None:
+                entries[name] = found  # it is used now
         if found is not None and found[1] is not None and found[1] <= self._now():
             return None
         return found

@@ -283,7 +283,7 @@ class Mooring:
         elif self._is_for_one(scope):
             if await self._has_started(send):
                 await self._router.handle_for_one_node(scope, receive, send)
-        elif self._node.endpoints.finds and (self._node.has_joined or (_may_be_mcp(scope) and await self._joins())):
+        elif self._node.endpoints.finds and (self._node.has_joined or (_may_open(scope) and await self._joins())):
             await self._router.handle_elsewhere(scope, receive, send)
         else:
             await self._app(scope, receive, send)
@@ -359,13 +359,16 @@ class Mooring:
         return self._node.has_joined
 
 
-def _may_be_mcp(scope: Scope) -> bool:
-    """Whether a request at a path that is not known as an endpoint looks as those of MCP do, of whichever transport."""
+def _may_open(scope: Scope) -> bool:
+    """Whether a request on a path that is not known may open a session there, or be on one: then the node has to have
+    joined. What else an app serves needs no node."""
     headers = scope["headers"]
-    if scope["method"] == "GET":
-        return EVENT_STREAM in (request_header(headers, b"accept") or b"")
-    is_posted = scope["method"] == "POST" and media_type(headers) == b"application/json"
-    return is_posted or request_header(headers, SESSION_HEADER) is not None
+    if request_header(headers, SESSION_HEADER) is not None:
+        return True
+    accepts = (request_header(headers, b"accept") or b"").lower()
+    return (scope["method"] == "POST" and media_type(headers) == b"application/json") or (
+        scope["method"] == "GET" and EVENT_STREAM in accepts
+    )
 
 
 async def _refuse_stranger(scope: Scope, receive: Receive, send: Send) -> None:

@@ -5,20 +5,25 @@ from __future__ import annotations
 import functools
 import logging
 import secrets
+import sys
+from contextvars import ContextVar
+from typing import Any, Final
 
 from mooring.core.handles import RANDOM_BYTES, Handles
 from mooring.core.ids import SHARD_LENGTH, shard_from_entropy
 from mooring.node.current import Serving, nodes_here, what_is_served
-from mooring.node.requests.principal import NOBODY, principal_of
+from mooring.node.requests.principal import NOBODY, USER, principal_of
 
 logger = logging.getLogger("mooring.handles")
+
+_SDK_MODULE: Final = "mcp.server.auth.middleware.auth_context"
 
 
 def new_handle(kind: str = "handle", *, survives: bool = False) -> str:
     """A handle for something that this process holds from now on: give it to the model as a tool's result.
 
     Each call that names it in its arguments, or in the headers that mirror them, is brought to this process. It is for
-    the principal alone whose call is being served, if there is one.
+    the principal alone whose call is being served, or whose task runs (FastMCP), if there is one.
 
     Args:
         kind: what it stands for, in a word that models read: lower-case letters, digits and `_`.
@@ -53,7 +58,13 @@ def _only_node() -> Serving | None:
     nodes = nodes_here()
     if len(nodes) > 1:
         raise LookupError("which of the nodes in this process mints it? Call new_handle while a request is served")
-    return Serving(nodes[0], {}) if nodes else None
+    return Serving(nodes[0], {USER: _who_is_signed_in()}) if nodes else None
+
+
+def _who_is_signed_in() -> Any:
+    """The user for whom a task works, which has no request any more: FastMCP names him where the SDK does."""
+    signed_in = getattr(sys.modules.get(_SDK_MODULE), "auth_context_var", None)
+    return signed_in.get(None) if isinstance(signed_in, ContextVar) else None
 
 
 @functools.cache

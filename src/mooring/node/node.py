@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import multiprocessing
 import os
@@ -11,14 +10,14 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine
 from importlib.metadata import version
-from typing import Any, Final, TypeVar
+from typing import Any
 
 from mooring.asgi import App, Receive, Scope, Send, respond, route_of
 from mooring.core.endpoints import Endpoints
 from mooring.core.handles import RANDOM_BYTES, Handle, Handles
 from mooring.core.ids import ENTROPY_BYTES, SHARD_LENGTH, SessionIds, derive_key, shard_from_entropy
 from mooring.core.membership import Membership
-from mooring.core.model import TAKES_NEW_SESSIONS, NodeInfo, NodeState, share_secrets
+from mooring.core.model import TAKES_NEW_SESSIONS, NodeInfo, NodeState
 from mooring.core.request import RequestFacts
 from mooring.core.signing import NonceWindow
 from mooring.core.stream_ids import StreamIds, StreamKind
@@ -26,6 +25,7 @@ from mooring.core.text import clean
 from mooring.errors import SettingsError
 from mooring.node.arrivals import Arrivals
 from mooring.node.carrying import Carrying
+from mooring.node.cluster_secrets import check_secrets, cluster_secrets, fingerprint
 from mooring.node.counters import Tally
 from mooring.node.current import joined, left
 from mooring.node.links.own_address import OwnAddress
@@ -36,6 +36,7 @@ from mooring.node.membership.pulse import Pulse
 from mooring.node.membership.session import LocalSession
 from mooring.node.membership.sessions import LocalSessions
 from mooring.node.open_calls import OpenCalls
+from mooring.node.own_loop import OwnLoop
 from mooring.node.shared_events import SharedEvents
 from mooring.node.streams.memory import StreamMemory
 from mooring.node.streams.writing_behind import WriteBehind
@@ -47,8 +48,6 @@ from mooring.store.mailbox import Mailbox
 logger = logging.getLogger("mooring.lease")
 
 _VERSION = version("mooring")
-_Found = TypeVar("_Found")
-_LOOP_SECONDS: Final = 30.0
 """How long an author's thread waits for the event loop, which may be busy, or about to end."""
 
 
@@ -98,7 +97,7 @@ class Node:
         self.settings = settings
         self.store = store
         self.id = f"{settings.node_name}-{_fresh_shard()}"
-        self.secrets = secrets_known = _cluster_secrets(settings)
+        self.secrets = secrets_known = cluster_secrets(settings)
         self.ids = SessionIds(*secrets_known)
         self.handles = Handles(*secrets_known)
         self.wrap_rules = settings.wrap_rules
@@ -142,7 +141,8 @@ class Node:
             ask_peers=self.ways.questions.ask,
             on_beat=on_beat,
         )
-        self._secret_id = ",".join(_fingerprint(secret) for secret in secrets_known)
+        self.sessions.records.when_written_again = self._write_work_again
+        self._secret_id = fingerprint(secrets_known)
         self._place = Place(settings, answer_peer)
         self._started = time.time()
         # What runs beside the requests, from `start` to `stop`.
@@ -162,7 +162,7 @@ class Node:
         self._turn = 0
         # The heartbeat, from `start` to `stop`; and the loop that it runs in, for authors' threads.
         self._heart: asyncio.Task[None] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop = OwnLoop()
         self._own_address = OwnAddress(
             self._place,
             self.describe,
@@ -238,12 +238,12 @@ class Node:
         await self._place.take(app_state)
         await self.keeper.join(_fresh_shard)
         try:
-            self._check_secrets()
+            check_secrets(self.membership.view.alive(), self._secret_id)
         except SettingsError:
             await self.keeper.leave()
             raise
         self._heart = asyncio.create_task(self.keeper.run(), name="mooring heartbeat")
-        self._loop = asyncio.get_running_loop()
+        self._loop.is_this_one()
         await self.ways.open(app_state)
         joined(self)
         await self._own_address.watch()
@@ -314,41 +314,18 @@ class Node:
         text = self.handles.mint(shard or self.next_shard(), kind, entropy, principal, survives=survives)
         handle = self.handles.read(text)
         if handle is not None:
-            self._in_loop(lambda: self.sessions.handles.add(handle, principal, may_begin=True))
+            self._loop.do(lambda: self.sessions.handles.add(handle, principal, may_begin=True))
         return text
 
     def state_of_handle(self, text: str) -> LocalSession | None:
         """What is kept of a handle that is here, in an author's thread too; None where nothing can be."""
         handle = self.handles.read(text)
         epoch = 0 if handle is None else self.membership.shards.get(handle.shard, 0)
-        return self._from_loop(lambda: self.sessions.handles.keep(text, epoch, self.settings.state_bytes))
+        return self._loop.ask(lambda: self.sessions.handles.keep(text, epoch, self.settings.state_bytes))
 
     def end_handle(self, text: str) -> None:
         """What it stands for is gone: tell the handlers."""
-        self._in_loop(lambda: self.sessions.handles.end(text))
-
-    def _in_loop(self, do: Callable[[], object]) -> None:
-        """Do it at once in the node's event loop, and soon from another thread."""
-        if self._loop is None or self._is_in_loop():
-            do()
-        else:
-            self._loop.call_soon_threadsafe(do)
-
-    def _from_loop(self, do: Callable[[], _Found]) -> _Found:
-        """The same, and what comes of it: another thread waits for that."""
-        if self._loop is None or self._is_in_loop():
-            return do()
-
-        async def done() -> _Found:
-            return do()
-
-        return asyncio.run_coroutine_threadsafe(done(), self._loop).result(_LOOP_SECONDS)
-
-    def _is_in_loop(self) -> bool:
-        try:
-            return asyncio.get_running_loop() is self._loop
-        except RuntimeError:
-            return False
+        self._loop.do(lambda: self.sessions.handles.end(text))
 
     def shard_of(self, facts: RequestFacts) -> str | None:
         """The shard that a request belongs to; None where it names none that this cluster made."""
@@ -437,6 +414,11 @@ class Node:
         else:
             self.streams.forget(session.id)
 
+    def _write_work_again(self) -> None:
+        """The store has every record again, and may have lost what runs in their sessions."""
+        self.streams.write_again()
+        self.keeper.running_calls.are_due()
+
     def _let_sleepers_go(self, shard: str) -> None:
         self.carrying.gave(shard)
         for session_id in self.streams.sessions():
@@ -455,35 +437,9 @@ class Node:
         self.listens_no_more = True
         await asyncio.gather(*(stream.dismiss() for stream in self.streams.standing()), return_exceptions=True)
 
-    def _check_secrets(self) -> None:
-        alive = self.membership.view.alive()
-        # A node whose entry does not read has no fingerprint.
-        others = {info.name for info in alive if not share_secrets(info.secret_id, self._secret_id)}
-        if others:
-            raise SettingsError(
-                "secret",
-                "(hidden)",
-                f"not the one that {', '.join(sorted(others))} has; a cluster has one secret, or while it is changed "
-                "each node knows the first one of every other",
-            )
-
 
 def _fresh_shard() -> str:
     return shard_from_entropy(secrets.token_bytes(SHARD_LENGTH))
-
-
-def _cluster_secrets(settings: Settings) -> tuple[str, ...]:
-    if settings.secrets:
-        return settings.secrets
-    if settings.redis_url is None:
-        return (secrets.token_hex(32),)
-    raise SettingsError(
-        "secret", None, "needed with redis_url, the same on every node; `openssl rand -hex 32` makes a good one"
-    )
-
-
-def _fingerprint(secret: str) -> str:
-    return hashlib.sha256(derive_key(secret, "fingerprint")).hexdigest()[:8]
 
 
 def _seems_a_worker() -> bool:

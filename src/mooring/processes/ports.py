@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 
 from mooring.errors import ClusterError
@@ -44,6 +45,17 @@ def free_port(host: str = "127.0.0.1") -> int:
 def join(host: str, port: int) -> str:
     """`host:port`, with the brackets that an IPv6 address needs."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def from_here(host: str) -> str:
+    """Where a listener on that address is reached from this machine: of all addresses, the one that is always there."""
+    try:
+        address = ipaddress.ip_address(host or "0.0.0.0")
+    except ValueError:
+        return host
+    if not address.is_unspecified:
+        return host
+    return "127.0.0.1" if address.version == 4 else "::1"
 
 
 def _listen(host: str, port: int, backlog: int) -> socket.socket:

@@ -17,10 +17,16 @@ OUR_PREFIX: Final = "mooring: "
 
 
 class ChildError(ClusterError):
-    """A child ended before all was up. `code` is its exit code, negative where a signal ended it."""
+    """A child ended before all was up.
+
+    Attributes:
+        code: its exit code, negative where a signal ended it.
+        is_ours: whether it is a command of ours, as far as its last line says.
+    """
 
     def __init__(self, name: str, code: int, tail: Sequence[str]) -> None:
         self.code = code
+        self.is_ours = bool(tail) and tail[-1].startswith(OUR_PREFIX)
         super().__init__(f"{name} did not come up ({describe(code)}): {_last_words(tail)}")
 
 

@@ -39,7 +39,8 @@ class TimeSettings(BaseModel):
         60.0,
         ge=0,
         le=24 * 3600,
-        description="A session's record is renewed at most this often, in one batch with the heartbeat.",
+        description="A session's record is renewed at most this often, in one batch with the heartbeat; more often "
+        "where session_ttl_seconds is less than twice as long.",
     )
     forget_seconds: float = Field(
         24 * 3600.0,

@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote, urlencode
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from redis.asyncio import Redis, RedisCluster, Sentinel
 from redis.asyncio.cluster import ClusterNode
@@ -32,6 +32,9 @@ _URL: Final = re.compile(
 )
 _HOST: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::(?P<port>[0-9]{1,5}))?")
 _SCHEMES: Final = ("redis://", "rediss://", "unix://")
+_OURS: Final = frozenset({"decode_responses", "retry"})
+"""Options that are for us to choose: with the first, nothing that Redis answers would be read."""
+_UNEXPECTED: Final = re.compile(r"unexpected keyword argument '(\w+)'")
 _SENTINEL_PORT, _PORT = 26379, 6379
 
 
@@ -61,7 +64,32 @@ def client_of(url: str, timeout_seconds: float) -> Any:
         "client_name": "mooring",
     }
     make = check(url)
-    return make(common, Retry(NoBackoff(), 0))
+    try:
+        client = make(common, Retry(NoBackoff(), 0))
+        _try_options(client)
+    except TypeError as error:
+        found = _UNEXPECTED.search(str(error))
+        raise ValueError(f"redis-py's connections have no such option: {found[1] if found else error}") from error
+    return client
+
+
+def _try_options(client: Any) -> None:
+    """Make the connections that would be made first, without connecting.
+
+    Raises:
+        TypeError: one of the options is none.
+    """
+    pools = [one.connection_pool for one in _clients_in(client)]
+    for pool in pools:
+        pool.connection_class(**pool.connection_kwargs)
+
+
+def _clients_in(client: Any) -> list[Any]:
+    """Itself, and those of sentinels; a cluster's has tried its options when it was made."""
+    if isinstance(client, RedisCluster):
+        return []
+    manager = getattr(client.connection_pool, "sentinel_manager", None)
+    return [client, *(manager.sentinels if manager is not None else ())]
 
 
 def check(url: str) -> Callable[[dict[str, Any], Retry], Any]:
@@ -70,7 +98,12 @@ def check(url: str) -> Callable[[dict[str, Any], Retry], Any]:
     Raises:
         ValueError: the URL is none of these.
     """
+    names = {name for name, _ in parse_qsl(urlsplit(url).query)} & _OURS
+    if names:
+        raise ValueError(f"Mooring reads what Redis says in its own way, without {', '.join(sorted(names))}")
     if url.startswith(_SCHEMES):
+        if not url.startswith("unix:") and re.search("[^/0-9]", urlsplit(url).path):
+            raise ValueError("the database is a number: redis://host:6379/0")
         return functools.partial(_single, url)
     address = parse(url)
     return functools.partial(_primary if address.kind == "sentinel" else _cluster, address)

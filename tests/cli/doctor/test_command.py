@@ -71,6 +71,7 @@ def test_junit_is_written_beside_what_is_printed(diagnosis: Diagnosis, tmp_path:
     refused = mooring("doctor", ENDPOINT, "--junit", str(tmp_path / "none" / "doctor.xml"))
     assert refused.code == 70
     assert "cannot be written" in refused.err
+    assert AFFINITY.says in " ".join(refused.out.split()), "what took a minute to find out is not thrown away"
 
 
 def test_read_only(diagnosis: Diagnosis) -> None:

@@ -10,6 +10,7 @@ from aiohttp import web
 from mooring.doctor.advice import Topic, advice
 from mooring.doctor.checks import body_limit
 from mooring.doctor.checks.body_limit import written
+from mooring.doctor.client.protocol import SESSION
 from mooring.doctor.client.reply import Reply, Trouble
 from mooring.doctor.evidence.body_sizes import SIZES, SMALL, Attempt
 from mooring.doctor.findings import Finding, Verdict
@@ -20,6 +21,8 @@ from tests.doctor.examined import examined
 from tests.doctor.examples import HANG, LOST, REACHED, THROTTLED, UNAVAILABLE
 from tests.doctor.ledger import running_ledger
 from tests.doctor.odd import refusal, running_odd
+from tests.doctor.runs import finding
+from tests.doctor.runs import run as doctor
 
 TOO_LARGE = Reply(status=413)
 CUT = Reply(trouble=Trouble.CUT)
@@ -188,3 +191,33 @@ async def test_the_typescript_sdks_express_app() -> None:
         found = await found_at(urls[0])
     assert (found.verdict, found.says) == (Verdict.WARNING, "256 KiB is refused: 413")
     assert "express.json" in found.changes[0].config
+
+
+async def test_a_server_that_fails_at_that_moment_is_not_said_to_refuse_a_size() -> None:
+    down = False
+
+    def guard(request: web.Request) -> web.Response | None:
+        nonlocal down
+        down = down or (request.content_length or 0) > 200_000
+        return web.Response(status=503) if down else None
+
+    async with running_odd(guard=guard) as odd, examined(odd.url, sessions=3) as exam:
+        found = await body_limit.run(exam)
+    assert isinstance(found, Finding)
+    assert (found.verdict, found.says) == (Verdict.UNKNOWN, "cannot tell: small calls fail at the same time, too: 503")
+
+
+async def test_a_node_that_refuses_tokens_now_and_then_is_not_said_to_refuse_a_size() -> None:
+    turn = iter(range(100_000))
+
+    def guard(request: web.Request) -> web.Response | None:
+        if (request.content_length or 0) > 200_000:
+            return refusal(401, "who are you?")
+        is_call = request.method == "POST" and SESSION in request.headers and (request.content_length or 0) < 1_000
+        return refusal(401, "who are you?") if is_call and next(turn) % 3 == 0 else None
+
+    async with running_odd(guard=guard) as odd:
+        report = await doctor(odd.url, sessions=3, calls=3, only=frozenset({"affinity", "body-limit"}))
+    found = finding(report, "body-limit")
+    assert found.verdict is Verdict.UNKNOWN
+    assert found.says == "cannot tell: calls that nothing is odd about fail, too: 401 who are you?"

@@ -22,6 +22,8 @@ from tests.deployments import haproxy, nginx, traefik
 from tests.deployments.servers import replica_urls
 from tests.doctor.examined import examined
 from tests.doctor.heard import cut, head, held, pings, refused
+from tests.doctor.runs import finding
+from tests.doctor.runs import run as doctor
 from tests.doctor.streams import stream_server
 
 OK, WARNING, BROKEN, UNKNOWN = Verdict.OK, Verdict.WARNING, Verdict.BROKEN, Verdict.UNKNOWN
@@ -237,6 +239,25 @@ async def test_a_tool_of_a_server_without_sessions() -> None:
     async with replica_urls("stateless", 1) as urls, nginx.buffered(urls) as url:
         assert (await found_at(urls[0], **WORK)).verdict is OK
         assert (await found_at(url, **WORK)).verdict is BROKEN
+
+
+@pytest.mark.real
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"tool": "nope"}, "nope"),
+        ({"tool": "work", "arguments": {"steps": "x"}}, "steps"),
+    ],
+)
+async def test_a_tool_that_fails_is_told(replica: str, fields: dict[str, Any], said: str) -> None:
+    report = await doctor(replica, sessions=2, calls=1, only=frozenset({"affinity", "buffering"}), **fields)
+    buffering, affinity = finding(report, "buffering"), finding(report, "affinity")
+    assert (buffering.verdict, affinity.verdict) == (UNKNOWN, OK)
+    assert buffering.says.startswith("cannot tell: the tool failed: ")
+    assert said in buffering.says
+    assert affinity.why.startswith("Each time the tool answered with an error: ")
+    assert said in affinity.why
 
 
 @pytest.mark.real

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from mooring.doctor.checks.failed_calls import judge_failed, kind_of
-from mooring.doctor.client.reply import Reply
+from mooring.doctor.client.reply import Reply, Trouble
 from mooring.doctor.client.ways import WAYS
 from mooring.doctor.examination import Call
 from mooring.doctor.findings import Verdict
@@ -47,7 +47,7 @@ def made(fails: Callable[[int, int, int], bool], reply: Reply) -> list[Call]:
         (DOWN, lambda at, one, way: one == 2, "24 of 96 calls failed: 502", "Some sessions fail always"),
         (DOWN, lambda at, one, way: at in (3, 17, 50, 80), "4 of 96 calls failed: 502", "No pattern by node"),
         (HANG, lambda at, one, way: at in (3, 17, 50, 80), "4 of 96 calls failed: no answer in time", "stalls"),
-        (Reply(401), lambda at, one, way: one == 1, "24 of 96 calls failed: 401", "The token is good"),
+        (Reply(401), lambda at, one, way: one == 1, "24 of 96 calls failed: 401", "same token, or with none"),
     ],
 )
 def test_each_pattern_is_told(reply: Reply, fails: Callable[[int, int, int], bool], says: str, why: str) -> None:
@@ -90,3 +90,20 @@ def test_a_limit_on_the_rate_is_no_fault() -> None:
 
 def test_what_makes_two_failures_the_same() -> None:
     assert kind_of(DOWN) == kind_of(Reply(502)) != kind_of(Reply(503))
+
+
+@pytest.mark.parametrize(
+    ("reply", "seconds", "is_limit"),
+    [
+        (Reply(504), (5.0, 5.1, 5.0, 5.2), True),
+        (Reply(trouble=Trouble.CUT), (0.35, 0.31, 0.33, 0.4), True),
+        (Reply(504), (0.01, 0.02, 0.01, 0.02), False),
+        (Reply(502), (0.3, 5.0, 1.0, 2.0), False),
+        (HANG, (5.0, 5.0, 5.0, 5.0), False),
+    ],
+)
+def test_a_limit_of_time_is_told_by_what_each_took(reply: Reply, seconds: tuple[float, ...], is_limit: bool) -> None:
+    one = session("one")
+    calls = [Call(one, WAYS[0], dataclasses.replace(reply, seconds=took)) for took in seconds]
+    found = judge_failed("affinity", calls, [None] * len(calls), [], {}, str)
+    assert ("a limit of time on the way" in found.why) is is_limit

@@ -9,9 +9,11 @@ import pytest
 from aiohttp import web
 
 from mooring.doctor.checks.openings import judge
+from mooring.doctor.client.protocol import SESSION
 from mooring.doctor.client.reply import Reply, Trouble
 from mooring.doctor.client.sessions import Attempt
 from mooring.doctor.findings import Verdict
+from mooring.doctor.report import Outlook
 from tests.doctor.examples import REACHED
 from tests.doctor.odd import Odd, running_odd
 from tests.doctor.runs import finding, problems, run
@@ -36,6 +38,7 @@ def attempts(*replies: Reply) -> list[Attempt]:
         ([REACHED] * 20, None, None, Verdict.OK, "all 20 openings were taken", ""),
         ([REACHED] * 19 + [DOWN], None, None, Verdict.WARNING, "1 of 20 new sessions could not be opened: 502", ""),
         ([REACHED, DOWN, REACHED, DOWN], None, None, Verdict.BROKEN, "2 of 4 new", "A node that is down"),
+        ([DOWN, DOWN] + [REACHED] * 6, None, None, Verdict.BROKEN, "2 of 8 new", "The first 2 were refused, and none"),
         ([REACHED, REACHED, DOWN] * 4, None, None, Verdict.BROKEN, "4 of 12 new", "Every third is refused"),
         ([REACHED, REACHED, LOGIN] * 4, None, None, Verdict.BROKEN, "4 of 12 new", "settings for tokens"),
         (
@@ -95,3 +98,92 @@ async def test_a_limit_on_the_rate_is_no_finding_of_its_own() -> None:
     assert problems(report) == {}
     assert finding(report, "affinity").verdict is Verdict.OK
     assert odd.live == set()
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 500, 502])
+async def test_what_comes_right_after_initialize_is_refused(status: int) -> None:
+    """By a firewall that reads methods, say: calls pass, and no client of the TypeScript SDK can connect."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.method == "POST" and "notifications/" in await request.text():
+            return web.Response(status=status, text="<html>no</html>", content_type="text/html")
+        return await odd.answer(request)
+
+    odd = Odd()
+    async with serving(answer) as url:
+        report = await run(url, sessions=6, calls=2, only=frozenset({"eras", "openings", "affinity"}))
+    assert problems(report) == {
+        "openings": f"`notifications/initialized` is refused in each session: {status}",
+    }
+    assert report.outlook is Outlook.BROKEN
+    assert odd.live == set()
+
+
+async def test_what_comes_right_after_initialize_may_fail_once() -> None:
+    failed = set[str]()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        session = request.headers.get(SESSION, "")
+        if request.method == "POST" and "notifications/" in await request.text() and session not in failed:
+            failed.add(session)
+            return web.Response(status=502)
+        return await odd.answer(request)
+
+    odd = Odd()
+    async with serving(answer) as url:
+        report = await run(url, sessions=6, calls=2, only=frozenset({"eras", "openings", "affinity"}))
+    assert problems(report) == {"affinity": "6 ordinary requests failed beside the calls: 502"}
+    failed.clear()
+    async with serving(answer) as url:
+        report = await run(url, sessions=6, calls=2, only=frozenset({"eras", "openings", "affinity", "origin"}))
+    assert set(problems(report)) == {"affinity", "origin"}, "a warning about something else hides it no more"
+
+
+def test_a_server_that_refuses_older_versions() -> None:
+    unsupported = Reply(
+        400, message={"jsonrpc": "2.0", "id": 1, "error": {"code": -1, "message": "Unsupported version"}}
+    )
+    newer = [Attempt(REACHED, "2025-11-25")] * 6
+    older = [Attempt(unsupported, version) for version in ("2025-06-18", "2025-03-26")]
+    found = judge([*newer, *older], [None] * 8, None, 0, str)
+    assert found.verdict is Verdict.WARNING
+    assert found.says == "clients that ask for 2025-03-26 to 2025-06-18 are refused: 400 Unsupported version"
+    assert "none after them" not in found.why
+    mixed = judge([*newer, *older, Attempt(REACHED, "2025-06-18")], [None] * 9, None, 0, str)
+    assert "could not be opened" in mixed.says
+
+
+async def test_a_server_that_is_still_starting_is_examined_all_the_same(quick_pace: None) -> None:
+    """Connections are dropped where their number may be limited, so none is left to call on."""
+    starting = iter(range(5))
+    odd = Odd(guard=lambda _: web.Response(status=503, text="starting") if next(starting, None) is not None else None)
+    async with serving(odd.answer) as url:
+        report = await run(
+            url, sessions=6, calls=2, only=frozenset({"eras", "openings", "affinity", "unknown-session"})
+        )
+    affinity = finding(report, "affinity")
+    assert affinity.verdict is Verdict.OK, affinity
+    assert not any("hang" in why for why in report.not_run.values())
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (429, "Too many sessions"),
+        (429, ""),
+        (503, "Session limit reached"),
+        (400, "Maximum number of sessions reached"),
+    ],
+)
+async def test_a_limit_on_sessions_is_no_limit_on_the_rate(status: int, body: str, quick_pace: None) -> None:
+    def guard(request: web.Request) -> web.Response | None:
+        is_opening = request.method == "POST" and SESSION not in request.headers
+        return web.Response(status=status, text=body) if is_opening and len(odd.live) >= 6 else None
+
+    odd = Odd(guard=guard)
+    async with serving(odd.answer) as url:
+        report = await run(url, sessions=9, calls=2, only=frozenset({"eras", "openings", "affinity"}))
+    found = finding(report, "openings")
+    assert found.verdict is Verdict.BROKEN
+    assert "could not be opened" in found.says
+    assert "After 6 sessions no other was opened, and when one was closed, one could be" in found.why

@@ -134,3 +134,17 @@ async def test_what_is_advised_for_nginx() -> None:
             async with nginx.running_nginx([odd.url], {f"{lines}\n      set $unused": "1"}) as base:
                 found = await found_at(f"{base}/mcp")
             assert (found.verdict, found.evidence["own_origin"]) == (Verdict.OK, own)
+
+
+async def test_a_server_that_fails_at_that_moment_is_not_said_to_refuse_a_page_so() -> None:
+    down = False
+
+    def guard(request: web.Request) -> web.Response | None:
+        nonlocal down
+        down = down or "Origin" in request.headers
+        return web.Response(status=503) if down else None
+
+    async with running_odd(guard=guard) as odd, examined(odd.url, sessions=3) as exam:
+        found = await origin.run(exam)
+    assert isinstance(found, Finding)
+    assert (found.verdict, found.says) == (Verdict.UNKNOWN, "calls fail without an Origin, too: 503")

@@ -34,6 +34,16 @@ def gone(seconds: float) -> Rest:
             Verdict.WARNING,
             "after 11 s of silence the first call fails, and the next does not: 502",
         ),
+        (
+            [kept(2), Rest(11, REACHED, (LOST, REACHED, LOST))],
+            Verdict.BROKEN,
+            "after 11 s of silence some calls miss their session: 404 Session not found",
+        ),
+        (
+            [Rest(5, LOST, (LOST, REACHED)), Rest(11, LOST, (REACHED, LOST))],
+            Verdict.BROKEN,
+            "after 5 s of silence some calls miss their session: 404",
+        ),
         ([Rest(2, THROTTLED, (THROTTLED,))], Verdict.UNKNOWN, "calls after a pause failed: 429"),
     ],
 )

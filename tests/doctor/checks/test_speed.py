@@ -5,8 +5,11 @@ import pytest
 from mooring.doctor.checks.speed import judge, run
 from mooring.doctor.evidence.speed import Speed
 from mooring.doctor.findings import Finding, Verdict
+from tests.deployments.servers import replica_urls
 from tests.doctor.examined import examined
 from tests.doctor.odd import running_odd
+from tests.doctor.runs import problems
+from tests.doctor.runs import run as doctor
 
 
 @pytest.mark.parametrize(
@@ -30,3 +33,13 @@ async def test_a_quick_server() -> None:
         found = await run(exam)
     assert isinstance(found, Finding)
     assert found.verdict is Verdict.OK
+
+
+@pytest.mark.real
+async def test_a_tool_that_takes_its_time_is_no_slow_ping() -> None:
+    """Without sessions, too, and in each era: the call that is timed has nothing to do."""
+    async with replica_urls("stateless", 1) as [url]:
+        report = await doctor(
+            url, only=frozenset({"eras", "speed"}), tool="work", arguments={"steps": 1, "seconds": 1.2}
+        )
+    assert problems(report, with_speed=True) == {}

@@ -36,6 +36,7 @@ async def send(pace: Pace, reply: Reply, times: int = 1, *, is_opening: bool = F
         (UNAVAILABLE, False, False),
         (Reply(trouble=Trouble.HANG), False, False),
         (REACHED, False, False),
+        (Reply(status=503, body=b"Too many open sessions"), False, False),
     ],
 )
 def test_what_may_be_a_limit(reply: Reply, looks: bool, certain: bool) -> None:
@@ -108,3 +109,14 @@ def test_what_is_kept_sends_nothing_again() -> None:
         pace._note_sent()
     assert not pace.is_to_be_sent_again(Reply(status=503), 0)
     assert not pace.is_slow
+
+
+async def test_what_refuses_openings_alone_does_not_slow_down_all_else() -> None:
+    pace = Pace()
+    await send(pace, REACHED, 10)
+    for _ in range(6):
+        await send(pace, THROTTLED, is_opening=True)
+    assert (pace.opens_slowly, pace.is_slow, pace.refuses_openings_alone) == (True, False, True)
+    await send(pace, REACHED, 10)
+    await send(pace, THROTTLED)
+    assert (pace.is_slow, pace.refuses_openings_alone) == (True, False)

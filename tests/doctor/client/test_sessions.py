@@ -9,6 +9,7 @@ from aiohttp import web
 
 from tests.doctor.examined import examined
 from tests.doctor.odd import Odd, refusal, running_odd
+from tests.doctor.runs import run
 from tests.doctor.serving import serving
 
 Guard = Callable[[web.Request], web.Response | None]
@@ -56,3 +57,33 @@ async def test_a_session_whose_closing_was_interrupted_is_closed_in_the_end() ->
             await closing
         await exam.close()
         assert (odd.live, exam.sessions.left) == (set(), 0)
+
+
+@pytest.mark.parametrize("status", [400, 403, 500, 501])
+async def test_why_sessions_are_left_is_told(status: int, quick_pace: None) -> None:
+    async with running_odd(delete_status=status) as odd:
+        report = await run(odd.url, sessions=3, calls=1, only=frozenset({"affinity"}))
+    assert (report.left, report.why_left) == (3, f"DELETE was answered with {status}")
+
+
+async def test_a_server_without_a_route_for_delete_keeps_its_sessions() -> None:
+    """Its 404 is Express's, and says nothing of a session."""
+
+    def guard(request: web.Request) -> web.Response | None:
+        return web.Response(status=404, text="Cannot DELETE /mcp") if request.method == "DELETE" else None
+
+    async with running_odd(guard=guard) as odd:
+        report = await run(odd.url, sessions=3, calls=1)
+    assert len(odd.live) == 3
+    assert (report.closed, report.left, report.why_left) == (0, 3, "DELETE was answered with 404")
+
+
+async def test_a_node_that_refuses_tokens_now_and_then_does_not_keep_sessions_open() -> None:
+    turn = iter(range(100))
+
+    def guard(request: web.Request) -> web.Response | None:
+        return refusal(403, "no") if request.method == "DELETE" and next(turn) % 3 else None
+
+    async with running_odd(guard=guard) as odd:
+        report = await run(odd.url, sessions=3, calls=1, only=frozenset({"affinity"}))
+    assert (odd.live, report.left) == (set(), 0)

@@ -481,6 +481,30 @@ async def test_a_part_of_an_answer_is_never_ended_as_if_it_were_the_whole(
     assert [record.name for record in caplog.records] == ["mooring.forwarding"]
 
 
+@pytest.mark.parametrize(
+    ("part", "ends"), [(b": begins\n\n", b"last words"), (b"id: 1\ndata: 1\n\n", b""), (b'data: {"half', None)]
+)
+async def test_an_event_stream_whose_owner_is_killed_ends_as_one_whose_owner_falls_silent(
+    forwarder: Forwarder, peer: OddPeer, part: bytes, ends: bytes | None
+) -> None:
+    caller = Caller()
+
+    async def was_passed_on() -> bool:
+        return len(caller.sent) == 2
+
+    async def be_killed(head: Head, _: Any, writer: asyncio.StreamWriter) -> None:
+        framing = b"content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+        writer.write(head.signed() + framing + b"%x\r\n%b\r\n" % (len(part), part))
+        await until(was_passed_on, what="the beginning to be passed on")
+        writer.transport.abort()
+
+    peer.answer = be_killed
+    await caller.through(forwarder, peer.info, last_words=lambda: b"last words")
+    _, first, *last = caller.sent
+    assert first["body"] == part
+    assert [(message["body"], message["more_body"]) for message in last] == ([] if ends is None else [(ends, False)])
+
+
 async def test_a_client_that_leaves_before_its_request_was_whole_leaves_the_peer_without_its_mac(
     forwarder: Forwarder, peer: OddPeer
 ) -> None:

@@ -31,6 +31,7 @@ class Standing:
 class Request:
     is_listening = True
     since = 0.0
+    noted = None
 
     def cut_off(self) -> None:
         """It runs."""

@@ -22,6 +22,7 @@ CALL = Call("stream", "7", "tools/call", "work", b"{}", 0.0)
 class Request:
     is_listening: bool = False
     since: float = 0.0
+    noted: Call | None = None
 
     def cut_off(self) -> None:
         """It runs."""

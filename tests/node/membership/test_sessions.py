@@ -447,6 +447,20 @@ async def test_a_touch_keeps_a_record_alive(world: World) -> None:
     assert set(await world.records()) == {"used"}
 
 
+@pytest.mark.parametrize("touch_seconds", [60.0, 3600.0])
+async def test_a_session_that_is_used_stays_on_record_however_short_that_is_kept(
+    world: World, touch_seconds: float
+) -> None:
+    """Both times can be set, and each is right by itself."""
+    world.sessions = LocalSessions(world.store, NODE, 60, touch_seconds, world.clock)
+    await world.open("used")
+    for _ in range(300):
+        world.clock.now += 1
+        world.see("used")
+        await world.sessions.records.flush()
+        assert set(await world.records()) == {"used"}
+
+
 async def test_a_touch_finds_that_the_record_is_missing_and_writes_it(world: World) -> None:
     await world.open("one")
     world.lose("one")

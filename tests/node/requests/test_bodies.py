@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from mooring.asgi import Message
 from mooring.core.signing import BODY_MAC_BYTES, BodyMac
-from mooring.node.requests.bodies import RememberedBody, SignedBody
+from mooring.node.requests.bodies import RememberedBody, SignedBody, changed_as_it_passes
 
 PROPERTY = settings(deadline=None, max_examples=100)
 KEY = b"k" * 32
@@ -307,3 +308,16 @@ async def test_what_a_body_asks_and_by_what_it_is_known_again() -> None:
 async def test_of_a_large_body_nothing_is_known_but_its_id() -> None:
     read = await remembered(json.dumps({"id": 7, "method": "a", "params": "x" * 99}).encode(), limit=64)
     assert (read.asked(), read.digest(), read.holds(b"x")) == (7, b"", False)
+
+
+@PROPERTY
+@given(st.lists(st.sampled_from([b"one", b"on", b"e", b"neon", b""]), max_size=12), cuts, st.booleans())
+def test_what_is_changed_as_it_passes_is_what_the_whole_would_have_been(
+    parts: list[bytes], places: list[int], is_whole: bool
+) -> None:
+    body = b"".join(parts)
+    client = Client(messages(in_pieces(body, places), is_whole=is_whole))
+    receive = changed_as_it_passes(client.receive, lambda data: data.replace(b"one", b"1"), 3)
+    changed, was_whole = asyncio.run(read(receive))
+    assert was_whole == is_whole
+    assert changed == body.replace(b"one", b"1") if is_whole else body.replace(b"one", b"1").startswith(changed)

@@ -11,6 +11,7 @@ from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import ElicitRequestParams, ElicitResult
 
+from mooring.asgi import App, Receive, Scope, Send, respond
 from mooring.errors import Fenced, StoreUnavailable
 from mooring.node.moving.draining import Drain
 from tests.node.rpc import RawClient
@@ -265,6 +266,30 @@ async def test_what_a_call_changed_is_kept_where_its_session_went_to_sleep_meanw
         kept, _ = await nodes.store.journal.load_state(session)
         assert kept is not None
         assert b'"e1"' in kept
+
+
+async def test_what_a_call_changed_is_kept_where_nobody_could_open_its_session_again_meanwhile(raw: RawClient) -> None:
+    """A stranger asks for it, or its own client with a token that is over."""
+
+    def make_app() -> App:
+        app = sdk_app(json_response=True)
+
+        async def turn_strangers_away(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http" and (b"x-user", b"nobody") in scope["headers"]:
+                await respond(send, 401, b"")
+            else:
+                await app(scope, receive, send)
+
+        return turn_strangers_away
+
+    async with state_nodes(raw, 1, make_app) as nodes:
+        session = await nodes.open()
+        sending = await nodes.begin(session, request("hold", entry="e1"))
+        await nodes.running[0].mooring._node.sessions.let_go(nodes.local(session))
+        assert (await raw.call(nodes.running[0].url, session, headers={"x-user": "nobody"})).status == 401
+        GATES["e1"].set()
+        assert said(await sending) == "1"
+        assert nodes.commits == 1
 
 
 async def test_what_a_call_changed_is_refused_where_its_session_has_its_next_life(raw: RawClient) -> None:

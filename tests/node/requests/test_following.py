@@ -162,6 +162,35 @@ async def test_how_long_an_owner_hung_before_it_died_is_no_part_of_how_long_a_re
         assert cluster.tally(1).revived == 1
 
 
+PING = {"jsonrpc": "2.0", "id": 41, "method": "ping"}
+NOTE = {"jsonrpc": "2.0", "method": "notifications/roots/list_changed"}
+WORK = {"jsonrpc": "2.0", "id": 42, "method": "tools/call", "params": {"name": "work"}}
+
+
+@pytest.mark.parametrize(
+    ("body", "is_harmless"),
+    [(PING, True), (NOTE, True), (WORK, False), ([NOTE, NOTE], True), ([PING, NOTE], True), ([PING, WORK], False)],
+)
+async def test_what_does_no_harm_goes_on_to_the_next_owner_where_the_last_one_may_have_had_it(
+    body: Any, is_harmless: bool, cluster: Cluster, raw: RawClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+
+    async def takes_it_and_dies(forward: Forward, request: PassedRequest) -> None:
+        await request.receive()
+        await cluster.nodes[0].vanish()
+        await cluster.store.bury(cluster.nodes[0].id)
+        await cluster.nodes[1].mooring._node.keeper.look()
+        raise PeerSilent("connection reset", may_have_run=True)
+
+    interfere(cluster.nodes[1], monkeypatch, takes_it_and_dies)
+    monkeypatch.setattr(cluster.nodes[2].mooring._node.keeper.adoption, "adopt_orphans", nothing)
+    reply = await raw.call(cluster.nodes[1].url, session, body=body)
+    went_on = [json.loads(asked) for _, _, asked in cluster.apps[1].asked if asked]
+    assert (body in went_on) is is_harmless
+    assert (b"outcome_unknown" in reply.body) is not is_harmless
+
+
 async def nothing() -> None:
     """Adopt none."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import hashlib
 import json
 import time
@@ -15,7 +16,7 @@ from fastmcp import Context as FastMCPContext
 from fastmcp import FastMCP
 from mcp.server.mcpserver import Context, MCPServer
 
-from mooring.asgi import Scope, Send
+from mooring.asgi import HeaderList, Scope, Send
 from mooring.core.reconnects import Reconnects
 from mooring.core.request import RequestFacts
 from mooring.core.routing import Decision
@@ -160,6 +161,48 @@ async def test_an_answer_that_did_not_arrive_is_given_to_whoever_sends_the_call_
     for at in (1, 2):
         assert (await cluster.send(at)).json == {"jsonrpc": "2.0", "id": 9, "result": "worker-0"}
     assert [worker.called for worker in cluster.workers] == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"content-type", b"application/json"), (b"content-encoding", b"gzip")],
+        [(b"content-type", b"text/event-stream"), (b"content-encoding", b"gzip")],
+        [(b"content-type", b"text/event-stream"), (b"content-length", b"%d")],
+    ],
+    ids=["json", "stream", "stream with a length"],
+)
+async def test_one_that_cannot_be_read_is_said_to_be_lost_and_its_call_is_not_carried_out_again(
+    cluster: Cluster, headers: HeaderList
+) -> None:
+    """As where the app compresses what it answers."""
+    worker = cluster.workers[0]
+
+    async def compress(scope: Scope, body: bytes, send: Send) -> None:
+        if scope["method"] == "DELETE":  # by its node, which finds out that it is fenced
+            await answer(send, 200, b"")
+            return
+        worker.called += 1
+        await worker.finish.wait()
+        said = json.dumps({"jsonrpc": "2.0", "id": json.loads(body)["id"], "result": "done"})
+        shown = encode(SseEvent(said, "message")) if headers[0][1] == b"text/event-stream" else said.encode()
+        whole = shown if headers[1][0] == b"content-length" else gzip.compress(shown)
+        given = [(name, value % len(whole) if b"%" in value else value) for name, value in headers]
+        await send({"type": "http.response.start", "status": 200, "headers": given})
+        await send({"type": "http.response.body", "body": whole, "more_body": False})
+
+    worker.app.on_session = compress
+    for other in cluster.workers[1:]:
+        other.finish.set()
+    call = await cluster.begin()
+    call.cancel()
+    await asyncio.wait({call})
+    worker.finish.set()
+    await cluster.until_on_record(lambda calls: not calls or isinstance(calls[0], SettledCall))
+    await cluster.kill()
+    for at in (1, 2):
+        assert (await cluster.send(at)).reason == "answer_lost"
+    assert [each.called for each in cluster.workers] == [1, 0, 0]
 
 
 async def test_another_request_is_none_that_was_sent_again(cluster: Cluster) -> None:

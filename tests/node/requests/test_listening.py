@@ -18,7 +18,7 @@ from mooring.store.journal import SettledCall
 from tests.cluster_in_process import RunningNode, running_nodes
 from tests.node.links.http_servers import node_behind
 from tests.node.rpc import INITIALIZE, RawClient
-from tests.node.tellers import Teller, answer_in, call, reading, steps_in
+from tests.node.tellers import Reader, Teller, answer_in, call, reading, steps_in
 from tests.waiting import until
 
 
@@ -104,6 +104,25 @@ async def test_another_sessions_id_gives_nothing_away(
         assert first.data == ""
         assert first.id
         assert first.id.split(".")[0] != reader.ids[0].split(".")[0]
+
+
+@pytest.mark.parametrize("accept", ["*/*", "text/*", "Text/Event-Stream;q=1", "application/json, text/*;q=0.5"])
+async def test_a_client_that_takes_anything_listens_like_one_that_names_event_streams(
+    accept: str, teller: tuple[Teller, RunningNode], raw: RawClient, http: aiohttp.ClientSession
+) -> None:
+    _, node = teller
+    session = await raw.open(node.url)
+    headers = {"accept": accept, "mcp-session-id": session, "mcp-protocol-version": "2025-11-25"}
+    async with http.get(f"{node.url}/mcp", headers=headers) as answer:
+        first = await Reader(answer).next()
+        assert first is not None
+        assert first.id
+    async with reading(http, "POST", node.url, session, call("announce", text="x")) as posted:
+        await posted.rest()
+    async with http.get(f"{node.url}/mcp", headers={**headers, "last-event-id": first.id}) as answer:
+        said = await Reader(answer).next()
+        assert said is not None
+        assert json.loads(said.data)["method"] == "notifications/tools/list_changed"
 
 
 async def test_what_the_server_says_while_nobody_listens_is_not_lost(

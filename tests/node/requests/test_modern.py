@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import json
 import random
 from collections.abc import AsyncIterator
@@ -16,13 +17,18 @@ from mcp.client import Client
 from mcp.client.subscriptions import listen
 from mcp.server.mcpserver import MCPServer
 
+import mooring
 from mooring import ClosedHandle, ClosedSession
 from mooring.core.handle_search import MOST_HANDLES
 from mooring.core.handles import Handles
+from mooring.core.model import ShardOwner
 from mooring.errors import StoreUnavailable
+from mooring.node.requests.modern_call import ModernCall
 from mooring.store import MemoryStore
 from tests.cluster_in_process import RunningNode, running_nodes
+from tests.core.views import a_node
 from tests.fakes import FlakyStore
+from tests.node.apps import ScriptedApp, answer
 from tests.node.rpc import RawClient, Reply
 from tests.servers.browsers import Browsers, app_of, minting_server
 from tests.waiting import until
@@ -64,6 +70,31 @@ async def test_each_call_reaches_the_process_that_holds_its_handle(make_server: 
     held = [browsers.pages for browsers in minting.browsers]
     assert {handle for pages in held for handle in pages} == set(handles)
     assert all(pages == ["p1", "p2", "p3"] for one in held for pages in one.values())
+
+
+@pytest.mark.parametrize("make_server", SERVERS)
+async def test_so_it_does_at_an_endpoint_that_no_setting_names(make_server: Any) -> None:
+    held: list[Browsers] = []
+
+    def make_app() -> Any:
+        held.append(Browsers())
+        server = minting_server(make_server, held[-1])
+        if make_server is MCPServer:
+            return server.streamable_http_app(streamable_http_path="/tools/mcp")
+        return server.http_app(path="/tools/mcp")
+
+    async with running_nodes(make_app) as nodes:
+        handles = []
+        for node in nodes:
+            async with Client(f"{node.url}/tools/mcp") as client:
+                handles.append(text_of(await client.call_tool("open_browser", {})))
+        for node in nodes:
+            for handle in handles:
+                async with Client(f"{node.url}/tools/mcp") as client:
+                    result = await client.call_tool("visit", {"browser": handle, "url": "p"})
+                    assert text_of(result).endswith(f" of {handle}"), text_of(result)
+                    assert text_of(result).startswith("page ")
+    assert sorted(len(pages) for browsers in held for pages in browsers.pages.values()) == [3, 3, 3]
 
 
 MODERN = {
@@ -198,6 +229,54 @@ async def test_a_call_that_runs_when_its_node_dies_has_an_outcome(raw: RawClient
         await nodes[0].vanish()
         reply = await asking
     assert refusal_in(reply) == "outcome_unknown"
+
+
+async def test_a_call_whose_handle_another_node_has_by_now_is_cut_off(raw: RawClient, minting: Minting) -> None:
+    """Its node was silent for longer than its lease, and hears of that once it goes on."""
+    store = MemoryStore()
+    async with running_nodes(minting, 1, store) as [node]:
+        handle = await opened_on(node)
+        body = visit(handle)
+        body["params"]["name"] = "visit_slowly"
+        asking = asyncio.create_task(post(raw, node, body, tool="visit_slowly"))
+        ledger = minting.browsers[0].ledger
+
+        async def runs() -> bool:
+            return (handle, "begins") in ledger
+
+        await until(runs, what="the call to run")
+        found = node.mooring._node.handles.read(handle)
+        assert found is not None
+        await store.register(a_node("node-2-aaaaa"), 600)
+        await store.claim(found.shard, ShardOwner("node-2-aaaaa", 2), expected_epoch=1)
+        reply = await asking
+        assert refusal_in(reply) == "outcome_unknown"
+        assert (handle, "cancelled") in ledger
+
+
+async def test_an_answer_with_a_handle_waits_until_its_node_knows_that_it_may(
+    raw: RawClient, minting: Minting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FlakyStore(MemoryStore())
+    async with running_nodes(minting, 1, store) as [node]:
+        handle = await opened_on(node)
+        keeper = node.mooring._node.keeper
+        waited: list[bool] = []
+
+        async def regain_in_time() -> bool:
+            waited.append(True)
+            return True
+
+        serve = ModernCall._serve_with_handles
+
+        async def pause_and_serve(*args: Any) -> Any:
+            monkeypatch.setattr(type(keeper), "has_lapsed", property(lambda _: True))
+            return await serve(*args)
+
+        monkeypatch.setattr(ModernCall, "_serve_with_handles", pause_and_serve)
+        monkeypatch.setattr(keeper, "regain_in_time", regain_in_time)
+        assert (await post(raw, node, visit(handle))).json["result"]
+        assert waited
 
 
 async def test_the_app_hears_that_a_client_left_whose_call_was_passed_on(minting: Minting) -> None:
@@ -443,6 +522,36 @@ async def test_a_node_that_drains_ends_streams_of_changes_cleanly(minting: Minti
             assert nodes[1].mooring._node.open_calls.subscriptions == 1
 
 
+async def test_a_stream_of_changes_is_asked_for_as_it_is_so_that_it_can_be_ended(raw: RawClient) -> None:
+    begun: list[bool] = []
+
+    async def listening(scope: Any, receive: Any, send: Any) -> None:
+        """Compresses for whoever lets it, event streams too, as some middleware does."""
+        if scope["type"] != "http":
+            await ScriptedApp()(scope, receive, send)
+            return
+        is_zipped = b"gzip" in dict(scope["headers"]).get(b"accept-encoding", b"")
+        encoding = [(b"content-encoding", b"gzip")] if is_zipped else []
+        headers = [(b"content-type", b"text/event-stream"), *encoding]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        event = b": begun\n\n"
+        await send(
+            {"type": "http.response.body", "body": gzip.compress(event) if is_zipped else event, "more_body": True}
+        )
+        begun.append(True)
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async with running_nodes(lambda: listening, 1, ingress_seconds=0.05, drain_seconds=2) as [node]:
+        body = {"jsonrpc": "2.0", "id": 7, "method": "subscriptions/listen", "params": {"notifications": {}}}
+        headers = {**MODERN, "mcp-method": "subscriptions/listen", "accept-encoding": "gzip"}
+        listens = asyncio.create_task(raw.send("POST", f"{node.url}/mcp", body=body, headers=headers))
+        await until(lambda: asyncio.sleep(0, bool(begun)), what="the stream to begin")
+        await node.mooring.drain()
+        reply = await asyncio.wait_for(listens, 10)
+        assert reply.json["result"]["resultType"] == "complete"
+
+
 async def test_a_node_that_drains_ends_no_sooner_than_a_call_without_a_handle(raw: RawClient, minting: Minting) -> None:
     async with running_nodes(minting, 2, ingress_seconds=0, drain_seconds=10) as nodes:
         slow = visit("none")
@@ -512,6 +621,53 @@ async def test_anothers_handle_is_guarded_behind_any_number_of_others(
         assert f"more than {MOST_HANDLES} handles" in caplog.text
 
 
+async def test_a_handle_in_an_answer_or_a_uri_leads_to_its_node_and_is_guarded(raw: RawClient) -> None:
+    apps: list[ScriptedApp] = []
+
+    async def gate(_: Any, body: bytes, send: Any) -> None:
+        asked = json.loads(body)["params"]
+        handle = mooring.new_handle("browser") if asked.get("name") == "open" else ""
+        result = {"content": [{"type": "text", "text": handle}]}
+        await answer(send, 200, json.dumps({"jsonrpc": "2.0", "id": 7, "result": result}).encode())
+
+    def make_app() -> Any:
+        apps.append(ScriptedApp())
+        apps[-1].gate = gate
+        return with_users(apps[-1])
+
+    async with running_nodes(make_app, 2) as nodes:
+        body = visit("x")
+        body["params"]["name"] = "open"
+        reply = await post(raw, nodes[0], body, tool="open", headers=[("x-user", "alice")])
+        handle = reply.json["result"]["content"][0]["text"]
+        answers = {"which": {"action": "accept", "content": {"browser": handle}}}
+        for params in ({"name": "visit", "inputResponses": answers}, {"uri": f"browser://{handle}/page"}):
+            method = "resources/read" if "uri" in params else "tools/call"
+            body = {"jsonrpc": "2.0", "id": 7, "method": method, "params": {**params, "_meta": META}}
+            for who, reached in (("mallory", 0), ("alice", 1)):
+                before = len(apps[0].asked)
+                headers = {**MODERN, "mcp-method": method, "x-user": who}
+                reply = await raw.send("POST", f"{nodes[1].url}/mcp", body=body, headers=headers)
+                assert ("unknown_handle" in reply.body.decode()) == (who == "mallory")
+                assert len(apps[0].asked) == before + reached
+    assert not apps[1].asked
+
+
+async def test_nobody_is_told_that_anothers_handle_is_one(raw: RawClient, minting: Minting) -> None:
+    options: Any = {"mixed_handles": "refuse", "lease_seconds": 60.0, "hold_seconds": 1.0}
+    async with running_nodes(lambda: with_users(minting()), 2, **options) as nodes:
+        handle, own = [await opened_by(raw, node, who) for node, who in zip(nodes, ("alice", "mallory"), strict=True)]
+        mixed = visit(own, other=handle)
+        forged = SECRET_OF_OTHERS.mint(handle[3:8], "browser", bytes(16))
+        never_was = await post(raw, nodes[1], visit(own, other=forged), headers=[("x-user", "mallory")])
+        reply = await post(raw, nodes[1], mixed, headers=[("x-user", "mallory")])
+        assert reply.body.replace(handle.encode(), b"H") == never_was.body.replace(forged.encode(), b"H")
+        await nodes[0].vanish()
+        for who, reason in (("mallory", "unknown_handle"), ("alice", "unreachable")):
+            reply = await post(raw, nodes[1], visit(handle), headers=[("x-user", who)])
+            assert refusal_in(reply) == reason
+
+
 async def test_no_spelling_hides_anothers_handle_that_survives_where_none_of_anybody_is(
     raw: RawClient, minting: Minting
 ) -> None:
@@ -548,6 +704,24 @@ async def test_anothers_handle_is_guarded_in_a_body_that_is_too_large_to_be_held
         about = json.dumps(visit("none", page=f"about {handle} " + "x" * 5000)).encode()
         reply = await post(raw, node, about, headers=[("x-user", "mallory")])
         assert reply.json["result"]["content"][0]["text"] == "no browser none"
+
+
+async def test_anothers_handle_is_guarded_in_a_call_of_before_that_needs_no_session(raw: RawClient) -> None:
+    browsers = Browsers()
+    server = minting_server(MCPServer, browsers)
+
+    def make_app() -> Any:
+        return with_users(server.streamable_http_app(stateless_http=True))
+
+    async with running_nodes(make_app, 1) as [node]:
+        handle = await opened_by(raw, node, "alice")
+        headers = {"mcp-protocol-version": "2025-11-25"}
+        for body in (visit(handle), json.dumps(visit(handle)).replace("mh~", r"\u006d\u0068\u007e").encode()):
+            reply = await raw.send("POST", f"{node.url}/mcp", body=body, headers={**headers, "x-user": "mallory"})
+            assert browsers.ledger == []
+            assert refusal_in(reply) == "unknown_handle"
+        reply = await raw.send("POST", f"{node.url}/mcp", body=visit(handle), headers={**headers, "x-user": "alice"})
+        assert reply.json["result"]["content"][0]["text"] == f"page 1 of {handle}"
 
 
 @pytest.mark.parametrize("size", [0, 2 * 1024 * 1024])

@@ -6,15 +6,19 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
 
+from mooring import Mooring
 from mooring.errors import StoreUnavailable
+from mooring.node.requests.placing import Placements
 from mooring.store import MemoryStore
 from tests.cluster_in_process import RunningNode, running_nodes
 from tests.fakes import FlakyStore
 from tests.node.apps import ScriptedApp, answer
+from tests.node.direct import joined
 from tests.node.requests.test_modern import post, visit, with_users
 from tests.node.rpc import RawClient
 from tests.waiting import until
@@ -79,10 +83,11 @@ async def test_parallel_first_calls_meet_on_one_node_and_later_ones_ask_nobody(r
     assert len(met) > 1
 
 
-async def test_a_key_in_meta_keeps_calls_together(raw: RawClient, apps: Nodes) -> None:
+@pytest.mark.parametrize("key", ["one", 17])
+async def test_a_key_in_meta_keeps_calls_together(raw: RawClient, apps: Nodes, key: Any) -> None:
     async with running_nodes(apps, 3, placement_key="meta:example.org/conversation") as nodes:
         body = visit("x")
-        body["params"]["_meta"] = {**body["params"]["_meta"], "example.org/conversation": "one"}
+        body["params"]["_meta"] = {**body["params"]["_meta"], "example.org/conversation": key}
         for node in nodes:
             assert (await post(raw, node, body)).status == 200
         assert sorted(apps.reached()) == [0, 0, 3]
@@ -181,3 +186,28 @@ async def test_an_app_that_turns_the_sender_away_is_heard(raw: RawClient, apps: 
     headers = [("x-conversation-id", "one"), ("authorization", "Bearer stale")]
     reply = await post(raw, one_node, visit("x"), headers=headers)
     assert (reply.status, reply.body) == (401, b'{"who": "are you"}')
+
+
+async def test_while_the_secret_is_changed_nodes_find_the_same() -> None:
+    """Some have the new one first by then, and some the old one."""
+    store = MemoryStore()
+    old, new = "the old secret of them all", "the new secret of them all"
+
+    def placements(secret: str, name: str) -> AbstractAsyncContextManager[Mooring]:
+        return joined(ScriptedApp(), store, node_name=name, secret=secret, placement_key=HEADER)
+
+    async def shard_of(key: str, at: Mooring) -> str | None:
+        scope: Any = {"type": "http", "headers": []}
+        return await Placements(at._node, ScriptedApp()).shard_of(key, scope, _nothing)
+
+    async with placements(old, "node-0") as node:
+        before = await shard_of("before", node)
+    async with placements(f"{old},{new}", "node-1") as one, placements(f"{new},{old}", "node-2") as two:
+        for key, turns in (("before", (two, one)), ("this", (one, two)), ("that", (two, one))):
+            found = {await shard_of(key, node) for node in (*turns, *turns)}
+            assert len(found) == 1, key
+        assert before is not None
+
+
+async def _nothing(_: Any) -> None:
+    raise AssertionError("nobody is asked")

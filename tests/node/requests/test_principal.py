@@ -86,6 +86,31 @@ def test_different_triples_never_become_one_text(
     assert told[0] != told[1]
 
 
+@pytest.mark.parametrize("subject", [{"subject": None}, {}])
+def test_two_users_of_one_client_are_two_principals_where_claims_alone_tell(subject: dict[str, None]) -> None:
+    """As verifiers have it that were written before the tokens of the SDK had a subject."""
+    ada, bob = (
+        of(SimpleNamespace(access_token=SimpleNamespace(claims={"sub": name}, client_id="client", **subject)))
+        for name in ("ada", "bob")
+    )
+    assert json.loads(ada) == [None, "ada", "client"]
+    assert ada != bob
+
+
+def test_what_a_token_says_of_its_subject_comes_before_its_claims() -> None:
+    assert json.loads(of_token(subject="ada", claims={"sub": "bob"})) == [None, "ada", "client"]
+
+
+@pytest.mark.parametrize("token", ["ey...", SimpleNamespace(), SimpleNamespace(claims={"iss": "i"})])
+def test_users_are_told_apart_by_their_names_where_their_tokens_name_nobody(token: Any) -> None:
+    ada, bob = (
+        of(SimpleNamespace(access_token=token, is_authenticated=True, identity=name)) for name in ("ada", "bob")
+    )
+    assert json.loads(ada)[1] == "ada"
+    assert ada != bob
+    assert of(SimpleNamespace(access_token=token, is_authenticated=False, identity="ada")) == NOBODY
+
+
 def test_a_part_does_not_move_to_its_neighbour() -> None:
     triples = itertools.permutations(["a", "b", None])
     said = {of(SimpleNamespace(access_token=_token(*triple))) for triple in triples}

@@ -19,6 +19,7 @@ from tests.cluster_in_process import running_node, running_nodes
 from tests.fakes import FlakyStore
 from tests.node.apps import ScriptedApp, answer
 from tests.node.rpc import RawClient, Reply
+from tests.node.tellers import reading
 from tests.node.wrongs import ALICE, BOB, NOBODY, People, call_of
 from tests.servers.people import Sdk, authenticated, make_app
 from tests.waiting import until
@@ -84,6 +85,25 @@ async def test_of_two_who_want_it_at_once_one_gets_it(sdk: Sdk, raw: RawClient) 
             winner, loser = (ALICE, BOB) if served[0] else (BOB, ALICE)
             assert (await people.count(session, winner)).status == 200
             assert (await people.count(session, loser)).reason == "unknown"
+
+
+@second_generation
+async def test_who_listened_before_hears_nothing_of_theirs(sdk: Sdk, raw: RawClient) -> None:
+    async with (
+        running_nodes(lambda: make_app(sdk, "starlette"), 2, MemoryStore()) as nodes,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as http,
+    ):
+        people = People(raw, [node.url for node in nodes])
+        for base in people.bases:
+            session = await people.open(NOBODY)
+            async with reading(http, "GET", base, session) as listener:
+                assert await listener.next() is not None
+                assert (await people.count(session, ALICE)).status == 200
+                await listener.rest()  # it ends
+            again = {"last-event-id": listener.ids[-1]}
+            for who, status in ((NOBODY, 404), (BOB, 404), (ALICE, 200)):
+                headers = {**who, **again, "accept": "text/event-stream"}
+                assert await raw.begin("GET", f"{base}/mcp", session=session, headers=headers) == status
 
 
 async def test_it_is_theirs_also_while_the_store_is_away_which_learns_of_it_later(raw: RawClient) -> None:

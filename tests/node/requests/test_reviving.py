@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+import zlib
 
+import aiohttp
+import pytest
 from mcp.server.mcpserver import MCPServer
 from starlette.middleware.gzip import GZipMiddleware
 
 from mooring import RevivedSession
-from mooring.asgi import App
+from mooring.asgi import App, Message, Receive, Scope, Send, media_type, request_header
 from mooring.store import MemoryStore
 from tests.cluster_in_process import running_nodes
 from tests.node.clusters import Cluster
 from tests.node.rpc import INITIALIZE, RawClient
 from tests.node.sdk_apps import protected_app, sdk_app
+from tests.node.state_nodes import sdk_app as state_app
+from tests.node.tellers import answer_in, call, reading
 from tests.waiting import until
 
+ASKABLE = {**INITIALIZE, "params": {**INITIALIZE["params"], "capabilities": {"elicitation": {"form": {}}}}}  # type: ignore[dict-item]
 WHOAMI = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "whoami", "arguments": {}}}
 
 
@@ -122,3 +128,60 @@ async def test_all_nodes_die_and_their_clients_go_on_with_new_ones(raw: RawClien
     store._shards.clear()
     async with running_nodes(sdk_app, 2, store) as nodes:
         assert text_of((await raw.call(nodes[1].url, session, body=WHOAMI)).json) == session
+
+
+@pytest.mark.parametrize("compresses", [False, True])
+@pytest.mark.parametrize("stream_logs", [True, False])
+async def test_a_server_that_was_revived_is_answered_what_it_asks_whether_or_not_its_streams_are_kept(
+    stream_logs: bool, compresses: bool, raw: RawClient
+) -> None:
+    def make_app() -> App:
+        app = state_app()
+        return Zipping(app) if compresses else app
+
+    async with (
+        running_nodes(make_app, 2, MemoryStore(), stream_logs=stream_logs) as nodes,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as http,
+    ):
+        opened = await raw.send("POST", f"{nodes[0].url}/mcp", body=ASKABLE)
+        session, url = opened.session_id, nodes[1].url
+        await nodes[0].vanish()
+        async with reading(http, "POST", url, session, call("ask")) as reader:
+            question = None
+            while question is None:
+                event = await reader.next()
+                assert event is not None
+                said = json.loads(event.data) if event.data else {}
+                question = said.get("id") if said.get("method") == "elicitation/create" else None
+            late = {"jsonrpc": "2.0", "id": "mooring:0:1", "result": {"action": "decline"}}
+            name = {"jsonrpc": "2.0", "id": question, "result": {"action": "accept", "content": {"name": "Ada"}}}
+            for one in (late, name):
+                assert (await raw.call(url, session, body=one)).status == 202
+            assert answer_in(await reader.rest())["result"]["content"][0]["text"] == "Ada"
+
+
+class Zipping:
+    """Compresses event streams, an event at a time."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        accepts = scope["type"] == "http" and b"gzip" in (request_header(scope["headers"], b"accept-encoding") or b"")
+        zipper = zlib.compressobj(wbits=31)
+        is_stream = False
+
+        async def send_zipped(message: Message) -> None:
+            nonlocal is_stream
+            if message["type"] == "http.response.start":
+                is_stream = accepts and media_type(message["headers"]) == b"text/event-stream"
+                if is_stream:
+                    message = {**message, "headers": [*message["headers"], (b"content-encoding", b"gzip")]}
+            elif message["type"] == "http.response.body" and is_stream:
+                piece = zipper.compress(message.get("body", b"")) + zipper.flush(
+                    zlib.Z_SYNC_FLUSH if message.get("more_body") else zlib.Z_FINISH
+                )
+                message = {**message, "body": piece}
+            await send(message)
+
+        await self._app(scope, receive, send_zipped)

@@ -370,7 +370,8 @@ async def test_a_delete_in_the_middle_of_a_revival_waits_and_ends_it(make: Make)
     assert (await nodes.ping(session)).reason == "expired"
 
 
-async def test_another_endpoints_request_harms_no_session(raw: RawClient) -> None:
+@pytest.mark.parametrize(("method", "body"), [("POST", INITIALIZE), ("GET", None), ("DELETE", None)])
+async def test_another_endpoints_request_harms_no_session(method: str, body: Any, raw: RawClient) -> None:
     store = MemoryStore()
     paths: dict[str, Any] = {"mcp_path": "/mcp,/mcp2", "find_endpoints": False}
     async with (
@@ -380,7 +381,7 @@ async def test_another_endpoints_request_harms_no_session(raw: RawClient) -> Non
         session = await raw.open(lost.url)
         await lost.vanish()
         await store.bury(lost.id)
-        reply = await raw.send("POST", f"{left.url}/mcp2", session=session, body=INITIALIZE)
+        reply = await raw.send(method, f"{left.url}/mcp2", session=session, body=body)
         assert (reply.status, reply.reason) == (404, "unknown")
         assert (await raw.call(left.url, session)).status == 200
 
@@ -477,6 +478,46 @@ async def test_what_the_client_asked_for_is_asked_for_again(raw: RawClient, capl
         ("resources/subscribe", {"uri": "file:///b"}),
         ("ping", None),
     ]
+
+
+def telling(method: str, **params: str) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": 3, "method": method, "params": params}
+
+
+LONG = "file:///" + "x" * 2_500
+
+
+@pytest.mark.parametrize(
+    ("told", "again"),
+    [
+        (
+            [[telling("logging/setLevel", level="info"), telling("resources/subscribe", uri="file:///a")]],
+            [telling("logging/setLevel", level="info"), telling("resources/subscribe", uri="file:///a")],
+        ),
+        (
+            [telling("logging/setLevel", level="info"), telling("logging/setLevel", level="loud")],
+            [telling("logging/setLevel", level="info")],
+        ),
+        ([telling("resources/subscribe", uri=LONG)], []),
+        (
+            [telling("resources/subscribe", uri=LONG[:2_000]), telling("resources/unsubscribe", uri=LONG)],
+            [telling("resources/subscribe", uri=LONG[:2_000])],
+        ),
+    ],
+    ids=["in a batch", "a level that is none", "a long URI", "another long URI"],
+)
+async def test_the_next_life_is_told_what_the_last_one_was_and_nothing_else(
+    told: list[Any], again: list[Any], make: Make
+) -> None:
+    nodes = await make()
+    session = await nodes.raw.open(nodes.nodes[0].url)
+    for message in told:
+        assert (await nodes.raw.call(nodes.nodes[0].url, session, body=message)).status == 200
+    await nodes.nodes[0].vanish()
+    await nodes.store.inner.bury(nodes.nodes[0].id)
+    assert (await nodes.ping(session)).status == 200
+    asked = [json.loads(body) for _, _, body in nodes.apps[1].asked][2:-1]
+    assert [(one["method"], one["params"]) for one in asked] == [(one["method"], one["params"]) for one in again]
 
 
 async def test_a_session_revived_where_it_just_ended_works_at_once_and_goes_on(raw: RawClient) -> None:

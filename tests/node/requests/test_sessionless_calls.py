@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -82,6 +83,21 @@ async def test_own_ids_of_an_unaware_server_lead_back_to_it(raw: RawClient, make
         assert handle.startswith("mh~")
         for turn in range(1, 4):
             assert said(await ask(raw, nodes[turn % 3], "visit", session_id=handle, url="p")).startswith(f"page {turn}")
+
+
+async def test_schemas_say_nothing_that_a_wrapped_id_is_not(raw: RawClient) -> None:
+    server: Any = MCPServer("strict")
+
+    def visit(session_id: uuid.UUID) -> str:
+        return f"{session_id} it is"
+
+    server.tool()(visit)
+    app = server.streamable_http_app(stateless_http=True)
+    async with running_nodes(lambda: app, 1, handles=[{"mint": "create", "use": ["session_id"]}]) as [node]:
+        listing = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
+        reply = await raw.send("POST", f"{node.url}/mcp", body=listing, headers=VERSION)
+    [tool] = reply.json["result"]["tools"]
+    assert "format" not in tool["inputSchema"]["properties"]["session_id"]
 
 
 async def test_a_large_call_may_use_what_is_kept(raw: RawClient) -> None:

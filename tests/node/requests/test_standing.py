@@ -254,3 +254,67 @@ async def test_a_client_that_asked_for_logs_is_told_that_memory_is_gone(
             assert "memory is gone" in told["params"]["data"]
         posted = [json.loads(body)["method"] for _, _, body in speakers[1].asked if body]
         assert posted == ["initialize", "notifications/initialized", *(["logging/setLevel"] if level else [])]
+
+
+@pytest.mark.parametrize("has_listened", [False, True])
+async def test_a_listener_who_finds_out_that_the_app_dropped_its_session_listens_to_the_next_one(
+    has_listened: bool, speaker: Speaker, served: RunningNode, raw: RawClient, http: aiohttp.ClientSession
+) -> None:
+    session = await raw.open(served.url)
+    last = None
+    if has_listened:
+        async with reading(http, "GET", served.url, session) as reader:
+            speaker.say("a")
+            assert await texts(reader, 1) == ["a"]
+        last = reader.ids[-1]
+        local = served.mooring._node.sessions.find(session)
+        assert local is not None
+        speaker.refuses = 405
+        speaker.say(None)
+
+        async def has_none() -> bool:
+            return local.standing is None
+
+        await until(has_none, what="the app's stream to end")
+        speaker.refuses = None
+    speaker.sessions.clear()
+    if has_listened:
+        async with reading(http, "GET", served.url, session, last=last) as reader:
+            assert not any(event.data for event in await reader.rest())  # it ends cleanly, once
+    async with reading(http, "GET", served.url, session, last=last) as reader:
+        speaker.say("b")
+        assert await texts(reader, 1) == ["b"]
+        assert not any("own" in name for name in reader.ids)
+    speaker.say("c")
+    async with reading(http, "GET", served.url, session, last=reader.ids[-1]) as again:
+        assert await texts(again, 1) == ["c"]
+
+
+async def test_what_was_forgotten_of_a_stream_keeps_nothing_from_whoever_comes_back_to_it(
+    speaker: Speaker, raw: RawClient, http: aiohttp.ClientSession
+) -> None:
+    """The app drops its session, and its client sleeps until nobody knows what was said."""
+    store = MemoryStore()
+    async with running_node(speaker, store) as served:
+        session = await raw.open(served.url)
+        async with reading(http, "GET", served.url, session) as reader:
+            speaker.say("a", "b", "c")
+            assert await texts(reader, 3) == ["a", "b", "c"]
+        speaker.sessions.clear()
+        speaker.say(None)
+
+        async def is_gone() -> bool:
+            return served.mooring._node.sessions.find(session) is None
+
+        await until(is_gone, what="the session to end")
+        served.mooring._node.streams.forget(session)  # minutes later
+        store.journal.forget_session(session)
+        assert (await raw.call(served.url, session)).status == 200
+        speaker.say("d", "e")
+
+        async def are_said() -> bool:
+            return speaker.to_say.empty()
+
+        await until(are_said, what="the server to say more")
+        async with reading(http, "GET", served.url, session, last=reader.ids[-1]) as again:
+            assert [event.data for event in await again.rest() if event.data] == ["d", "e"]

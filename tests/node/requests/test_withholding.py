@@ -75,6 +75,14 @@ async def test_an_error_in_its_place_has_the_length_and_the_status_of_one() -> N
     assert held.body == b"an error"
 
 
+async def test_an_error_in_place_of_an_event_is_not_as_long_as_that_was() -> None:
+    held = Held("an error")
+    await held.start([*STREAM, (b"Content-Length", b"%d" % len(event(ANSWER)))])
+    await held.piece(event(ANSWER))
+    assert held.left[0]["headers"] == STREAM
+    assert held.body == event("an error")
+
+
 @pytest.mark.parametrize("headers", [JSON, STREAM])
 async def test_where_nothing_may_leave_nothing_does(headers: Any) -> None:
     held = Held(None)

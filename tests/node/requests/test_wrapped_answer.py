@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import random
+import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import fastmcp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp.client import Client
-from mcp.server.mcpserver import MCPServer
+from mcp.client.subscriptions import ResourceUpdated, listen
+from mcp.server.mcpserver import Context, MCPServer
+from pydantic import BaseModel, Field
+from starlette.middleware.gzip import GZipMiddleware
 
 from mooring.asgi import App, Message, Receive, Scope, Send, header
 from mooring.core import sse
@@ -24,7 +29,7 @@ from mooring.node.requests.wrapped_answer import WrappedAnswer
 from tests.cluster_in_process import running_nodes
 from tests.node.apps import ScriptedApp, answer
 from tests.node.requests.test_modern import MODERN, call, post, refusal_in, text_of, visit
-from tests.node.rpc import RawClient
+from tests.node.rpc import RawClient, Reply
 from tests.servers.browsers import Browsers, app_of, unaware_server
 
 RULES = [{"mint": "create_session", "field": "session_id", "use": ["session_id"]}]
@@ -64,6 +69,221 @@ async def test_a_servers_own_ids_lead_back_to_it_and_it_never_notices(make_serve
     assert len(seen) == 12
     assert all(browser.startswith("browser-") for browser, _ in seen)
     assert {browser for browsers in unaware.browsers for browser in browsers.pages} == {browser for browser, _ in seen}
+
+
+Session = Annotated[str, Field(json_schema_extra={"x-mcp-header": "Session"})]
+Note = Annotated[str, Field(json_schema_extra={"x-mcp-header": "Note"})]
+
+
+async def test_an_app_that_compresses_for_whoever_lets_it_is_asked_not_to(raw: RawClient) -> None:
+    result = {"structuredContent": {"session_id": "browser-1"}, "tools": [], "taskId": "task-1"}
+
+    def make_app() -> Any:
+        return GZipMiddleware(Answering(lambda _: result), minimum_size=1)
+
+    async with running_nodes(make_app, 1, handles=RULES, mark_handle_params=True, handle_params="Session") as [node]:
+        for tool, headers in (("create_session", MODERN), ("visit", {**MODERN, "mcp-method": "tools/list"})):
+            given = {**headers, "mcp-name": tool, "accept-encoding": "gzip"}
+            reply = await raw.send("POST", f"{node.url}/mcp", body=visit("x"), headers=given)
+            assert "content-encoding" not in reply.headers
+            assert reply.json["result"]["structuredContent"]["session_id"].startswith("mh~") == (tool != "visit")
+        given = {**MODERN, "mcp-name": "visit", "accept-encoding": "gzip"}
+        reply = await raw.send("POST", f"{node.url}/mcp", body=visit("x"), headers=given)
+        assert reply.headers["content-encoding"] == "gzip"
+
+
+@pytest.mark.parametrize(
+    ("own_id", "said"), [(7, "a number"), ("x" * 70_000, "70,000 letters"), (chr(0xD800), "no text"), ("browser-1", "")]
+)
+async def test_what_cannot_be_wrapped_is_told(
+    raw: RawClient, caplog: pytest.LogCaptureFixture, own_id: Any, said: str
+) -> None:
+    result = {
+        "structuredContent": {"session_id": own_id},
+        "content": [{"type": "text", "text": json.dumps({"session_id": own_id})}],
+    }
+    async with running_nodes(lambda: Answering(lambda _: result), 1, handles=RULES) as [node]:
+        reply = await post(raw, node, visit("x"), tool="create_session")
+        assert (reply.json["result"] == result) == bool(said)
+    told = [record.getMessage() for record in caplog.records if record.name == "mooring.handles"]
+    assert [said in line for line in told if "not wrapped" in line] == ([True] if said else [])
+    assert str(own_id) not in "".join(told)
+
+
+class Made(BaseModel):
+    session_id: Annotated[str, Field(pattern=r"^s-[0-9]+$", max_length=20)]
+
+
+def strict_server(make_server: Any) -> Any:
+    """What its ids look like is said in its schemas."""
+    server: Any = make_server("strict")
+
+    def create_session() -> uuid.UUID:
+        return uuid.uuid4()
+
+    def create_short() -> Made:
+        return Made(session_id="s-1234567890")
+
+    def visit(session_id: uuid.UUID) -> str:
+        return f"{session_id} it is"
+
+    for tool in (create_session, create_short, visit):
+        server.tool()(tool)
+    return app_of(server)
+
+
+@pytest.mark.parametrize("make_server", [MCPServer, fastmcp.FastMCP])
+@pytest.mark.parametrize("make_client", [Client, fastmcp.Client])
+async def test_clients_take_handles_where_schemas_say_what_ids_look_like(make_server: Any, make_client: Any) -> None:
+    rules = [{"mint": "create_session", "use": ["session_id"]}, {"mint": "create_short", "field": "session_id"}]
+    async with (
+        running_nodes(lambda: strict_server(make_server), 1, handles=rules) as [node],
+        make_client(f"{node.url}/mcp") as client,
+    ):
+        await client.list_tools()
+        made = await client.call_tool("create_session", {})
+        session = text_of(made).strip('"')
+        assert session.startswith("mh~")
+        if make_server is fastmcp.FastMCP:  # SDK v2 says no UUID in structured content
+            assert made.structured_content == {"result": session}
+            assert getattr(made, "data", session) == session
+        short = await client.call_tool("create_short", {})
+        assert short.structured_content["session_id"].startswith("mh~")
+        assert text_of(await client.call_tool("visit", {"session_id": session})) == f"{session} it is"
+
+
+def logging_server(make_server: Any) -> Any:
+    """Its sessions have logs, which only the process has that made them."""
+    server: Any = make_server("logging")
+    logs: dict[str, str] = {}
+
+    def create_session() -> dict[str, str]:
+        """A new session, and where its log is."""
+        name = f"session-{len(logs)}-{id(logs)}"
+        logs[name] = f"log of {name}"
+        return {"session_id": name, "log": f"log://{name}/all"}
+
+    def log(name: str) -> str:
+        return logs[name]
+
+    def tell(session_id: str) -> str:
+        return f"Tell me of {session_id}"
+
+    server.tool()(create_session)
+    server.resource("log://{name}/all")(log)
+    server.prompt()(tell)
+    return app_of(server)
+
+
+@pytest.mark.parametrize("make_server", [MCPServer, fastmcp.FastMCP])
+async def test_a_resource_that_is_named_by_a_wrapped_id_is_read_where_it_is(make_server: Any) -> None:
+    async with running_nodes(lambda: logging_server(make_server), handles=RULES) as nodes:
+        for turn in range(3):
+            made = (await call(nodes[turn].url, "create_session")).structured_content
+            for node in nodes:
+                async with Client(f"{node.url}/mcp") as client:
+                    [content] = (await client.read_resource(made["log"])).contents
+                    assert content.uri == made["log"]
+                    assert content.text == f"log of {made['session_id']}"  # type: ignore[union-attr]
+                    prompt = await client.get_prompt("tell", {"session_id": made["session_id"]})
+                    assert prompt.messages[0].content.text == f"Tell me of {made['session_id']}"  # type: ignore[union-attr]
+
+
+def told_server() -> Any:
+    """It tells those who listen to a session's log of what was added."""
+    server = MCPServer("told")
+
+    async def add(name: str, ctx: Context[Any]) -> str:
+        await ctx.notify_resource_updated(f"log://{name}/all")
+        return "added"
+
+    server.tool()(add)
+    return app_of(server)
+
+
+async def test_whoever_listens_to_what_a_wrapped_id_names_hears_of_it_by_that_name() -> None:
+    rules = [{"mint": "create_session", "field": "session_id", "use": ["name"]}]
+    async with running_nodes(told_server, 2, handles=rules, ingress_seconds=0.05, drain_seconds=5) as nodes:
+        holder = nodes[0].mooring._node
+        name = holder.handles.wrap(holder.next_shard(), "session-1")
+        uri = f"log://{name}/all"
+        async with (
+            Client(f"{nodes[1].url}/mcp") as client,
+            listen(client.session, resource_subscriptions=[uri]) as stream,
+        ):
+            await call(nodes[1].url, "add", name=name)
+            event = await asyncio.wait_for(anext(aiter(stream)), 10)
+            assert event == ResourceUpdated(uri)
+            await nodes[0].mooring.drain()
+            async with asyncio.timeout(5):
+                assert [event async for event in stream] == []  # one that is lost raises
+        other = nodes[1].mooring._node
+        there = f"log://{other.handles.wrap(other.next_shard(), 'session-2')}/all"
+        async with (
+            Client(f"{nodes[1].url}/mcp") as client,
+            listen(client.session, resource_subscriptions=[uri, there]) as stream,
+        ):  # it listens again for all that it knows, though some is gone
+            await call(nodes[1].url, "add", name=there.split("/")[2])
+            assert await asyncio.wait_for(anext(aiter(stream)), 10) == ResourceUpdated(there)
+
+
+def mirroring_server() -> Any:
+    """Its clients mirror both arguments into headers, which the SDK holds against the body."""
+    server = MCPServer("mirroring")
+
+    def visit(session_id: Session, note: Note) -> str:
+        """Opens a page."""
+        return f"{session_id}: {note}"
+
+    server.tool()(visit)
+    return app_of(server)
+
+
+async def test_what_is_mirrored_into_headers_is_the_servers_own_again_as_in_the_body() -> None:
+    async with running_nodes(mirroring_server, 1, handles=RULES) as [node], Client(f"{node.url}/mcp") as client:
+        await client.list_tools()
+        handle = node.mooring._node.handles.wrap(node.mooring._node.next_shard(), "browser-1")
+        result = await client.call_tool("visit", {"session_id": handle, "note": f"as in {handle}, é"})
+        assert text_of(result) == f"{handle}: as in {handle}, é"
+
+
+async def test_an_id_that_a_server_makes_of_another_leads_where_that_does(raw: RawClient) -> None:
+    def said(message: dict[str, Any]) -> dict[str, Any]:
+        name = message["params"]["name"]
+        arguments = message["params"]["arguments"]
+        made = {"session_id": "browser-1", "tab": "browser-1:tab-2"}
+        return {"structuredContent": made if name == "create_session" else {"asked": arguments}}
+
+    apps: list[Answering] = []
+
+    def make_app() -> Answering:
+        apps.append(Answering(said))
+        return apps[-1]
+
+    async with running_nodes(make_app, 2, handles=RULES) as nodes:
+        body = visit("x")
+        body["params"]["name"] = "create_session"
+        tab = (await post(raw, nodes[0], body, tool="create_session")).json["result"]["structuredContent"]["tab"]
+        assert tab.startswith("mh~")
+        body = visit("x")
+        body["params"]["arguments"] = {"tab": tab}
+        await post(raw, nodes[1], body)
+    assert [json.loads(body)["params"]["arguments"] for _, _, body in apps[0].asked][1:] == [{"tab": "browser-1:tab-2"}]
+
+
+async def test_a_body_that_is_too_large_to_be_searched_is_unwrapped_by_its_headers(raw: RawClient) -> None:
+    unaware = Unaware(MCPServer)
+    async with running_nodes(unaware, handles=RULES, handle_search_bytes=1024) as nodes:
+        session = (await call(nodes[0].url, "create_session")).structured_content["session_id"]
+        for node in nodes:
+            body = visit("x")
+            body["params"]["arguments"] = {"session_id": session, "url": "p" * 300_000}
+            body["params"]["note"] = session
+            reply = await post(raw, node, body, headers=[("mcp-param-session", session)])
+            assert reply.json["result"]["content"][0]["text"].startswith("page ")
+    [(browser, pages)] = [one for browsers in unaware.browsers for one in browsers.pages.items()]
+    assert browser.startswith("browser-")
+    assert pages == ["p" * 300_000] * 3
 
 
 async def test_a_wrapped_id_of_a_dead_node_is_said_to_be_gone(raw: RawClient) -> None:
@@ -118,6 +338,56 @@ async def test_tasks_of_one_process_come_back_to_it(raw: RawClient) -> None:
     names = [dict(scope["headers"])[b"mcp-name"] for scope in apps[0].scopes if scope["type"] == "http"][1:]
     assert names == [b"=?base64?dGFzayA3L8O8?="] * 2
     assert not apps[2].asked
+
+
+@pytest.mark.parametrize("answered", ["asked", "told"])
+async def test_what_a_task_has_made_leads_back_to_it(raw: RawClient, answered: str) -> None:
+    """A tool that mints may run as a task, whose outcome is in the answer to `tasks/get`, or in a notification."""
+    made = {"content": [{"type": "text", "text": "made browser-1"}], "structuredContent": {"session_id": "browser-1"}}
+    task = {"taskId": "task-7", "status": "completed", "result": made}
+
+    async def gate(_: Any, body: bytes, send: Any) -> None:
+        message = json.loads(body)
+        if message["method"] == "tools/call":
+            result: dict[str, Any] = {"resultType": "task", "taskId": "task-7", "status": "working"}
+        else:
+            result = {"resultType": "complete", **task} if answered == "asked" else {"resultType": "complete"}
+        said = [{"jsonrpc": "2.0", "id": message["id"], "result": result}]
+        if message["method"] != "tools/call" and answered == "told":
+            said.insert(0, {"jsonrpc": "2.0", "method": "notifications/tasks", "params": task})
+        events = "".join(f"event: message\ndata: {json.dumps(one)}\n\n" for one in said)
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": events.encode(), "more_body": False})
+
+    apps: list[ScriptedApp] = []
+
+    def make_app() -> ScriptedApp:
+        apps.append(ScriptedApp())
+        apps[-1].gate = gate
+        return apps[-1]
+
+    def messages(reply: Reply) -> list[Any]:
+        return [json.loads(line[6:]) for line in reply.body.decode().splitlines() if line.startswith("data: ")]
+
+    async with running_nodes(make_app, tasks="node", handles=RULES) as nodes:
+        [began] = messages(await post(raw, nodes[0], visit("x"), tool="create_session"))
+        name = began["result"]["taskId"]
+        body = {"jsonrpc": "2.0", "id": 8, "method": "tasks/get", "params": {"taskId": name}}
+        if answered == "told":
+            body["method"], body["params"] = "subscriptions/listen", {"notifications": {"taskIds": [name]}}
+        headers = {**MODERN, "mcp-method": str(body["method"])}
+        reply = await raw.send("POST", f"{nodes[1].url}/mcp", body=body, headers=headers)
+        first = messages(reply)[0]
+        task = first["result"] if answered == "asked" else first["params"]
+        assert task["taskId"] == name
+        session = task["result"]["structuredContent"]["session_id"]
+        assert session.startswith("mh~")
+        assert task["result"]["content"][0]["text"] == f"made {session}"
+        asked = visit("x")
+        asked["params"]["arguments"] = {"session_id": session, "url": "p"}
+        await post(raw, nodes[2], asked)
+    assert [len(app.asked) for app in apps] == [3, 0, 0]
 
 
 async def test_request_state_of_one_process_comes_back_to_it(raw: RawClient) -> None:
@@ -227,6 +497,17 @@ async def test_json_is_whole_before_it_goes_out_and_its_length_is_right() -> Non
     )
     assert dict(start["headers"])[b"content-length"] == b"%d" % len(body["body"])
     assert json.loads(body["body"])["result"]["structuredContent"]["session_id"].startswith("mh~")
+
+
+async def test_events_of_a_whole_answer_are_no_longer_as_long_as_they_were() -> None:
+    event = f"data: {RESULT}\n\n".encode()
+    start, *_ = await passed([event], b"text/event-stream", **{"content-length": b"%d" % len(event)})
+    assert header(start["headers"], b"content-length") is None
+
+
+async def test_what_is_said_not_to_be_compressed_is_not() -> None:
+    sent = await passed([RESULT.encode()], b"application/json", **{"content-encoding": b"Identity"})
+    assert b"mh~" in body_of(sent)
 
 
 async def test_what_is_too_large_or_compressed_goes_out_as_it_came(

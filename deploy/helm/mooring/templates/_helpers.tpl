@@ -21,6 +21,20 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{ .Values.serviceAccount.name | default (include "mooring.name" .) }}
 {{- end }}
 
+{{- /* Whether the chart's own Redis is the one that nodes use: not where another is named. */ -}}
+{{- define "mooring.ownRedis" -}}
+{{- if and .Values.redis.enabled (not .Values.redis.url) (not .Values.secret.keys.redisUrl) }}true{{ end }}
+{{- end }}
+
+{{- /* The first endpoint that is one path, as a client has to call it (main_endpoint). */ -}}
+{{- define "mooring.endpoint" -}}
+{{- $found := "" }}
+{{- range splitList "," .Values.mcpPath }}
+{{- if and (not $found) (not (contains "{" .)) }}{{ $found = trim . }}{{ end }}
+{{- end }}
+{{- $found | default "/mcp" }}
+{{- end }}
+
 {{- define "mooring.redisUrl" -}}
 {{- if .Values.redis.url }}{{ .Values.redis.url }}
 {{- else if .Values.redis.enabled }}redis://{{ include "mooring.name" . }}-redis:6379/0

@@ -161,8 +161,6 @@ def doctor(
         plan = plan_options.quicker(plan)
     configure_logging("warning", debug=debug)
     report = _examine(plan)
-    if junit_file is not None:
-        _write(junit_file, junit(report))
     with _reader_may_leave():
         if as_json:
             print_json(report.as_json())
@@ -173,6 +171,8 @@ def doctor(
             )
         else:
             _print(report)
+    if junit_file is not None:
+        _write(junit_file, junit(report))
     raise typer.Exit(int(report.outlook))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias
 
@@ -29,6 +30,9 @@ app = new_app()
 
 SETTINGS: Final = REGISTRY_SETTINGS | {"mcp_path", "health_path", "ready_path", "lease_seconds"}
 
+_YAML: Final = (".yml", ".yaml")
+_NODES: Final = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
+
 Output: TypeAlias = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE, by rename.")
 ]
@@ -37,7 +41,10 @@ Part: TypeAlias = Annotated[
 ]
 Keep: TypeAlias = Annotated[bool, typer.Option("--watch", help="Keep FILE up to date with the nodes.")]
 Address: TypeAlias = Annotated[
-    str, typer.Option(metavar="HOST:PORT", help="Where clients connect; :8080 for all addresses.")
+    str,
+    typer.Option(
+        metavar="HOST:PORT", help="Where clients connect; :8080 for all addresses, [::]:8080 for those of IPv6, too."
+    ),
 ]
 InsecureCookies: TypeAlias = Annotated[
     bool, typer.Option("--insecure-cookies", help="Let the sticky cookie travel over plain http.")
@@ -138,6 +145,8 @@ def traefik(
             raise typer.BadParameter("it is the part that never changes", param_hint="--static")
         if dynamic_file is not None and from_nodes is not None:
             raise typer.BadParameter("Traefik asks the nodes in place of a file", param_hint="--from-nodes")
+        need_ending(traefik_proxy, output, "--output")
+        need_ending(traefik_proxy, dynamic_file, "--dynamic-file")
         file = output or Path(traefik_proxy.FILE)
         nodes = None if from_nodes is None else asked(from_nodes, choice, is_printed=output is None)
         put(traefik_proxy.static_file(choice, file, dynamic_file, nodes), output, private=nodes is not None)
@@ -209,11 +218,16 @@ def write(
     """What every command does: print the files, write them, or keep them."""
     if keep and output is None:
         raise typer.BadParameter("it keeps a file up to date: give --output FILE", param_hint="--watch")
+    if keep and output is not None and output.exists() and not output.is_file():
+        raise typer.BadParameter(
+            f"{output} is no file, and cannot be replaced whenever nodes change", param_hint="--output"
+        )
     if reload and not keep:
         raise typer.BadParameter("it is run when FILE has changed: give --watch", param_hint="--reload")
     if keep and part and reload is None and proxy in (nginx, caddy):
         what = "FILE is a part, and the command by default loads it as the whole: give your own, or '' for none"
         raise typer.BadParameter(what, param_hint="--reload")
+    need_ending(proxy, output, "--output")
     file = output or Path(proxy.FILE)
 
     def texts_of(topology: Topology) -> Files:
@@ -227,6 +241,20 @@ def write(
         asyncio.run(keep_files(cluster, texts_of, reload_by(command, file) if command else None))
     else:
         put(texts_of(asyncio.run(topology_now(cluster))), output)
+
+
+def need_ending(proxy: Proxy, file: Path | None, flag: str) -> None:
+    """Traefik and Envoy know by a file's ending how to read it; `kubectl` does not.
+
+    Raises:
+        typer.BadParameter: it is one that they read as something else, or not at all.
+    """
+    reads_by_ending = Path(proxy.FILE).suffix in _YAML and proxy is not traefik_kubernetes
+    is_file = file is not None and (file.is_file() or not file.exists())
+    if reads_by_ending and is_file and file is not None and file.suffix not in _YAML:
+        raise typer.BadParameter(
+            f"{proxy.NAME} reads a file by its ending, which has to be .yaml or .yml", param_hint=flag
+        )
 
 
 def _tell_of_hidden(arguments: tuple[str, ...]) -> None:
@@ -246,7 +274,10 @@ def asked(url: str, choice: Choice, *, is_printed: bool) -> FromNodes:
 
     Raises:
         SettingsError: there is no status token, without which nodes do not answer.
+        typer.BadParameter: that is no URL.
     """
+    if not _NODES.fullmatch(url):
+        raise typer.BadParameter("it is a URL such as http://nodes:8000", param_hint="--from-nodes")
     settings = Settings.load()
     if settings.status_token is None:
         raise SettingsError("status_token", None, "needed with --from-nodes: set MOORING_STATUS_TOKEN, as on the nodes")
@@ -262,7 +293,7 @@ def put(files: Files, output: Path | None, *, private: bool = False) -> None:
         MooringError: one cannot be written.
     """
     if output is None:
-        between = "---\n" if all(file.suffix in (".yml", ".yaml") for file in files) else "\n"
+        between = "---\n" if all(file.suffix in _YAML for file in files) else "\n"
         heads = len(files) > 1
         texts = [f"# {file}\n{text}" if heads else text for file, text in reversed(list(files.items()))]
         typer.echo(between.join(texts), nl=False)

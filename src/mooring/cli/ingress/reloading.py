@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
+import tempfile
 import time
 from pathlib import Path
 from typing import Final
@@ -24,6 +26,8 @@ _FAILED: Final = "Success=0"
 """How HAProxy's master says that it kept the former configuration."""
 
 _LONGEST_LINE: Final = 500
+_READ_BYTES: Final = 4 * _LONGEST_LINE
+"""Of what a command wrote: enough for its last line."""
 
 
 def reload_by(command: str, file: Path) -> Reload:
@@ -42,6 +46,7 @@ def reload_by(command: str, file: Path) -> Reload:
     named = str(file) if words[0].startswith(_SOCKET) else str(file.absolute())
     words = [word.replace("{file}", named) for word in words]
     shown = shlex.join(words)
+    folder = file.absolute().parent
 
     async def reload() -> None:
         try:
@@ -49,11 +54,16 @@ def reload_by(command: str, file: Path) -> Reload:
                 if words[0].startswith(_SOCKET):
                     code, said = await _tell(words[0].removeprefix(_SOCKET), " ".join(words[1:]))
                 else:
-                    code, said = await _run(words)
+                    code, said = await _run(words, folder)
         except TimeoutError as error:
             raise MooringError(f"`{shown}` took more than {SECONDS:g} s") from error
         except OSError as error:
-            raise MooringError(f"`{shown}`: {error.strerror or error}") from error
+            hint = (
+                f": start it as haproxy -W -S unix@{words[0].removeprefix(_SOCKET)} …"
+                if words[0].startswith(_SOCKET)
+                else ""
+            )
+            raise MooringError(f"`{shown}`: {error.strerror or error}{hint}") from error
         if code:
             last = plain(said.strip().rpartition("\n")[2], _LONGEST_LINE)
             raise MooringError(f"`{shown}` ended with {code}: {last}")
@@ -61,17 +71,23 @@ def reload_by(command: str, file: Path) -> Reload:
     return reload
 
 
-async def _run(words: list[str]) -> tuple[int, str]:
-    """Its exit code, and what it wrote."""
-    process = await asyncio.create_subprocess_exec(
-        *words, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    try:
-        said, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-    return process.returncode or 0, said.decode(errors="replace")
+async def _run(words: list[str], folder: Path) -> tuple[int, str]:
+    """Its exit code, and the end of what it wrote.
+
+    It writes to a file without a name, and not to a pipe: a load balancer that it starts keeps that open for as long as
+    it lives. `folder` is where we write anyway.
+    """
+    with tempfile.TemporaryFile(dir=folder) as output:
+        process = await asyncio.create_subprocess_exec(
+            *words, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=asyncio.subprocess.STDOUT
+        )
+        try:
+            code = await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
+        output.seek(max(0, output.seek(0, os.SEEK_END) - _READ_BYTES))
+        return code, output.read().decode(errors="replace")
 
 
 async def _tell(path: str, line: str) -> tuple[int, str]:

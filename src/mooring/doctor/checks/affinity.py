@@ -9,6 +9,7 @@ The calls are made in each of four ways; `call_pattern` tells what fails in whic
     any is lost                                 broken, by its pattern: `lost_calls`
     all of them fail by a limit on their rate   unknown
     some fail in another way                    a warning where they are few, else broken: `failed_calls`
+    all are answered, and `tools/list` is not   broken: `listed_tools`
     all reach their session                     ok
     there are no sessions                       whether any node answers: `sessionless_calls`
 """
@@ -20,8 +21,10 @@ from typing import Final
 
 from mooring.doctor.check import Check
 from mooring.doctor.checks.failed_calls import judge_failed
+from mooring.doctor.checks.listed_tools import find_unlisted
 from mooring.doctor.checks.lost_calls import judge_dropped, judge_elsewhere, judge_lost, met_elsewhere
 from mooring.doctor.checks.sessionless_calls import judge_without_sessions
+from mooring.doctor.client.protocol import tool_error
 from mooring.doctor.client.reply import Outcome, Reply
 from mooring.doctor.evidence.call_pattern import CallTally, Pattern, pattern_of, sessions_of, tally_by_way
 from mooring.doctor.evidence.calls import calls_in_turn, make_calls, see_through_disguise
@@ -41,7 +44,8 @@ async def run(exam: Examination) -> Finding | NotRun:
     if not exam.sessions.opened and exam.eras.gives_sessions:
         return Finding(NAME, Verdict.UNKNOWN, "no session is open any more", "See the check `openings`.")
     if not exam.sessions.opened:
-        return await judge_without_sessions(NAME, exam)
+        found = await judge_without_sessions(NAME, exam)
+        return (await find_unlisted(NAME, exam) or found) if found.verdict is Verdict.OK else found
     await make_calls(exam)
     if exam.wire.is_halted:
         return judge_dropped(NAME, exam)
@@ -58,7 +62,8 @@ async def run(exam: Examination) -> Finding | NotRun:
             exam.is_in_turn = turn_of(passed) > 0
         return judge(exam, is_dropped=await _is_dropped(exam, lost))
     is_odd = any(call.reply.outcome is not Outcome.REACHED for call in exam.calls)
-    return judge(exam, in_turn=await calls_in_turn(exam) if is_odd else ())
+    found = judge(exam, in_turn=await calls_in_turn(exam) if is_odd else ())
+    return (await find_unlisted(NAME, exam) or found) if found.verdict is Verdict.OK else found
 
 
 async def _is_dropped(exam: Examination, lost: Sequence[Reply]) -> bool:
@@ -107,8 +112,17 @@ def judge(exam: Examination, *, in_turn: Sequence[bool] = (), is_dropped: bool =
         NAME,
         Verdict.OK,
         f"{total.reached} of {total.calls} calls reached their session, with and without cookies",
-        evidence=evidence,
+        _on_tool(exam),
+        evidence,
     )
+
+
+def _on_tool(exam: Examination) -> str:
+    """What the operator's tool said where each call of it failed: its session was reached, and nothing was tried."""
+    said = [tool_error(call.reply.message) for call in exam.calls] if exam.plan.tool is not None else []
+    if not said or not all(said):
+        return ""
+    return f"Each time the tool answered with an error: {exam.show(said[0])}. Check its name and its arguments."
 
 
 CHECK: Final = Check(

@@ -20,7 +20,7 @@ from mooring.doctor.checks.cannot_tell import failing_anyway, not_asked, throttl
 from mooring.doctor.client.reply import FAILURES, Outcome, Reply
 from mooring.doctor.evidence.body_sizes import LARGE, SIZES, SMALL, Attempt, try_sizes
 from mooring.doctor.evidence.failing_calls import telling_replies
-from mooring.doctor.evidence.question import can_ask
+from mooring.doctor.evidence.question import ask, can_ask
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
 from mooring.doctor.proxies import Proxy
@@ -35,9 +35,15 @@ async def run(exam: Examination) -> Finding | NotRun:
     if exam.hangs:
         return not_asked(NAME, exam)
     attempts = await try_sizes(exam)
-    if not telling_replies(exam, [attempts[-1].answer]):
+    if not telling_replies(exam, [attempts[-1].answer], but_logins=True):
         return failing_anyway(NAME, exam)
-    return judge(attempts, exam.proxy, exam.show)
+    found = judge(attempts, exam.proxy, exam.show)
+    if len(attempts) > 1 and attempts[-1].answer.outcome in FAILURES:
+        small = await ask(exam, body_bytes=SMALL)
+        if small.outcome in FAILURES:
+            says = f"cannot tell: small calls fail at the same time, too: {exam.show(small.label)}"
+            return Finding(NAME, Verdict.UNKNOWN, says, evidence=found.evidence)
+    return found
 
 
 def written(body_bytes: int) -> str:

@@ -21,6 +21,7 @@ from mooring.doctor.advice import Topic, advice
 from mooring.doctor.check import Check
 from mooring.doctor.checks.cannot_tell import not_asked
 from mooring.doctor.checks.hops import buffering_changes
+from mooring.doctor.client import protocol
 from mooring.doctor.evidence.heard import Heard
 from mooring.doctor.evidence.question import request_in_era
 from mooring.doctor.evidence.silent_streams import PLAIN, SilentStreams
@@ -29,6 +30,7 @@ from mooring.doctor.evidence.timed_call import TimedCall, timed_call
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
 from mooring.doctor.proxies import Proxy
+from mooring.doctor.showing import Show
 
 NAME: Final = "buffering"
 _PINGS: Final = 3
@@ -53,7 +55,15 @@ async def run(exam: Examination) -> Finding | NotRun:
     tool = await _call_tool(exam) if exam.plan.tool is not None else None
     heard = await exam.shared(SilentStreams).heard(PLAIN)
     delays = await _delays(exam, heard, pings) if heard is not None else ()
-    return judge(heard, tool, pings, exam.proxy, delays, exam.front.behind)
+    return judge(heard, tool, pings, exam.proxy, delays, exam.front.behind, _failed(tool, exam.show))
+
+
+def _failed(tool: TimedCall | None, show: Show) -> str:
+    """How the call of the tool failed, as it may be shown; empty where it did not, or had no answer."""
+    if tool is None or tool.reply.status in (0, 200):
+        said = protocol.tool_error(tool.reply.message) if tool is not None else ""
+        return show(said)
+    return show(tool.reply.label)
 
 
 async def _delays(exam: Examination, heard: Heard, pings: Sequence[TimedCall]) -> Sequence[float]:
@@ -94,6 +104,7 @@ def judge(
     proxy: Proxy | None,
     delays: Sequence[float] = (),
     behind: Sequence[Proxy] = (),
+    failed: str = "",
 ) -> Finding | NotRun:
     """The verdict.
 
@@ -103,6 +114,7 @@ def judge(
         pings: those that were answered.
         delays: when the heads of streams came, in seconds, where they were looked at more closely.
         behind: other proxies that have left a sign.
+        failed: how the call of the tool failed; empty where it did not.
     """
     offers_stream = heard is not None and not heard.is_refused
     answers = [*pings, *([tool] if tool is not None else [])]
@@ -124,7 +136,7 @@ def judge(
         count, kind = heard.early.sendings, "event" if heard.early.events else "comment"
         says = f"events pass at once: {count} {kind}{'s' if count > 1 else ''} came while a stream was open"
         return Finding(NAME, Verdict.OK, says, evidence=evidence)
-    return _untold(heard, tool, evidence)
+    return _untold(heard, tool, evidence, failed)
 
 
 def _kept_back(
@@ -203,8 +215,11 @@ def is_delayed(heads: Sequence[float], pings: Sequence[TimedCall]) -> bool:
     return quick and all(least <= head <= most for head in heads)
 
 
-def _untold(heard: Heard | None, tool: TimedCall | None, evidence: dict[str, Any]) -> Finding:
-    if tool is not None and not tool.is_answered:
+def _untold(heard: Heard | None, tool: TimedCall | None, evidence: dict[str, Any], failed: str) -> Finding:
+    if failed:
+        says = f"cannot tell: the tool failed: {failed}"
+        change = "Check its name and its arguments: --tool, --arguments."
+    elif tool is not None and not tool.is_answered:
         says = "cannot tell: the tool did not answer in time"
         change = "Let it work for less, or wait for longer: --arguments, --timeout."
     elif tool is not None:

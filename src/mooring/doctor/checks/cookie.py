@@ -126,4 +126,5 @@ CHECK: Final = Check(
     needs_sessions=True,
     is_reading=True,
     makes_calls=False,
+    is_of_rules=True,
 )

@@ -89,4 +89,4 @@ def judge(pages: Sequence[CrossOrigin], show: Show, *, has_sessions: bool) -> Fi
     return found(Verdict.OK, f"clients in web pages can use it, such as those of {show(page.origin)}")
 
 
-CHECK: Final = Check(NAME, "can clients in web pages use it, where it lets pages in?", run)
+CHECK: Final = Check(NAME, "can clients in web pages use it, where it lets pages in?", run, is_of_rules=True)

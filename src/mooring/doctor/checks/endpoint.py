@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from mooring.doctor.checks.opening_refusals import OPENING_CHANGES, OPENING_MEANS
-from mooring.doctor.client.protocol import error_text
+from mooring.doctor.client.protocol import ACCEPT, error_text
 from mooring.doctor.client.reply import Outcome, Reply, Trouble
 from mooring.doctor.evidence.opening_kinds import refusal_of_opening
 from mooring.doctor.evidence.redirects import Lost, Redirect, same_origin
@@ -94,7 +94,22 @@ def redirected_away(exam: Examination, reply: Reply, leads: Redirect) -> Finding
     else:
         change = f"If MCP is served there, give clients that URL, and run `mooring doctor {location}`; "
         change += "if it is a login page, see --token-env."
-    return _cannot(exam, reply, f"redirected to {location}", f"That is from {exam.show(typed)}. {why}", change)
+    via = "" if typed == exam.plan.url else f", to which {exam.show(exam.plan.url)} is redirected"
+    return _cannot(exam, reply, f"redirected to {location}", f"That is from {exam.show(typed)}{via}. {why}", change)
+
+
+def redirected_to_no_mcp(exam: Examination, reply: Reply) -> Finding:
+    """A redirect within the origin, which was followed and leads to nothing that could be examined."""
+    there = _refused(exam, reply)
+    return _cannot(
+        exam,
+        reply,
+        f"every request is redirected to {exam.show(exam.wire.url)}, where no session is opened",
+        f"That is from {exam.show(exam.plan.url)}. There, it is so: {there.says}. A login page in front of the server "
+        "looks like this, and so does a proxy that changes the path.",
+        "Look at what redirects, and why. For a login, put a bearer token into an environment variable and name it: "
+        "--token-env VAR; or use --header.",
+    )
 
 
 def cannot_examine(exam: Examination, reply: Reply) -> Finding:
@@ -128,6 +143,8 @@ def _refused(exam: Examination, reply: Reply) -> Finding:
         return _login(exam, reply)
     if reply.status == 421 or _about_host(reply):
         return _other_host(exam, reply)
+    if reply.status == 406 and reply.is_page:
+        return _by_a_rule(exam, reply)
     if reply.outcome is Outcome.THROTTLED:
         return _cannot(
             exam,
@@ -146,13 +163,35 @@ def _refused(exam: Examination, reply: Reply) -> Finding:
             "Look at the proxy's health checks and at the server's log.",
             body=exam.show(reply.text),
         )
-    return _refused_by_the_server(exam, reply) or _cannot(
+    return (
+        _changed_header(exam, reply)
+        or _refused_by_the_server(exam, reply)
+        or _cannot(
+            exam,
+            reply,
+            f"no MCP endpoint: POST is answered with {exam.show(reply.label)}"
+            + (f" ({reply.media_type})" if reply.media_type else ""),
+            "An MCP endpoint answers `initialize` with a JSON-RPC result.",
+            "Check the path: it is often /mcp; behind a proxy, whether the path is routed to the server unchanged.",
+        )
+    )
+
+
+def _changed_header(exam: Examination, reply: Reply) -> Finding | None:
+    """Where a server refuses a header that was right when it left."""
+    said = (error_text(reply.message) or ("" if reply.is_page else reply.text)).lower()
+    of_type = reply.status == 415 or (reply.status == 400 and "content-type" in said)
+    of_accept = reply.status == 406 and not reply.is_page
+    if not of_type and not of_accept:
+        return None
+    name = "Content-Type" if of_type else "Accept"
+    return _cannot(
         exam,
         reply,
-        f"no MCP endpoint: POST is answered with {exam.show(reply.label)}"
-        + (f" ({reply.media_type})" if reply.media_type else ""),
-        "An MCP endpoint answers `initialize` with a JSON-RPC result.",
-        "Check the path: it is often /mcp; behind a proxy, whether the path is routed to the server unchanged.",
+        f"`initialize` is refused for its {name}: {exam.show(reply.label)}",
+        f"It was right when it left: {ACCEPT[name]}. Something on the way drops or changes it, or the server "
+        "wants what no client sends.",
+        f"Pass {name} on as it comes: look in each proxy for what sets or removes it, then at the server.",
     )
 
 
@@ -188,19 +227,46 @@ def _other_host(exam: Examination, reply: Reply) -> Finding:
     )
 
 
-def _login(exam: Examination, reply: Reply) -> Finding:
-    has_token = bool(exam.plan.tokens) or any(name.lower() == "authorization" for name, _ in exam.plan.headers)
-    challenge = exam.show(reply.headers.get("WWW-Authenticate", ""))
+def _has_token(exam: Examination) -> bool:
+    return bool(exam.plan.tokens) or any(name.lower() == "authorization" for name, _ in exam.plan.headers)
+
+
+def _by_a_rule(exam: Examination, reply: Reply) -> Finding:
+    """Refused by whoever it was, for a reason that is not said: 403 is anyone's, and 406 mod_security's."""
+    has_token = _has_token(exam)
+    page = ", and the answer is a page made for people: something before the server gave it" if reply.is_page else ""
     return _cannot(
         exam,
         reply,
-        f"the token is refused: {exam.show(reply.label)}"
+        f"`initialize` is refused: {exam.show(reply.label)}",
+        f"All {len(exam.sessions.refused) or 1} tries were answered so{page}. That may be a rule on the way (a "
+        "firewall, a list of addresses or methods), or "
+        + ("a token that does not have the right." if has_token else "a login that is wanted.")
+        + " Which, is not said.",
+        "Look at the log of whatever stands first: was it that which refused these requests? "
+        + ("Check what the token is for." if has_token else "For a token: --token-env VAR; or use --header."),
+    )
+
+
+def _login(exam: Examination, reply: Reply) -> Finding:
+    has_token = _has_token(exam)
+    challenge = exam.show(reply.headers.get("WWW-Authenticate", ""))
+    label = exam.show(reply.label)
+    if reply.status == 403 and not challenge and (has_token or reply.is_page):
+        return _by_a_rule(exam, reply)
+    unseen = (
+        " It names no error, as a server does that saw no token at all." if "error=" not in challenge.lower() else ""
+    )
+    return _cannot(
+        exam,
+        reply,
+        f"the token is refused: {label}"
         if has_token
-        else f"`initialize` is answered with {exam.show(reply.label)}: a login seems to be needed",
-        f"The answer asks for: {challenge}."
+        else f"`initialize` is answered with {label}: a login seems to be needed",
+        f"The answer asks for: {challenge}.{unseen if has_token else ''}"
         if challenge
         else f"All {len(exam.sessions.refused) or 1} tries were answered so; what login is wanted is not said.",
-        "Check that the token is for this server and not expired."
+        "Check that the token is for this server and not expired, and that each proxy passes on Authorization."
         if has_token
         else "Put a bearer token into an environment variable and name it: --token-env VAR; or use --header.",
         challenge=challenge,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from mooring.doctor.checks.cannot_tell import ASK_FOR_LESS, RATE_IS_LIMITED
 from mooring.doctor.client.protocol import reason
-from mooring.doctor.client.reply import Outcome, Reply
+from mooring.doctor.client.reply import MAY_PASS, Outcome, Reply
 from mooring.doctor.evidence.failing_calls import FEW
 from mooring.doctor.evidence.failure_pattern import FailurePattern, Sample, Where, failure_pattern
 from mooring.doctor.evidence.time_limits import duration
@@ -33,11 +34,15 @@ _PEERS: Final = Change(
     "where peers reach each node.",
     "MOORING_PEER_LINK=redis",
 )
+_SEVERAL: Final = 3
+_LONG_SECONDS: Final = 0.2
+"""What fails sooner waited for nothing."""
+_ALIKE: Final = 1.5
 _ORDINALS: Final = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
 _MEANS: Final = {
-    Outcome.LOGIN: "The token is good, since other calls with it are served: a node, or a proxy before one, takes it "
-    "for a wrong one.",
-    Outcome.HANG: "Other calls in the same sessions were answered: the server, a node or the way to it stalls.",
+    Outcome.LOGIN: "Other calls are served with the same token, or with none: a node, or a proxy before one, refuses "
+    "what the others take.",
+    Outcome.HANG: "Other calls were answered: the server, a node or the way to it stalls.",
     Outcome.CUT: "A cut connection kills the client of Python's SDK 1.x.",
 }
 
@@ -91,22 +96,41 @@ def judge_failed(
     if is_unreachable:
         changes = (_PEERS, *changes)
     means = _MEANS.get(of_kind[0].outcome, "")
+    if of_kind[0].is_ok:
+        means = (
+            "A success without the answer in it: none comes, its id is another one, or it is sent elsewhere, as in the "
+            "older HTTP+SSE transport."
+        )
     if pattern.where is Where.ALWAYS:
         means = (
             "The server opens sessions and then does not answer within them."
             if of_kind[0].outcome is Outcome.HANG
+            else means
+            if of_kind[0].is_ok
             else ""
         )
     elif of_kind[0].outcome is Outcome.UNAVAILABLE:
         means = _UNREACHABLE if is_unreachable else _NOT_LOST
-    page = " The answer is a page made for people, so a proxy gave it and no MCP server." if of_kind[0].is_page else ""
+    page = "The answer is a page made for people, so a proxy gave it and no MCP server." if of_kind[0].is_page else ""
     return Finding(
         check,
         Verdict.WARNING if len(others) / len(calls) <= FEW else Verdict.BROKEN,
         _headline(pattern, says, label),
-        f"{when} {means}{page}".strip(),
+        " ".join(filter(None, (when, means, _time_of(of_kind), page))),
         {**evidence, "pattern": str(pattern.where), "failed": dict(Counter(kind_of(reply) for reply in failed))},
         changes,
+    )
+
+
+def _time_of(failed: Sequence[Reply]) -> str:
+    """Where each failed after the same time, what that looks like; nothing where we gave it up ourselves."""
+    took = [reply.seconds for reply in failed]
+    is_alike = len(took) >= _SEVERAL and min(took) >= _LONG_SECONDS and max(took) <= _ALIKE * min(took)
+    if not is_alike or failed[0].outcome not in MAY_PASS:
+        return ""
+    return (
+        f"Each failed about {duration(statistics.median(took))} after it was sent, as where a limit of time on the way "
+        "is over: a call that takes longer, or says nothing for so long, cannot be made."
     )
 
 
@@ -122,7 +146,7 @@ def _when(pattern: FailurePattern, reply: Reply, show: Show) -> tuple[str, tuple
     """When they fail, and what to change for it."""
     where, share = pattern.where, f"{pattern.failed} of {pattern.total}"
     if where is Where.ALWAYS:
-        return "All calls fail so.", (_LOGS,)
+        return "All calls fail so, while `initialize` is taken.", (_LOGS,)
     if where is Where.OTHER_CONNECTION:
         return (
             "A client that opens a second connection, for a stream or after a pause, meets this at once. The session "
@@ -149,6 +173,11 @@ def _when(pattern: FailurePattern, reply: Reply, show: Show) -> tuple[str, tuple
         return (
             f"The first {pattern.passed} calls passed, and none after them: something ended or filled up after "
             f"{pattern.passed} calls, or at that moment.",
+            (_LOGS,),
+        )
+    if where is Where.UNTIL:
+        return (
+            f"The first {pattern.failed} calls failed, and none after them: something was starting, or came back.",
             (_LOGS,),
         )
     if where is Where.SPELL:

@@ -127,4 +127,4 @@ def _served(facts: Facts, authority: str, proxy: Proxy | None, evidence: Mapping
     )
 
 
-CHECK: Final = Check(NAME, "is a request that names another host refused?", run)
+CHECK: Final = Check(NAME, "is a request that names another host refused?", run, is_of_rules=True)

@@ -120,7 +120,7 @@ def _refused(
     heard: Heard, proxy: Proxy | None, evidence: dict[str, Any], show: Show, *, never_lost: bool = False
 ) -> Finding | NotRun:
     reply = heard.reply
-    label = show(reply.label) + (f" ({show(reply.media_type)})" if reply.is_ok else "")
+    label = show(reply.label) + (f" ({show(reply.media_type)})" if reply.is_ok and reply.media_type else "")
     if reply.status == 405:
         return NotRun("the server offers no standalone stream (405)")
     if is_lost(reply) and not never_lost:

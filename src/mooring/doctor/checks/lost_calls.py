@@ -12,7 +12,7 @@ from mooring.doctor.client.reply import Outcome
 from mooring.doctor.client.ways import WAYS, Way
 from mooring.doctor.client.wire import Carried
 from mooring.doctor.evidence.call_pattern import CallTally, Pattern
-from mooring.doctor.evidence.ended_sessions import count_ended
+from mooring.doctor.evidence.ended_sessions import count_ended, count_evicted
 from mooring.doctor.evidence.opening_kinds import OpeningRefusal, refusal_of_opening
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, Verdict
@@ -62,6 +62,13 @@ _ONE_NODE: Final = (
     "No call of the others arrives, with `{label}`, on whatever connection: as with one node of several that loses its "
     "sessions, or the header that names them. A hash of the session id would spare fewer.",
 )
+_EVICTED: Final = (
+    "older sessions are gone once newer ones are opened: {evicted} of {sessions}",
+    "They were reached right after their `initialize`, and later none of their calls is, with `{label}`, while the "
+    "newer sessions work on every connection. A server that keeps so many sessions and ends the oldest looks like "
+    "this, and one that has a single transport for all clients: with each client that comes, another one loses its "
+    "session.",
+)
 _MOST: Final = 0.6
 """So many sessions work that no hash over two nodes or more is likely to be the reason."""
 _BY_WORKER: Final = (
@@ -80,6 +87,7 @@ _WORKERS: Final = Change(
     "Run one worker process, or wrap the server with Mooring, which makes each worker a node that knows the others.",
     "uvicorn server:app --workers 1\nmooring serve server.py:server --workers 4 --redis-url redis://...",
 )
+_EVICTED_CHANGES: Final = tuple(Change(OPENING_CHANGES[kind]) for kind in (OpeningRefusal.TAKEN, OpeningRefusal.FULL))
 _LEAST_SHARE: Final = 0.05
 """Where so few calls find their session, their share tells nothing of how many nodes there are."""
 
@@ -94,6 +102,7 @@ def judge_lost(
     nodes = round(1 / share) if share > _LEAST_SHARE else 0
     lost = CallTally.of([call for call in exam.calls if call.reply.outcome is Outcome.LOST])
     has_cookie = any(call.session.opened.headers.getall("Set-Cookie", []) for call in exam.calls[:1])
+    evicted = count_evicted(exam.calls) if pattern is Pattern.HASH else 0
     values = {
         "label": exam.show(lost.labels.most_common(1)[0][0]),
         "missed": f"{100 - round(100 * share)}%",
@@ -101,6 +110,7 @@ def judge_lost(
         "spread": f"; they seem to spread over about {nodes} nodes" if nodes > 1 else "",
         "no_help": " A cookie is set, and it does not help: see the check `cookie`." if has_cookie else "",
         "ended": count_ended(exam.calls),
+        "evicted": evicted,
         "sessions": evidence["sessions"],
         "calls": evidence["calls"],
         "server": exam.front.server,
@@ -113,6 +123,8 @@ def judge_lost(
         texts = _BY_WORKER
     if pattern is Pattern.HASH and evidence["reached"] > _MOST * evidence["calls"]:
         texts = _ONE_NODE
+    if evicted:
+        texts = _EVICTED
     says, why = (text.format(**values) for text in texts)
     why += _on_disguise(exam)
     return Finding(
@@ -120,8 +132,8 @@ def judge_lost(
         Verdict.BROKEN,
         says,
         why,
-        {**evidence, "pattern": pattern.name.lower(), "nodes_about": nodes or None},
-        _changes(exam, pattern),
+        {**evidence, "pattern": "evicted" if evicted else pattern.name.lower(), "nodes_about": nodes or None},
+        _EVICTED_CHANGES if evicted else _changes(exam, pattern),
     )
 
 
@@ -133,7 +145,8 @@ def _changes(exam: Examination, pattern: Pattern) -> tuple[Change, ...]:
     if _are_workers(exam, pattern):
         changes = [_WORKERS]
     if any(call.reply.is_disguised for call in exam.calls):
-        changes.append(advice(Topic.ERROR_PAGES, exam.proxy))
+        is_proxys = _are_a_proxys(exam)
+        changes.append(advice(Topic.ERROR_PAGES, exam.proxy) if is_proxys else advice(Topic.MISSING_SESSION, None))
     return tuple(changes)
 
 
@@ -156,7 +169,21 @@ def _on_disguise(exam: Examination) -> str:
         return ""
     return (
         f" An unknown session is answered in just the same way, {disguised.most_common(1)[0][0]}, where 404 is due: "
-        "something on the way puts its own answer in place of the node's."
+        + (
+            "something on the way puts its own answer in place of the node's."
+            if _are_a_proxys(exam)
+            else "by the server itself, or by something on the way in its place."
+        )
+    )
+
+
+def _are_a_proxys(exam: Examination) -> bool:
+    """Whether the disguised answers are what proxies say, and not servers."""
+    replies = [call.reply for call in exam.calls if call.reply.is_disguised]
+    return any(
+        reply.is_page
+        or (reply.status in (502, 503, 504) and reply.message is None and not reply.media_type.endswith("json"))
+        for reply in replies
     )
 
 

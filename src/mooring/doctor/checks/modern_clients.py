@@ -1,13 +1,14 @@
 """Whether clients work that try the modern era first, as the official Python clients do by default.
 
-They send `server/discover`. What is modern goes on in that era; a refusal lets them fall back to `initialize`. What is
-neither ends their connecting.
+They send `server/discover`. What is modern goes on in that era; any other answer lets them fall back to `initialize`.
+A connection that is cut ends their connecting.
 
     answers to server/discover            verdict
     all modern, or all refused            ok
     some modern, some refused             broken: the era goes by the node
-    a 5xx, a cut, a hang, a redirect      broken; a warning where it is one of many
-    only a login or a limit on the rate   cannot tell
+    a cut                                 broken; a warning where it is one of many
+    a 5xx, a redirect, a page, a hang     a warning: they do fall back, and nobody learns of the modern era
+    only a limit on the rate              cannot tell
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Era(enum.Enum):
     MODERN = enum.auto()
     LEGACY = enum.auto()
     NEITHER = enum.auto()
+    FAILED = enum.auto()
     UNTOLD = enum.auto()
 
 
@@ -58,18 +60,18 @@ def era_of(reply: Reply) -> Era:
     """What a client on the modern default makes of that answer."""
     if reply.outcome in (Outcome.THROTTLED, Outcome.UNSENT):
         return Era.UNTOLD
-    if reply.trouble is not None or reply.status >= 500 or 300 <= reply.status < 400:
+    if reply.outcome is Outcome.HANG:
+        return Era.FAILED
+    if reply.trouble is not None:
         return Era.NEITHER
-    if reply.status in (401, 403):
-        return Era.UNTOLD
     result = (reply.message or {}).get("result")
     if isinstance(result, dict):
         versions = result.get("supportedVersions")
         is_modern = isinstance(versions, list) and any(str(one) >= protocol.MODERN_VERSION for one in versions)
         return Era.MODERN if is_modern else Era.LEGACY
-    if reply.status >= 400 or protocol.error_code(reply.message) is not None:
+    if 400 <= reply.status < 500 or protocol.error_code(reply.message) is not None:
         return Era.LEGACY
-    return Era.NEITHER
+    return Era.FAILED
 
 
 def judge(replies: Sequence[Reply], show: Show) -> Finding:
@@ -87,14 +89,42 @@ def judge(replies: Sequence[Reply], show: Show) -> Finding:
             NAME,
             Verdict.WARNING if len(neither) == 1 and count > 2 else Verdict.BROKEN,
             f"clients that try the modern era first fail on {len(neither)} of {count} tries: {label}",
-            "The official Python clients ask `server/discover` before anything else. A refusal with a 4xx lets them go "
-            "on with `initialize`; this one ends their connecting, though older clients work.",
+            "The official Python clients ask `server/discover` before anything else. Any answer lets them go on with "
+            "`initialize`; a connection that is cut ends their connecting, though older clients work.",
             evidence,
             (
                 Change(
                     "Pass such requests on like all others, and let a server that does not know them answer 400 or 404."
                 ),
             ),
+        )
+    failed = [reply for reply in replies if era_of(reply) is Era.FAILED]
+    if failed:
+        return Finding(
+            NAME,
+            Verdict.WARNING,
+            f"`server/discover` fails on {len(failed)} of {count} tries: {show(failed[0].label)}",
+            "Clients that try the modern era first ask that before anything else. The official Python clients take any "
+            "answer for a refusal, and go on with `initialize`, where none comes after 10 s; others may not. A 4xx is "
+            "due from a server that does not know it. With this, no client uses the modern era, though the server "
+            "might speak it.",
+            evidence,
+            (
+                Change(
+                    "Pass such requests on like all others, and let a server that does not know them answer 400 or 404."
+                ),
+            ),
+        )
+    logins = [reply for reply in replies if reply.status in (401, 403)]
+    if eras[Era.MODERN] and logins:
+        return Finding(
+            NAME,
+            Verdict.BROKEN,
+            f"{len(logins)} of {count} modern requests are refused, and others answered: {show(logins[0].label)}",
+            "A client that has met the modern era goes on in it. A node, or a proxy before one, refuses what "
+            "the others take.",
+            evidence,
+            (Change("Compare the settings for tokens on all nodes, and the rules of what stands before each."),),
         )
     strange = [reply for reply in replies if era_of(reply) is Era.LEGACY and reply.message is None]
     if eras[Era.MODERN] and strange:

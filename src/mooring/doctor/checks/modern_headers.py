@@ -70,7 +70,7 @@ async def run(exam: Examination) -> Finding | NotRun:
         if right[-1].headers.get(protocol.SESSION) is not None:
             break  # an older server, which opens a session for each of these
     if not right:
-        return NotRun("an older node opens a session for each such request")
+        return NotRun("such requests may open sessions here, and no more may be opened (--sessions)")
     return judge(await _controls(exam, method, right), exam.proxy, exam.show)
 
 

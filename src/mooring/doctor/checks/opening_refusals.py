@@ -30,7 +30,8 @@ OPENING_CHANGES: Final = {
     "line), and look at those that it gives up.",
     OpeningRefusal.DOWN: "Let the load balancer check the health of its nodes (HAProxy: `check` on each `server` "
     "line), and look at those that it gives up; look at the server's log as well.",
-    OpeningRefusal.LOGIN: "Compare the settings for tokens on all nodes: issuer, audience, keys, secrets, clocks.",
+    OpeningRefusal.LOGIN: "Compare the settings for tokens on all nodes: issuer, audience, keys, secrets, clocks; "
+    "and the rules of what stands before each.",
     OpeningRefusal.HOST: "Give every node the same list of host names (`allowed_hosts`).",
     OpeningRefusal.ELSEWHERE: "Compare the nodes: the path at which each serves MCP, and the list of nodes that the "
     "load balancer has for this path.",

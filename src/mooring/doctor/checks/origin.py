@@ -60,6 +60,8 @@ async def run(exam: Examination) -> Finding | NotRun:
     asked = [await ask_with_retry(exam, headers) for headers in ({}, {"Origin": FOREIGN}, {"Origin": own})]
     if not telling_replies(exam, asked[1:2]):
         return failing_anyway(NAME, exam)
+    if asked[1].outcome is Outcome.UNAVAILABLE:  # is it for its Origin, or does everything fail by now?
+        asked[0] = await ask_with_retry(exam)
     replies = Replies(*asked)
     return judge(replies, own, exam.proxy, exam.show)
 
@@ -116,4 +118,6 @@ def _own_page(replies: Replies, own: str) -> str:
     return f"A page of {own} itself is refused, too: a client in a browser there needs it on the list."
 
 
-CHECK: Final = Check(NAME, "are requests from other people's web pages refused?", run, is_reading=True)
+CHECK: Final = Check(
+    NAME, "are requests from other people's web pages refused?", run, is_reading=True, is_of_rules=True
+)

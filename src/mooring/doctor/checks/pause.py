@@ -3,6 +3,7 @@
 after a pause                            verdict
 every session is there                   ok, up to the longest pause
 sessions are gone from some pause on     broken
+one is there, and some calls miss it     broken: what leads to its node was forgotten
 the first call fails, the next does not  warning: a connection was dead, the client's or one behind the proxy
 calls fail with 5xx or are cut, and no   broken, where none did without a pause
   later one is answered
@@ -28,6 +29,10 @@ _SESSIONS_END: Final = Change(
     "Let sessions live for as long as people think: 30 minutes is the Python SDKs' own (`session_idle_timeout`). Look "
     "for what ends them sooner: that setting, a server that is scaled to nothing, or an affinity table that forgets "
     "(HAProxy: `expire` of the stick-table, nginx: `timeout` of `sticky learn`)."
+)
+_TABLE_FORGETS: Final = Change(
+    "Let the load balancer remember for as long as sessions live: HAProxy's `expire` of the stick-table and `maxidle` "
+    "of the cookie, `timeout` of nginx's `sticky learn`, the life of the affinity cookie; and large enough a table."
 )
 _LOGS: Final = Change("Look at the proxy's and the server's log at the time of this run.")
 _CONNECTIONS_END: Final = Change(
@@ -73,7 +78,13 @@ def judge(rests: Sequence[Rest], show: Show, *, passes_without: bool = False) ->
     """
     evidence = {
         "pauses": [
-            {"seconds": rest.seconds, "first_call": rest.same.status_key, "kept": rest.is_kept, "lost": rest.is_lost}
+            {
+                "seconds": rest.seconds,
+                "first_call": rest.same.status_key,
+                "other_calls": [reply.status_key for reply in rest.other],
+                "kept": rest.is_kept,
+                "lost": rest.is_lost,
+            }
             for rest in rests
         ]
     }
@@ -89,6 +100,16 @@ def judge(rests: Sequence[Rest], show: Show, *, passes_without: bool = False) ->
             says = f"{len(lost)} of {len(rests)} sessions were gone after a pause: {show(shortest.same.label)}"
             why = f"Others were there after a longer one, so it is not the time alone: a node may have ended. {why}"
         return Finding(NAME, Verdict.BROKEN, says, why, evidence, (_SESSIONS_END,))
+    forgotten = [rest for rest in rests if rest.is_forgotten]
+    if forgotten:
+        rest = min(forgotten, key=lambda one: one.seconds)
+        label = next(reply.label for reply in (rest.same, *rest.other) if reply.outcome is Outcome.LOST)
+        says = f"after {duration(rest.seconds)} of silence some calls miss their session: {show(label)}"
+        why = (
+            "The session is there, and other calls reach it; without a pause none missed it. So what leads to its node "
+            "was forgotten meanwhile, and calls go to any node."
+        )
+        return Finding(NAME, Verdict.BROKEN, says, why, evidence, (_TABLE_FORGETS,))
     broke = [rest for rest in rests if rest.broke_connection]
     if broke:
         rest = min(broke, key=lambda one: one.seconds)

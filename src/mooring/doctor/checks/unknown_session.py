@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
+from mooring.doctor.advice import Topic, advice
 from mooring.doctor.check import Check
 from mooring.doctor.checks.cannot_tell import failing_anyway, not_asked
 from mooring.doctor.checks.refusals import judge_refusals
@@ -15,6 +16,7 @@ from mooring.doctor.client.sessions import Session
 from mooring.doctor.evidence.failing_calls import telling_replies
 from mooring.doctor.evidence.forged_ids import invented_like
 from mooring.doctor.evidence.question import ask_in, ask_with_retry, head_of_answer, with_one_retry
+from mooring.doctor.evidence.references import is_error
 from mooring.doctor.evidence.refusal_kinds import Answers, RefusalKind, counted, refusal_kind
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, NotRun, Verdict
@@ -77,6 +79,15 @@ def judge(answers: Answers, control: Reply, show: Show, proxy: Proxy | None = No
     """
     if {refusal_kind(reply) for reply in answers["POST"]} != {RefusalKind.SERVED}:
         return judge_refusals(NAME, "an unknown session", answers, control, show, proxy)
+    if all(map(is_error, answers["POST"])) and not is_error(control):
+        return Finding(
+            NAME,
+            Verdict.BROKEN,
+            f"an unknown session is answered with an error under 200; 404 is due: {show(answers['POST'][0].label)}",
+            "Clients take a 404 for the end of their session, and nothing else.",
+            counted(answers, show),
+            (advice(Topic.MISSING_SESSION, None),),
+        )
     return Finding(
         NAME,
         Verdict.WARNING,

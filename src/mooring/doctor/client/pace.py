@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import time
 from collections import deque
 from collections.abc import AsyncIterator
@@ -31,6 +32,8 @@ _ENOUGH: Final = 5
 """So many have to pass at the slower pace."""
 _IN_VAIN: Final = 4
 """So many refusals one after the other, and nothing is sent again: it would be refused as well."""
+_OF_SESSIONS: Final = re.compile(rb"session", re.IGNORECASE)
+_LOOK_BYTES: Final = 400
 _NOT_ONCE: Final = 2
 """So many that are refused at the slowest pace, and the pace is not the reason."""
 
@@ -185,6 +188,8 @@ class Pace:
             return True  # it went before the last slowing down
         track.in_a_row += 1
         track.refused += 1
+        if is_opening and track.stage == len(_INTERVALS) and self.refuses_openings_alone:
+            self._tracks[False].stage = 0  # it was slowed down in vain
         if track.is_in_vain:
             return False
         if track.stage < len(_INTERVALS):
@@ -197,6 +202,11 @@ class Pace:
             self.is_given_up = True
         return False
 
+    @property
+    def refuses_openings_alone(self) -> bool:
+        """What refuses openings has let everything else pass."""
+        return all(refusal.is_opening for refusal in self.refusals)
+
 
 def is_limit(reply: Reply) -> bool:
     """Whether it is one: nginx answers a node that is down with 502, and uvicorn has no other 503."""
@@ -207,8 +217,9 @@ def is_limit(reply: Reply) -> bool:
 
 
 def looks_limited(reply: Reply) -> bool:
-    """Whether it may be a limit on the rate or the number of requests: nginx and uvicorn say 503."""
-    return reply.trouble is None and reply.status in (429, 503)
+    """Whether it may be a limit on the rate or the number of requests: nginx and uvicorn say 503. What speaks of
+    sessions is a limit on their number, which no pace gets past."""
+    return reply.trouble is None and reply.status in (429, 503) and not _OF_SESSIONS.search(reply.body[:_LOOK_BYTES])
 
 
 def _wait_seconds(reply: Reply) -> float:

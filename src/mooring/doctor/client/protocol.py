@@ -94,6 +94,20 @@ def error_code(message: Message | None) -> int | None:
     return code if isinstance(code, int) else None
 
 
+def challenge_of(headers: Mapping[str, str]) -> str:
+    """What login an answer asks for; empty where it asks for none."""
+    return headers.get("WWW-Authenticate", "")
+
+
+def tool_error(message: Message | None) -> str:
+    """What went wrong with a tool that was called, as an error of JSON-RPC or of the tool; empty where nothing did."""
+    if jsonrpc.value_in(message, "result", "isError") is not True:
+        return error_text(message)
+    content = jsonrpc.value_in(message, "result", "content")
+    first = content[0] if isinstance(content, list) and content and isinstance(content[0], dict) else None
+    return jsonrpc.text_in(first, "text") or "an error without a word"
+
+
 def reason(message: Message | None) -> str:
     """Mooring's reason for a refusal (`error.data.reason`); empty where there is none."""
     return jsonrpc.text_in(message, "error", "data", "reason")

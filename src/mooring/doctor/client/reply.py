@@ -11,7 +11,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from mooring.core.masking import masked_secrets
 from mooring.core.text import plain
-from mooring.doctor.client.protocol import Message, error_text, reason
+from mooring.doctor.client.protocol import Message, error_code, error_text, reason
 
 _NO_HEADERS: Final[CIMultiDictProxy[str]] = CIMultiDictProxy(CIMultiDict())
 _TEXT_BYTES: Final = 200
@@ -19,6 +19,8 @@ LEAST_ID: Final = 8
 """A shorter session id is no secret, and to hide each 7 would leave no text readable."""
 _LOOK_BYTES: Final = 400
 _CHANGES: Final = re.compile(r"[0-9a-fA-F-]{6,}|\d+")
+_UNKNOWN_METHOD: Final = -32601
+_INVALID_PARAMS: Final = -32602
 _ABOUT_SESSIONS: Final = re.compile(r"session|initiali[sz]e", re.IGNORECASE)
 
 
@@ -141,6 +143,13 @@ class Reply:
         return plain(f"{self.status} {said}".strip(), 60)
 
     @property
+    def _is_about_the_call(self) -> bool:
+        """JSON-RPC's own errors for an unknown method, whatever its status, and for what is wrong with a tool or its
+        arguments: somebody has read the call who knows its session, though its name may have the word in it."""
+        code = error_code(self.message)
+        return code == _UNKNOWN_METHOD or (code == _INVALID_PARAMS and self.status == 200)
+
+    @property
     def outcome(self) -> Outcome:
         if self.trouble is Trouble.HANG or (self.trouble is None and self.status == 0):
             return Outcome.HANG
@@ -148,6 +157,8 @@ class Reply:
             return Outcome.UNSENT if self.trouble is Trouble.NOT_SENT else Outcome.CUT
         if self.is_disguised:
             return Outcome.LOST
+        if self._is_about_the_call:
+            return Outcome.REACHED
         if self.status in _BY_STATUS:
             return _BY_STATUS[self.status]
         if self.status >= 500 or reason(self.message) == "unreachable":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -20,6 +21,8 @@ _TRIES: Final = 8
 """To reach a session's node where nothing leads there: enough for three nodes in turn, likely enough at random."""
 _CLOSE_TRIES: Final = 30
 _FEW_CLOSE_TRIES: Final = 4
+_LOGIN_TRIES: Final = 4
+"""Where one of two nodes refuses every token, so many tries find the other, mostly."""
 CLOSE_SECONDS: Final = 6.0
 _CLOSE_AGAIN: Final = 4
 _CLOSE_AGAIN_SECONDS: Final = 1.0
@@ -39,6 +42,7 @@ class Session:
         lane: the connection on which it was opened.
         jar: the cookies that were set, and are sent back where a browser would; `Sessions.send` adds to it.
         last_id: the request id of the last ping; it is counted up by `Sessions.ping`.
+        was_reached: a call has reached it right after it was opened; set by whoever made that.
     """
 
     id: str
@@ -49,6 +53,7 @@ class Session:
     jar: aiohttp.CookieJar
     initialized: list[Reply] = field(default_factory=list)
     last_id: int = 10
+    was_reached: bool = False
 
     def cookies(self, url: URL) -> dict[str, str]:
         """The header that carries its cookies to that URL; none where none is sent there."""
@@ -89,6 +94,7 @@ class Sessions:
         self._unanswered = 0  # `initialize` that went out and has no whole answer: each may have opened a session
         self._asked: set[str] = set()  # the ids that came for an `initialize` of ours; the server minted all others
         self._closed: set[str] = set()  # the ids whose DELETE was answered
+        self._unclosed: dict[str, str] = {}  # what the last DELETE of the others met, in a few words
         self._closing: list[Session] = []  # what `close` was asked for, so that `close_all` tries again where it failed
         self._opening: set[asyncio.Task[Session | None]] = set()  # `close_all` waits for them
         self.opened: list[Session] = []
@@ -126,7 +132,10 @@ class Sessions:
             return "their ids never came"
         if self.reaches_none:
             return "no request reaches them"
-        return "their id does not reach the server" if self._wire.is_halted else ""
+        if self._wire.is_halted:
+            return "their id does not reach the server"
+        met = Counter(reply for session_id, reply in self._unclosed.items() if session_id not in self._closed)
+        return met.most_common(1)[0][0] if met else "there was no time to"
 
     async def open(self, version: str = protocol.LEGACY_VERSIONS[0], *, token: int = 0) -> Session | None:
         """A new session, or None where the server gave none or there is no room.
@@ -164,12 +173,14 @@ class Sessions:
         self._asked.add(session.id)
         self.opened.append(session)
         self.attempts.append(Attempt(reply, version, session))
+        failed = 0
         for attempt in range(_TRIES):
             way = HOME if attempt == 0 else Way(cookies=True, one_connection=False)
             accepted = await self.send(session, way, protocol.INITIALIZED, token=token)
             session.initialized.append(accepted)
-            if accepted.is_ok or accepted.outcome is not Outcome.LOST:
-                break
+            failed += accepted.outcome in MAY_PASS
+            if accepted.is_ok or (accepted.outcome is not Outcome.LOST and failed != 1):
+                break  # any request may fail once
         return session
 
     def forget_attempts(self) -> None:
@@ -232,21 +243,32 @@ class Sessions:
 
     async def _end(self, session: Session) -> Reply:
         reply = await self._delete(session)
-        is_gone = self.loses_none and reply.outcome is Outcome.LOST  # it has ended by itself
-        if _is_over(reply) or is_gone:
+        if _is_over(reply) or await self._has_ended(session, reply):
             self._closed.add(session.id)
             self._wire.ended.add(session.id)
+        else:
+            is_lost = reply.outcome is Outcome.LOST and not self.loses_none
+            met = "met no node that knows them" if is_lost else f"was answered with {reply.status_in_words}"
+            self._unclosed[session.id] = f"DELETE {met}" if reply.status else f"DELETE: {reply.status_in_words}"
         return reply
+
+    async def _has_ended(self, session: Session, reply: Reply) -> bool:
+        """Whether it has ended by itself, as that answer to DELETE says, and not only has no route for DELETE."""
+        if not self.loses_none or reply.outcome is not Outcome.LOST:
+            return False
+        return (await self.ping(session, HOME)).outcome is not Outcome.REACHED
 
     async def _delete(self, session: Session) -> Reply:
         reply = Reply()
-        failed = 0
+        failed = logins = 0
         for attempt in range(_FEW_CLOSE_TRIES if self.loses_none or self.reaches_none else _CLOSE_TRIES):
             way = HOME if attempt == 0 else Way(cookies=attempt % 2 == 1, one_connection=False)
             reply = await self.send(session, way, method="DELETE")
             failed += reply.outcome in MAY_PASS
-            if _is_over(reply) or (reply.outcome is not Outcome.LOST and failed != 1):
-                break  # any request may fail once
+            logins += reply.outcome is Outcome.LOGIN
+            is_last = failed != 1 and not 0 < logins < _LOGIN_TRIES
+            if _is_over(reply) or (reply.outcome is not Outcome.LOST and is_last):
+                break  # any request may fail once, and one node may take no token
             if self._wire.is_halted and attempt > 0:
                 break
         return reply

@@ -40,6 +40,8 @@ _MOST_STRAYS: Final = 3
 _MOST_STRAY_DELETES: Final = 2
 _TRIES: Final = 4
 """Of a request that is refused for the rate."""
+_FEWEST_KEPT: Final = 2
+"""Every client may well have so many connections."""
 
 Headers = Mapping[str, str] | list[tuple[str, str]]
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -81,6 +83,8 @@ class Wire:
         strays: those of them that nobody asked for, by what the request carried.
         arrived: how many requests with the id of a session were answered in it.
         pace: how fast requests go out.
+        most_connections: about how many connections are served at a time, where more were left waiting; 0 where none
+            was, as far as was seen.
         looks_lost: how an unknown session is answered where that is no 404, as when a proxy puts a page of its own in
             its place; an answer that looks so is one of a node that does not know the session.
     """
@@ -95,6 +99,10 @@ class Wire:
         self.arrived = 0
         self._by_delete = 0  # strays for a DELETE of a session: one more closes nothing
         self.pace = Pace()
+        self.most_connections = 0
+        self._has_made_room = False  # it was tried whether fewer connections help
+        self._making_room = asyncio.Lock()
+        self._kept = 0  # how many connections there were before room was made
         self.looks_lost: frozenset[tuple[str, str, str]] = frozenset()
         self._began = time.monotonic()
         self._lanes: list[Lane] = []  # closed with the wire
@@ -171,6 +179,11 @@ class Wire:
                 reply = await self._send(
                     method, message, data, given, lane, url or self.url, timeout_seconds or self._plan.timeout_seconds
                 )
+            if reply.outcome is Outcome.HANG and await self._make_room(method, message, data):
+                reply = await self._send(
+                    method, message, data, given, lane, url or self.url, timeout_seconds or self._plan.timeout_seconds
+                )
+                self._note_room(reply)
             if self._carried(given) is Carried.INVENTED and not is_limit(reply):
                 break  # what refuses that has nothing to do with the pace
             again = self.pace.is_to_be_sent_again(reply, stage, is_opening=is_opening)
@@ -179,6 +192,29 @@ class Wire:
                 break
             await self._rest_lanes()
         return reply
+
+    async def _make_room(
+        self, method: str, message: Mapping[str, Any] | None, data: bytes | AsyncIterator[bytes] | None
+    ) -> bool:
+        """Close the connections that are kept and at rest, and whether what went unanswered is to be sent once more: it
+        may be their number that keeps others waiting. That is tried once, and then for all that waited as long."""
+        is_safe = message is None or message.get("method") != "tools/call"
+        if method == "DELETE" or not is_safe or not isinstance(data, bytes | None):
+            return False
+        async with self._making_room:
+            if self._has_made_room:
+                return self.most_connections > 0
+            kept = [lane for lane in self._lanes if not lane.is_busy and not lane.was_dropped]
+            self._has_made_room = True
+            if len(kept) < _FEWEST_KEPT:
+                return False
+            self._kept = len(kept)
+            await asyncio.gather(*(lane.drop() for lane in kept))
+            return True
+
+    def _note_room(self, reply: Reply) -> None:
+        if reply.outcome is not Outcome.HANG and not self.most_connections:
+            self.most_connections = self._kept
 
     async def _rest_lanes(self) -> None:
         """Close the connections that are kept but for the first, since it may be their number that is limited."""
@@ -189,7 +225,8 @@ class Wire:
         if lane is None:
             return
         lane.is_busy = False
-        if (self.pace.is_slow or self.pace.opens_slowly) and lane is not self._lanes[0]:
+        is_slow = self.pace.is_slow or self.pace.opens_slowly or self.most_connections
+        if is_slow and lane is not self._lanes[0]:
             await lane.drop()
 
     async def _send(

@@ -10,7 +10,7 @@ from typing import Final
 from mooring.doctor.client.reply import Outcome
 from mooring.doctor.client.sessions import Session
 from mooring.doctor.client.ways import HOME, WAYS, Way
-from mooring.doctor.evidence.references import References, disguise_of
+from mooring.doctor.evidence.references import References, disguise_of, is_error
 from mooring.doctor.examination import Call, Examination
 
 WAY_SECONDS: Final = 10.0
@@ -45,7 +45,7 @@ async def _make_all(exam: Examination) -> None:
         if exam.wire.is_halted:
             exam.no_calls = "calls open new sessions here"
             return
-        if all(call.reply.outcome is Outcome.HANG for call in exam.calls):
+        if exam.calls and all(call.reply.outcome is Outcome.HANG for call in exam.calls):
             exam.no_calls = "calls hang here"
             return
     if any(call.reply.outcome is not Outcome.REACHED for call in exam.calls):
@@ -86,10 +86,11 @@ async def _use(exam: Examination, session: Session, way: Way, count: int) -> Non
 
 async def see_through_disguise(exam: Examination) -> None:
     """Find out whether calls that failed oddly are answered as those of a session that never was; marks them then."""
-    odd = (Outcome.ODD, Outcome.UNAVAILABLE)
-    if not any(call.reply.outcome in odd for call in exam.calls):
+    odd = (Outcome.ODD, Outcome.UNAVAILABLE, Outcome.LOGIN)
+    if not any(call.reply.outcome in odd or is_error(call.reply) for call in exam.calls):
         return
-    reached_on = {call.way.one_connection for call in exam.calls if call.reply.outcome is Outcome.REACHED}
+    reached = [call for call in exam.calls if call.reply.outcome is Outcome.REACHED and not is_error(call.reply)]
+    reached_on = {call.way.one_connection for call in reached}
     if False not in reached_on:  # what refuses every other connection refuses strangers in the same way
         return
     look = disguise_of(await exam.shared(References).strangers())

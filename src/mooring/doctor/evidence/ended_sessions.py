@@ -12,6 +12,7 @@ from typing import Final
 from mooring.doctor.client.reply import Outcome
 from mooring.doctor.examination import Call
 
+_FEWEST: Final = 2
 _LEAST: Final = 5
 """How many calls in a row have to be lost: fewer may be chance."""
 
@@ -38,3 +39,18 @@ def count_ended(calls: Sequence[Call]) -> int:
 def _is_ending(outcomes: Sequence[Outcome]) -> bool:
     first = outcomes.index(Outcome.LOST)
     return first > 0 and len(outcomes) - first >= _LEAST and Outcome.REACHED not in outcomes[first:]
+
+
+def count_evicted(calls: Sequence[Call]) -> int:
+    """How many sessions were lost for good, where some of them were reached right after they were opened, and those
+    that are still there are all newer; 0 where any call was lost for another reason, as far as can be seen.
+
+    A hash of the session id, or a node that loses its sessions, fails the first call as well.
+    """
+    sessions = {id(call.session): call.session for call in calls}
+    reached = {id(call.session) for call in calls if call.reply.outcome is Outcome.REACHED}
+    lost = {id(call.session) for call in calls if call.reply.outcome is Outcome.LOST}
+    if len(lost) < _FEWEST or not reached or reached & lost or not any(sessions[one].was_reached for one in lost):
+        return 0
+    newest_lost = max(sessions[one].opened.at_seconds for one in lost)
+    return len(lost) if newest_lost < min(sessions[one].opened.at_seconds for one in reached) else 0

@@ -9,6 +9,7 @@ Of every kind of failure, the first line that fits counts:
     without cookies; with      NO_COOKIE; COOKIE
     with one node's mark       NODE
     the later of all           SINCE     after a moment, or after so many
+    the first of all           UNTIL     as by a server that is still starting
     within one span of time    SPELL
     in some sessions, always   SESSION
     every second, third, …     TURN
@@ -38,6 +39,7 @@ class Where(enum.StrEnum):
     COOKIE = "cookie"
     NODE = "node"
     SINCE = "since"
+    UNTIL = "until"
     SPELL = "spell"
     SESSION = "session"
     TURN = "turn"
@@ -70,7 +72,7 @@ class FailurePattern:
     Attributes:
         node: whose answers failed, for NODE.
         passed: how many had passed before, for SINCE.
-        seconds: for SINCE the moment, for SPELL how long it took.
+        seconds: for SINCE and UNTIL the moment, for SPELL how long it took.
         turn: every so many-th, for TURN.
     """
 
@@ -110,6 +112,8 @@ def failure_pattern(samples: Sequence[Sample], in_turn: Sequence[bool] = ()) -> 
     last = max(number for number, one in enumerate(ordered) if one.failed)
     if failed >= _LEAST and all(one.failed for one in ordered[first:]):
         return found(Where.SINCE, passed=first, seconds=ordered[first].at_seconds)
+    if failed > 1 and last == failed - 1 and total - failed >= _LEAST:
+        return found(Where.UNTIL, seconds=ordered[last + 1].at_seconds)
     if _is_spell(ordered, first, last):
         return found(Where.SPELL, seconds=ordered[last].at_seconds - ordered[first].at_seconds)
     if _is_by_session(ordered):

@@ -82,8 +82,11 @@ def _is_enough(exam: Examination) -> bool:
 
 async def _open(exam: Examination, version: str) -> Session | None:
     session = await exam.sessions.open(version)
-    if session is not None:
-        exam.note(await exam.sessions.ping(session, WAYS[-1]))
+    hangs = any(reply.outcome is Outcome.HANG for reply in exam.failed)
+    if session is not None and not hangs:
+        reply = await exam.sessions.ping(session, WAYS[-1])
+        session.was_reached = reply.outcome is Outcome.REACHED
+        exam.note(reply)
     return session
 
 
@@ -92,8 +95,9 @@ async def try_calls(exam: Examination, session: Session) -> None:
     replies = list[Reply]()
     for way in WAYS:
         replies.append(await exam.sessions.ping(session, way))
-        if replies[-1].seconds > _LONG_SECONDS and replies[-1].outcome is Outcome.REACHED:
+        if replies[-1].seconds > _LONG_SECONDS and replies[-1].outcome in (Outcome.REACHED, Outcome.HANG):
             break  # each further one would take as long, and sessions are opened one by one anyway
+    session.was_reached = all(reply.outcome is Outcome.REACHED for reply in replies)
     for reply in replies:
         exam.note(reply)
     if all(reply.outcome is Outcome.LOST for reply in replies):

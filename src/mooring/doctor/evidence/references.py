@@ -54,10 +54,16 @@ class References(Shared):
 def disguise_of(strangers: Sequence[Reply]) -> tuple[str, str, str] | None:
     """How an unknown session is answered, where every node does it alike and it is no plain refusal."""
     looks = {reply.look for reply in strangers}
-    plain = (Outcome.REACHED, Outcome.LOST, Outcome.LOGIN, Outcome.THROTTLED, Outcome.HANG, Outcome.CUT)
-    if len(strangers) < _TIMES or len(looks) != 1 or strangers[0].outcome in plain:
+    plain = (Outcome.REACHED, Outcome.LOST, Outcome.THROTTLED, Outcome.HANG, Outcome.CUT)
+    if len(strangers) < _TIMES or len(looks) != 1:
         return None
-    return strangers[0].look
+    is_refused = strangers[0].outcome is Outcome.REACHED and is_error(strangers[0])
+    return None if strangers[0].outcome in plain and not is_refused else strangers[0].look
+
+
+def is_error(reply: Reply) -> bool:
+    """An error of JSON-RPC, whatever its status."""
+    return protocol.error_code(reply.message) is not None
 
 
 def is_nameless(reply: Reply, nameless: Reply, strangers: Sequence[Reply]) -> bool:

@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -56,7 +57,7 @@ def refusal_kind(reply: Reply, method: str = "POST") -> RefusalKind:
         return RefusalKind.GONE if reply.status == 404 else RefusalKind.BAD
     if method != "POST" and reply.is_ok:
         return RefusalKind.SERVED
-    return by_outcome.get(reply.outcome, RefusalKind.OTHER)
+    return by_outcome.get(dataclasses.replace(reply, is_disguised=False).outcome, RefusalKind.OTHER)
 
 
 def counted(answers: Answers, show: Show) -> dict[str, Any]:

@@ -42,6 +42,11 @@ class Rest:
         return any(reply.outcome is Outcome.REACHED for reply in (self.same, *self.other))
 
     @property
+    def is_forgotten(self) -> bool:
+        """Some calls reach it and some do not: nothing leads to its node any more."""
+        return self.is_kept and any(reply.outcome is Outcome.LOST for reply in (self.same, *self.other))
+
+    @property
     def broke_connection(self) -> bool:
         """The first call failed that came on the idle connection, and a later one was answered."""
         return self.failures > 0 and self.is_kept
@@ -72,9 +77,8 @@ async def _rest(exam: Examination, seconds: float, session: Session) -> Rest:
     await asyncio.sleep(seconds)
     same = await exam.sessions.ping(session, HOME)
     other = list[Reply]()
-    if same.outcome is not Outcome.REACHED:
-        for turn in range(_MOST_AGAIN):
-            other.append(await exam.sessions.ping(session, Way(cookies=turn % 2 == 0, one_connection=False)))
-            if turn + 1 >= _AGAIN and other[-1].outcome not in MAY_PASS:
-                break
+    for turn in range(_MOST_AGAIN):
+        other.append(await exam.sessions.ping(session, Way(cookies=turn % 2 == 0, one_connection=False)))
+        if turn + 1 >= _AGAIN and other[-1].outcome not in MAY_PASS:
+            break
     return Rest(seconds, same, tuple(other))

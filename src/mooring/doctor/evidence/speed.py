@@ -8,6 +8,7 @@ from typing import Final
 
 from mooring.doctor.client.reply import Outcome, Reply
 from mooring.doctor.client.ways import Way
+from mooring.doctor.evidence.question import ask
 from mooring.doctor.examination import Examination
 
 _CALLS: Final = 5
@@ -58,5 +59,5 @@ async def measure_speed(exam: Examination) -> Speed:
 async def _ask(exam: Examination) -> Reply:
     session = exam.first
     if session is None:
-        return await exam.call_without_session()
+        return await ask(exam, most_tries=1)  # not the operator's tool, which may take its time
     return await exam.sessions.ping(session, Way(cookies=True, one_connection=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -91,7 +92,9 @@ async def timed_call(exam: Examination, headers: Mapping[str, str], message: pro
             await stream.wait(END_SECONDS)
     finally:
         await stream.close()
-    return TimedCall(stream.reply, stream.status == 200 and _is_answered(stream, message["id"]), tuple(stream.arrivals))
+    answer = protocol.answer(stream.body, stream.media_type, message["id"])
+    reply = dataclasses.replace(stream.reply, message=answer)
+    return TimedCall(reply, stream.status == 200 and _is_answered(stream, message["id"]), tuple(stream.arrivals))
 
 
 def _is_answered(stream: HeldStream, request_id: int) -> bool:

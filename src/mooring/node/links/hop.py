@@ -157,7 +157,7 @@ async def pass_back(
     headers = [(name, value) for name, value in raw if name not in dropped]
     passing = PassingAnswer()
     await passing.pass_on({"type": "http.response.start", "status": status, "headers": headers}, send)
-    pumping = asyncio.ensure_future(_pump(pieces, peer, passing, send))
+    pumping = asyncio.ensure_future(_pump(pieces, peer, passing, send, last_words))
     try:
         if await lives.is_done(peer, pumping):
             pumping.result()
@@ -170,8 +170,13 @@ async def pass_back(
         pumping.cancel()
 
 
-async def _pump(pieces: AsyncIterator[bytes], peer: NodeInfo, passing: PassingAnswer, send: Send) -> None:
-    """Pass an answer's body on as it comes. One that breaks off is broken off: nobody may take a part for the whole."""
+async def _pump(
+    pieces: AsyncIterator[bytes], peer: NodeInfo, passing: PassingAnswer, send: Send, last_words: Callable[[], bytes]
+) -> None:
+    """Pass an answer's body on as it comes. One that breaks off is broken off: nobody may take a part for the whole.
+
+    An event stream ends as it does when its owner dies in silence: the connection to one that is killed breaks first.
+    """
     try:
         async for piece in pieces:
             await passing.pass_on({"type": "http.response.body", "body": piece, "more_body": True}, send)
@@ -182,8 +187,7 @@ async def _pump(pieces: AsyncIterator[bytes], peer: NodeInfo, passing: PassingAn
             peer.id,
             said(error),
         )
-        if passing.has_ids:
-            await passing.end(send, b"")  # its client comes back for the rest
+        await passing.end(send, last_words())  # where it has ids, its client comes back for the rest
         return
     await passing.pass_on({"type": "http.response.body", "body": b"", "more_body": False}, send)
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mooring.core.handles import Handle, brief
@@ -40,6 +40,7 @@ class LocalHandle:
     Attributes:
         last_used: seconds since the epoch.
         in_use: how many calls with it are running.
+        when_fenced: what those want to be told of, should another node own its shard.
         may_begin: it was minted in this process: nothing was ever kept of it elsewhere.
         kept: what is kept of it, as of a session, once anybody has asked for that.
     """
@@ -48,6 +49,7 @@ class LocalHandle:
     principal: str
     last_used: float
     in_use: int = 0
+    when_fenced: list[Callable[[], None]] = field(default_factory=list)
     may_begin: bool = False
     kept: LocalSession | None = None
 
@@ -69,10 +71,11 @@ class LocalHandle:
 class InUse:
     """A call with these handles, from `begin` to `end`, which does nothing where it never began."""
 
-    __slots__ = ("_handles", "_locals", "_texts")
+    __slots__ = ("_handles", "_locals", "_texts", "_when_fenced")
 
-    def __init__(self, handles: LocalHandles, texts: list[str]) -> None:
+    def __init__(self, handles: LocalHandles, texts: list[str], when_fenced: Callable[[], None]) -> None:
         self._handles = handles
+        self._when_fenced = when_fenced
         self._texts = texts
         self._locals: list[LocalHandle] = []
 
@@ -81,11 +84,13 @@ class InUse:
         self._locals = [local for local in map(self._handles.find, self._texts) if local is not None]
         for local in self._locals:
             local.in_use += 1
+            local.when_fenced.append(self._when_fenced)
 
     def end(self) -> None:
         """It is over."""
         for local in self._locals:
             local.in_use -= 1
+            local.when_fenced.remove(self._when_fenced)
             self._handles.was_used(local)
 
 
@@ -172,9 +177,9 @@ class LocalHandles:
         """What is kept of the handles of a shard."""
         return [kept for kept in self.kept.values() if kept.shard == shard]
 
-    def using(self, texts: list[str]) -> InUse:
-        """While a call with these handles runs, none of them gets idle."""
-        return InUse(self, texts)
+    def using(self, texts: list[str], when_fenced: Callable[[], None] = lambda: None) -> InUse:
+        """While a call with these handles runs, none of them gets idle, and it is told should another node own one."""
+        return InUse(self, texts, when_fenced)
 
     def was_used(self, local: LocalHandle) -> None:
         """A call with it was there a moment ago."""
@@ -202,6 +207,8 @@ class LocalHandles:
         """Another node owns the shard."""
         lost = [text for text, local in self._handles.items() if local.handle.shard == shard]
         for text in lost:
+            for cut_off in tuple(self._handles[text].when_fenced):
+                cut_off()
             self._end(text, "fenced")
         if lost:
             logger.warning("shard %s has another owner: ended its %d handles here (lease_seconds)", shard, len(lost))

@@ -46,6 +46,7 @@ class LeaseKeeper:
 
     Attributes:
         adoption: of other nodes' shards.
+        running_calls: what is on record of them.
         membership: what is known and decided; only the methods here change it.
         look: brings the view up to this moment, once for however many requests want that; returns whether the store
             could be asked.
@@ -77,7 +78,7 @@ class LeaseKeeper:
         self._settings = settings
         self._sessions = sessions
         self._idle = IdleSessions(sessions, settings)
-        self._running_calls = RunningCalls(sessions, lambda: store.journal, settings.call_log_seconds, now)
+        self.running_calls = RunningCalls(sessions, lambda: store.journal, settings.call_log_seconds, now)
         self._node_id = node_id
         self._describe = describe
         goes_on_alone = settings.when_isolated == "go_on"
@@ -212,7 +213,7 @@ class LeaseKeeper:
             self._sessions.handles.end_idle(self._settings.handle_idle_seconds)
             self.adoption.notice_given()
             await self._sessions.records.flush()
-            await self._running_calls.keep()
+            await self.running_calls.keep()
             await self.adoption.adopt_orphans()
             await self._prune()
         except StoreUnavailable as error:

@@ -42,6 +42,9 @@ class Records:
     Args:
         of: those that live here, by id, and handles that something is kept of; `LocalSessions` keeps both.
         now: seconds since the epoch.
+
+    Attributes:
+        when_written_again: called once every record was: what hangs on them may be missing.
     """
 
     def __init__(
@@ -56,10 +59,11 @@ class Records:
         self._store = store
         self._node_id = node_id
         self._ttl_seconds = ttl_seconds
-        self._touch_seconds = touch_seconds
+        self._touch_seconds = min(touch_seconds, ttl_seconds / 2)  # or a record would end while its session is used
         self._of = of
         self._now = now
         self._removals = Removals(store, now)
+        self.when_written_again: Callable[[], None] = lambda: None
         # The sessions whose records are due, in the order in which they are written: a set that has one.
         self._due: dict[str, None] = {}
         # Those of them that the app has ended meanwhile: their next requests need the record.
@@ -185,8 +189,10 @@ class Records:
             raise
         finally:
             self._due.update(doubtful)
-        self._is_writing_all = False
+        was_writing_all, self._is_writing_all = self._is_writing_all, False
         self._written.clear()
+        if was_writing_all:
+            self.when_written_again()
 
     def _remember(self, batch: list[str]) -> None:
         now = self._now()

@@ -1,4 +1,7 @@
-"""What is on record of calls that run stays there for as long as they do: it is kept for a time, which begins anew."""
+"""What is on record of calls that run stays there for as long as they do: it is kept for a time, which begins anew.
+
+So it is written again where the store may have lost it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import math
 from collections.abc import Callable
 from typing import Final
 
+from mooring.errors import StoreUnavailable
+from mooring.node.membership.session import LocalSession
 from mooring.node.membership.sessions import LocalSessions
 from mooring.store.journal import Journal
 
@@ -31,6 +36,10 @@ class RunningCalls:
         self._now = now
         self._due = 0.0
 
+    def are_due(self) -> None:
+        """The store may have lost what it had of them."""
+        self._due = 0.0
+
     async def keep(self) -> None:
         """Keep what is on record of them for longer, where that is due.
 
@@ -39,9 +48,15 @@ class RunningCalls:
         """
         if self._now() < self._due:
             return
-        journal = self._journal()
         running = [session for session in self._sessions.living() if session.is_busy(math.inf)]
-        await asyncio.gather(
-            *(journal.note_calls(session.id, session.epoch, (), self._keep_seconds) for session in running)
-        )
-        self._due = self._now() + self._keep_seconds / _RENEWALS
+        due, self._due = self._due, self._now() + self._keep_seconds / _RENEWALS
+        try:
+            await asyncio.gather(*map(self._keep, running))
+        except StoreUnavailable:
+            self._due = due
+            raise
+
+    async def _keep(self, session: LocalSession) -> None:
+        """All that the calls are is said again: one that is answered meanwhile is settled, or forgotten after that."""
+        calls = [call for request in session.running if (call := request.noted) is not None]
+        await self._journal().note_calls(session.id, session.epoch, calls, self._keep_seconds)

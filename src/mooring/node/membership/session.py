@@ -84,10 +84,14 @@ class Running(Protocol):
     Attributes:
         is_listening: it waits for what the server says by itself, and nothing is lost if it comes again.
         since: seconds, by a steady clock.
+        noted: what is on record of it, while it is not answered; None where nothing is.
     """
 
     is_listening: bool
     since: float
+
+    @property
+    def noted(self) -> Call | None: ...
 
     def cut_off(self) -> None:
         """The session has another owner: let nothing more of it out, and stop the app's work on it."""
@@ -123,6 +127,7 @@ class LocalSession:
         is_superseded: its next incarnation has what is kept of it, or is about to.
         earlier_calls: what is on record of calls by its earlier incarnations, by stream, once anybody has asked.
         answers_in_streams: the app has answered a request of it by an event stream.
+        asks_unnamed: what its server asks may have left under the app's own ids, in a stream that nobody could read.
         end_in_app: makes the app end it, where the app is not one that `inner_ids.end` can make do so.
     """
 
@@ -159,6 +164,7 @@ class LocalSession:
     is_superseded: bool = False
     earlier_calls: dict[str, Call | SettledCall] | None = None
     answers_in_streams: bool = False
+    asks_unnamed: bool = False
     end_in_app: Callable[[], Awaitable[bool]] | None = None
     # By name: held by whoever carries out again what was sent to an earlier incarnation.
     _turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)

@@ -123,12 +123,16 @@ class LocalSessions:
             self._tell_soon(session)
             await self.records.seen(session)
 
-    async def supersede(self, session_id: str) -> None:
-        """The session is about to have its next life here: from now on its last one writes nothing of it."""
+    async def supersede(self, session_id: str) -> bool:
+        """The session is about to have its next life here: from now on its last one writes nothing of it.
+
+        Returns whether there is a last one, which may have written until then.
+        """
         last = self._asleep.pop(session_id, None)
         if last is not None:
             async with last.state_turn:
                 last.is_superseded = True
+        return last is not None
 
     def let_go_soon(self, session: LocalSession) -> None:
         """The same for what nobody waits for; `settle` does."""

@@ -5,7 +5,7 @@
     somebody's      the same           yes
     somebody's      another, or nobody no: nothing is carried out, and on the wire there is no session
     nobody's        nobody             yes
-    nobody's        somebody           yes, and the session is theirs from then on
+    nobody's        somebody           yes, and the session is theirs from then on; who listened hears the end
 
 The last row is for apps that let anybody in and ask for a token when a tool needs one.
 
@@ -18,9 +18,11 @@ from __future__ import annotations
 import logging
 from typing import Final, Protocol
 
-from mooring.asgi import Scope, Send
+from mooring.asgi import Scope, Send, route_of
 from mooring.core.ids import brief
+from mooring.core.model import SessionRecord
 from mooring.core.routing import Reason
+from mooring.core.stream_ids import StreamKind
 from mooring.core.text import clean
 from mooring.node.membership.inner_ids import Guard
 from mooring.node.membership.session import LocalSession
@@ -58,7 +60,16 @@ async def admit(node: Node, session: LocalSession, principal: str) -> bool:
     if session.principal == NOBODY and principal != NOBODY:
         logger.info("session %s was nobody's, and belongs to whoever signed in from now on", brief(session.id))
         await node.sessions.take_over(session, principal)
+        # A client that stalls holds nobody up.
+        node.sessions.run_errand(end_nobodys_listening(node, session))
     return session.principal == principal
+
+
+async def end_nobodys_listening(node: Node, session: LocalSession) -> None:
+    """The session is somebody's from now on. Whoever listens was nobody; its principal comes back signed in."""
+    for stream in node.streams.of(session.id):
+        if stream.facts.kind is StreamKind.STANDING:
+            await stream.dismiss()
 
 
 def guard_of(node: Node, session: LocalSession) -> Guard:
@@ -92,6 +103,17 @@ def note_refusal(node: Node, session_id: str) -> None:
         "its tokens say of issuer, subject and client",
         brief(session_id),
     )
+
+
+def is_elsewhere(node: Node, scope: Scope, record: SessionRecord) -> bool:
+    """Whether a request is for an endpoint other than the session's, where there is no session of this id."""
+    asked = node.endpoint_of(scope)
+    return record.endpoint != "" and asked is not None and not is_below(route_of(scope), record.endpoint)
+
+
+def is_below(route: str, endpoint: str) -> bool:
+    """Whether it is the endpoint's path, or one below it."""
+    return route == endpoint or route.startswith(endpoint.rstrip("/") + "/")
 
 
 async def refuse_elsewhere(node: Node, send: Send, session_id: str, endpoint: str, asked: str | None) -> None:

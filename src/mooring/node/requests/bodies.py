@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
+from collections.abc import Callable
 
 from mooring.asgi import Message, Receive
 from mooring.core import jsonrpc
@@ -174,6 +175,27 @@ def in_place_of(receive: Receive, body: bytes) -> Receive:
         return {**message, "body": body} if message["type"] == "http.request" else message
 
     return receive_replaced
+
+
+def changed_as_it_passes(receive: Receive, change: Callable[[bytes], bytes], longest: int) -> Receive:
+    """The same with its body changed, however large that is.
+
+    Args:
+        change: replaces texts of at most `longest` bytes in what has come.
+    """
+    held = b""
+
+    async def receive_changed() -> Message:
+        nonlocal held
+        message = await receive()
+        if message["type"] != "http.request":
+            return message
+        data = change(held + message.get("body", b""))
+        ready = max(0, len(data) - longest) if message.get("more_body", False) else len(data)
+        held = data[ready:]  # one may begin in there
+        return {**message, "body": data[:ready]}
+
+    return receive_changed
 
 
 class SignedBody:

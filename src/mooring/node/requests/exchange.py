@@ -65,6 +65,8 @@ class Exchange:
         # out, or may have been; and whether by an earlier incarnation.
         self._noted_as = "" if onto is None else onto.id
         self._is_again = onto is not None
+        # What was noted of it, until it is over.
+        self.noted: Call | None = None
         self._session = session
         self._answer = answer
         self._send = send
@@ -102,7 +104,7 @@ class Exchange:
         if self._noted_as or self._body.size > _BODY_BYTES:
             return self._noted_as
         self._noted_as = self._name.take() or self._node.streams.mint(session.id, self._facts())
-        call = replace(noted(self._noted_as, self._body, time.time()), is_transactional=True)
+        call = self.noted = replace(noted(self._noted_as, self._body, time.time()), is_transactional=True)
         seconds = self._node.settings.call_log_seconds
         try:
             await self._node.store.journal.note_calls(session.id, session.epoch, [call], seconds)
@@ -122,13 +124,17 @@ class Exchange:
         if known_as and self._node.streams.find(session.id, known_as) is not None:  # that of who came back for it
             known_as = ""
         self._stream = self._node.streams.open(session.id, self._facts(), session.epoch, known_as)
-        note = partial(noted, self._stream.id, self._body, time.time())
+        note = partial(self._note, self._stream.id, time.time())
         self._node.streams.began(session.id, self._stream, note if not self._noted_as else lambda: None)
         self._streamed = self._streaming(self._stream, retry)
         self._listener = Listener(self._answer, self._send, self.on_stall)
         await self._listener.begin(start)
         await self._stream.listen(self._listener, None)
         await self._streamed.begin()
+
+    def _note(self, stream_id: str, began: float) -> Call:
+        self.noted = noted(stream_id, self._body, began)
+        return self.noted
 
     def _streaming(self, stream: Stream, retry: int) -> StreamedAnswer:
         session = self._session
@@ -164,7 +170,7 @@ class Exchange:
 
     async def end(self) -> None:
         """The app has said all, or failed: where it did not answer, it is said that nobody knows."""
-        stream, has_begun, self._streamed = self._stream, self._streamed is not None, None
+        stream, has_begun, self._streamed, self.noted = self._stream, self._streamed is not None, None, None
         if stream is None:
             self._forget_what_was_noted()
         if stream is None or stream.is_over or not has_begun:

@@ -203,11 +203,8 @@ class FollowedRequest:
         """Whether no harm is done if the node that died had carried it out."""
         if self._facts.method != "POST":
             return True
-        message = self._body.message()
-        if not message:
-            return False
-        is_request = jsonrpc.id_of(message) is not None and not jsonrpc.is_answer(message)
-        return not is_request or kind_of(jsonrpc.text_in(message, "method")) is StreamKind.SAFE
+        messages = jsonrpc.read_messages(self._body.raw())  # of a batch all
+        return bool(messages) and all(map(_is_harmless, messages))
 
     def _may_open_here(self) -> bool:
         is_new = self._facts.session_id is None and not self._facts.modern and not self._is_bound
@@ -266,6 +263,12 @@ class FollowedRequest:
         shard = self._node.shard_of(self._facts)
         if shard is not None and moved.owner_id:
             self._node.membership.learned(shard, ShardOwner(moved.owner_id, moved.epoch))
+
+
+def _is_harmless(message: jsonrpc.Message) -> bool:
+    """Whether it may be carried out twice: it asks nothing, or nothing that changes anything."""
+    is_request = jsonrpc.id_of(message) is not None and not jsonrpc.is_answer(message)
+    return not is_request or kind_of(jsonrpc.text_in(message, "method")) is StreamKind.SAFE
 
 
 def _fresh_nonce() -> str:

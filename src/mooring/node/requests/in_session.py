@@ -10,9 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any, Final
 
-from mooring.asgi import App, Message, Receive, Scope, Send, is_at, replaced, respond
+from mooring.asgi import (
+    App,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    is_at,
+    replaced,
+    respond,
+)
 from mooring.core import jsonrpc, questions
 from mooring.core.handle_search import PassingSearch, in_body
 from mooring.core.handles import PREFIX
@@ -38,8 +48,11 @@ from mooring.node.requests.exchange import Exchange, can_be_logged
 from mooring.node.requests.handle_answers import refuse_handle
 from mooring.node.requests.json_calls import JsonCall
 from mooring.node.requests.kept_handles import bring_kept, may_come
+from mooring.node.requests.passing_questions import PassingQuestions
 from mooring.node.requests.principal import NOBODY, principal_of
+from mooring.node.requests.remembering import remember
 from mooring.node.streams.stream import Stream
+from mooring.store.journal import Call
 
 _DISCONNECT: Final[Message] = {"type": "http.disconnect"}
 
@@ -48,13 +61,6 @@ _REMEMBERED_BYTES: Final = 1024 * 1024
 
 _ANSWER_LIMIT_BYTES: Final = 16 * 1024 * 1024
 _ANSWER_TO_NOBODY: Final = b'{"jsonrpc":"2.0","id":"mooring","result":{}}'
-
-_TELLING: Final = (b"setLevel", b"ubscribe")
-"""What is in each message that the next incarnation has to be told of."""
-_LEVEL_LENGTH: Final = 20
-_URI_LENGTH: Final = 2_000
-_SUBSCRIPTIONS: Final = 100
-"""Those beyond are not brought back when the session is revived."""
 
 _NO_STATE_IN_BATCHES: Final = (
     "a batch has several answers, and none of them can go on record with what all of its calls change. Send each call "
@@ -128,6 +134,8 @@ class SessionRequest:
         self._exchange = Exchange(node, session, self._body, self._name, self._answer, send, self._states.answer, onto)
         # Whether it was looked at for a call that has to be on record before the app has it.
         self._is_noted = onto is not None or not self._is_logged or not node.streams.is_written_behind
+        # What the server asks on a stream that is not kept.
+        self._questions = PassingQuestions(session)
         # Where it may be answered in JSON, and is carried out for the first time here.
         self._json = JsonCall(node, session, self._body, self._name) if self._is_logged and onto is None else None
         # For handles of somebody else's in it.
@@ -222,6 +230,12 @@ class SessionRequest:
     def _on_record_as(self) -> str:
         """The name under which its answer goes on record with what it changed."""
         return self._exchange.stream_id or (self._name.take() if self._json is not None else "")
+
+    @property
+    def noted(self) -> Call | None:
+        """What is on record of it, while it is not answered. One that may be kept in part is not carried out again."""
+        call = self._exchange.noted or (None if self._json is None else self._json.noted)
+        return replace(call, body=b"") if call is not None and self._use.is_mixed else call
 
     def from_start(self) -> Receive:
         """The request for one more reader."""
@@ -343,6 +357,8 @@ class SessionRequest:
                 self._is_too_large = True  # what is as large as that is no answer to a question
                 return {**message, "body": bytes(body)}
         restored = questions.restored(bytes(body), self._session.incarnation)
+        if restored is None and self._session.asks_unnamed:
+            restored = bytes(body)
         if restored is None:  # to a question that nobody asks any more
             return await self._drop_answer()
         if self._json is not None and not self._is_last and await self._is_settled(self._json):
@@ -404,6 +420,8 @@ class SessionRequest:
         """This leaves, in an answer that is not logged."""
         if self._json is not None:
             self._json.take(message)
+        if self._session.incarnation:
+            message = self._questions.named(message)
         await self._answer.pass_on(message, self._send)
 
     def let_in(self, principal: str) -> None:
@@ -436,8 +454,8 @@ class SessionRequest:
             is_its_principals = self._entrance.is_its_principals()  # it may have been taken over
         if is_its_principals:
             self._entrance.note_use()
-            if self._method == "POST" and status < 300 and self._body.holds(*_TELLING):
-                await self._remember()
+            if self._method == "POST" and status < 300:
+                await remember(self._node, self._session, self._body)
             if self._ends_session(status):
                 await self._node.sessions.close(self._session.id)
         if self._session.is_mapped:
@@ -446,21 +464,6 @@ class SessionRequest:
                 "headers": replaced(message.get("headers", []), SESSION_HEADER, self._session.id.encode()),
             }
         return message
-
-    async def _remember(self) -> None:
-        """What the next incarnation of the session has to be told as well."""
-        request = self._body.message()
-        uri = jsonrpc.text_in(request, "params", "uri")[:_URI_LENGTH]
-        match request.get("method"):
-            case "logging/setLevel":
-                self._session.log_level = jsonrpc.text_in(request, "params", "level")[:_LEVEL_LENGTH]
-            case "resources/subscribe" if len(self._session.subscriptions) < _SUBSCRIPTIONS:
-                self._session.subscriptions[uri] = None
-            case "resources/unsubscribe":
-                self._session.subscriptions.pop(uri, None)
-            case _:
-                return
-        await self._node.sessions.records.write(self._session)
 
     def _has_been_dropped(self) -> bool:
         """Whether a 404 says that the app has dropped the session by itself: it is opened again for this very request.

@@ -24,7 +24,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any, Final
 
-from mooring.asgi import App, Message, Scope
+from mooring.asgi import EVENT_STREAM, App, Message, Scope, header, media_type
 from mooring.core.ids import brief
 from mooring.core.stream_ids import StreamFacts, kind_of
 from mooring.errors import Fenced, StoreUnavailable
@@ -42,7 +42,7 @@ from mooring.store.journal import Call, SettledCall
 logger = logging.getLogger("mooring.sessions")
 
 _ANSWER_BYTES: Final = 256 * 1024
-"""Of a larger answer it is on record that it was given."""
+"""Of a larger answer it is on record that it was given, and so it is of one that the app compresses."""
 _PATIENCE: Final = 4
 """So many times longer the app of a session that has seen streams gets to begin one, before its call is written down as
 one that it may answer in JSON: there are apps that do both, and busy ones."""
@@ -58,10 +58,12 @@ class JsonCall:
         name: what it is called on record.
 
     Attributes:
+        noted: what is on record of it, while it is not answered.
         again: what it was called when it was sent before, where it is carried out again under that name.
     """
 
     def __init__(self, node: Node, session: LocalSession, body: RememberedBody, name: CallName) -> None:
+        self.noted: Call | None = None
         self.again = ""
         # Held while it is carried out again.
         self._turn: asyncio.Lock | None = None
@@ -78,6 +80,8 @@ class JsonCall:
         # The app's answer, as far as it is kept.
         self._answer = bytearray()
         self._is_too_large = False
+        # Whether it is one that nobody can read here: compressed, or a stream that is not logged.
+        self._is_unreadable = False
 
     def begin(self) -> None:
         """The app has the request, and may take its time."""
@@ -107,9 +111,13 @@ class JsonCall:
 
     def take(self, message: Message) -> None:
         """The next message of the app's answer, before it goes out."""
+        if message["type"] == "http.response.start":
+            headers = message.get("headers", [])
+            is_compressed = (header(headers, b"content-encoding") or b"identity").lower() != b"identity"
+            self._is_unreadable = message["status"] == 200 and (is_compressed or media_type(headers) == EVENT_STREAM)
         if message["type"] != "http.response.body":
             return
-        if not self._is_too_large:
+        if not self._is_too_large and not self._is_unreadable:
             self._answer += message.get("body", b"")
             if len(self._answer) > _ANSWER_BYTES:
                 self._is_too_large = True
@@ -179,15 +187,17 @@ class JsonCall:
         if not self._stream_id:
             return
         session, call = self._session, noted(self._stream_id, self._body, self._began)
+        self.noted = call
         self._write(self._node.store.journal.note_calls(session.id, session.epoch, [call], self._seconds))
 
     def _settle(self) -> None:
         """The answer is whole. One that answers something else, as a refusal does, is none."""
         self.stop()
+        self.noted = None
         if not self._stream_id:
             return
         session, journal = self._session, self._node.store.journal
-        if self._is_too_large:
+        if self._is_too_large or self._is_unreadable:
             outcome = lost_answer(self._body.asked())
         elif answers(self._answer.decode(errors="replace"), self._body.asked()):
             outcome = bytes(self._answer)
@@ -197,6 +207,7 @@ class JsonCall:
         self._write(journal.settle(session.id, session.epoch, self._stream_id, outcome, self._seconds))
 
     def _forget(self) -> None:
+        self.noted = None
         if self._stream_id:
             session, journal = self._session, self._node.store.journal
             self._write(journal.forget(session.id, session.epoch, [self._stream_id]))

@@ -26,7 +26,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Final
 
-from mooring.asgi import App, Receive, Scope, Send, request_header
+from mooring.asgi import App, Receive, Scope, Send, request_header, without
 from mooring.core import jsonrpc
 from mooring.core.handle_search import (
     MOST_HANDLES,
@@ -56,6 +56,10 @@ from mooring.node.requests.subscription import Subscription
 
 logger = logging.getLogger("mooring.handles")
 
+_OF_ITS_OWN: Final = frozenset(
+    {Reason.EXPIRED, Reason.UNKNOWN, Reason.MIXED, Reason.UNREACHABLE, Reason.OUTCOME_UNKNOWN}
+)
+"""What tells that a handle is one, or was."""
 _ELSEWHERE: Final = (Forward, Hold, Adopt)
 
 
@@ -102,6 +106,8 @@ class ModernRequest:
         self._listens = True
         stream = Subscription(request_id, self._body.receive, self._send)
         self._hear, self._send = stream.receive, stream.send
+        # What is compressed cannot be ended.
+        self._scope = {**self._scope, "headers": without(self._scope["headers"], b"accept-encoding")}
         with self._node.open_calls.subscription(stream.end):
             return await self._route()
 
@@ -150,8 +156,19 @@ class ModernRequest:
                 self._node.warn_of_large_body()
         elif may_hold_handles(body):
             inside = [name for rule in self._node.wrap_rules for name in rule.use]
-            found += in_body(body, inside, self._node.wrapped_members)
-        return list(dict.fromkeys(found))
+            found += in_body(body, inside, self._node.wrapped_members, everywhere=True)
+        return [text for text in dict.fromkeys(found) if not self._listens or self._is_there(text)]
+
+    def _is_there(self, text: str) -> bool:
+        """Whether anything can be heard of it, as far as is known. A client that listens for several resources, again
+        and again, is not refused for one that is gone."""
+        handle = self._node.handles.read(text)
+        if handle is None or self._node.holds(handle):
+            return handle is not None
+        view = self._node.membership.view
+        owner = view.owner_of(handle.shard)
+        is_elsewhere = owner is not None and owner.node_id != self._node.id and view.is_alive(owner.node_id)
+        return is_elsewhere and not self._facts.forwarded
 
     def _are_apart(self) -> bool:
         """Whether several nodes hold them."""
@@ -265,20 +282,21 @@ class ModernRequest:
         return found
 
     async def _refuse(self, reason: Reason) -> None:
-        """Answer it. That a handle is gone is for its principal alone."""
+        """Answer it. What is to be said of a handle that this cluster made is for its principal alone."""
         text = self._facts.handle
         if text is None or not can_be_said(reason):
             self._count(reason)
             await refuse(self._send, reason, method=self._facts.method, request_id=self.asked())
             return
-        handle = self._node.handles.read(text)
-        if handle is not None and handle.is_owned and reason in (Reason.EXPIRED, Reason.UNKNOWN):
+        owned = [handle for handle in self._handles if handle.is_owned] if reason in _OF_ITS_OWN else []
+        if owned:
             asked = UnidentifiedRequest(of_no_session(self._scope), self._send, "")
             principal = await asked.find_out(self._app)
             if principal is None:
                 return
-            if not self._node.handles.may_use(handle, principal):
-                reason = Reason.PRINCIPAL
+            anothers = next((one for one in owned if not self._node.handles.may_use(one, principal)), None)
+            if anothers is not None:
+                reason, text = Reason.PRINCIPAL, anothers.text
         await self._say(reason, text)
 
     async def _say(self, reason: Reason, text: str) -> None:

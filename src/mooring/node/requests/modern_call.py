@@ -6,33 +6,48 @@ no session id, of whomever                         none either
 its own ids in the place of handles that wrap them handles in the place of its own ids (`wrapped_answer`)
 no byte, where a handle is another principal's     the same as for a handle that never was
 what is kept of handles (`mooring.state`)          its answer once that is on record (`call_states`)
+no time, where another node has its handles        that nobody knows; and nothing before the lease is known to last
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
-from typing import Final
+from typing import Any, Final, TypeVar
 
-from mooring.asgi import App, Receive, Scope, Send, request_header
+from mooring.asgi import App, Message, Receive, Scope, Send, request_header, without
 from mooring.core import jsonrpc
 from mooring.core.handle_search import NAME_HEADER, PassingSearch, decoded, unwrapped_headers
 from mooring.core.handles import Handle
+from mooring.core.loosening import Loosening
 from mooring.core.marking import Marking
+from mooring.core.routing import Reason
 from mooring.core.wrapping import Wrapping, unwrapped
 from mooring.node.current import Serving
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
-from mooring.node.requests.bodies import in_place_of
+from mooring.node.passing import PassingAnswer
+from mooring.node.requests.answers import last_words
+from mooring.node.requests.bodies import changed_as_it_passes, in_place_of
 from mooring.node.requests.call_states import CallStates
 from mooring.node.requests.committing import ReadBody
 from mooring.node.requests.guarding import GuardedCall
+from mooring.node.requests.handle_answers import refuse_handle
 from mooring.node.requests.kept_handles import bring_kept, may_come
 from mooring.node.requests.no_session import naming_no_session, of_no_session
 from mooring.node.requests.principal import NOBODY, principal_of
 from mooring.node.requests.wrapped_answer import WrappedAnswer
 
+logger = logging.getLogger("mooring.handles")
+
 METHOD_HEADER: Final = b"mcp-method"
+
+_TASK: Final = "taskId"
+_OF_TASKS: Final = ("tasks/get", "tasks/result", "subscriptions/listen")
+
+_Served = TypeVar("_Served")
 
 NONE: Final[Mapping[Handle, LocalSession | None]] = {}
 
@@ -71,23 +86,31 @@ class ModernCall:
         node.tally.served += 1
         if len(self._handles) > 1:
             revived = {**await bring_kept(node, self._handles[1:]), **revived}
-        scope = {**of_no_session(self._scope)}
+        scope: Scope = {**of_no_session(self._scope)}
         own_ids = self._own_ids() if self._handles else {}
-        if own_ids and self._body is not None:
-            body = unwrapped(self._body, own_ids)
-            scope["headers"] = unwrapped_headers(scope["headers"], own_ids, len(body))
-            receive = in_place_of(receive, body)
-        send = naming_no_session(send)
+        if own_ids:
+            scope, receive = self._unwrapped(scope, receive, own_ids)
+        cut = _CutOff(node, self._request, self._handles[0], send) if self._handles else None
+        send = naming_no_session(send if cut is None else cut.send)
         fields = self._wrapped_fields() if node.wrap_rules else ()
-        if fields or own_ids or node.wrapped_members:
+        marks = node.settings.mark_handle_params and self._method() == "tools/list"
+        loosens = bool(node.wrap_rules) and self._method() == "tools/list"
+        wraps = bool(fields or own_ids or node.wrapped_members)
+        if wraps or marks or loosens:  # the answer is read here
+            scope["headers"] = without(scope["headers"], b"accept-encoding")
+        if wraps:
             send = WrappedAnswer(lambda: self._wrapping(scope, fields, own_ids), send).send
-        if node.settings.mark_handle_params and request_header(scope["headers"], METHOD_HEADER) == b"tools/list":
+        if marks:
             send = WrappedAnswer(lambda: Marking(node.settings.handle_names), send).send
+        if loosens:
+            send = WrappedAnswer(lambda: Loosening(node.wrap_rules), send).send
         states = CallStates(node, self._request, scope)
         send = partial(states.pass_on, send=send)
         with Serving(node, scope, None, None, states):
             try:
-                if self._handles or self._body is None:
+                if cut is not None:
+                    return await cut.serve(self._serve_with_handles(scope, receive, send, revived, cut.cut_off))
+                if self._body is None:
                     return await self._serve_with_handles(scope, receive, send, revived)
                 await self._app(scope, receive, send)
             finally:
@@ -95,12 +118,17 @@ class ModernCall:
         return None
 
     async def _serve_with_handles(
-        self, scope: Scope, receive: Receive, send: Send, revived: Mapping[Handle, LocalSession | None]
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        revived: Mapping[Handle, LocalSession | None],
+        cut_off: Callable[[], None] = lambda: None,
     ) -> Handle | None:
         """They are in use meanwhile, if they are the caller's: the app has no byte of the call before that is known."""
         node, handles = self._node, self._node.sessions.handles
         owned = [handle for handle in self._handles if handle.is_owned]  # wherever it is: its author may keep it
-        in_use = handles.using([handle.text for handle in self._handles])
+        in_use = handles.using([handle.text for handle in self._handles], cut_off)
 
         def let_in(principal: str) -> None:
             for handle, kept in revived.items():
@@ -124,11 +152,31 @@ class ModernCall:
         """What the server knows of what it names as."""
         return {one.text: one.own_id for one in self._handles if one.is_wrapped and self._node.holds(one)}
 
+    def _unwrapped(self, scope: Scope, receive: Receive, own_ids: Mapping[str, str]) -> tuple[Scope, Receive]:
+        """The call with the server's own ids in it. One that is too large to be held names them in its headers."""
+        body = None if self._body is None else unwrapped(self._body, own_ids)
+        headers = unwrapped_headers(scope["headers"], own_ids, None if body is None else len(body))
+        if body is None:
+            changed = changed_as_it_passes(receive, partial(unwrapped, own_ids=own_ids), max(map(len, own_ids)))
+        else:
+            changed = in_place_of(receive, body)
+        return {**scope, "headers": headers}, changed
+
     def _wrapped_fields(self) -> tuple[str, ...]:
-        """Where the result of this call has ids of the server's own."""
+        """Where the result of this call has ids of the server's own.
+
+        The outcome of a task may be any tool's: nobody knows which, so that a rule without a field says nothing of it.
+        """
+        if _TASK in self._node.wrapped_members and self._method() in _OF_TASKS:
+            return tuple(rule.field for rule in self._node.wrap_rules if rule.field)
         named = request_header(self._scope["headers"], NAME_HEADER)
         tool = decoded(named) if named is not None else jsonrpc.text_in(self._request.message(), "params", "name")
         return tuple(rule.field for rule in self._node.wrap_rules if rule.mint == tool)
+
+    def _method(self) -> str:
+        """What is asked. Calls of the legacy era do not say it in a header."""
+        said = request_header(self._scope["headers"], METHOD_HEADER)
+        return jsonrpc.text_in(self._request.message(), "method") if said is None else said.decode("latin-1")
 
     def _wrapping(self, scope: Scope, fields: tuple[str, ...], own_ids: Mapping[str, str]) -> Wrapping:
         """What becomes of the answer, once the app has named the user in the scope."""
@@ -139,4 +187,58 @@ class ModernCall:
             fields,
             {own_id: handle for handle, own_id in own_ids.items()},
             self._node.wrapped_members,
+            _tell,
         )
+
+
+def _tell(why: str) -> None:
+    logger.warning("an id of the server's own is not wrapped, so that calls with it reach any node (handles): %s", why)
+
+
+class _CutOff:
+    """What ends a call with handles, should they turn out to be another node's while it runs.
+
+    Args:
+        request: to answer it in the app's place.
+        handle: that it names first.
+    """
+
+    def __init__(self, node: Node, request: ReadBody, handle: Handle, send: Send) -> None:
+        self._node = node
+        self._handle = handle
+        self._request = request
+        self._send = send
+        self._answer = PassingAnswer()
+        self._is_cut_off = False
+        # The task that the app runs in, to cancel.
+        self._task: asyncio.Task[Any] | None = None
+
+    async def serve(self, work: Coroutine[Any, Any, _Served]) -> _Served | None:
+        """Do this until it is done, or cut off; then its client hears that nobody knows."""
+        self._task = asyncio.current_task()
+        try:
+            served = await work
+            if not self._is_cut_off:
+                return served
+            await asyncio.sleep(0)  # where the app did not come to meet its cancellation, we do
+        except asyncio.CancelledError:
+            if not self._is_cut_off:
+                raise
+        if self._task is not None and self._task.uncancel():
+            raise asyncio.CancelledError  # the server wanted it, too
+        if self._answer.has_begun:
+            await self._answer.end(self._send, last_words("POST", self._request.asked()))
+        else:
+            await refuse_handle(self._send, Reason.OUTCOME_UNKNOWN, self._request.message(), self._handle.text)
+        return None
+
+    def cut_off(self) -> None:
+        if not self._is_cut_off and self._task is not None:
+            self._is_cut_off = True
+            self._task.cancel()
+
+    async def send(self, message: Message) -> None:
+        if self._node.keeper.has_lapsed and not await self._node.keeper.regain_in_time():
+            self.cut_off()
+        if not self._is_cut_off:
+            await self._answer.pass_on(message, self._send)

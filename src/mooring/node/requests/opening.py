@@ -84,15 +84,15 @@ class OpeningRequest:
             self._arrival.enter_context(self._node.arrivals.one_in(self._shard))
             try:
                 with inner_ids.minting(self._public_id), Serving(self._node, self._scope, self._public_id):
-                    await self._serve()
+                    await self._serve_guarded()
             finally:
                 if self._held:
                     await self._open()
                 if self._node.sessions.find(self._public_id) is None:
                     inner_ids.forget(self._public_id)
 
-    async def _serve(self) -> None:
-        """The app gets no whole body that has another's handle in it."""
+    async def _serve_guarded(self) -> None:
+        """A server without sessions carries calls out, too: it gets no whole body that has another's handle in it."""
         guarded = GuardedCall(
             self._node, [], self._scope, self._body.receive, self.send, lambda _: None, PassingSearch()
         )

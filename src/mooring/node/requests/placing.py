@@ -70,7 +70,7 @@ class Placements:
         where, _, self._name = node.settings.placement_key.partition(":")
         self._is_in_header = where == "header"
         self._header = self._name.lower().encode()
-        self._secret = derive_key(node.secrets[0], "placement key")
+        self._secrets = [derive_key(secret, "placement key") for secret in node.secrets]
         self._placed: OrderedDict[str, _Placed] = OrderedDict()
         # Who sends with which Authorization, as the app said, and when.
         self._senders: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
@@ -84,20 +84,24 @@ class Placements:
             return "" if said is None else decoded(said)[:_KEY_LENGTH]
         if body is None or self._name.rpartition("/")[2].encode() not in body:
             return ""
-        return jsonrpc.text_in(jsonrpc.read_message(body), "params", "_meta", self._name)[:_KEY_LENGTH]
+        key = jsonrpc.value_in(jsonrpc.read_message(body), "params", "_meta", self._name)
+        is_key = isinstance(key, str | int) and not isinstance(key, bool)  # hosts count conversations, too
+        return str(key)[:_KEY_LENGTH] if is_key else ""
 
     async def shard_of(self, key: str, scope: Scope, send: Send) -> str | None:
         """The shard of its calls; "" where nobody can say. None where the app has turned its sender away."""
         principal = await self._who(scope, send)
         if principal is None:
             return None
-        name = hmac.digest(self._secret, f"{principal}\0{key}".encode("utf-8", "replace"), hashlib.sha256).hex()[:32]
+        said = f"{principal}\0{key}".encode("utf-8", "replace")
+        names = [hmac.digest(secret, said, hashlib.sha256).hex()[:32] for secret in self._secrets]
+        name = names[0]
         placed = self._placed.get(name)
         idle_seconds = self._node.settings.placement_idle_seconds
         if placed is not None and self._now() - placed.written < idle_seconds / 2:
             self._placed.move_to_end(name)
             return placed.shard
-        shard = await self._place(name, idle_seconds, 0.0 if placed else _PATIENCE_SECONDS)
+        shard = await self._place(names, idle_seconds, 0.0 if placed else _PATIENCE_SECONDS)
         if not shard:
             return "" if placed is None else placed.shard
         self._placed[name] = _Placed(shard, self._now())
@@ -105,12 +109,20 @@ class Placements:
             self._placed.popitem(last=False)
         return shard
 
-    async def _place(self, name: str, idle_seconds: float, patience_seconds: float) -> str:
-        """The shard that the store knows for it; "" where it does not answer for that long."""
+    async def _place(self, names: list[str], idle_seconds: float, patience_seconds: float) -> str:
+        """The shard that the store knows for it; "" where it does not answer for that long.
+
+        Args:
+            names: while the secret is changed, one by each: nodes that have them in another order find the same.
+        """
         give_up = self._now() + patience_seconds
         while True:
             try:
-                return await self._node.store.place(name, self._node.next_shard(), round(idle_seconds * 1000))
+                found: dict[str, str] = {}
+                for name in names:
+                    shard = next(iter(found.values()), "") or self._node.next_shard()
+                    found[name] = await self._node.store.place(name, shard, round(idle_seconds * 1000))
+                return found[min(found)]
             except StoreUnavailable:
                 if self._now() >= give_up:
                     return ""
@@ -122,7 +134,7 @@ class Placements:
         authorization = request_header(scope["headers"], b"authorization")
         if named != NOBODY or authorization is None:
             return named
-        sender = hmac.digest(self._secret, authorization, hashlib.sha256)
+        sender = hmac.digest(self._secrets[0], authorization, hashlib.sha256)
         known, since = self._senders.get(sender, (NOBODY, 0.0))
         if sender in self._senders and self._now() - since < _SENDER_SECONDS:
             return known

@@ -20,19 +20,26 @@ USER = "user"
 def principal_of(scope: Scope) -> str:
     """Issuer, subject and client as one text, `NOBODY` where nobody authenticated.
 
-    Understands the MCP SDKs' user (an `access_token` with `claims`, `subject`, `client_id`) and any user with
-    Starlette's `is_authenticated` and `display_name`.
+    Understands the MCP SDKs' user (an `access_token` with `claims`, `subject`, `client_id`), and one whose
+    claims alone name the subject; and any user with Starlette's `is_authenticated` and `display_name`.
     """
     user = scope.get(USER)
     if user is None:
         return NOBODY
     token = getattr(user, "access_token", None)
     if token is not None:
-        issuer = (getattr(token, "claims", None) or {}).get("iss")
-        return _join(issuer, getattr(token, "subject", None), getattr(token, "client_id", None))
-    if not getattr(user, "is_authenticated", False):
-        return NOBODY
-    return _join(None, _said(user, "identity") or _said(user, "display_name"), None)
+        claims = getattr(token, "claims", None)
+        issuer, subject = (claims.get("iss"), claims.get("sub")) if isinstance(claims, dict) else (None, None)
+        subject, client = _first(getattr(token, "subject", None), subject), getattr(token, "client_id", None)
+        if subject is not None or client is not None:
+            return _join(issuer, subject, client)
+        # A token that names nobody, as one that is a text: then the user does, who has it.
+        return _named(user, issuer) if getattr(user, "is_authenticated", True) else NOBODY
+    return _named(user, None) if getattr(user, "is_authenticated", False) else NOBODY
+
+
+def _named(user: Any, issuer: Any) -> str:
+    return _join(issuer, _said(user, "identity") or _said(user, "display_name"), None)
 
 
 def _said(user: Any, name: str) -> Any:
@@ -41,6 +48,12 @@ def _said(user: Any, name: str) -> Any:
         return getattr(user, name, None)
     except NotImplementedError:
         return None
+
+
+def _first(said: Any, claimed: Any) -> Any:
+    """The subject: verifiers that know no `subject` say it in their claims alone, and give all of a client's users one
+    `client_id`."""
+    return claimed if said is None else said
 
 
 def _join(issuer: Any, subject: Any, client: Any) -> str:

@@ -7,6 +7,7 @@ at the next request of the session's principal, or of anybody where it is nobody
     ------------------------------  ---------------------------------  ----------
     its principal                   404 and why, a DELETE 200          is removed
     another, or nobody              404, as if there never was one     stays
+    anybody, at another endpoint    the same                           stays
     whoever the app turns away      what the app says: 401, 403, ...   stays
 """
 
@@ -23,7 +24,7 @@ from mooring.core.request import RequestFacts
 from mooring.core.routing import Reason
 from mooring.errors import StoreUnavailable
 from mooring.node.node import Node
-from mooring.node.requests.admission import note_refusal
+from mooring.node.requests.admission import is_elsewhere, note_refusal, refuse_elsewhere
 from mooring.node.requests.answers import advice_on, refuse
 from mooring.node.requests.bodies import RememberedBody
 from mooring.node.requests.identifying import UnidentifiedRequest
@@ -62,7 +63,11 @@ class RefusedRequest:
                 await (self._answer(reason) if record is None else self._refuse_recorded(record))
 
     async def _refuse_recorded(self, record: SessionRecord) -> None:
-        """The session is gone, and its record is not: only its principal is told so."""
+        """The session is gone, and its record is not: only its principal is told so, at its own endpoint."""
+        if not self._facts.in_query and is_elsewhere(self._node, self._scope, record):
+            asked_at = self._node.endpoint_of(self._scope)
+            await refuse_elsewhere(self._node, self._send, record.id, record.endpoint, asked_at)
+            return
         is_its_principals: bool | None = record.principal in (NOBODY, principal_of(self._scope))
         if not is_its_principals:
             asked = UnidentifiedRequest(self._scope, self._send, record.principal)

@@ -9,6 +9,8 @@
     replay `initialize`, in the name of whoever sent   the app turns that one away (401, ...): so do we, and the next
     the request that woke it                           request tries again. Any other failure: it cannot be revived
     compare whom the app found to ask                  not the session's principal: answered as unknown
+    let its last life here, if it is at work, write    the same as above; before that it may, since nothing may come of
+    no more, and read again                            the revival
     `initialized`, log level, subscriptions            a failure is logged, and the session goes on without
     tell the author (`on_revive`)                      the same
     make sure that the shard was ours all the time,    it was not, or the record was removed: the app's session is
@@ -43,7 +45,13 @@ from mooring.node.current import Serving
 from mooring.node.membership import inner_ids
 from mooring.node.membership.session import LocalSession, RevivedSession
 from mooring.node.node import Node
-from mooring.node.requests.admission import note_refusal, refuse_elsewhere
+from mooring.node.requests.admission import (
+    end_nobodys_listening,
+    is_below,
+    is_elsewhere,
+    note_refusal,
+    refuse_elsewhere,
+)
 from mooring.node.requests.answers import SAY_NOTHING_OF_A_SESSION
 from mooring.node.requests.ending import end_in_app
 from mooring.node.requests.inner import InnerAnswer, ask, scope_for
@@ -154,7 +162,7 @@ class _Revival:
             return CONSULT
         if record is None:
             return reason
-        if self._is_elsewhere(record):
+        if is_elsewhere(self._node, self._scope, record):
             await refuse_elsewhere(
                 self._node, self._send, self._id, record.endpoint, self._node.endpoint_of(self._scope)
             )
@@ -163,13 +171,16 @@ class _Revival:
             return reason
         self._asked = scope_for(_at_endpoint(self._scope, record.endpoint))
         try:
-            await self._node.sessions.supersede(self._id)
             kept, version = await self._node.store.journal.load_state(self._id)
             session = await self._replay(record, epoch, reason)
             if not isinstance(session, LocalSession):
                 return session
+            if await self._node.sessions.supersede(self._id):  # what a call of its last life has changed meanwhile
+                kept, version = await self._node.store.journal.load_state(self._id)
             session.state = KeptState(kept, self._node.settings.state_bytes, version)
             await self._bring_up(session)
+            if session.principal != record.principal:  # it was nobody's, and so is whoever listens to it here
+                self._node.sessions.run_errand(end_nobodys_listening(self._node, session))
             was_given = self._node.membership.was_given(session.shard)
             found = await self._node.carrying.find(session, was_given=was_given)
             await tell(await self._loaded(session, record, found))
@@ -221,14 +232,9 @@ class _Revival:
             return None, 1
         return await self._node.keeper.adoption.take(self._id, shard, self._node.settings.session_ttl_seconds)
 
-    def _is_elsewhere(self, record: SessionRecord) -> bool:
-        """Whether the request is for an endpoint other than the session's, where there is no session of this id."""
-        asked = self._node.endpoint_of(self._scope)
-        return record.endpoint != "" and asked is not None and not _is_below(route_of(self._scope), record.endpoint)
-
     def _may_be_revived(self, record: SessionRecord) -> bool:
         endpoint = record.endpoint or self._node.endpoint_of(self._scope)
-        is_there = endpoint is not None and _is_below(route_of(self._scope), endpoint)
+        is_there = endpoint is not None and is_below(route_of(self._scope), endpoint)
         return bool(record.initialize) and is_there and self._node.settings.revives(endpoint or "")
 
     async def _note_principal(self, scope: Scope, send: Send) -> bool:
@@ -331,10 +337,6 @@ class _Revival:
             logger.warning(
                 "session %s was revived without its %s: the app answers %s", brief(self._id), method, answer.status
             )
-
-
-def _is_below(route: str, endpoint: str) -> bool:
-    return route == endpoint or route.startswith(endpoint.rstrip("/") + "/")
 
 
 def _at_endpoint(scope: Scope, endpoint: str) -> Scope:

@@ -29,6 +29,7 @@ from mooring.node.requests.in_session import SessionRequest
 from mooring.node.requests.keep_alive import KeptAlive
 from mooring.node.requests.listening import ListeningRequest
 from mooring.node.requests.modern import ModernRequest
+from mooring.node.requests.modern_call import METHOD_HEADER
 from mooring.node.requests.no_session import naming_no_session, of_no_session
 from mooring.node.requests.opening import OpeningRequest
 from mooring.node.requests.placing import Placements
@@ -71,11 +72,13 @@ class Router:
         gets an HTTP+SSE stream, as known     opens a session, here or where there is room for it
         is another GET                        is served here, and the app's answer tells
         posts JSON, as what opens a session   is served here, and the app's answer tells
+        says that it is of the modern era     goes where its handles lead: no session will ever tell
         is anything else                      is the app's
         """
         facts = self._read(scope)
         may_stream = facts.method == "GET" and facts.session_id is None and not facts.modern
-        if facts.peer is not None or self._is_ours(facts) or (may_stream and route_of(scope) in self._streams):
+        is_ours = facts.peer is not None or self._is_ours(facts) or _says_it_is_modern(facts, scope)
+        if is_ours or (may_stream and route_of(scope) in self._streams):
             await self.handle(scope, receive, send)
         elif may_stream:
             path = route_of(scope)
@@ -286,6 +289,10 @@ class Router:
         with self._node.arrivals.one_in(session.shard):
             outcome = await self._revivals.revive(session.id, scope, send, Reason.EXPIRED)
         if isinstance(outcome, LocalSession):
+            if self._is_listening(outcome, facts, scope):  # what it hears is remembered in this life as well
+                listening = ListeningRequest(self._node, outcome, scope, receive, send)
+                if await listening.serve(self._app):
+                    return None
             await SessionRequest(self._node, outcome, facts, scope, body, send, is_last=True).serve(self._app)
         elif isinstance(outcome, Consult):
             return await self._decide_again(facts, scope, body, send, give_up)
@@ -294,7 +301,7 @@ class Router:
         return None
 
     def _is_listening(self, session: LocalSession, facts: RequestFacts, scope: Scope) -> bool:
-        accepts = EVENT_STREAM in (request_header(scope["headers"], b"accept") or b"")
+        accepts = _accepts_events(request_header(scope["headers"], b"accept") or b"")
         is_logged = is_at(scope, session.endpoint) and self._node.settings.stream_logs
         return facts.method == "GET" and accepts and is_logged
 
@@ -308,6 +315,17 @@ def _may_open(body: WantedBody) -> bool:
     if body.is_too_large:
         return b'"initialize"' in body.beginning
     return jsonrpc.text_in(jsonrpc.read_message(body.whole or b""), "method") in ("", "initialize")
+
+
+def _says_it_is_modern(facts: RequestFacts, scope: Scope) -> bool:
+    """Whether it has the headers that each request of revision 2026-07-28 has."""
+    return facts.modern and _posts_json(scope) and request_header(scope["headers"], METHOD_HEADER) is not None
+
+
+def _accepts_events(accept: bytes) -> bool:
+    """Whether an event stream is among what a client takes, by name or by a wildcard (RFC 9110, section 12.5.1)."""
+    kinds = (part.partition(b";")[0].strip().lower() for part in accept.split(b","))
+    return any(kind in (EVENT_STREAM, b"text/*", b"*/*") for kind in kinds)
 
 
 def _posts_json(scope: Scope) -> bool:

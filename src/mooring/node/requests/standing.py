@@ -19,6 +19,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import time
 from typing import Final
 
 from mooring.asgi import EVENT_STREAM, App, HeaderList, Message, Scope, WholeBody, media_type, without
@@ -169,8 +170,8 @@ class StandingStream:
         with contextlib.suppress(StoreUnavailable):
             entries = await self._node.store.journal.read(session.id, stream_id)
         stream = memory.restored(session.id, stream_id, facts, session.epoch, entries)
-        if not entries:  # whatever was said, it is lost
-            stream.log.skip_to(Place(session.epoch, 0))
+        if not entries:  # whatever was said, it is lost: also at this epoch, where the session ended on this very node
+            stream.log.skip_to(Place(session.epoch, round(time.time() * 1000)))
         return stream, not entries
 
     def _begins(self, start: Message) -> bool:

@@ -20,7 +20,7 @@ import time
 from typing import Any, Final
 from urllib.parse import unquote
 
-from mooring.asgi import EVENT_STREAM, App, Message, Receive, Scope, Send, header, media_type, route_of
+from mooring.asgi import EVENT_STREAM, App, Message, Receive, Scope, Send, header, is_compressed, media_type, route_of
 from mooring.core.endpoints import FOUND_AT_MOST
 from mooring.core.http_sse import EVENT, FirstEvent, PostAddress, read_address, readdressed
 from mooring.core.sse import SseEvent
@@ -83,6 +83,7 @@ class StreamingRequest:
         self._is_cut_off = False
         self.is_listening = False  # what it answers comes on it, and it cannot be opened again elsewhere
         self.since = time.monotonic()
+        self.noted = None  # nor is anything of it on record
 
     async def serve(self, app: App) -> None:
         self._task = asyncio.current_task()
@@ -121,7 +122,7 @@ class StreamingRequest:
         headers = start.get("headers", [])
         if start["status"] != 200 or media_type(headers) != EVENT_STREAM:
             return
-        if (header(headers, b"content-encoding") or b"identity").lower() != b"identity":
+        if is_compressed(headers):
             self._paths.warn_once(
                 self._path,
                 "is compressed, and left as it is. If it is an MCP server's (HTTP+SSE), have the app compress no "

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 
-from mooring.asgi import EVENT_STREAM, Message, header, media_type, replaced, without
+from mooring.asgi import EVENT_STREAM, Message, is_compressed, media_type, replaced, without
 from mooring.core.answer_reader import AnswerReader
 from mooring.core.sse import encode, message_event
 
@@ -56,7 +56,9 @@ class HeldAnswer:
         if message["type"] == "http.response.start":
             self._begin(message)
             self._start = message if self._reader is None else None  # until its whole body is here
-            return [] if self._start else [message]
+            if self._start is not None:
+                return []
+            return [{**message, "headers": without(message.get("headers", []), b"content-length")}]
         if self._is_replaced:
             return []
         if message["type"] != "http.response.body":
@@ -74,7 +76,7 @@ class HeldAnswer:
         headers = start.get("headers", [])
         if media_type(headers) == EVENT_STREAM:
             self._reader = AnswerReader(in_events=True)
-            self._is_unreadable = header(headers, b"content-encoding") is not None
+            self._is_unreadable = is_compressed(headers)
 
     def _let_go(self) -> list[Message]:
         start, self._start = self._start, None

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from mooring.asgi import EVENT_STREAM, Message, Send, header, media_type, replaced
+from mooring.asgi import EVENT_STREAM, Message, Send, is_compressed, media_type, replaced, without
+from mooring.core.loosening import Loosening
 from mooring.core.marking import Marking
 from mooring.core.sse import SseEvent, SseParser, SsePart, encode
 from mooring.core.wrapping import Wrapping
@@ -32,10 +33,10 @@ class WrappedAnswer:
         wrapping: says what becomes of each message; called when the answer begins: by then the app has said who asks.
     """
 
-    def __init__(self, wrapping: Callable[[], Wrapping | Marking], send: Send) -> None:
+    def __init__(self, wrapping: Callable[[], Wrapping | Marking | Loosening], send: Send) -> None:
         self._make_wrapping = wrapping
         self._send = send
-        self._wrapping: Wrapping | Marking | None = None
+        self._wrapping: Wrapping | Marking | Loosening | None = None
         # The beginning of an answer in JSON, until it is whole; and what came of the message that is not whole yet.
         self._start: Message | None = None
         self._held = bytearray()
@@ -57,13 +58,18 @@ class WrappedAnswer:
         headers = message.get("headers", [])
         kind = media_type(headers)
         self._in_events = kind == EVENT_STREAM
-        if (kind == b"application/json" or self._in_events) and header(headers, b"content-encoding") is None:
+        is_plain = not is_compressed(headers)
+        if (kind == b"application/json" or self._in_events) and is_plain:
             self._wrapping = self._make_wrapping()
             if not self._in_events:
                 self._start = message
                 return
-        elif header(headers, b"content-encoding") is not None:
-            logger.warning("an answer is compressed: no id in it is wrapped (handles); let the ingress compress")
+            message = {**message, "headers": without(headers, b"content-length")}  # it will be longer
+        elif not is_plain:
+            logger.warning(
+                "an answer is compressed, though it was asked for as it is: no id in it is wrapped (handles), and no "
+                "argument marked (mark_handle_params); let the ingress compress"
+            )
         await self._send(message)
 
     async def _take(self, message: Message) -> None:

@@ -169,6 +169,15 @@ class StreamMemory:
                     self._behind.write_whole(session_id, stream)
         await self._behind.flush()
 
+    def write_again(self) -> None:
+        """The store may have lost what was written: it is again, as far as anybody may come back for it."""
+        if self._behind is None:
+            return
+        for session_id in self.sessions():
+            for stream in self.of(session_id):
+                if self._may_be_missed(stream):
+                    self._behind.write_again(session_id, stream)
+
     def _may_be_missed(self, stream: Stream) -> bool:
         """Whether its client may come back for something: what was sent to it may have been lost on the way."""
         _, since = self._over.get(stream, ("", math.inf))

@@ -16,8 +16,9 @@ from mooring.node.streams.listener import Listener
 MOST_EVENTS: Final = 10_000
 GAP: Final = "events were lost: more of them waited than this server keeps"
 _LOST: Final = (
-    "The request was carried out, and its answer is larger than what is kept for a client that lost its connection. "
-    "Look before you send it again, unless it changes nothing. Operator: see stream_log_bytes and stream_room_bytes."
+    "The request was carried out, and its answer is larger than what is kept for a client that lost its connection, or "
+    "compressed. Look before you send it again, unless it changes nothing. Operator: see stream_log_bytes and "
+    "stream_room_bytes; let the ingress compress, and not the app."
 )
 
 

@@ -8,6 +8,7 @@ may be needed.
     whose request takes longer             once it has lasted for `stream_write_after_seconds`: the request, all that
                                            was said so far, and what is said after that
     for what the server says by itself     whatever is said
+    that the store may have lost           all that is known of it, again
 
 Nobody waits for it: a store that is slow or away delays no client. What waits is bounded; what had no place is lost to
 the next owner, which says so where it was an answer.
@@ -140,6 +141,20 @@ class WriteBehind:
             self._mark_last(session_id, stream)
         else:
             self._written.add(stream)
+
+    def write_again(self, session_id: str, stream: Stream) -> None:
+        """What was written of it may be lost: to add the same again changes nothing.
+
+        What runs is noted by whoever runs it (`mooring.node.membership.running_calls`).
+        """
+        is_standing = stream.facts.kind is StreamKind.STANDING
+        if is_standing and stream.is_heard:
+            return
+        if is_standing or stream in self._written or stream in self._complete:
+            for event in stream.log.everything():
+                self._queue(session_id, stream, event)
+            if stream.is_over:
+                self._mark_last(session_id, stream)
 
     async def flush(self) -> None:
         """Write what waits.

@@ -1,0 +1,71 @@
+"""What limits ids in schemas is gone where they are wrapped, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from mooring.core.loosening import Loosening
+from mooring.core.wrapping import WrapRule
+
+UUID = {"type": "string", "format": "uuid"}
+TEXT = {"type": "string"}
+
+
+def listed(given: Any, taken: Any, name: str = "make") -> str:
+    tool = {"name": name, "outputSchema": given, "inputSchema": {"type": "object", "properties": taken}}
+    return json.dumps({"jsonrpc": "2.0", "id": 1, "result": {"tools": [tool]}})
+
+
+def loosened(field: str, text: str) -> Any:
+    changed = Loosening([WrapRule("make", field, ("session",))]).message(text)
+    return None if changed is None else json.loads(changed)["result"]["tools"][0]
+
+
+@pytest.mark.parametrize(
+    ("field", "schema", "expected"),
+    [
+        ("id", {"properties": {"id": UUID, "of": UUID}}, {"properties": {"id": TEXT, "of": UUID}}),
+        ("id", {"additionalProperties": UUID}, {"additionalProperties": TEXT}),
+        ("", {"properties": {"result": {**TEXT, "pattern": "^s"}}}, {"properties": {"result": TEXT}}),
+        (
+            "all.*.id",
+            {
+                "properties": {"all": {"type": "array", "items": {"$ref": "#/$defs/One"}}},
+                "$defs": {"One": {"properties": {"id": {"anyOf": [{**TEXT, "maxLength": 3}, {"type": "null"}]}}}},
+            },
+            {
+                "properties": {"all": {"type": "array", "items": {"$ref": "#/$defs/One"}}},
+                "$defs": {"One": {"properties": {"id": {"anyOf": [TEXT, {"type": "null"}]}}}},
+            },
+        ),
+    ],
+    ids=["field", "any name", "alone", "list"],
+)
+def test_a_result_that_brings_ids_may_bring_handles(field: str, schema: Any, expected: Any) -> None:
+    assert loosened(field, listed(schema, {}))["outputSchema"] == expected
+    assert loosened(field, listed(schema, {}, "other")) is None
+
+
+@pytest.mark.parametrize("name", ["make", "other"])
+def test_an_argument_that_takes_ids_takes_handles(name: str) -> None:
+    tool = loosened("id", listed({}, {"session": UUID, "page": {**TEXT, "maxLength": 9}}, name))
+    assert tool["inputSchema"]["properties"] == {"session": TEXT, "page": {**TEXT, "maxLength": 9}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"result": {"tools": {}}}',
+        '{"result": {"tools": null}}',
+        '{"result": {"tools": [1, {"name": "make", "outputSchema": 2}]}}',
+        listed({"$ref": "#/$defs/A", "$defs": {"A": {"$ref": "#/$defs/A"}}}, {"session": TEXT}),
+        "[" * 100_000,
+    ],
+)
+def test_what_has_no_limits_stays_as_it_is(text: str) -> None:
+    assert Loosening([WrapRule("make", "id", ("session",))]).message(text) is None
