@@ -262,3 +262,16 @@ async def test_an_on_close_that_hangs_keeps_no_session_from_sleeping_or_from_wak
         await until(all_are_told, what="all to sleep")
         assert (await raw.call(world.url, sessions[0])).status == 200
         assert "before on_close has returned for its last life here" in caplog.text
+
+
+async def test_a_session_that_sleeps_here_is_not_called_misrouted(
+    raw: RawClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="mooring")
+    async with sleepers(raw) as world:
+        session = await raw.open(world.url)
+        await world.sleeps(session)
+        caplog.clear()
+        assert not await world.nodes[0].mooring.has_session(session)
+        [said] = [record for record in caplog.records if session[:10] in record.getMessage()]
+        assert (said.levelname, "misrouted" in said.getMessage()) == ("INFO", False)

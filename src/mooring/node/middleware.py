@@ -213,7 +213,8 @@ class Mooring:
         """Whether this session's transport lives in this process.
 
         For a session that only the store knows this is False, and its owner is logged: the request was misrouted. For
-        one that nobody knows it is False, and logged as unknown. The store is asked only where the answer is False.
+        one that nobody knows it is False, and logged as unknown. One that sleeps here, or that the app has ended, lives
+        nowhere, until its next request. The store is asked only where the answer is False.
 
         Raises:
             StoreUnavailable: the session is not here, and the store does not say whether it is anywhere.
@@ -226,6 +227,8 @@ class Mooring:
         record = await self._store.load_session(session_id)
         if record is None:
             logger.info("session %s is unknown: no node and no record has it", brief(session_id))
+        elif record.node_id == self.node_id:
+            logger.info("session %s has ended in this process: its next request opens it again", brief(session_id))
         else:
             logger.warning(
                 "session %s is misrouted: it lives on node %s, to which Mooring passes on what comes with its id; ask "
