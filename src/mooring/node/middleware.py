@@ -178,7 +178,8 @@ class Mooring:
 
         Args:
             dump: called with each `MovingSession` while nothing runs in it; returns bytes, at most `carry_bytes`, or
-                None. It changes nothing: the session may stay after all, and is dumped anew when it moves.
+                None (or b"") for nothing. It changes nothing: the session may stay after all, and is dumped anew when
+                it moves.
             load: called with the `RevivedSession` on its new node, and those bytes, before anybody uses the session.
                 They may be of another version of the app. Where the revival fails after that, the next one calls it
                 again. Both may be coroutine functions, and take `carry_seconds`. What they raise is logged, and the
