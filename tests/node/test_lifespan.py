@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 import pytest
 from mcp.server.mcpserver import MCPServer
+from starlette.applications import Starlette
 
 from mooring import Mooring, Settings
 from mooring.asgi import Message, Receive, Scope, Send
@@ -161,6 +164,38 @@ async def test_a_node_does_not_start_without_its_redis() -> None:
     await mooring({"type": "lifespan"}, receive, send)
     assert said[0]["type"] == "lifespan.startup.failed"
     assert said[0]["message"].startswith("Redis at unix:///nowhere does not answer")
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["stops", "fails to stop"])
+async def test_an_app_that_has_started_is_stopped_where_its_node_cannot_start(
+    fails: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it holds since its start, as a program of its own, would be left behind: nobody else tells it."""
+    held: list[str] = []
+    said: list[Message] = []
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        held.append("a browser")
+        yield
+        held.clear()
+        if fails:
+            raise OSError("it does not close")
+
+    async def receive() -> Message:
+        assert not said, "the server has nothing more to say"
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Message) -> None:
+        said.append(message)
+
+    settings = Settings.load(redis_url="unix:///nowhere", secret=SECRET, advertise_url="http://a")
+    await Mooring(Starlette(lifespan=lifespan), settings)({"type": "lifespan", "state": {}}, receive, send)
+    assert [(one["type"], one["message"][:23]) for one in said] == [
+        ("lifespan.startup.failed", "Redis at unix:///nowher")
+    ]
+    assert held == []
+    assert ("it does not close" in caplog.text) is fails
 
 
 async def test_a_node_that_its_cluster_refused_serves_nothing_though_the_server_goes_on() -> None:
