@@ -47,7 +47,7 @@ async def test_calls_side_by_side_find_each_their_own() -> None:
 
 
 def test_a_tool_without_a_name_of_its_own_needs_one() -> None:
-    tool = functools.partial(dict, a=1)
+    tool: functools.partial[dict[str, int]] = functools.partial(dict, a=1)
     with pytest.raises(TypeError, match="say under which the server lists it"):
         transactional(tool)
     assert transactional(tool, name="in parts") is tool
