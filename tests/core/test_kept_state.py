@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter, OrderedDict, defaultdict
 from typing import Any
 
 import pytest
@@ -36,6 +37,7 @@ def test_what_is_json_is_read_back_as_it_was(own: dict[str, Any]) -> None:
         return
     written = canonical({"own": own, "empty": {}})
     assert json.loads(written) == ({"own": own} if own else {})
+    assert repr(json.loads(written)) == repr({"own": own} if own else {}), "in its order"
     assert canonical(json.loads(written)) == written
 
 
@@ -67,6 +69,9 @@ def deep() -> Any:
         deep(),
         "\ud800",
         [{"a": (1,)}],
+        [{"a": Counter("a")}],
+        {"a": [defaultdict(list, x=[1])]},
+        OrderedDict(a=1),
     ],
     ids=lambda wrong: type(wrong).__name__,
 )
@@ -80,12 +85,23 @@ def test_keys_that_json_would_turn_into_texts_are_refused() -> None:
         canonical({"own": {"a": {True: 1}}})
 
 
-def test_the_order_of_keys_is_no_change() -> None:
-    state = KeptState(canonical({"own": {"a": 1, "b": 2}}))
+def test_the_order_of_keys_is_kept_as_a_dict_has_it() -> None:
+    state = KeptState(canonical({"own": {"b": 1, "a": 2}}))
+    assert list(StateUse(state).part()) == ["b", "a"]
     use = StateUse(state)
     own = use.part()
-    own["a"] = own.pop("a")
-    assert list(own) == ["b", "a"]
+    own["b"] = own.pop("b")
+    assert state.due(use) == b'{"own":{"a":2,"b":1}}'
+
+
+def test_the_order_in_which_parts_were_begun_is_no_change() -> None:
+    state = KeptState(canonical({"own": {"a": 1}, "another": {"b": 2}}))
+    use = StateUse(state)
+    own = dict(use.part())
+    use.part().clear()
+    assert use.parts is not None
+    del use.parts["own"]
+    use.part().update(own)
     assert state.due(use) is None
 
 

@@ -89,3 +89,39 @@ async def test_its_sessions_go_on_while_it_still_answers(server: str, tmp_path: 
         await store.aclose()
     carried_out = (await asyncio.to_thread(book.read_text)).split()
     assert len(carried_out) == len(set(carried_out)) == SESSIONS * turn
+
+
+HEARS_BY_ITSELF: Final[dict[str, tuple[str, ...]]] = {
+    "gunicorn": ("gunicorn", EMBEDDED, "--bind", "127.0.0.1:{port}", "-k", "asgi"),
+    "granian": ("granian", EMBEDDED, "--interface", "asgi", "--port", "{port}"),
+    "hypercorn": ("hypercorn", EMBEDDED, "--bind", "127.0.0.1:{port}"),
+    "hypercorn in one process": ("hypercorn", EMBEDDED, "--bind", "127.0.0.1:{port}", "-w", "0", "-k", "uvloop"),
+    "mooring": ("mooring", "serve", "tests/servers/entries.py:server", "--port", "{port}"),
+}
+
+
+@pytest.mark.parametrize("server", HEARS_BY_ITSELF)
+async def test_a_server_that_nobody_can_get_in_front_of_is_warned_of_and_ours_needs_nobody(
+    server: str, tmp_path: Path
+) -> None:
+    port, said = free_port(), list[str]()
+    async with real_redis() as redis, Leash() as leash, strange_client() as raw:
+        told = {
+            "MOORING_REDIS_URL": redis.url,
+            "MOORING_SECRET": "sixteen or more of them",
+            "MOORING_DRAIN_ON_SIGTERM": "true",
+            "ENTRIES": str(tmp_path / "book"),
+        }
+        words = (word.format(port=port) for word in HEARS_BY_ITSELF[server])
+        command = Command("server", (sys.executable, "-W", "ignore", "-m", *words), environment(told))
+        child = await Child.start(command, leash, said.append)
+
+        async def is_ready() -> bool:
+            try:
+                return (await raw.send("GET", f"http://127.0.0.1:{port}/readyz")).status == 200
+            except aiohttp.ClientError:
+                return False
+
+        await until(is_ready, what="the node")
+        await child.stop()
+    assert any("drain_on_sigterm" in line for line in said) is (server != "mooring"), said

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import Context, MCPServer
 from pydantic import AnyHttpUrl
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from mooring.asgi import App, Message, Receive, Scope, Send
 
@@ -22,6 +25,17 @@ def sdk_app(idle_seconds: float | None = None, **options: Any) -> App:
         return (ctx.headers or {}).get("mcp-session-id", "")
 
     return server.streamable_http_app(session_idle_timeout=idle_seconds)
+
+
+def mounted(app: Any, at: str) -> App:
+    """The app within an app, below this path: the outer one's router writes that into the scope."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with app.router.lifespan_context(app):
+            yield
+
+    return Starlette(routes=[Mount(at, app)], lifespan=lifespan)
 
 
 class Tokens:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import Any
 
 import pytest
@@ -43,6 +44,14 @@ async def test_calls_side_by_side_find_each_their_own() -> None:
             return session_state()["n"]
 
     assert await asyncio.gather(*(one(n) for n in range(5))) == list(range(5))
+
+
+def test_a_tool_without_a_name_of_its_own_needs_one() -> None:
+    tool: functools.partial[dict[str, int]] = functools.partial(dict, a=1)
+    with pytest.raises(TypeError, match="say under which the server lists it"):
+        transactional(tool)
+    assert transactional(tool, name="in parts") is tool
+    assert is_transactional("in parts")
 
 
 def test_a_tool_is_transactional_by_its_name_and_stays_what_it_is() -> None:

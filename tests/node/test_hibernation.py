@@ -14,6 +14,7 @@ import pytest
 from mooring import ClosedSession, RevivedSession
 from mooring.asgi import Scope, Send
 from mooring.node.membership import inner_ids
+from mooring.node.membership.idle import _AT_ONCE
 from mooring.store import MemoryStore
 from tests.cluster_in_process import RunningNode, running_nodes
 from tests.fakes import FlakyStore
@@ -207,3 +208,70 @@ async def test_an_app_that_takes_no_delete_keeps_its_session_and_its_client(raw:
 
 async def refuse_delete(scope: Scope, body: bytes, send: Send) -> None:
     await answer(send, 405 if scope["method"] == "DELETE" else 200, b"{}")
+
+
+async def test_what_on_close_gives_up_of_a_session_is_not_what_on_revive_has_brought_back(raw: RawClient) -> None:
+    """As in the documentation: both go by the session's id. The one takes its time, and the session is asked for."""
+    kept: dict[str, str] = {}
+    closes, may_close = asyncio.Event(), asyncio.Event()
+    async with sleepers(raw) as world:
+        mooring = world.nodes[0].mooring
+
+        @mooring.on_close
+        async def forget(session: ClosedSession) -> None:
+            closes.set()
+            await may_close.wait()
+            kept.pop(session.id)
+
+        @mooring.on_revive
+        def bring_back(session: RevivedSession) -> None:
+            kept[session.id] = f"life {session.incarnation}"
+
+        session = await raw.open(world.url)
+        kept[session] = "life 0"
+        await closes.wait()
+        asking = asyncio.create_task(raw.call(world.url, session))
+        arrivals = mooring._node.arrivals
+
+        async def is_asked_for() -> bool:
+            return arrivals.are_in(session.partition(".")[0])
+
+        await until(is_asked_for, what="the session to be asked for")
+        may_close.set()
+        assert (await asking).status == 200
+        assert kept == {session: "life 1"}
+
+
+async def test_an_on_close_that_hangs_keeps_no_session_from_sleeping_or_from_waking(
+    raw: RawClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[str] = []
+    async with sleepers(raw, hold_seconds=2.0) as world:
+        mooring = world.nodes[0].mooring
+
+        @mooring.on_close
+        async def hang(session: ClosedSession) -> None:
+            told.append(session.id)
+            await asyncio.Event().wait()
+
+        sessions = [await raw.open(world.url) for _ in range(2 * _AT_ONCE)]
+
+        async def all_are_told() -> bool:
+            return set(told) == set(sessions)
+
+        await until(all_are_told, what="all to sleep")
+        assert (await raw.call(world.url, sessions[0])).status == 200
+        assert "before on_close has returned for its last life here" in caplog.text
+
+
+async def test_a_session_that_sleeps_here_is_not_called_misrouted(
+    raw: RawClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="mooring")
+    async with sleepers(raw) as world:
+        session = await raw.open(world.url)
+        await world.sleeps(session)
+        caplog.clear()
+        assert not await world.nodes[0].mooring.has_session(session)
+        [said] = [record for record in caplog.records if session[:10] in record.getMessage()]
+        assert (said.levelname, "misrouted" in said.getMessage()) == ("INFO", False)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
+import aiohttp
 import pytest
+from mcp.server.mcpserver import MCPServer
+from starlette.applications import Starlette
 
 from mooring import Mooring, Settings
 from mooring.asgi import Message, Receive, Scope, Send
@@ -16,8 +21,8 @@ from mooring.store import MemoryStore
 from tests.cluster_in_process import SECRET, running_node
 from tests.fakes import FlakyStore
 from tests.node.apps import ScriptedApp, answer, initialize_result
-from tests.node.direct import a_mooring, initialize, joined
-from tests.node.rpc import RawClient
+from tests.node.direct import Request, a_mooring, initialize, joined
+from tests.node.rpc import INITIALIZE, RawClient
 
 
 async def http_only(scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,6 +96,38 @@ async def test_without_a_lifespan_the_node_joins_with_the_first_request(path: st
     await mooring._node.stop()
 
 
+async def test_without_a_lifespan_it_joins_for_an_endpoint_that_nobody_has_named(raw: RawClient) -> None:
+    app: Any = MCPServer("elsewhere").streamable_http_app(streamable_http_path="/tools")
+    store = MemoryStore()
+    async with (
+        app.router.lifespan_context(app),
+        running_node(app, store, uvicorn_options={"lifespan": "off"}) as node,
+    ):
+        assert (await raw.send("POST", f"{node.url}/page", headers={"content-type": "text/plain"})).status == 404
+        assert (await store.snapshot()).leases == {}
+        session = (await raw.send("POST", f"{node.url}/tools", body=INITIALIZE)).session_id
+        assert await node.mooring.has_session(session)
+        assert await store.load_session(session) is not None
+
+
+async def test_without_a_lifespan_it_joins_for_the_older_transport(raw: RawClient) -> None:
+    async with (
+        running_node(MCPServer("older").sse_app(), MemoryStore(), uvicorn_options={"lifespan": "off"}) as node,
+        aiohttp.ClientSession() as http,
+        http.get(f"{node.url}/sse", headers={"accept": "text/event-stream"}) as stream,
+    ):
+        lines = [(await stream.content.readline()).decode().strip() for _ in range(2)]
+        session = lines[1].rpartition("session_id=")[2]
+        assert await node.mooring.has_session(session), lines
+
+
+async def test_without_a_lifespan_and_without_its_redis_what_is_no_endpoint_is_the_apps() -> None:
+    lost = Settings.load(redis_url="unix:///nowhere", secret=SECRET, advertise_url="http://a")
+    app = ScriptedApp()
+    reply = await Request(path="/page", headers=[(b"content-type", b"application/json")]).to(Mooring(app, lost))
+    assert (reply.status, reply.body) == (200, b'{"other": true}')
+
+
 @pytest.mark.parametrize("path", ["/", "/elsewhere/mcp"])
 async def test_without_a_lifespan_the_first_request_at_a_path_that_is_not_known_yet_finds_its_endpoint(
     path: str,
@@ -127,6 +164,38 @@ async def test_a_node_does_not_start_without_its_redis() -> None:
     await mooring({"type": "lifespan"}, receive, send)
     assert said[0]["type"] == "lifespan.startup.failed"
     assert said[0]["message"].startswith("Redis at unix:///nowhere does not answer")
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["stops", "fails to stop"])
+async def test_an_app_that_has_started_is_stopped_where_its_node_cannot_start(
+    fails: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it holds since its start, as a program of its own, would be left behind: nobody else tells it."""
+    held: list[str] = []
+    said: list[Message] = []
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        held.append("a browser")
+        yield
+        held.clear()
+        if fails:
+            raise OSError("it does not close")
+
+    async def receive() -> Message:
+        assert not said, "the server has nothing more to say"
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Message) -> None:
+        said.append(message)
+
+    settings = Settings.load(redis_url="unix:///nowhere", secret=SECRET, advertise_url="http://a")
+    await Mooring(Starlette(lifespan=lifespan), settings)({"type": "lifespan", "state": {}}, receive, send)
+    assert [(one["type"], one["message"][:23]) for one in said] == [
+        ("lifespan.startup.failed", "Redis at unix:///nowher")
+    ]
+    assert held == []
+    assert ("it does not close" in caplog.text) is fails
 
 
 async def test_a_node_that_its_cluster_refused_serves_nothing_though_the_server_goes_on() -> None:

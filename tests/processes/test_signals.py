@@ -6,6 +6,7 @@ import signal
 import threading
 
 import pytest
+import uvloop
 
 from mooring.errors import SettingsError
 from mooring.processes.signals import Stop, before_sigterm
@@ -76,6 +77,15 @@ async def test_a_server_that_hears_by_the_loop_is_told_what_to_do_instead() -> N
             pass
     finally:
         loop.remove_signal_handler(signal.SIGTERM)
+
+
+def test_so_is_one_that_hears_by_uvloop() -> None:
+    async def enter() -> None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: None)
+        with pytest.raises(SettingsError, match="SIGTERM"), before_sigterm(asyncio.Event().wait):  # type: ignore[arg-type]
+            pass
+
+    uvloop.run(enter())
 
 
 def test_another_thread_hears_no_signals() -> None:

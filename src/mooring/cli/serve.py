@@ -90,6 +90,7 @@ def serve(
     listener = Listener(host, port) if fd is None else Listener.inherited(fd)
     if settings.drain_seconds is None:
         given["drain_seconds"] = stop_seconds
+    given["drain_on_sigterm"] = False  # it drains by itself (`on_stop`)
     if settings.advertise_url is None:
         given["advertise_url"] = listener.url_for_peers(settings.redis_url)
     settings = Settings.load(**given).placed()

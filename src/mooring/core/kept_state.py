@@ -7,7 +7,7 @@ are when a call is answered:
     -------------------------------------------  -----------------------------------------------------------------------
     it never asked for them, or they are those   nothing is written
     on record
-    are others                                   they are committed with the answer. Other calls that have asked for
+    are others, or in another order              they are committed with the answer. Other calls that have asked for
                                                  them and are not answered may have changed them as well: from then on
                                                  such a call is not carried out again, since a part of it may be on
                                                  record, and its answer goes on record though it changes nothing more
@@ -52,8 +52,11 @@ def canonical(parts: Parts) -> bytes:
     written = ""
     for _ in range(_TRIES):
         try:
-            known = {name: part for name, part in parts.items() if part}
+            known = {name: parts[name] for name in sorted(parts) if parts[name]}
             before, written = written, _written(known)
+            odd = _odd_in(known)
+            if odd is not None:
+                raise StateRefused(f"{odd.__name__} would be read back as a plain dict or list: keep it as one")
             if json.loads(written) == known:
                 return written.encode()
         except RuntimeError as error:
@@ -68,9 +71,25 @@ def canonical(parts: Parts) -> bytes:
 
 
 def _written(known: Parts) -> str:
-    text = json.dumps(known, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    """Keys stay in their order: dicts have one, which authors see."""
+    text = json.dumps(known, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     text.encode()  # a lone surrogate is no text
     return text
+
+
+def _odd_in(value: Any) -> type | None:
+    """A kind of dict or list in there that is more than that (`defaultdict`, `Counter`), and is written as one."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        kind = type(one)
+        if kind is dict:
+            waiting += one.values()
+        elif kind is list:
+            waiting += one
+        elif isinstance(one, dict | list):
+            return kind
+    return None
 
 
 class KeptState:

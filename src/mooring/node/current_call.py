@@ -109,10 +109,18 @@ def transactional(tool: Any = None, *, name: str | None = None) -> Any:
         tool: the function; it is given back as it is.
         name: under which the server lists it, where that is not the function's own. It counts for every server in this
             process.
+
+    Raises:
+        TypeError: it has no name of its own (`functools.partial`), and none was given.
     """
     if tool is None:
         return lambda given: transactional(given, name=name)
-    _transactional.add(name or getattr(tool, "name", None) or tool.__name__)
+    known_as = name or getattr(tool, "name", None) or getattr(tool, "__name__", None)
+    if not isinstance(known_as, str):
+        raise TypeError(
+            f"{tool!r} has no name: say under which the server lists it: transactional(name='put in basket')"
+        )
+    _transactional.add(known_as)
     return tool
 
 

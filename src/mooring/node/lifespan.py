@@ -29,6 +29,9 @@ class Lifespan:
         self._was_asked = False
         # Whether the app has answered anything: one that fails before that has no lifespan, and is served without.
         self._has_answered = False
+        # Why the node could not start, though the app has: that is told to stop before the server hears of it.
+        self._failure: MooringError | None = None
+        self._has_told_failure = False
         # What the app keeps from its start for its requests, where the server passes it on.
         self._app_state: dict[str, Any] = {}
 
@@ -37,15 +40,19 @@ class Lifespan:
         try:
             await app(scope, self.receive, self.send)
         except Exception as error:
-            if self._has_answered:
+            if self._failure is not None:
+                logger.exception("the app failed to stop, after the node could not start")
+            elif self._has_answered:
                 raise
-            logger.warning(
-                "the app runs no lifespan and is served without: %s: %s; mend that if it should run one",
-                type(error).__name__,
-                error,
-            )
+            else:
+                logger.warning(
+                    "the app runs no lifespan and is served without: %s: %s; mend that if it should run one",
+                    type(error).__name__,
+                    error,
+                )
         if not self._has_answered:
             await self._run_without_app()
+        await self._tell_failure()
 
     async def _run_without_app(self) -> None:
         """The node's lifespan alone, where the app has none (ASGI, Lifespan Protocol: such an app is still served)."""
@@ -57,6 +64,8 @@ class Lifespan:
         await self.send({"type": "lifespan.shutdown.complete"})
 
     async def receive(self) -> Message:
+        if self._failure is not None:
+            return {"type": "lifespan.shutdown"}
         message = await self._receive()
         self._was_asked = True
         if message["type"] == "lifespan.shutdown":
@@ -65,13 +74,26 @@ class Lifespan:
 
     async def send(self, message: Message) -> None:
         self._has_answered = True
+        if self._failure is not None:
+            await self._tell_failure()
+            return
         if message["type"] == "lifespan.startup.complete":
             try:
                 await self._node.start(self._app_state)
             except MooringError as error:
-                await self._send({"type": "lifespan.startup.failed", "message": str(error)})
+                self._failure = error  # the app gives up what it holds, since it hears nothing else of this
                 return
             except asyncio.CancelledError:  # told to stop while it joins: no peer waits for its lease to end
                 await self._node.stop()
                 raise
         await self._send(message)
+
+    async def _tell_failure(self) -> None:
+        """Tell the server, once, that the node did not start, and why."""
+        if self._failure is None or self._has_told_failure:
+            return
+        self._has_told_failure = True
+        try:
+            raise self._failure
+        except MooringError as error:  # a server of ours looks which it is
+            await self._send({"type": "lifespan.startup.failed", "message": str(error)})

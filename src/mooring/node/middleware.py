@@ -59,7 +59,7 @@ class Mooring:
     Only the MCP endpoints (`mcp_path`, and paths at which the app gives out sessions), what lies below them, requests
     on one of our sessions, the two health paths and, where a `status_token` is set, the status page are touched; all
     else, websockets and lifespan pass through to the app. The node joins its cluster when the app has started, or,
-    where the server runs no lifespan, with the first request on an endpoint or for readiness.
+    where the server runs no lifespan, with the first request for readiness, on an endpoint, or one that may be.
 
     Args:
         app: any ASGI app that serves MCP over Streamable HTTP.
@@ -179,7 +179,8 @@ class Mooring:
 
         Args:
             dump: called with each `MovingSession` while nothing runs in it; returns bytes, at most `carry_bytes`, or
-                None. It changes nothing: the session may stay after all, and is dumped anew when it moves.
+                None (or b"") for nothing. It changes nothing: the session may stay after all, and is dumped anew when
+                it moves.
             load: called with the `RevivedSession` on its new node, and those bytes, before anybody uses the session.
                 They may be of another version of the app. Where the revival fails after that, the next one calls it
                 again. Both may be coroutine functions, and take `carry_seconds`. What they raise is logged, and the
@@ -199,7 +200,13 @@ class Mooring:
 
     async def _drain_at_sigterm(self) -> None:
         try:
-            with before_sigterm(self.drain):
+            with before_sigterm(self.drain) as is_likely:
+                if not is_likely:
+                    logger.warning(
+                        "drain_on_sigterm: this process may never get SIGTERM, since its server hears none and may be "
+                        "stopped by its parent in another way, as hypercorn's is: have `await mooring.drain()` called "
+                        "before it stops, or run it with uvicorn or `mooring serve`"
+                    )
                 await asyncio.Event().wait()
         except SettingsError as error:
             logger.warning("%s", error)
@@ -208,7 +215,8 @@ class Mooring:
         """Whether this session's transport lives in this process.
 
         For a session that only the store knows this is False, and its owner is logged: the request was misrouted. For
-        one that nobody knows it is False, and logged as unknown. The store is asked only where the answer is False.
+        one that nobody knows it is False, and logged as unknown. One that sleeps here, or that the app has ended, lives
+        nowhere, until its next request. The store is asked only where the answer is False.
 
         Raises:
             StoreUnavailable: the session is not here, and the store does not say whether it is anywhere.
@@ -221,6 +229,8 @@ class Mooring:
         record = await self._store.load_session(session_id)
         if record is None:
             logger.info("session %s is unknown: no node and no record has it", brief(session_id))
+        elif record.node_id == self.node_id:
+            logger.info("session %s has ended in this process: its next request opens it again", brief(session_id))
         else:
             logger.warning(
                 "session %s is misrouted: it lives on node %s, to which Mooring passes on what comes with its id; ask "
@@ -242,10 +252,19 @@ class Mooring:
                 await handle(scope, receive, send)
         elif scope["type"] == "lifespan":
             self._belong_to_this_process()
-            _ = self._one_node_paths
-            await Lifespan(self._node, receive, send).run(self._app, scope)
+            await Lifespan(self._node, receive, self._looking_for_logins(send)).run(self._app, scope)
         else:
             await self._app(scope, receive, send)
+
+    def _looking_for_logins(self, send: Send) -> Send:
+        """Say where they are as the app has started: it may have made its routes by then, and not before."""
+
+        async def look_and_send(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                _ = self._one_node_paths
+            await send(message)
+
+        return look_and_send
 
     async def _handle_options(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A preflight says nothing of a session, and what else has this method is on none."""
@@ -269,9 +288,8 @@ class Mooring:
         elif self._is_for_one(scope):
             if await self._has_started(send):
                 await self._router.handle_for_one_node(scope, receive, send)
-        elif self._node.endpoints.finds and (self._node.has_joined or _may_open(scope)):
-            if await self._has_started(send):
-                await self._router.handle_elsewhere(scope, receive, send)
+        elif self._node.endpoints.finds and (self._node.has_joined or (_may_open(scope) and await self._joins())):
+            await self._router.handle_elsewhere(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
@@ -282,7 +300,7 @@ class Mooring:
 
     @functools.cached_property
     def _one_node_paths(self) -> OneNodePaths:
-        """Asked for first once the app has its routes, when it starts or is called."""
+        """Asked for first once the app has its routes, when it has started or is called."""
         paths = [path for path in self.settings.bound_paths if path != LOGIN]
         found = login_paths(self._app) if LOGIN in self.settings.bound_paths else ()
         if found:
@@ -330,8 +348,12 @@ class Mooring:
 
         Sends 503 where that fails.
         """
-        if self._node.has_joined:
-            return True
+        if not self._node.has_joined and not await self._joins():
+            await respond(send, 503, b"The node cannot start; its log says why.\n")
+        return self._node.has_joined
+
+    async def _joins(self) -> bool:
+        """Whether the node is in its cluster once it has tried to be."""
         async with self._starting:
             self._belong_to_this_process()
             try:
@@ -339,8 +361,6 @@ class Mooring:
                     await self._node.start()
             except MooringError as error:
                 logger.error("the node cannot start: %s", error)
-        if not self._node.has_joined:
-            await respond(send, 503, b"The node cannot start; its log says why.\n")
         return self._node.has_joined
 
 

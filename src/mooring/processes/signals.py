@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import signal
 import threading
@@ -93,11 +94,15 @@ class Stop:
 
 
 @contextmanager
-def before_sigterm(first: Callable[[], Coroutine[Any, Any, None]]) -> Iterator[None]:
+def before_sigterm(first: Callable[[], Coroutine[Any, Any, None]]) -> Iterator[bool]:
     """Within this context SIGTERM has `first` done in the running loop, and then whatever was there to hear it.
 
     A second SIGTERM is heard by that at once. For a server that is not ours and sets its handler before its app starts,
     as uvicorn does.
+
+    Yields:
+        whether it is likely to come: not where nothing here hears it and the process has a parent of Python's, which
+        may say in another way that it is to stop, as hypercorn's does.
 
     Raises:
         SettingsError: nobody can be put in front: SIGTERM is heard by an event loop, or in another thread.
@@ -105,7 +110,7 @@ def before_sigterm(first: Callable[[], Coroutine[Any, Any, None]]) -> Iterator[N
     loop = asyncio.get_running_loop()
     is_main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
-    if not is_main or getattr(before, "__module__", "") == "asyncio.unix_events":
+    if not is_main or _is_a_loops(before):
         raise SettingsError(
             "drain_on_sigterm",
             True,
@@ -133,7 +138,15 @@ def before_sigterm(first: Callable[[], Coroutine[Any, Any, None]]) -> Iterator[N
 
     signal.signal(signal.SIGTERM, hear)
     try:
-        yield
+        yield callable(before) or multiprocessing.parent_process() is None
     finally:
         if signal.getsignal(signal.SIGTERM) is hear:
             signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+
+
+def _is_a_loops(handler: object) -> bool:
+    """Whether an event loop put it there: it hears the signal by itself, whatever is put in its place. uvloop's is its
+    own method.
+    """
+    is_uvloops = isinstance(getattr(handler, "__self__", None), asyncio.AbstractEventLoop)
+    return is_uvloops or getattr(handler, "__module__", "") == "asyncio.unix_events"

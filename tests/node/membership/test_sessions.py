@@ -327,6 +327,31 @@ async def test_a_handler_that_fails_is_logged_and_the_next_is_told_all_the_same(
     assert all("a-long-session-id" not in record.getMessage() for record in failures)
 
 
+async def test_a_handler_may_return_whatever_it_comes_to(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    kept = {"a-session": "its memory"}
+    world.sessions.add_close_handler(lambda closed: kept.pop(closed.id))
+    await world.open("a-session")
+    await world.sessions.close("a-session")
+    assert (kept, caplog.records) == ({}, [])
+
+
+async def test_a_handler_that_waits_for_what_it_has_cancelled_fails_alone(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def end_its_work(_: ClosedSession) -> None:
+        work = asyncio.ensure_future(asyncio.Event().wait())
+        work.cancel()
+        await work
+
+    told: list[ClosedSession] = []
+    world.sessions.add_close_handler(end_its_work)
+    world.sessions.add_close_handler(told.append)
+    await world.open("a-session")
+    await world.sessions.close("a-session")
+    assert [closed.id for closed in told] == ["a-session"]
+    assert "on_close handler failed" in caplog.text
+
+
 # Fencing.
 
 

@@ -7,6 +7,7 @@ import hashlib
 import random
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,6 +18,7 @@ from fastmcp.server.auth.providers.in_memory import InMemoryOAuthProvider
 from mcp.server.auth.settings import AuthSettings, ClientRegistrationOptions
 from mcp.server.mcpserver import MCPServer
 from pydantic import AnyHttpUrl
+from starlette.applications import Starlette
 
 from mooring.asgi import App
 from tests.cluster_in_process import RunningNode, running_nodes
@@ -63,6 +65,19 @@ def _sdk_app() -> App:
     return server.streamable_http_app()
 
 
+def _late_app() -> App:
+    """Has its routes once it has started."""
+    inner: Any = _fastmcp_app()
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        app.mount("/", inner)
+        async with inner.router.lifespan_context(inner):
+            yield
+
+    return Starlette(lifespan=lifespan)
+
+
 @pytest.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as http:
@@ -106,7 +121,7 @@ async def _login(
         return answer.status, token.get("access_token", "")
 
 
-@pytest.mark.parametrize("make_app", [_fastmcp_app, _sdk_app])
+@pytest.mark.parametrize("make_app", [_fastmcp_app, _sdk_app, _late_app])
 async def test_ten_logins_work_whichever_node_each_request_reaches(
     make_app: Callable[[], App], http: aiohttp.ClientSession, raw: RawClient, caplog: pytest.LogCaptureFixture
 ) -> None:

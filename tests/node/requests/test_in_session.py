@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
 import pytest
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.types import ToolAnnotations
 
 from mooring import ClosedSession, RevivedSession
 from mooring.asgi import Receive, Scope, Send
 from mooring.core.ids import SessionIds
 from mooring.core.model import Written
+from mooring.node.membership import inner_ids
 from mooring.store import MemoryStore
-from tests.cluster_in_process import SECRET, RunningNode, running_node
+from tests.cluster_in_process import SECRET, RunningNode, running_node, running_nodes
 from tests.node.apps import ScriptedApp, answer
 from tests.node.direct import Request, initialize, joined
-from tests.node.rpc import RawClient
-from tests.node.sdk_apps import sdk_app
+from tests.node.rpc import INITIALIZE, RawClient
+from tests.node.sdk_apps import mounted, sdk_app
+from tests.servers.event_store import MemoryEventStore
 from tests.waiting import until
 
 
@@ -391,3 +397,85 @@ async def test_an_app_that_answers_before_it_reads_tells_another_principal_nothi
             assert (own.status, own.reason) == (404, "expired")
         else:
             assert (own.status, own.body) == (status, b"alice's")
+
+
+# An app within an app: what we ask it beside a request goes to where that request came.
+
+MOUNTED = "/api/mcp"
+VERSION = {"mcp-protocol-version": "2025-11-25"}
+
+
+def call_of(tool: str) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": {"name": tool, "arguments": {}}}
+
+
+async def open_mounted(raw: RawClient, node: RunningNode) -> str:
+    return (await raw.send("POST", node.url + MOUNTED, body=INITIALIZE)).session_id
+
+
+async def test_the_rest_of_an_answer_whose_stream_a_tool_closed_is_heard_below_a_mount(raw: RawClient) -> None:
+    server, goes_on = MCPServer("closes"), asyncio.Event()
+
+    @server.tool()
+    async def close(ctx: Context[Any]) -> str:
+        await ctx.close_sse_stream()
+        await goes_on.wait()
+        return "all of it"
+
+    app = mounted(server.streamable_http_app(event_store=MemoryEventStore()), "/api")
+    async with running_node(app, MemoryStore()) as node:
+        session = await open_mounted(raw, node)
+        first = await raw.send("POST", node.url + MOUNTED, session=session, body=call_of("close"), headers=VERSION)
+        named = first.body.decode().rpartition("id: ")[2].split()[0]
+        goes_on.set()
+        came_back = VERSION | {"accept": "text/event-stream", "last-event-id": named}
+        rest = await raw.send("GET", node.url + MOUNTED, session=session, headers=came_back)
+        assert rest.json["result"]["content"][0]["text"] == "all of it"
+
+
+async def test_a_call_that_changes_nothing_is_carried_out_again_below_a_mount(raw: RawClient) -> None:
+    begun, goes_on = list[MCPServer](), asyncio.Event()
+
+    def make_app() -> Any:
+        server = MCPServer("reads")
+
+        @server.tool(annotations=ToolAnnotations(read_only_hint=True))
+        async def read() -> str:
+            begun.append(server)
+            if len(begun) == 1:
+                await goes_on.wait()
+            return "read"
+
+        return mounted(server.streamable_http_app(json_response=True), "/api")
+
+    store = MemoryStore()
+    async with running_nodes(make_app, 2, store) as nodes:
+        session = await open_mounted(raw, nodes[0])
+
+        async def ask(at: int) -> Any:
+            url = nodes[at].url + MOUNTED
+            return (await raw.send("POST", url, session=session, body=call_of("read"), headers=VERSION)).json
+
+        async def is_on_record() -> bool:
+            return bool(await store.journal.calls(session))
+
+        asking = asyncio.create_task(ask(0))
+        await until(is_on_record, what="the record")
+        await nodes[0].vanish()
+        await store.bury(nodes[0].id)
+        with contextlib.suppress(aiohttp.ClientError):
+            await asking
+        assert (await ask(1))["result"]["content"][0]["text"] == "read"
+        assert nodes[1].mooring._node.tally.outcomes == {"run again": 1}
+        goes_on.set()
+
+
+async def test_a_session_that_the_app_ends_at_this_moment_is_opened_again_below_a_mount(raw: RawClient) -> None:
+    async with running_node(mounted(sdk_app(), "/api"), MemoryStore()) as node:
+        session = await open_mounted(raw, node)
+        local = node.mooring._node.sessions.find(session)
+        assert local is not None
+        local.is_told_to_end = True  # as of one that is idle
+        await inner_ids.end(session)
+        reply = await raw.send("POST", node.url + MOUNTED, session=session, body=call_of("whoami"), headers=VERSION)
+        assert reply.json["result"]["content"][0]["text"] == session

@@ -44,6 +44,24 @@ def test_a_user_who_did_not_authenticate_is_nobody(user: object) -> None:
     assert of(user) == NOBODY
 
 
+@pytest.mark.parametrize("is_named", [True, False], ids=["is_authenticated", "nothing"])
+def test_a_class_of_users_that_cannot_be_told_apart_is_warned_of_once(
+    is_named: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As Django's users, or what a middleware of the author's own has found."""
+
+    class Person:
+        def __init__(self, pk: int) -> None:
+            self.pk = pk
+            if is_named:
+                self.is_authenticated = True
+
+    assert of(Person(1)) == of(Person(2))
+    [said] = [record.getMessage() for record in caplog.records]
+    assert "Person" in said
+    assert "BaseUser" in said
+
+
 # The SDK's user.
 
 

@@ -443,12 +443,15 @@ async def test_the_author_hears_of_a_revival_before_anybody_uses_the_session(mak
     assert (revived.id, revived.incarnation, revived.last_node) == (session, 1, nodes.nodes[0].id)
 
 
-async def test_an_author_whose_handler_fails_loses_no_session(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [ZeroDivisionError, asyncio.CancelledError])
+async def test_an_author_whose_handler_fails_loses_no_session(
+    error: type[BaseException], make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
     nodes = await make()
     session = await nodes.orphan()
 
     def fail(revived: RevivedSession) -> None:
-        raise ZeroDivisionError
+        raise error
 
     nodes.nodes[1].mooring.on_revive(fail)
     assert (await nodes.ping(session)).status == 200

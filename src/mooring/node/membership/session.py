@@ -15,10 +15,10 @@ from mooring.store.journal import Call, SettledCall
 HOMES: Final = 5
 """How many of its last nodes a record names."""
 
-CloseHandler = Callable[["ClosedSession"], Awaitable[None] | None]
+CloseHandler = Callable[["ClosedSession"], object]
+"""What it returns is awaited where it can be; else nobody looks at it."""
 
-
-ReviveHandler = Callable[["RevivedSession"], Awaitable[None] | None]
+ReviveHandler = Callable[["RevivedSession"], object]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ A request on a session touches memory only. What the store has to learn of it is
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
@@ -58,6 +59,8 @@ class LocalSessions:
         self._works: set[asyncio.Task[Any]] = set()
         # The last life here of sessions that may have another one, as long as something is still at work on it.
         self._asleep: WeakValueDictionary[str, LocalSession] = WeakValueDictionary()
+        # By session id, as long as the handlers hear of its end, or of several.
+        self._telling: dict[str, set[asyncio.Task[None]]] = {}
         self._close_handlers: list[CloseHandler] = []
         self._revive_handlers: list[ReviveHandler] = []
 
@@ -113,12 +116,12 @@ class LocalSessions:
         await self._tell(session)
 
     async def let_go(self, session: LocalSession) -> None:
-        """The app has ended the session by itself: tell the handlers, once. Its record stays, to revive it."""
+        """The app has ended the session by itself: the handlers are told soon, once. Its record stays, to revive it."""
         if self._sessions.get(session.id) is session:
             self._drop(session.id)
             self._asleep[session.id] = session
+            self._tell_soon(session)
             await self.records.seen(session)
-            await self._tell(session)
 
     async def supersede(self, session_id: str) -> bool:
         """The session is about to have its next life here: from now on its last one writes nothing of it.
@@ -201,7 +204,7 @@ class LocalSessions:
         for request in list(session.running):
             request.cut_off()
         self.when_gone(session)
-        self.run_errand(self._end_fenced(session))
+        self._tell_soon(session, self._end_in_app)
 
     async def move_away(self, sessions: list[LocalSession]) -> None:
         """These are another node's now: the app ends them here, and the handlers are told; both soon, for `settle`."""
@@ -210,9 +213,9 @@ class LocalSessions:
                 del self._sessions[session.id]
                 session.ends_as = "moved"
                 self.when_gone(session)
-                self.run_errand(self._end_fenced(session))
+                self._tell_soon(session, self._end_in_app)
 
-    async def _end_fenced(self, session: LocalSession) -> None:
+    async def _end_in_app(self, session: LocalSession) -> None:
         has_ended = True
         try:
             if not await inner_ids.end(session.id) and session.end_in_app is not None:
@@ -225,7 +228,6 @@ class LocalSessions:
                 "holds in on_close",
                 brief(session.id),
             )
-        await self._tell(session)
 
     def _drop(self, session_id: str) -> LocalSession | None:
         session = self._sessions.pop(session_id, None)
@@ -236,9 +238,47 @@ class LocalSessions:
 
     def run_errand(self, errand: Coroutine[Any, Any, None]) -> None:
         """Do what nobody waits for; `settle` does."""
+        self._errand(errand)
+
+    def _errand(self, errand: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(errand)
         self._errands.add(task)
         task.add_done_callback(self._errands.discard)
+        return task
+
+    async def until_told(self, session_id: str, seconds: float) -> None:
+        """Wait until the handlers have heard of the session's end here: what they give up of it then is not its next
+        life's. Not for ever, since they are the author's code.
+        """
+        if telling := self._telling.get(session_id):
+            _, late = await asyncio.wait(telling, timeout=seconds)
+            if late:
+                logger.warning(
+                    "session %s goes on before on_close has returned for its last life here: let that be done in %g s, "
+                    "or it may take what is the new one's",
+                    brief(session_id),
+                    seconds,
+                )
+
+    def _tell_soon(
+        self, session: LocalSession, first: Callable[[LocalSession], Coroutine[Any, Any, None]] | None = None
+    ) -> None:
+        """Tell the handlers that it ended, once `first` is done."""
+
+        async def tell() -> None:
+            if first is not None:
+                await first(session)
+            await self._tell(session)
+
+        task, telling = self._errand(tell()), self._telling.setdefault(session.id, set())
+
+        def told(_: asyncio.Task[None]) -> None:
+            telling.discard(task)
+            if not telling and self._telling.get(session.id) is telling:
+                del self._telling[session.id]
+
+        telling.add(task)
+        task.add_done_callback(told)
 
     async def _tell(self, session: LocalSession) -> None:
         await self._tell_closed(ClosedSession(session.id, session.ends_as, session.principal))
@@ -253,11 +293,16 @@ class LocalSessions:
             await _call("on_revive", handler, revived)
 
 
-async def _call(name: str, handler: Callable[[_About], Awaitable[None] | None], about: _About) -> None:
-    """The author's code: what it raises is logged."""
+async def _call(name: str, handler: Callable[[_About], object], about: _About) -> None:
+    """The author's code: what it raises is logged, the cancellation of something that it waited for as well."""
     try:
         told = handler(about)
-        if told is not None:
+        if inspect.isawaitable(told):  # a lambda returns whatever it comes to
             await told
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        logger.exception("%s handler failed for %s", name, brief(about.id))
     except Exception:
         logger.exception("%s handler failed for %s", name, brief(about.id))

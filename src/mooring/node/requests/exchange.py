@@ -159,7 +159,7 @@ class Exchange:
         GET, be the one that comes back.
 
         Args:
-            scope: of the request.
+            scope: of the request, as it came.
         """
         stream, streamed = self._stream, self._streamed
         if stream is None or streamed is None or not self._is_let_go():

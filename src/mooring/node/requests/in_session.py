@@ -104,6 +104,8 @@ class SessionRequest:
         self.is_listening = facts.method == "GET"
         self.since = time.monotonic()
         self._is_delete = facts.method == "DELETE"
+        # For what the app is asked beside it: routers write into the scope what they have made of the path.
+        self._as_it_came = {**scope}
         # Below the endpoint's path the app may have something else.
         self._is_at_endpoint = is_at(scope, session.endpoint)
         self._is_logged = self._is_at_endpoint and facts.method == "POST" and node.settings.stream_logs
@@ -179,7 +181,7 @@ class SessionRequest:
         try:
             await self._serve(app)
             if not self.is_cut_off:
-                await self._exchange.hear_the_rest(app, self._entrance.scope)
+                await self._exchange.hear_the_rest(app, self._as_it_came)
             if self.is_cut_off:
                 await asyncio.sleep(0)  # where the app did not come to meet its cancellation, we do
         except asyncio.CancelledError:
@@ -369,7 +371,7 @@ class SessionRequest:
         if self._is_turned_away or not self._entrance.is_its_principals() or self._app is None:
             return self._is_turned_away
         try:
-            outcome = await call.outcome(self._app, self._entrance.scope)
+            outcome = await call.outcome(self._app, self._as_it_came)
             if call.again:
                 self._is_noted, self._use.stream = True, call.again
                 self._name.give(call.again)

@@ -128,6 +128,9 @@ class JsonCall:
     async def outcome(self, app: App, scope: Scope) -> bytes | None:
         """What it is answered with, where it was sent before to a node that died; None where the app has to answer it.
 
+        Args:
+            scope: of the request, as it came.
+
         Raises:
             StoreUnavailable: nobody knows.
             Fenced: another node decides.

@@ -7,14 +7,21 @@ Authentication middleware puts its user into the ASGI scope, which all layers sh
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from typing import Any, Self
+from weakref import WeakSet
 
 from mooring.asgi import Scope
+
+logger = logging.getLogger("mooring.sessions")
 
 NOBODY = ""
 
 USER = "user"
+
+_warned: WeakSet[type] = WeakSet()
+"""Of these classes of users."""
 
 
 def principal_of(scope: Scope) -> str:
@@ -35,11 +42,31 @@ def principal_of(scope: Scope) -> str:
             return _join(issuer, subject, client)
         # A token that names nobody, as one that is a text: then the user does, who has it.
         return _named(user, issuer) if getattr(user, "is_authenticated", True) else NOBODY
-    return _named(user, None) if getattr(user, "is_authenticated", False) else NOBODY
+    is_authenticated = _said(user, "is_authenticated")
+    if is_authenticated is None:
+        _warn_of(
+            user, "has no is_authenticated, and counts as nobody, whose sessions are open to all who know their ids"
+        )
+        return NOBODY
+    return _named(user, None) if is_authenticated else NOBODY
 
 
 def _named(user: Any, issuer: Any) -> str:
-    return _join(issuer, _said(user, "identity") or _said(user, "display_name"), None)
+    name = _said(user, "identity") or _said(user, "display_name")
+    if name is None:
+        _warn_of(user, "has neither identity nor display_name, so that each of them may use the sessions of the others")
+    return _join(issuer, name, None)
+
+
+def _warn_of(user: Any, what: str) -> None:
+    """Once for each class: the app authenticates, and we cannot tell whom."""
+    if type(user) not in _warned:
+        _warned.add(type(user))
+        logger.warning(
+            "scope['user'] is of the class %s, which %s: have it say what Starlette's BaseUser does",
+            type(user).__qualname__,
+            what,
+        )
 
 
 def _said(user: Any, name: str) -> Any:

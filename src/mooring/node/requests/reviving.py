@@ -2,6 +2,7 @@
 
     one step                                           what may come of it
     -------------------------------------------------  ----------------------------------------------------------------
+    wait until `on_close` has heard of its last life   it takes too long: the session goes on, and it is logged
     make sure that its shard is ours, raise the epoch  another node owns it: it is decided again where the request goes
     of its record, and read the record after that      none: it is gone
     read what its server kept of it                    the store is away: the client tries again
@@ -63,6 +64,8 @@ logger = logging.getLogger("mooring.sessions")
 AT_ONCE: Final = 16
 """Revivals that run at the same time: each costs the app what opening a session costs."""
 _AGAIN_SECONDS: Final = 0.2
+_PART_FOR_END: Final = 1 / 3
+"""Of `hold_seconds`, for what `on_close` does of the session's last life here."""
 _SAID_LENGTH: Final = 200
 _HEARS_WARNINGS: Final = frozenset({"debug", "info", "notice", "warning"})
 """Levels that a client may have asked for (specification 2025-11-25, Logging)."""
@@ -101,6 +104,8 @@ class Revivals:
         failed: StoreUnavailable | None = None
         try:
             async with asyncio.timeout(self._node.settings.hold_seconds), self._alone(session_id) as session:
+                if session is None:
+                    await self._node.sessions.until_told(session_id, self._node.settings.hold_seconds * _PART_FOR_END)
                 while session is None and not self._node.sessions.has_ended(session_id):
                     try:
                         async with self._slots:

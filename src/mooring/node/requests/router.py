@@ -281,10 +281,11 @@ class Router:
                 return None
             body = receive
         else:
+            as_it_came = {**scope}  # routers write into it what they have made of the path
             request = SessionRequest(self._node, session, facts, scope, receive, send)
             if await request.serve(self._app):
                 return None
-            body = request.from_start()
+            body, scope = request.from_start(), as_it_came
         give_up = time.monotonic() + self._node.settings.hold_seconds
         with self._node.arrivals.one_in(session.shard):
             outcome = await self._revivals.revive(session.id, scope, send, Reason.EXPIRED)
