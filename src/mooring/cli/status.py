@@ -12,7 +12,7 @@ from rich.text import Text
 from mooring.cli.chosen_cluster import REGISTRY_SETTINGS, ChosenCluster, find_cluster, opened_registry
 from mooring.cli.durations import ago
 from mooring.cli.flags import Debug, Json, RunDir, new_app, with_settings
-from mooring.cli.output import console, print_json, table
+from mooring.cli.output import console, print_json, print_table, table
 from mooring.core.model import NodeState
 from mooring.core.text import plain
 from mooring.store.registry import OVER, NodeStatus, node_as_json
@@ -71,7 +71,7 @@ def _print(cluster: ChosenCluster, nodes: list[NodeStatus], hidden: int) -> None
         info, did = node.info, node.counters
         texts = (Text(plain(info.name)), str(info.pid), Text(plain(info.url)), _state(node))
         rows.add_row(*texts, *map(str, (info.sessions, did.served, did.forwarded_in, did.forwarded_out)))
-    out.print(rows)
+    print_table(out, rows)
     for lines in (_refused(nodes), _adopted(nodes), _kept(nodes), _links(nodes)):
         for line in lines[:_LINES]:
             out.print(Text(plain(line, 1_000)))
