@@ -111,6 +111,14 @@ async def test_a_node_that_cannot_start_says_so_and_tries_again_with_the_next_re
     await mooring._node.stop()
 
 
+async def test_all_who_wait_for_a_node_that_cannot_start_hear_it_together(caplog: pytest.LogCaptureFixture) -> None:
+    """Health checks come again and again: each would have waited for all before it."""
+    mooring = a_mooring(ScriptedApp(), store_that_is_away())
+    answers = await asyncio.gather(*(Request("GET", "/readyz").to(mooring) for _ in range(5)))
+    assert [answer.status for answer in answers] == [503] * 5
+    assert caplog.text.count("cannot start") == 1
+
+
 async def test_a_node_that_its_cluster_refused_serves_nothing_afterwards(caplog: pytest.LogCaptureFixture) -> None:
     store = MemoryStore()
     app = ScriptedApp()

@@ -133,12 +133,17 @@ def tidied(headers: Headers) -> list[tuple[bytes, bytes]]:
     ]
 
 
-@lru_cache(maxsize=64)
 def is_modern(version: bytes) -> bool:
     """Whether a `MCP-Protocol-Version` names a revision without sessions.
 
-    Revisions are dates, so they compare as text. Anything that is not a date is left to the app to refuse.
+    Revisions are dates, so they compare as text. Anything that is not a date is left to the app to refuse, and not
+    remembered: a client may write megabytes there.
     """
+    return len(version) == len(MODERN_SINCE) and _is_modern(version)
+
+
+@lru_cache(maxsize=64)
+def _is_modern(version: bytes) -> bool:
     if version < MODERN_SINCE or _REVISION.fullmatch(version) is None:
         return False
     try:

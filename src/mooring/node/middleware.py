@@ -79,6 +79,8 @@ class Mooring:
         self._carrier: tuple[Dump, Load] | None = None
         # The first requests wait here for one of them to join the cluster.
         self._starting = asyncio.Lock()
+        # How often that has failed.
+        self._failed_starts = 0
         self._make_node()
 
     def _make_node(self) -> None:
@@ -346,7 +348,8 @@ class Mooring:
     async def _has_started(self, send: Send) -> bool:
         """Whether the node is in its cluster. Where the server runs no lifespan, the first request joins it.
 
-        Sends 503 where that fails.
+        Sends 503 where that fails: to all who waited for it. Each try takes a while, and one after the other would take
+        longer than any of them waits.
         """
         if not self._node.has_joined and not await self._joins():
             await respond(send, 503, b"The node cannot start; its log says why.\n")
@@ -354,12 +357,14 @@ class Mooring:
 
     async def _joins(self) -> bool:
         """Whether the node is in its cluster once it has tried to be."""
+        failed_before = self._failed_starts
         async with self._starting:
             self._belong_to_this_process()
             try:
-                if not self._node.has_joined and not self._node.was_refused:
+                if failed_before == self._failed_starts and not self._node.has_joined and not self._node.was_refused:
                     await self._node.start()
             except MooringError as error:
+                self._failed_starts += 1
                 logger.error("the node cannot start: %s", error)
         return self._node.has_joined
 

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from typing import Any
 
 from mooring.asgi import App, Receive, Scope, Send, respond, route_of
-from mooring.core.endpoints import Endpoints
+from mooring.core.endpoints import FOUND_AT_MOST, Endpoints
 from mooring.core.handles import RANDOM_BYTES, Handle, Handles
 from mooring.core.ids import ENTROPY_BYTES, SHARD_LENGTH, SessionIds, derive_key, shard_from_entropy
 from mooring.core.membership import Membership
@@ -385,6 +385,12 @@ class Node:
         """The app gives out a session at this path, below `root_path`; returns its endpoint."""
         if self.endpoints.find(path):
             logger.info("found an MCP endpoint at %s (find_endpoints)", clean(path))
+            if self.endpoints.is_full:
+                logger.warning(
+                    "found %d MCP endpoints, and finds no more: name them by a pattern (mcp_path, such as /{id}/mcp), "
+                    "and find no others (find_endpoints)",
+                    FOUND_AT_MOST,
+                )
         return self.endpoints.of(path) or path
 
     def session_ended(self, session_id: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from mooring.core.sse import SseBareBlock, SseComment, SseEvent
 from mooring.core.stream_ids import Place, StreamFacts, StreamIds, StreamKind
+from mooring.node.streams.answer import StreamedAnswer
 from mooring.node.streams.stream import GAP, Stream
 from tests.node.streams.listening import Client, Connection
 from tests.waiting import until
@@ -244,3 +246,15 @@ async def test_a_place_that_never_was_harms_nobody(after: Place) -> None:
     honest = Connection()
     await stream.listen(honest.listener, Place(1, 0))
     assert [event.data for event in honest.events()] == ["a"]
+
+
+async def test_a_batch_of_very_many_is_answered_one_by_one_in_no_time() -> None:
+    ids = tuple(range(10_000))
+    stream = Stream(STREAM_ID, StreamFacts(StreamKind.CALL, 0, ids), 1, 100_000, lambda stream, event: None)
+    answer = StreamedAnswer(stream, "2025-03-26", 1000, 0)
+    began = time.perf_counter()
+    for one in ids[:5_000]:
+        said = json.dumps({"jsonrpc": "2.0", "id": one, "result": {}})
+        await answer.feed(f"data: {said}\n\n".encode())
+    assert time.perf_counter() - began < 1.5
+    assert stream.unanswered == ids[5_000:]

@@ -6,7 +6,6 @@ Nothing here holds a stream back: pieces go on as they come.
 from __future__ import annotations
 
 import hashlib
-from collections import deque
 from collections.abc import Callable
 
 from mooring.asgi import Message, Receive
@@ -131,34 +130,54 @@ class WantedBody:
     def __init__(self, receive: Receive, limit_bytes: int) -> None:
         self._receive = receive
         self._limit_bytes = limit_bytes
-        # What has come, as it came.
-        self._messages: deque[Message] = deque()
+        # What has come, as one message: a client may send each byte by itself, and a message takes hundreds. And what
+        # came after it, where that is not more of it.
+        self._came: Message | None = None
+        self._after: Message | None = None
         self.whole: bytes | None = None
         self.is_too_large = False
 
     async def read(self) -> None:
         """Wait for it, once."""
-        size, more = 0, True
-        while more and not self.is_too_large:
+        message = await self._receive()
+        if message["type"] != "http.request":
+            self._after = message
+            return
+        body: bytes = message.get("body", b"")
+        more: bool = message.get("more_body", False)
+        if more and len(body) <= self._limit_bytes:
+            body, more = await self._read_on(bytearray(body))
+        self.is_too_large = len(body) > self._limit_bytes
+        self._came = {"type": "http.request", "body": body, "more_body": more}
+        if not more and not self.is_too_large:
+            self.whole = body
+
+    async def _read_on(self, pieces: bytearray) -> tuple[bytes, bool]:
+        """The body as far as it is wanted, and whether there is more of it."""
+        more = True
+        while more and len(pieces) <= self._limit_bytes:
             message = await self._receive()
-            self._messages.append(message)
             if message["type"] != "http.request":
-                return
-            size += len(message.get("body", b""))
+                self._after = message
+                break
+            pieces += message.get("body", b"")
             more = message.get("more_body", False)
-            self.is_too_large = size > self._limit_bytes
-        if not self.is_too_large:
-            pieces = [message.get("body", b"") for message in self._messages]
-            self.whole = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return bytes(pieces), more
 
     @property
     def beginning(self) -> bytes:
         """What of it has come, and was not taken yet."""
-        return b"".join(message.get("body", b"") for message in self._messages)
+        return b"" if self._came is None else self._came["body"]
 
     async def receive(self) -> Message:
         """For the one who reads it then: what has come, and what comes after."""
-        return self._messages.popleft() if self._messages else await self._receive()
+        if self._came is not None:
+            came, self._came = self._came, None
+            return came
+        if self._after is not None:
+            after, self._after = self._after, None
+            return after
+        return await self._receive()
 
 
 def in_place_of(receive: Receive, body: bytes) -> Receive:

@@ -103,7 +103,7 @@ class StreamedAnswer:
         if (self._told > -math.inf or self._unknown > 0) and self._was_told(_progress(data)):
             return
         may_answer = '"result"' in data or '"error"' in data
-        is_answer = may_answer and not self._stream.is_answered and answers(data, self._stream.facts.request_id)
+        is_answer = may_answer and not self._stream.is_answered and answers(data, self._stream.wanted)
         if is_answer and self._settle is not None:
             settled = await self._settle(data)
             if settled is None:
@@ -130,7 +130,7 @@ def _progress(data: str) -> float:
         return math.inf
 
 
-def answers(data: str, asked: jsonrpc.Asked) -> bool:
+def answers(data: str, asked: jsonrpc.Wanted) -> bool:
     """Whether this answers that request, or one of a batch; where nobody knows what was asked, whether it is one."""
     if asked is None:
         return any(jsonrpc.is_answer(message) for message in jsonrpc.read_messages(data))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from mooring.core import jsonrpc
-from mooring.core.jsonrpc import Asked, Batch
+from mooring.core.jsonrpc import Asked, Batch, Wanted
 from mooring.core.sse import SseBareBlock, SseComment, SseEvent, SsePart, encode
 from mooring.core.stream_ids import BEGINNING, Place, StreamFacts, event_id
 from mooring.core.stream_log import LoggedEvent, StreamLog
@@ -63,6 +63,9 @@ class Stream:
         self._on_add = on_add
         # Where answers stand, and to which requests: one place, or more for a batch.
         self._answers: dict[Place, Batch] = {}
+        # Of a batch: what it asks, and what of that has no answer.
+        self._asked = frozenset(jsonrpc.each_of(facts.request_id))
+        self._left = set(self._asked)
         # Whoever came last; and whether it has been told all that was said before it came.
         self._listener: Listener | None = None
         self._has_caught_up = False
@@ -82,7 +85,12 @@ class Stream:
 
     @property
     def is_answered(self) -> bool:
-        return self.unanswered is None if isinstance(self.facts.request_id, tuple) else bool(self._answers)
+        return not self._left if isinstance(self.facts.request_id, tuple) else bool(self._answers)
+
+    @property
+    def wanted(self) -> Wanted:
+        """What is asked, to find the answers among what is said."""
+        return self._asked if isinstance(self.facts.request_id, tuple) else self.facts.request_id
 
     @property
     def unanswered(self) -> Asked:
@@ -90,14 +98,14 @@ class Stream:
         asked = self.facts.request_id
         if not isinstance(asked, tuple):
             return None if self._answers else asked
-        answered = {one for ids in self._answers.values() for one in ids}
-        return tuple(one for one in asked if one not in answered) or None
+        return tuple(one for one in asked if one in self._left) or None
 
     def answered_at(self, place: Place, data: str = "") -> None:
         """An answer stands there, as somebody knows who said it elsewhere: this one, or all that are missing."""
-        asked = self.facts.request_id
-        is_one_of_many = data and isinstance(asked, tuple)
-        self._answers[place] = jsonrpc.answered_in(data, asked) if is_one_of_many else jsonrpc.each_of(self.unanswered)
+        is_one_of_many = data and isinstance(self.facts.request_id, tuple)
+        ids = jsonrpc.answered_in(data, self._asked) if is_one_of_many else jsonrpc.each_of(self.unanswered)
+        self._answers[place] = ids
+        self._left.difference_update(ids)
 
     async def say(self, part: SsePart, *, is_answer: bool = False) -> None:
         """The next part. A comment, or a block without data, is for whoever listens now, and is not kept."""
