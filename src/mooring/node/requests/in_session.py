@@ -193,7 +193,7 @@ class SessionRequest:
             if self.is_cut_off:
                 await asyncio.sleep(0)  # where the app did not come to meet its cancellation, we do
         except asyncio.CancelledError:
-            is_broken_off = self._node.is_stopping
+            is_broken_off = self._node.is_stopping and not self._node.is_alone  # then nobody else decides
             if not self.is_cut_off:
                 raise
         finally:
@@ -217,17 +217,19 @@ class SessionRequest:
     async def _end(self, *, is_broken_off: bool) -> None:
         """What was said of it, and what it changed, is on record, unless another node decides that.
 
-        Where it was cut off the app may still be at it: then it does not count as done. The same is so of one that is
-        on record to be carried out again, where its node ends before it is answered.
+        Where it was cut off the app may still be at it: then it does not count as done. Where its node ends before it
+        is answered, the next one decides as if this one had died.
         """
         try:
             if self.is_cut_off:
                 return
-            if is_broken_off and self._use.stream:
+            if is_broken_off:
                 await self._exchange.let_client_go()
+                if not self._use.stream:  # else it may be carried out again, and no other call keeps a part of it
+                    self._states.drop()
                 return
             await self._exchange.end()
-            if self._is_turned_away or self._is_session_gone or is_broken_off:
+            if self._is_turned_away or self._is_session_gone:
                 self._states.drop()
             else:
                 await self._states.end(self._on_record_as)
