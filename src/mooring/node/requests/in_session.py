@@ -222,6 +222,7 @@ class SessionRequest:
         """
         try:
             if self.is_cut_off:
+                self._exchange.give_up()
                 return
             if is_broken_off:
                 await self._exchange.let_client_go()
@@ -410,6 +411,7 @@ class SessionRequest:
     async def send(self, message: Message) -> None:
         if self._node.keeper.has_lapsed and not await self._node.keeper.regain_in_time():
             self.cut_off()
+            self._session.state.cut_off(self._use)  # the session may stay here after all
         if message["type"] == "http.response.start" and not self._is_turned_away and not self.is_cut_off:
             message = await self._start(message)
         if self._is_turned_away or self.is_cut_off or self._is_session_gone:
