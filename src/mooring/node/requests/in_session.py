@@ -248,6 +248,11 @@ class SessionRequest:
         call = self._exchange.noted or (None if self._json is None else self._json.noted)
         return replace(call, body=b"") if call is not None and self._use.is_mixed else call
 
+    @property
+    def principal(self) -> str:
+        """Who sends it, as far as the app has found out by now."""
+        return self._entrance.principal
+
     def from_start(self) -> Receive:
         """The request for one more reader."""
         return self._body.from_start()
