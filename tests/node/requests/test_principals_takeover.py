@@ -19,6 +19,7 @@ from tests.cluster_in_process import running_node, running_nodes
 from tests.fakes import FlakyStore
 from tests.node.apps import ScriptedApp, answer
 from tests.node.direct import Request, initialize, joined
+from tests.node.moving.nodes import once
 from tests.node.rpc import RawClient, Reply
 from tests.node.tellers import reading
 from tests.node.wrongs import ALICE, BOB, NOBODY, People, call_of
@@ -345,22 +346,20 @@ async def test_nobody_who_is_let_in_to_listen_at_that_moment_hears_nothing_of_th
         hers = by_alice(listening(session))
         hears = asyncio.create_task(hers.to(mooring))
         app.to_say.put_nowait(b"secret")
-        while b"secret" not in hers.body:
-            await asyncio.sleep(0)
+        await once(lambda: b"secret" in hers.body, what="her to hear it")
         assert b"secret" not in nobodys.body
         hers.leave()
         await hears
 
 
 async def test_who_listened_hears_the_end_though_whoever_signs_in_leaves_at_once() -> None:
-    """Some servers cancel the request of a client that leaves; and the record says whose the session is all the same."""
+    """Some servers cancel the request of a client that leaves; the record says whose the session is all the same."""
     store, app, gate = FlakyStore(MemoryStore()), Quiet(), Gate()
     async with joined(app, store) as mooring, asyncio.timeout(10):
         session = (await initialize().to(mooring)).session_id
         nobodys = listening(session)
         listens = asyncio.create_task(nobodys.to(mooring))
-        while not nobodys.sent:
-            await asyncio.sleep(0)
+        await once(lambda: bool(nobodys.sent), what="it to listen")
         await mooring._node.sessions.settle()
         store.before["save_session"] = gate
         hers = asyncio.create_task(by_alice(listening(session)).to(mooring))
@@ -379,8 +378,7 @@ async def test_whoever_signs_in_to_listen_listens() -> None:
         hers = by_alice(listening(session))
         hears = asyncio.create_task(hers.to(mooring))
         app.to_say.put_nowait(b"hers")
-        while b"hers" not in hers.body:
-            await asyncio.sleep(0)
+        await once(lambda: b"hers" in hers.body, what="her to hear it")
         assert not hears.done()
         hers.leave()
         await hears

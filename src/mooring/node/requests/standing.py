@@ -65,8 +65,9 @@ class StandingStream:
         self._app = app
         self._scope = scope_for(scope, session.id, session.protocol, method="GET")
         self._streamed: StreamedAnswer | None = None
-        # The last time that the app was asked.
+        # The last time that the app was asked; it hears of it if nobody listens any more.
         self._request: SessionRequest | None = None
+        self._asked = WholeBody(b"")
         # Set once the app has begun its stream, or refused it.
         self._is_known = asyncio.Event()
         self._work: asyncio.Task[None] | None = None
@@ -103,6 +104,7 @@ class StandingStream:
     def close(self) -> None:
         """The session is gone from here."""
         self._is_closed = True
+        self._asked.leave()
         if self._work is not None:
             self._work.cancel()
 
@@ -140,8 +142,8 @@ class StandingStream:
             scope = {**scope, "headers": [*scope["headers"], (LAST_EVENT_ID, last_inner_id.encode())]}
         facts = RequestFacts(method="GET", session_id=self._session.id)
         self._streamed = None
-        receive = WholeBody(b"").receive
-        self._request = SessionRequest(self._node, self._session, facts, {**scope}, receive, self._take)
+        self._asked = WholeBody(b"")
+        self._request = SessionRequest(self._node, self._session, facts, {**scope}, self._asked.receive, self._take)
         await self._request.serve(self._app)
         self._request = None  # each holds the other
 
