@@ -81,6 +81,7 @@ class Mooring:
         self._starting = asyncio.Lock()
         # How often that has failed.
         self._failed_starts = 0
+        self._start: asyncio.Task[None] | None = None
         self._make_node()
 
     def _make_node(self) -> None:
@@ -362,11 +363,22 @@ class Mooring:
             self._belong_to_this_process()
             try:
                 if failed_before == self._failed_starts and not self._node.has_joined and not self._node.was_refused:
-                    await self._node.start()
+                    await self._started()
             except MooringError as error:
                 self._failed_starts += 1
                 logger.error("the node cannot start: %s", error)
         return self._node.has_joined
+
+    async def _started(self) -> None:
+        """The node starts, to its end: some servers cancel the request of a client that leaves, and others wait.
+
+        Raises:
+            MooringError: it cannot.
+        """
+        if self._start is None or self._start.done():
+            self._start = asyncio.create_task(self._node.start(), name="mooring start")
+            self._start.add_done_callback(lambda start: start.cancelled() or start.exception())  # it is told elsewhere
+        await asyncio.shield(self._start)
 
 
 def _may_open(scope: Scope) -> bool:

@@ -154,6 +154,7 @@ class Node:
         self._has_warned_of_body = False
         self.held = 0
         self.is_ending = False
+        self._breaks_off = False
         self.moves = asyncio.Lock()
         self.is_alone = is_alone
         # Sessions that are being opened or revived, and calls with a handle that run.
@@ -192,7 +193,8 @@ class Node:
 
     @property
     def is_stopping(self) -> bool:
-        return self.membership.state is NodeState.GONE
+        """Whether what runs is broken off: its goodbye is the last that a node does."""
+        return self._breaks_off or self.membership.state is NodeState.GONE
 
     @property
     def _is_joining(self) -> bool:
@@ -266,6 +268,7 @@ class Node:
         if self._heart is not None:
             self._heart.cancel()
             await asyncio.gather(self._heart, self.sessions.settle(), return_exceptions=True)
+            self._breaks_off = True
             await self.sessions.end_work()
             if self._pulse is not None:
                 await asyncio.to_thread(self._pulse.stop)

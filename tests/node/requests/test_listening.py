@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
@@ -10,13 +11,16 @@ from typing import Any
 import aiohttp
 import pytest
 
-from mooring.asgi import App
+from mooring.asgi import App, Message, Scope, Send
 from mooring.core.sse import SseEvent
 from mooring.node.streams.answer import NOTHING
 from mooring.store import MemoryStore
 from mooring.store.journal import SettledCall
 from tests.cluster_in_process import RunningNode, running_nodes
+from tests.node.apps import ScriptedApp
+from tests.node.direct import Request, initialize, joined
 from tests.node.links.http_servers import node_behind
+from tests.node.moving.nodes import once
 from tests.node.rpc import INITIALIZE, RawClient
 from tests.node.tellers import Reader, Teller, answer_in, call, reading, steps_in
 from tests.waiting import until
@@ -425,3 +429,44 @@ async def test_a_session_that_nobody_uses_is_ended_and_revived(raw: RawClient, h
         async with reading(http, "GET", node.url, session, last=reader.ids[-1]) as again:
             methods = [json.loads(event.data)["method"] for event in await again.rest()]
         assert methods == ["notifications/tools/list_changed"]
+
+
+async def test_a_listener_that_its_server_cancels_while_it_catches_up_leaves_its_place(app: ScriptedApp) -> None:
+    may_say = asyncio.Event()
+
+    async def say_once(scope: Scope, body: bytes, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+        await may_say.wait()
+        await send({"type": "http.response.body", "body": b"data: said\n\n", "more_body": True})
+        await asyncio.Event().wait()
+
+    async with joined(app) as mooring, asyncio.timeout(10):
+        session = (await initialize().to(mooring)).session_id
+        app.on_session = say_once
+        first, slow, third = (
+            Request("GET", session=session, headers=[(b"accept", b"text/event-stream")]) for _ in range(3)
+        )
+        listens = asyncio.create_task(first.to(mooring))
+        await once(lambda: bool(first.body), what="it to listen")
+        first.leave()
+        await listens
+        may_say.set()
+        is_stuck = asyncio.Event()
+
+        async def stall(message: Message) -> None:
+            if message.get("body"):
+                is_stuck.set()
+                await asyncio.Event().wait()
+
+        hangs = asyncio.create_task(mooring(slow.scope, slow.receive, stall))
+        await is_stuck.wait()
+        hangs.cancel()
+        await asyncio.wait({hangs})
+        listens = asyncio.create_task(third.to(mooring))
+        await once(
+            lambda: b"said" in third.body or (bool(third.sent) and third.status == 409),
+            what="the next one to be answered",
+        )
+        assert third.status == 200
+        third.leave()
+        await listens

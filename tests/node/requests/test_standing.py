@@ -10,12 +10,14 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from mooring.asgi import Scope, Send, header
+from mooring.asgi import Receive, Scope, Send, header
 from mooring.core.sse import SseEvent, encode
 from mooring.node.requests import standing
 from mooring.store import MemoryStore
 from tests.cluster_in_process import RunningNode, running_node, running_nodes
 from tests.node.apps import ScriptedApp, answer
+from tests.node.direct import Request, initialize, joined
+from tests.node.moving.nodes import once
 from tests.node.rpc import RawClient
 from tests.node.tellers import Reader, reading
 from tests.waiting import until
@@ -318,3 +320,48 @@ async def test_what_was_forgotten_of_a_stream_keeps_nothing_from_whoever_comes_b
         await until(are_said, what="the server to say more")
         async with reading(http, "GET", served.url, session, last=reader.ids[-1]) as again:
             assert [event.data for event in await again.rest() if event.data] == ["d", "e"]
+
+
+class OneStream(ScriptedApp):
+    """Takes no DELETE, and tells one GET at a time what it says by itself, for as long as that is there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.listeners = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] == "POST":
+            await super().__call__(scope, receive, send)
+        elif scope["method"] == "DELETE":
+            await answer(send, 405, b"")
+        elif self.listeners:
+            await answer(send, 409, b"")
+        else:
+            self.listeners += 1
+            headers = [(b"content-type", b"text/event-stream")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            self.listeners -= 1
+
+
+async def test_the_stream_of_an_idle_session_that_the_app_will_not_end_is_closed() -> None:
+    """Then its own limit ends it, as without us; and whoever comes back listens."""
+    app = OneStream()
+    async with joined(app, idle_seconds=10) as mooring, asyncio.timeout(10):
+        node = mooring._node
+        session = (await initialize().to(mooring)).session_id
+        for _ in range(2):
+            request = Request("GET", session=session, headers=[(b"accept", b"text/event-stream")])
+            listens = asyncio.create_task(request.to(mooring))
+            await once(lambda sent=request.sent: bool(sent), what="it to be answered")  # type: ignore[misc]
+            assert request.status == 200
+            request.leave()
+            await listens
+            local = node.sessions.find(session)
+            assert local is not None
+            local.last_seen -= 20
+            node.keeper._idle.let_go()
+            await node.sessions.settle()
+            await once(lambda: app.listeners == 0, what="the app to be left alone")
+            assert not local.running

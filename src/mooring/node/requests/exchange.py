@@ -200,6 +200,14 @@ class Exchange:
         await self._listener.end()
         return True
 
+    def give_up(self) -> None:
+        """It was cut off: whoever comes back for its stream hears what became of it by the record, also where its
+        session has stayed after all."""
+        stream = self._stream
+        if stream is not None and not stream.is_over:
+            self._node.streams.drop(self._session.id, stream)
+            self._node.sessions.run_errand(stream.dismiss())
+
     def leave(self) -> None:
         """The client has left."""
         if self._listener is not None:

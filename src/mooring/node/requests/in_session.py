@@ -185,7 +185,7 @@ class SessionRequest:
             if self.is_cut_off:
                 await asyncio.sleep(0)  # where the app did not come to meet its cancellation, we do
         except asyncio.CancelledError:
-            is_broken_off = self._node.is_stopping
+            is_broken_off = self._node.is_stopping and not self._node.is_alone  # then nobody else decides
             if not self.is_cut_off:
                 raise
         finally:
@@ -209,17 +209,20 @@ class SessionRequest:
     async def _end(self, *, is_broken_off: bool) -> None:
         """What was said of it, and what it changed, is on record, unless another node decides that.
 
-        Where it was cut off the app may still be at it: then it does not count as done. The same is so of one that is
-        on record to be carried out again, where its node ends before it is answered.
+        Where it was cut off the app may still be at it: then it does not count as done. Where its node ends before it
+        is answered, the next one decides as if this one had died.
         """
         try:
             if self.is_cut_off:
+                self._exchange.give_up()
                 return
-            if is_broken_off and self._use.stream:
+            if is_broken_off:
                 await self._exchange.let_client_go()
+                if not self._use.stream:  # else it may be carried out again, and no other call keeps a part of it
+                    self._states.drop()
                 return
             await self._exchange.end()
-            if self._is_turned_away or self._is_session_gone or is_broken_off:
+            if self._is_turned_away or self._is_session_gone:
                 self._states.drop()
             else:
                 await self._states.end(self._on_record_as)
@@ -236,6 +239,11 @@ class SessionRequest:
         """What is on record of it, while it is not answered. One that may be kept in part is not carried out again."""
         call = self._exchange.noted or (None if self._json is None else self._json.noted)
         return replace(call, body=b"") if call is not None and self._use.is_mixed else call
+
+    @property
+    def principal(self) -> str:
+        """Who sends it, as far as the app has found out by now."""
+        return self._entrance.principal
 
     def from_start(self) -> Receive:
         """The request for one more reader."""
@@ -400,6 +408,7 @@ class SessionRequest:
     async def send(self, message: Message) -> None:
         if self._node.keeper.has_lapsed and not await self._node.keeper.regain_in_time():
             self.cut_off()
+            self._session.state.cut_off(self._use)  # the session may stay here after all
         if message["type"] == "http.response.start" and not self._is_turned_away and not self.is_cut_off:
             message = await self._start(message)
         if self._is_turned_away or self.is_cut_off or self._is_session_gone:

@@ -57,6 +57,8 @@ class ListeningRequest:
         self._scope = scope
         self._receive = receive
         self._send = send
+        # Whose the session was when it was let in.
+        self._principal = session.principal
 
     async def serve(self, app: App) -> bool:
         """Returns whether it was answered: not where the app has dropped the session by itself."""
@@ -98,6 +100,7 @@ class ListeningRequest:
             note_refusal(self._node, session.id)
             await refuse(self._send, Reason.PRINCIPAL)
             return False
+        self._principal = session.principal
         return who is not None
 
     async def _listen_to_server(self, app: App, place: Place | None) -> bool:
@@ -111,6 +114,7 @@ class ListeningRequest:
                 for message in standing.refusal:
                     await self._send(message)
                 return bool(standing.refusal)
+            self._principal = standing.principal
             await self._node.sessions.records.write(self._session)
         elif not await self._is_admitted(app):
             return True
@@ -135,12 +139,23 @@ class ListeningRequest:
         listener = Listener(PassingAnswer(), self._send)
         named = [*headers, (SESSION_HEADER, self._session.id.encode())]
         await listener.begin({"type": "http.response.start", "status": 200, "headers": named})
-        await stream.listen(listener, place)
-        is_standing = stream.facts.kind is StreamKind.STANDING
-        is_gone = self._node.sessions.find(self._session.id) is not self._session
-        if ends_soon or is_gone or (is_standing and self._node.listens_no_more):  # since it was let in
+        if self._may_hear(stream):
+            try:
+                await stream.listen(listener, place)
+            except BaseException:  # some servers cancel the request of a client that leaves
+                listener.leave()
+                raise
+        if ends_soon or not self._may_hear(stream):
             await listener.end()
         return await self._attend(listener)
+
+    def _may_hear(self, stream: Stream) -> bool:
+        """Whether nothing has happened, since it was let in, that ends all who listen."""
+        if self._node.sessions.find(self._session.id) is not self._session:
+            return False
+        is_standing = stream.facts.kind is StreamKind.STANDING
+        is_nobodys = self._session.principal != self._principal  # and the session is somebody's by now
+        return not is_standing or not (is_nobodys or self._node.listens_no_more)
 
     async def _attend(self, listener: Listener) -> bool:
         leaving = asyncio.ensure_future(self._leaves())
