@@ -254,6 +254,33 @@ async def test_a_call_whose_handle_another_node_has_by_now_is_cut_off(raw: RawCl
         assert (handle, "cancelled") in ledger
 
 
+async def test_so_is_one_of_an_app_that_fails_where_it_is_cancelled(raw: RawClient) -> None:
+    app, begun = ScriptedApp(), asyncio.Event()
+
+    async def gate(_: Any, body: bytes, send: Any) -> None:
+        if b'"open"' in body:
+            result = {"content": [{"type": "text", "text": mooring.new_handle("browser")}]}
+            await answer(send, 200, json.dumps({"jsonrpc": "2.0", "id": 7, "result": result}).encode())
+            return
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise RuntimeError("no response was returned") from None
+
+    app.gate = gate
+    store = MemoryStore()
+    async with running_nodes(lambda: app, 1, store) as [node]:
+        handle = (await post(raw, node, visit("open"))).json["result"]["content"][0]["text"]
+        asking = asyncio.create_task(post(raw, node, visit(handle)))
+        await begun.wait()
+        found = node.mooring._node.handles.read(handle)
+        assert found is not None
+        await store.register(a_node("node-2-aaaaa"), 600)
+        await store.claim(found.shard, ShardOwner("node-2-aaaaa", 2), expected_epoch=1)
+        assert refusal_in(await asking) == "outcome_unknown"
+
+
 async def test_an_answer_with_a_handle_waits_until_its_node_knows_that_it_may(
     raw: RawClient, minting: Minting, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -224,6 +224,9 @@ class _CutOff:
         except asyncio.CancelledError:
             if not self._is_cut_off:
                 raise
+        except Exception:  # what becomes of the app that is cancelled is its own affair
+            if not self._is_cut_off:
+                raise
         if self._task is not None and self._task.uncancel():
             raise asyncio.CancelledError  # the server wanted it, too
         if self._answer.has_begun:
