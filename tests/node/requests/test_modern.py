@@ -769,3 +769,23 @@ async def test_anothers_handle_is_guarded_in_a_session_of_before(raw: RawClient,
             assert size or body != usual or refusal_in(reply) == "unknown_handle"
         reply = await visited("alice", usual)
         assert reply.json["result"]["content"][0]["text"] == f"page 1 of {handle}"
+
+
+@pytest.mark.parametrize("number", ["1" * 5_000, "[" * 5_000 + "]" * 5_000, '"\xff"'], ids=["long", "deep", "broken"])
+async def test_anothers_handle_is_guarded_in_a_body_that_the_app_alone_can_read(raw: RawClient, number: str) -> None:
+    """Other readers of JSON take longer numbers, deeper nesting and broken UTF-8."""
+    app = ScriptedApp()
+
+    async def gate(_: Any, body: bytes, send: Any) -> None:
+        text = mooring.new_handle("browser") if b'"open"' in body else "visited"
+        result = {"content": [{"type": "text", "text": text}]}
+        await answer(send, 200, json.dumps({"jsonrpc": "2.0", "id": 7, "result": result}).encode())
+
+    app.gate = gate
+    async with running_nodes(lambda: with_users(app), 1) as [node]:
+        opened = await post(raw, node, visit("open"), headers=[("x-user", "alice")])
+        body = json.dumps(visit(opened.json["result"]["content"][0]["text"], n=1)).replace('"n": 1', f'"n": {number}')
+        for who, reached in (("mallory", 1), ("alice", 2)):
+            reply = await post(raw, node, body.encode("latin-1"), headers=[("x-user", who)])
+            assert len(app.asked) == reached
+            assert (b"unknown_handle" in reply.body) == (who == "mallory")

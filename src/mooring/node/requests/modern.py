@@ -88,8 +88,9 @@ class ModernRequest:
         self._send = send
         # It is a stream of changes, which has no end of its own.
         self._listens = False
-        # Those that it names, in its order.
+        # Those that it names, in its order; and whether its body was searched for them.
         self._handles: list[Handle] = []
+        self._is_searched = False
 
     async def serve(self) -> Moved | None:
         """Have it answered; returns the one decision that a peer has to be told in its own way."""
@@ -156,7 +157,11 @@ class ModernRequest:
                 self._node.warn_of_large_body()
         elif may_hold_handles(body):
             inside = [name for rule in self._node.wrap_rules for name in rule.use]
-            found += in_body(body, inside, self._node.wrapped_members, everywhere=True)
+            inside_of_it = in_body(body, inside, self._node.wrapped_members, everywhere=True)
+            self._is_searched = inside_of_it is not None
+            found += inside_of_it or ()
+        else:
+            self._is_searched = True
         return [text for text in dict.fromkeys(found) if not self._listens or self._is_there(text)]
 
     def _is_there(self, text: str) -> bool:
@@ -234,7 +239,9 @@ class ModernRequest:
         )
 
     async def _serve(self, receive: Receive, revived: Mapping[Handle, LocalSession | None] = NONE) -> None:
-        call = ModernCall(self._node, self._app, self._scope, self._body.whole, self, self._handles)
+        call = ModernCall(
+            self._node, self._app, self._scope, self._body.whole, self, self._handles, is_searched=self._is_searched
+        )
         anothers = await call.serve(receive, self._send, revived)
         if anothers is not None:
             await self._say(Reason.PRINCIPAL, anothers.text)

@@ -58,12 +58,21 @@ class ModernCall:
         body: None where it was too large to be held.
         request: the same, to be read.
         handles: those that it names, in its order.
+        is_searched: whether these are all.
     """
 
-    __slots__ = ("_app", "_body", "_handles", "_node", "_request", "_scope")
+    __slots__ = ("_app", "_body", "_handles", "_is_searched", "_node", "_request", "_scope")
 
     def __init__(
-        self, node: Node, app: App, scope: Scope, body: bytes | None, request: ReadBody, handles: list[Handle]
+        self,
+        node: Node,
+        app: App,
+        scope: Scope,
+        body: bytes | None,
+        request: ReadBody,
+        handles: list[Handle],
+        *,
+        is_searched: bool,
     ) -> None:
         self._node = node
         self._app = app
@@ -71,6 +80,7 @@ class ModernCall:
         self._body = body
         self._request = request
         self._handles = handles
+        self._is_searched = is_searched
 
     async def serve(
         self, receive: Receive, send: Send, revived: Mapping[Handle, LocalSession | None] = NONE
@@ -110,7 +120,7 @@ class ModernCall:
             try:
                 if cut is not None:
                     return await cut.serve(self._serve_with_handles(scope, receive, send, revived, cut.cut_off))
-                if self._body is None:
+                if not self._is_searched:
                     return await self._serve_with_handles(scope, receive, send, revived)
                 await self._app(scope, receive, send)
             finally:
@@ -136,7 +146,7 @@ class ModernCall:
                     handles.add(handle, principal if handle.is_owned else NOBODY, kept)
             in_use.begin()
 
-        search = PassingSearch() if self._body is None else None
+        search = None if self._is_searched else PassingSearch()
         guarded = GuardedCall(node, owned, scope, receive, send, let_in, search)
         try:
             if not owned and search is None:
