@@ -7,8 +7,9 @@ import base64
 import gzip
 import json
 import random
+import uuid
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Annotated, Any
 
 import aiohttp
 import fastmcp
@@ -16,6 +17,7 @@ import pytest
 from mcp.client import Client
 from mcp.client.subscriptions import listen
 from mcp.server.mcpserver import MCPServer
+from pydantic import BaseModel, Field
 
 import mooring
 from mooring import ClosedHandle, ClosedSession
@@ -789,3 +791,30 @@ async def test_anothers_handle_is_guarded_in_a_body_that_the_app_alone_can_read(
             reply = await post(raw, node, body.encode("latin-1"), headers=[("x-user", who)])
             assert len(app.asked) == reached
             assert (b"unknown_handle" in reply.body) == (who == "mallory")
+
+
+class Page(BaseModel):
+    session_id: Annotated[str, Field(max_length=40)]
+    hint: Annotated[str, Field(max_length=60)]
+
+
+@pytest.mark.parametrize("make_server", SERVERS)
+async def test_a_client_takes_what_schemas_would_refuse_since_ids_in_it_are_wrapped(make_server: Any) -> None:
+    server: Any = make_server("strict")
+
+    def create_session() -> Page:
+        own_id = str(uuid.uuid4())
+        return Page(session_id=own_id, hint=f"use {own_id}")
+
+    def visit(session_id: str) -> Page:
+        return Page(session_id=session_id, hint=f"it is {session_id}")
+
+    server.tool()(create_session)
+    server.tool()(visit)
+    rules = [{"mint": "create_session", "field": "session_id", "use": ["session_id"]}]
+    async with running_nodes(lambda: app_of(server), 1, handles=rules) as [node], Client(f"{node.url}/mcp") as client:
+        await client.list_tools()
+        made = await client.call_tool("create_session", {})
+        handle = made.structured_content["session_id"]
+        result = await client.call_tool("visit", {"session_id": handle})
+        assert result.structured_content == {"session_id": handle, "hint": f"it is {handle}"}
