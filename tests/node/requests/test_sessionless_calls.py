@@ -104,6 +104,7 @@ async def test_a_large_call_may_use_what_is_kept(raw: RawClient) -> None:
     async with running_nodes(CountingNodes(MCPServer, stateless_http=True), 1, handle_search_bytes=1024) as [node]:
         counter = said(await ask(raw, node, "new_counter"))
         assert said(await ask(raw, node, "count_up", counter=counter, more="x" * 4096)) == "1"
+        assert said(await ask(raw, node, "count_up", counter=counter, do="initialize", more="x" * 4096)) == "2"
 
 
 async def test_an_initialize_that_is_too_large_to_be_searched_opens_a_session(raw: RawClient) -> None:

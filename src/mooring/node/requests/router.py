@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from mooring.asgi import EVENT_STREAM, App, Receive, Scope, Send, is_at, media_type, request_header, route_of
 from mooring.core import jsonrpc
@@ -39,6 +41,8 @@ from mooring.node.requests.reviving import Revivals
 from mooring.node.requests.streaming import StreamingRequest, StreamPaths
 
 logger = logging.getLogger("mooring.routing")
+
+_INITIALIZES: Final = re.compile(rb'"method"\s*:\s*"initialize"')
 
 
 class Router:
@@ -312,7 +316,7 @@ class Router:
 def _may_open(body: WantedBody) -> bool:
     """Whether a session may come of it: of one that is too large to be read, as far as its beginning tells."""
     if body.is_too_large:
-        return b'"initialize"' in body.beginning
+        return _INITIALIZES.search(body.beginning) is not None
     return jsonrpc.text_in(jsonrpc.read_message(body.whole or b""), "method") in ("", "initialize")
 
 
