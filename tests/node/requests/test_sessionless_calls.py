@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import uuid
 from collections.abc import Callable
@@ -11,7 +12,10 @@ import fastmcp
 import pytest
 from mcp.server.mcpserver import MCPServer
 
+from mooring.asgi import Receive, Scope, Send
 from tests.cluster_in_process import RunningNode, running_nodes
+from tests.node.apps import answer
+from tests.node.direct import Request, joined
 from tests.node.requests.test_modern import with_users
 from tests.node.rpc import INITIALIZE, RawClient, Reply
 from tests.node.state_nodes import VERSION, request, said
@@ -112,6 +116,22 @@ async def test_an_initialize_that_is_too_large_to_be_searched_opens_a_session(ra
     async with running_nodes(CountingNodes(MCPServer), 2, handle_search_bytes=1024) as nodes:
         opened = await raw.send("POST", f"{nodes[0].url}/mcp", body=initialize)
         assert (await raw.call(nodes[1].url, opened.session_id)).status == 200
+
+
+async def test_what_is_no_json_is_not_held() -> None:
+    """It may be answered before it is whole, as it is where somebody talks to something of the app's own."""
+    heard: list[bytes] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        heard.append((await receive())["body"])
+        await answer(send, 200, b"{}")
+
+    headers = [(b"content-type", b"application/octet-stream")]
+    async with joined(app) as mooring:
+        upload = Request(path="/mcp/upload", headers=headers, pieces=[b"first"], is_whole=False)
+        async with asyncio.timeout(5):
+            assert (await upload.to(mooring)).status == 200
+    assert heard == [b"first"]
 
 
 async def test_a_forged_one_is_a_tool_error(raw: RawClient) -> None:

@@ -149,7 +149,7 @@ class Router:
 
     def _handle(self, facts: RequestFacts, scope: Scope, receive: Receive, send: Send) -> Awaitable[Moved | None]:
         """Do what is decided; returns the one decision that a peer has to be told in its own way."""
-        if facts.method == "POST" and facts.session_id is None and not facts.modern:
+        if facts.method == "POST" and facts.session_id is None and not facts.modern and _may_post_json(scope):
             return self._handle_without_session(facts, scope, receive, send)
         if facts.modern and facts.method == "POST":
             return self._call(facts, scope, receive, send)
@@ -329,6 +329,12 @@ def _accepts_events(accept: bytes) -> bool:
     """Whether an event stream is among what a client takes, by name or by a wildcard (RFC 9110, section 12.5.1)."""
     kinds = (part.partition(b";")[0].strip().lower() for part in accept.split(b","))
     return any(kind in (EVENT_STREAM, b"text/*", b"*/*") for kind in kinds)
+
+
+def _may_post_json(scope: Scope) -> bool:
+    """Whether it may be a message. Anything else is the app's own, and is not held until it is whole."""
+    kind = media_type(scope["headers"])
+    return not kind or b"json" in kind
 
 
 def _posts_json(scope: Scope) -> bool:
