@@ -57,6 +57,10 @@ class Loosening:
 
 
 def _tools(message: Any) -> Iterator[Members]:
+    """Those of a message, or of the answers to a batch."""
+    if not isinstance(message, Members) and type(message) is list:
+        for one in message:
+            yield from _tools(one) if isinstance(one, Members) else ()
     for result in _all(message, "result"):
         for tools in _all(result, "tools"):
             yield from (tool for tool in tools if isinstance(tool, Members)) if type(tools) is list else ()

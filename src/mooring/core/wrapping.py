@@ -119,12 +119,16 @@ class Wrapping:
         self._is_changed = False
         try:
             message = exact_json.read(text)
-            if not isinstance(message, Members):
-                return None
-            changed = self._message(message)
+            changed = self._message(message) if isinstance(message, Members) else self._batch(message)
             return exact_json.write(changed) if self._is_changed else None
         except (ValueError, RecursionError):
             return None
+
+    def _batch(self, messages: Any) -> Any:
+        """The answers to a batch (revision 2025-03-26)."""
+        if not isinstance(messages, list):
+            return messages
+        return [self._message(one) if isinstance(one, Members) else one for one in messages]
 
     def _message(self, message: Members) -> Members:
         for result in _results_of(message):

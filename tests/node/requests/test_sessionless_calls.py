@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,7 @@ from mcp.server.mcpserver import MCPServer
 
 from mooring.asgi import Receive, Scope, Send
 from tests.cluster_in_process import RunningNode, running_nodes
-from tests.node.apps import answer
+from tests.node.apps import answer, lifespan
 from tests.node.direct import Request, joined
 from tests.node.requests.test_modern import with_users
 from tests.node.rpc import INITIALIZE, RawClient, Reply
@@ -161,3 +162,57 @@ async def test_anothers_handle_reaches_no_app(raw: RawClient, shape: str) -> Non
         reply = await send(nodes[0], "mallory", body)
         assert b"unknown_handle" in reply.body, reply.body
     assert [browsers.ledger for browsers in apps.browsers] == [[(handle, "p")], []]
+
+
+class Batching:
+    """A server that takes batches, as those of revision 2025-03-26 do, and answers each call with what it was told.
+
+    Attributes:
+        asked: the bodies that came.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[bytes] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await lifespan(receive, send)
+            return
+        self.asked.append((await receive())["body"])
+        answers = [self._answer(message) for message in json.loads(self.asked[-1])]
+        await answer(send, 200, json.dumps(answers).encode())
+
+    def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
+        tools = [{"name": "create_session", "outputSchema": {"properties": {"session_id": {"format": "uuid"}}}}]
+        result: dict[str, Any] = {"tools": tools}
+        if message["method"] == "tools/call":
+            own_id = message["params"]["arguments"].get("session_id", "browser-123")
+            result = {"structuredContent": {"session_id": own_id}, "content": []}
+        return {"jsonrpc": "2.0", "id": message["id"], "result": result}
+
+
+async def test_a_batch_goes_where_the_handles_in_it_lead(raw: RawClient) -> None:
+    apps: list[Batching] = []
+
+    def make_app() -> Batching:
+        apps.append(Batching())
+        return apps[-1]
+
+    async with running_nodes(make_app, 2, handles=RULES) as nodes:
+
+        async def send(node: RunningNode, *batch: Any) -> Any:
+            return (await raw.send("POST", f"{node.url}/mcp", body=batch, headers=VERSION)).json
+
+        listing = {"jsonrpc": "2.0", "id": "l", "method": "tools/list"}
+        [made, listed] = await send(nodes[1], request("create_session"), listing)
+        handle = made["result"]["structuredContent"]["session_id"]
+        assert handle.startswith("mh~")
+        assert listed["result"]["tools"][0]["outputSchema"] == {"properties": {"session_id": {}}}
+        both = [request("visit", session_id=handle), request("visit", session_id=handle)]
+        answers = await send(nodes[0], *both)
+        assert [one["result"]["structuredContent"]["session_id"] for one in answers] == [handle, handle]
+        assert not apps[0].asked
+        assert b"mh~" not in apps[1].asked[-1]
+        await nodes[1].vanish()
+        gone = await raw.send("POST", f"{nodes[0].url}/mcp", body=both, headers=VERSION)
+        assert gone.reason == "handle_gone"

@@ -97,7 +97,7 @@ class ModernRequest:
         await self._body.read()
         if request_header(self._scope["headers"], METHOD_HEADER) == LISTEN:
             request_id = self.asked()
-            if request_id is not None:
+            if request_id is not None and not isinstance(request_id, tuple):
                 return await self._serve_listener(request_id)
         with self._node.open_calls.call():
             return await self._route()
@@ -321,6 +321,7 @@ class ModernRequest:
         """The request; empty where it is none, or was too large to be read."""
         return {} if self._body.whole is None else jsonrpc.read_message(self._body.whole) or {}
 
-    def asked(self) -> jsonrpc.RequestId | None:
-        """Its id."""
-        return jsonrpc.id_of(self.message())
+    def asked(self) -> jsonrpc.Asked:
+        """Its id, or those of a batch."""
+        message = self.message()
+        return jsonrpc.id_of(message) if message else jsonrpc.asked_in(self._body.whole or b"")

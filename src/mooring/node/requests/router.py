@@ -317,7 +317,8 @@ def _may_open(body: WantedBody) -> bool:
     """Whether a session may come of it: of one that is too large to be read, as far as its beginning tells."""
     if body.is_too_large:
         return _INITIALIZES.search(body.beginning) is not None
-    return jsonrpc.text_in(jsonrpc.read_message(body.whole or b""), "method") in ("", "initialize")
+    methods = {jsonrpc.text_in(message, "method") for message in jsonrpc.read_messages(body.whole or b"")}
+    return "initialize" in methods or not any(methods)
 
 
 def _says_it_is_modern(facts: RequestFacts, scope: Scope) -> bool:
