@@ -113,3 +113,13 @@ def test_a_log_line_shows_only_the_shard() -> None:
     assert is_meant(text)
     assert not is_meant("mh~abcd1.")
     assert Origin(text[9]) is Origin.MINTED
+
+
+def test_what_is_longer_than_any_handle_is_not_remembered() -> None:
+    handles = Handles(SECRET)
+    for letter in "abcdefgh":
+        assert handles.read(f"mh~abcde.{letter * 1_000_000}") is None
+    assert handles._read_lately.cache_info().currsize == 0
+    longest = handles.wrap("abcde", "a" * WRAPPED_LENGTH)
+    assert longest is not None
+    assert handles.read(longest) is not None

@@ -42,6 +42,8 @@ _OWNER_BYTES: Final = 6
 _MAC_BYTES: Final = 9
 _OWNER_LENGTH: Final = 8
 _SEAL_LENGTH: Final = 20
+_LONGEST: Final = _SHARD_END + len(".w.") + WRAPPED_LENGTH + len(".") + _SEAL_LENGTH
+"""Of a handle; what is longer is none, and is not remembered."""
 _OF_NOBODY: Final = "A" * _OWNER_LENGTH
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
@@ -158,7 +160,7 @@ class Handles:
 
     def read(self, text: str) -> Handle | None:
         """The handle that this text is, as a whole; None where this cluster did not make it. Safe for any text."""
-        return self._read_lately(text) if is_meant(text) else None
+        return self._read_lately(text) if len(text) <= _LONGEST and is_meant(text) else None
 
     def _read(self, text: str) -> Handle | None:
         number = self._secret_of(text)
