@@ -50,12 +50,13 @@ _PLAIN = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _SHARD = rf"{PREFIX}[a-z2-7]{{{SHARD_LENGTH}}}\."
 _MINTED = r"[ms]\.[a-z][a-z0-9_]{0,31}\.[A-Za-z0-9_-]{22}"
 _SEAL = rf"\.[A-Za-z0-9_-]{{{_SEAL_LENGTH}}}"
-_FORM = rf"{_SHARD}(?:{_MINTED}|[wx]\.[A-Za-z0-9_-]{{1,{WRAPPED_LENGTH}}}){_SEAL}"
+FORM: Final = rf"{_SHARD}(?:{_MINTED}|[wx]\.[A-Za-z0-9_-]{{1,{WRAPPED_LENGTH}}}){_SEAL}"
+"""A pattern of what may be a handle."""
 _MEANT = re.compile(rf"{_SHARD}\S*\s*")
-_WHOLE = re.compile(_FORM, re.ASCII)
+_WHOLE = re.compile(FORM, re.ASCII)
 QUOTED: Final = re.compile(rf'"({_SHARD}{_MINTED}{_SEAL})(?![A-Za-z0-9_-])[^"\\\s]*"'.encode())
 """A text of JSON that has the form of a handle that was minted, and is not wrapped, or is made of one."""
-_INSIDE = re.compile(rf"(?<![A-Za-z0-9_-]){_FORM}(?![A-Za-z0-9_-])", re.ASCII)
+_INSIDE = re.compile(rf"(?<![A-Za-z0-9_-]){FORM}(?![A-Za-z0-9_-])", re.ASCII)
 
 
 class Origin(enum.Enum):
