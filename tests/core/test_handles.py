@@ -134,3 +134,13 @@ def test_a_long_handle_reads_as_any_other() -> None:
     handle = HANDLES.read(wrapped)
     assert handle is not None
     assert handle.own_id == "a" * 60_000
+
+
+def test_what_is_longer_than_any_handle_is_not_remembered() -> None:
+    handles = Handles(SECRET)
+    for letter in "abcdefgh":
+        assert handles.read(f"mh~abcde.{letter * 1_000_000}") is None
+    assert handles._read_lately.cache_info().currsize == 0
+    longest = handles.wrap("abcde", "a" * WRAPPED_LENGTH)
+    assert longest is not None
+    assert handles.read(longest) is not None

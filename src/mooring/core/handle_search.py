@@ -108,8 +108,9 @@ def _is_escaped(text: bytes) -> bool:
 
 def in_body(
     body: bytes, inside: Collection[str] = (), members: Collection[str] = (), *, everywhere: bool = False
-) -> list[str]:
-    """What is meant for a handle in the arguments of a message, in its order; each once.
+) -> list[str] | None:
+    """What is meant for a handle in the arguments of a message, in its order; each once. None where it cannot be read:
+    other readers take longer numbers, deeper nesting and broken UTF-8.
 
     Args:
         inside: the arguments in which one is looked for inside of longer text, too.
@@ -122,7 +123,7 @@ def in_body(
         if not is_plain or len(found) != body.count(_PREFIX):  # one may stand under a name that stands twice
             found = list(_in_message(_WITH_DOUBLES.decode(_text(body)), inside, members, everywhere))
     except (ValueError, RecursionError):
-        return []
+        return None
     return _each_once(found)
 
 

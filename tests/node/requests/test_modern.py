@@ -7,8 +7,9 @@ import base64
 import gzip
 import json
 import random
+import uuid
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Annotated, Any
 
 import aiohttp
 import fastmcp
@@ -16,6 +17,7 @@ import pytest
 from mcp.client import Client
 from mcp.client.subscriptions import listen
 from mcp.server.mcpserver import MCPServer
+from pydantic import BaseModel, Field
 
 import mooring
 from mooring import ClosedHandle, ClosedSession
@@ -252,6 +254,33 @@ async def test_a_call_whose_handle_another_node_has_by_now_is_cut_off(raw: RawCl
         reply = await asking
         assert refusal_in(reply) == "outcome_unknown"
         assert (handle, "cancelled") in ledger
+
+
+async def test_so_is_one_of_an_app_that_fails_where_it_is_cancelled(raw: RawClient) -> None:
+    app, begun = ScriptedApp(), asyncio.Event()
+
+    async def gate(_: Any, body: bytes, send: Any) -> None:
+        if b'"open"' in body:
+            result = {"content": [{"type": "text", "text": mooring.new_handle("browser")}]}
+            await answer(send, 200, json.dumps({"jsonrpc": "2.0", "id": 7, "result": result}).encode())
+            return
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise RuntimeError("no response was returned") from None
+
+    app.gate = gate
+    store = MemoryStore()
+    async with running_nodes(lambda: app, 1, store) as [node]:
+        handle = (await post(raw, node, visit("open"))).json["result"]["content"][0]["text"]
+        asking = asyncio.create_task(post(raw, node, visit(handle)))
+        await begun.wait()
+        found = node.mooring._node.handles.read(handle)
+        assert found is not None
+        await store.register(a_node("node-2-aaaaa"), 600)
+        await store.claim(found.shard, ShardOwner("node-2-aaaaa", 2), expected_epoch=1)
+        assert refusal_in(await asking) == "outcome_unknown"
 
 
 async def test_an_answer_with_a_handle_waits_until_its_node_knows_that_it_may(
@@ -742,3 +771,50 @@ async def test_anothers_handle_is_guarded_in_a_session_of_before(raw: RawClient,
             assert size or body != usual or refusal_in(reply) == "unknown_handle"
         reply = await visited("alice", usual)
         assert reply.json["result"]["content"][0]["text"] == f"page 1 of {handle}"
+
+
+@pytest.mark.parametrize("number", ["1" * 5_000, "[" * 5_000 + "]" * 5_000, '"\xff"'], ids=["long", "deep", "broken"])
+async def test_anothers_handle_is_guarded_in_a_body_that_the_app_alone_can_read(raw: RawClient, number: str) -> None:
+    """Other readers of JSON take longer numbers, deeper nesting and broken UTF-8."""
+    app = ScriptedApp()
+
+    async def gate(_: Any, body: bytes, send: Any) -> None:
+        text = mooring.new_handle("browser") if b'"open"' in body else "visited"
+        result = {"content": [{"type": "text", "text": text}]}
+        await answer(send, 200, json.dumps({"jsonrpc": "2.0", "id": 7, "result": result}).encode())
+
+    app.gate = gate
+    async with running_nodes(lambda: with_users(app), 1) as [node]:
+        opened = await post(raw, node, visit("open"), headers=[("x-user", "alice")])
+        body = json.dumps(visit(opened.json["result"]["content"][0]["text"], n=1)).replace('"n": 1', f'"n": {number}')
+        for who, reached in (("mallory", 1), ("alice", 2)):
+            reply = await post(raw, node, body.encode("latin-1"), headers=[("x-user", who)])
+            assert len(app.asked) == reached
+            assert (b"unknown_handle" in reply.body) == (who == "mallory")
+
+
+class Page(BaseModel):
+    session_id: Annotated[str, Field(max_length=40)]
+    hint: Annotated[str, Field(max_length=60)]
+
+
+@pytest.mark.parametrize("make_server", SERVERS)
+async def test_a_client_takes_what_schemas_would_refuse_since_ids_in_it_are_wrapped(make_server: Any) -> None:
+    server: Any = make_server("strict")
+
+    def create_session() -> Page:
+        own_id = str(uuid.uuid4())
+        return Page(session_id=own_id, hint=f"use {own_id}")
+
+    def visit(session_id: str) -> Page:
+        return Page(session_id=session_id, hint=f"it is {session_id}")
+
+    server.tool()(create_session)
+    server.tool()(visit)
+    rules = [{"mint": "create_session", "field": "session_id", "use": ["session_id"]}]
+    async with running_nodes(lambda: app_of(server), 1, handles=rules) as [node], Client(f"{node.url}/mcp") as client:
+        await client.list_tools()
+        made = await client.call_tool("create_session", {})
+        handle = made.structured_content["session_id"]
+        result = await client.call_tool("visit", {"session_id": handle})
+        assert result.structured_content == {"session_id": handle, "hint": f"it is {handle}"}

@@ -22,8 +22,8 @@ class GuardedCall:
 
     Args:
         let_in: told whose call it is, once all of them are theirs, before the app has a byte of it.
-        search: for others in its body, which was too large to be searched before: the app does not get the whole of it
-            where there is one of somebody else.
+        search: for others in its body, which was too large to be searched before, or is nothing that we read: the app
+            does not get the whole of it where there is one of somebody else.
     """
 
     def __init__(

@@ -333,7 +333,8 @@ class SessionRequest:
 
     async def _bring_handles(self) -> None:
         """The handles that it names are in use, and what is kept of them is here, where they are of our shards."""
-        named = [handle for text in in_body(self._body.raw()) if (handle := self._node.handles.read(text)) is not None]
+        known = map(self._node.handles.read, in_body(self._body.raw()) or ())
+        named = [handle for handle in known if handle is not None]
         handles = self._node.sessions.handles
         for handle, kept in (await bring_kept(self._node, named)).items():
             if self._node.handles.may_use(handle, kept.principal) and may_come(self._node, handle, kept):

@@ -88,15 +88,16 @@ class ModernRequest:
         self._send = send
         # It is a stream of changes, which has no end of its own.
         self._listens = False
-        # Those that it names, in its order.
+        # Those that it names, in its order; and whether its body was searched for them.
         self._handles: list[Handle] = []
+        self._is_searched = False
 
     async def serve(self) -> Moved | None:
         """Have it answered; returns the one decision that a peer has to be told in its own way."""
         await self._body.read()
         if request_header(self._scope["headers"], METHOD_HEADER) == LISTEN:
             request_id = self.asked()
-            if request_id is not None:
+            if request_id is not None and not isinstance(request_id, tuple):
                 return await self._serve_listener(request_id)
         with self._node.open_calls.call():
             return await self._route()
@@ -156,7 +157,11 @@ class ModernRequest:
                 self._node.warn_of_large_body()
         elif may_hold_handles(body):
             inside = [name for rule in self._node.wrap_rules for name in rule.use]
-            found += in_body(body, inside, self._node.wrapped_members, everywhere=True)
+            inside_of_it = in_body(body, inside, self._node.wrapped_members, everywhere=True)
+            self._is_searched = inside_of_it is not None
+            found += inside_of_it or ()
+        else:
+            self._is_searched = True
         return [text for text in dict.fromkeys(found) if not self._listens or self._is_there(text)]
 
     def _is_there(self, text: str) -> bool:
@@ -234,7 +239,9 @@ class ModernRequest:
         )
 
     async def _serve(self, receive: Receive, revived: Mapping[Handle, LocalSession | None] = NONE) -> None:
-        call = ModernCall(self._node, self._app, self._scope, self._body.whole, self, self._handles)
+        call = ModernCall(
+            self._node, self._app, self._scope, self._body.whole, self, self._handles, is_searched=self._is_searched
+        )
         anothers = await call.serve(receive, self._send, revived)
         if anothers is not None:
             await self._say(Reason.PRINCIPAL, anothers.text)
@@ -314,6 +321,7 @@ class ModernRequest:
         """The request; empty where it is none, or was too large to be read."""
         return {} if self._body.whole is None else jsonrpc.read_message(self._body.whole) or {}
 
-    def asked(self) -> jsonrpc.RequestId | None:
-        """Its id."""
-        return jsonrpc.id_of(self.message())
+    def asked(self) -> jsonrpc.Asked:
+        """Its id, or those of a batch."""
+        message = self.message()
+        return jsonrpc.id_of(message) if message else jsonrpc.asked_in(self._body.whole or b"")

@@ -45,7 +45,9 @@ logger = logging.getLogger("mooring.handles")
 METHOD_HEADER: Final = b"mcp-method"
 
 _TASK: Final = "taskId"
-_OF_TASKS: Final = ("tasks/get", "tasks/result", "subscriptions/listen")
+_OF_TASKS: Final = frozenset({"tasks/get", "tasks/result", "subscriptions/listen"})
+_BATCH_BYTES: Final = 64
+"""In which the first letter of a body stands."""
 
 _Served = TypeVar("_Served")
 
@@ -58,12 +60,21 @@ class ModernCall:
         body: None where it was too large to be held.
         request: the same, to be read.
         handles: those that it names, in its order.
+        is_searched: whether these are all.
     """
 
-    __slots__ = ("_app", "_body", "_handles", "_node", "_request", "_scope")
+    __slots__ = ("_app", "_body", "_handles", "_is_searched", "_node", "_request", "_scope")
 
     def __init__(
-        self, node: Node, app: App, scope: Scope, body: bytes | None, request: ReadBody, handles: list[Handle]
+        self,
+        node: Node,
+        app: App,
+        scope: Scope,
+        body: bytes | None,
+        request: ReadBody,
+        handles: list[Handle],
+        *,
+        is_searched: bool,
     ) -> None:
         self._node = node
         self._app = app
@@ -71,6 +82,7 @@ class ModernCall:
         self._body = body
         self._request = request
         self._handles = handles
+        self._is_searched = is_searched
 
     async def serve(
         self, receive: Receive, send: Send, revived: Mapping[Handle, LocalSession | None] = NONE
@@ -93,8 +105,9 @@ class ModernCall:
         cut = _CutOff(node, self._request, self._handles[0], send) if self._handles else None
         send = naming_no_session(send if cut is None else cut.send)
         fields = self._wrapped_fields() if node.wrap_rules else ()
-        marks = node.settings.mark_handle_params and self._method() == "tools/list"
-        loosens = bool(node.wrap_rules) and self._method() == "tools/list"
+        lists = (node.settings.mark_handle_params or bool(node.wrap_rules)) and "tools/list" in self._methods()
+        marks = node.settings.mark_handle_params and lists
+        loosens = bool(node.wrap_rules) and lists
         wraps = bool(fields or own_ids or node.wrapped_members)
         if wraps or marks or loosens:  # the answer is read here
             scope["headers"] = without(scope["headers"], b"accept-encoding")
@@ -106,11 +119,11 @@ class ModernCall:
             send = WrappedAnswer(lambda: Loosening(node.wrap_rules), send).send
         states = CallStates(node, self._request, scope)
         send = partial(states.pass_on, send=send)
-        with Serving(node, scope, None, None, states):
+        with Serving(node, scope, None, None, None if self._is_batch() else states):
             try:
                 if cut is not None:
                     return await cut.serve(self._serve_with_handles(scope, receive, send, revived, cut.cut_off))
-                if self._body is None:
+                if not self._is_searched:
                     return await self._serve_with_handles(scope, receive, send, revived)
                 await self._app(scope, receive, send)
             finally:
@@ -136,7 +149,7 @@ class ModernCall:
                     handles.add(handle, principal if handle.is_owned else NOBODY, kept)
             in_use.begin()
 
-        search = PassingSearch() if self._body is None else None
+        search = None if self._is_searched else PassingSearch()
         guarded = GuardedCall(node, owned, scope, receive, send, let_in, search)
         try:
             if not owned and search is None:
@@ -167,16 +180,25 @@ class ModernCall:
 
         The outcome of a task may be any tool's: nobody knows which, so that a rule without a field says nothing of it.
         """
-        if _TASK in self._node.wrapped_members and self._method() in _OF_TASKS:
+        if _TASK in self._node.wrapped_members and not _OF_TASKS.isdisjoint(self._methods()):
             return tuple(rule.field for rule in self._node.wrap_rules if rule.field)
         named = request_header(self._scope["headers"], NAME_HEADER)
-        tool = decoded(named) if named is not None else jsonrpc.text_in(self._request.message(), "params", "name")
-        return tuple(rule.field for rule in self._node.wrap_rules if rule.mint == tool)
+        tools = {decoded(named)} if named is not None else self._said("params", "name")
+        return tuple(rule.field for rule in self._node.wrap_rules if rule.mint in tools)
 
-    def _method(self) -> str:
+    def _methods(self) -> set[str]:
         """What is asked. Calls of the legacy era do not say it in a header."""
         said = request_header(self._scope["headers"], METHOD_HEADER)
-        return jsonrpc.text_in(self._request.message(), "method") if said is None else said.decode("latin-1")
+        return self._said("method") if said is None else {said.decode("latin-1")}
+
+    def _said(self, *path: str) -> set[str]:
+        """What stands there in the message, or in those of a batch."""
+        messages = jsonrpc.read_messages(self._body or b"") if self._is_batch() else [self._request.message()]
+        return {jsonrpc.text_in(message, *path) for message in messages}
+
+    def _is_batch(self) -> bool:
+        """Whether there will be several answers: none of them can go on record with what all of its calls change."""
+        return self._body is not None and self._body[:_BATCH_BYTES].lstrip()[:1] == b"["
 
     def _wrapping(self, scope: Scope, fields: tuple[str, ...], own_ids: Mapping[str, str]) -> Wrapping:
         """What becomes of the answer, once the app has named the user in the scope."""
@@ -222,6 +244,9 @@ class _CutOff:
                 return served
             await asyncio.sleep(0)  # where the app did not come to meet its cancellation, we do
         except asyncio.CancelledError:
+            if not self._is_cut_off:
+                raise
+        except Exception:  # what becomes of the app that is cancelled is its own affair
             if not self._is_cut_off:
                 raise
         if self._task is not None and self._task.uncancel():

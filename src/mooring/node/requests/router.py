@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from mooring.asgi import EVENT_STREAM, App, Receive, Scope, Send, is_at, media_type, request_header, route_of
 from mooring.core import jsonrpc
@@ -39,6 +41,8 @@ from mooring.node.requests.reviving import Revivals
 from mooring.node.requests.streaming import StreamingRequest, StreamPaths
 
 logger = logging.getLogger("mooring.routing")
+
+_INITIALIZES: Final = re.compile(rb'"method"\s*:\s*"initialize"')
 
 
 class Router:
@@ -146,7 +150,7 @@ class Router:
 
     def _handle(self, facts: RequestFacts, scope: Scope, receive: Receive, send: Send) -> Awaitable[Moved | None]:
         """Do what is decided; returns the one decision that a peer has to be told in its own way."""
-        if facts.method == "POST" and facts.session_id is None and not facts.modern:
+        if facts.method == "POST" and facts.session_id is None and not facts.modern and _may_post_json(scope):
             return self._handle_without_session(facts, scope, receive, send)
         if facts.modern and facts.method == "POST":
             return self._call(facts, scope, receive, send)
@@ -314,8 +318,9 @@ class Router:
 def _may_open(body: WantedBody) -> bool:
     """Whether a session may come of it: of one that is too large to be read, as far as its beginning tells."""
     if body.is_too_large:
-        return b'"initialize"' in body.beginning
-    return jsonrpc.text_in(jsonrpc.read_message(body.whole or b""), "method") in ("", "initialize")
+        return _INITIALIZES.search(body.beginning) is not None
+    methods = {jsonrpc.text_in(message, "method") for message in jsonrpc.read_messages(body.whole or b"")}
+    return "initialize" in methods or not any(methods)
 
 
 def _says_it_is_modern(facts: RequestFacts, scope: Scope) -> bool:
@@ -327,6 +332,12 @@ def _accepts_events(accept: bytes) -> bool:
     """Whether an event stream is among what a client takes, by name or by a wildcard (RFC 9110, section 12.5.1)."""
     kinds = (part.partition(b";")[0].strip().lower() for part in accept.split(b","))
     return any(kind in (EVENT_STREAM, b"text/*", b"*/*") for kind in kinds)
+
+
+def _may_post_json(scope: Scope) -> bool:
+    """Whether it may be a message. Anything else is the app's own, and is not held until it is whole."""
+    kind = media_type(scope["headers"])
+    return not kind or b"json" in kind
 
 
 def _posts_json(scope: Scope) -> bool:

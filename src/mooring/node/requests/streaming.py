@@ -94,6 +94,9 @@ class StreamingRequest:
         except asyncio.CancelledError:
             if not self._is_cut_off:
                 raise
+        except Exception:  # what becomes of the app that is cancelled is its own affair
+            if not self._is_cut_off:
+                raise
         finally:
             if self._session is not None:
                 self._session.running.discard(self)
