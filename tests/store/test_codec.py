@@ -388,4 +388,6 @@ def test_of_many_that_cannot_be_read_for_one_reason_few_are_told(caplog: pytest.
             codec.complain("initialize", f"s{number}", "another secret")
     told = [record.message for record in caplog.records if "initialize" in record.message]
     assert len(told) == codec.TOLD_OF + 1
-    assert told[-1] == "more than 20 entries of the kind initialize cannot be read: no more of them is told"
+    assert (
+        told[-1] == "more than 20 entries of the kind initialize cannot be read; no more is said (key_prefix, secret)"
+    )

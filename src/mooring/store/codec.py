@@ -223,7 +223,11 @@ class _Complaints:
             return
         told.add(name)
         if len(told) > TOLD_OF:
-            logger.warning("more than %d entries of the kind %s cannot be read: no more of them is told", TOLD_OF, kind)
+            logger.warning(
+                "more than %d entries of the kind %s cannot be read; no more is said (key_prefix, secret)",
+                TOLD_OF,
+                kind,
+            )
             return
         logger.warning(
             "the entry of %s %r cannot be read (%s): is it another program's, or another version's? (key_prefix)",

@@ -145,17 +145,17 @@ class ListeningRequest:
             except BaseException:  # some servers cancel the request of a client that leaves
                 listener.leave()
                 raise
-        if ends_soon or not self._may_hear(stream):
+        is_last = stream.facts.kind is StreamKind.STANDING and self._node.listens_no_more
+        if ends_soon or is_last or not self._may_hear(stream):
             await listener.end()
         return await self._attend(listener)
 
     def _may_hear(self, stream: Stream) -> bool:
-        """Whether nothing has happened, since it was let in, that ends all who listen."""
+        """Whether nothing has happened, since it was let in, that keeps it from what is said."""
         if self._node.sessions.find(self._session.id) is not self._session:
             return False
-        is_standing = stream.facts.kind is StreamKind.STANDING
         is_nobodys = self._session.principal != self._principal  # and the session is somebody's by now
-        return not is_standing or not (is_nobodys or self._node.listens_no_more)
+        return stream.facts.kind is not StreamKind.STANDING or not is_nobodys
 
     async def _attend(self, listener: Listener) -> bool:
         leaving = asyncio.ensure_future(self._leaves())
