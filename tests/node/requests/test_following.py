@@ -26,6 +26,7 @@ from tests.node.apps import ScriptedApp, answer
 from tests.node.clusters import Cluster, three_nodes
 from tests.node.direct import Request, initialize, joined
 from tests.node.links.odd_peer import Head, OddPeer, odd_peer
+from tests.node.moving.nodes import some_nodes
 from tests.node.rpc import INITIALIZE, RawClient
 
 
@@ -526,3 +527,18 @@ async def test_a_batch_that_a_peer_may_have_carried_out_is_not_carried_out_here(
         reply = await raw.send("POST", f"{nodes[0].url}/mcp", body=batch)
         assert sum(body == json.dumps(batch).encode() for app in apps for _, _, body in app.asked) == 1
         assert reply.status == 200
+
+
+@pytest.mark.parametrize("kib", [1, 100, 900, 3_000])
+async def test_a_large_call_arrives_though_its_session_was_given_away_a_moment_ago(raw: RawClient, kib: int) -> None:
+    """The node that it came to has not heard of that yet: whom it asks first tells."""
+    async with some_nodes(raw, 3, heartbeat_seconds=5, lease_seconds=30) as nodes:
+        session = await nodes.open()
+        for number in range(3):
+            await nodes.node(number).keeper.beat()
+        assert await nodes.give(session)
+        arguments = {"name": "store", "arguments": {"text": "x" * 1024 * kib}}
+        call = {"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": arguments}
+        reply = await raw.call(nodes.running[2].url, session, body=call)
+        assert "served" in reply.json
+        assert json.loads(nodes.apps[1].asked[-1][2]) == call

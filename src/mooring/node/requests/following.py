@@ -31,7 +31,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from mooring.asgi import Message, Scope, Send
+from mooring.asgi import Message, Scope, Send, request_header
 from mooring.core import jsonrpc
 from mooring.core.model import NodeInfo, ShardOwner
 from mooring.core.request import RequestFacts
@@ -49,8 +49,8 @@ from mooring.node.requests.principal import USER
 
 logger = logging.getLogger("mooring.routing")
 
-_REMEMBERED_BYTES: Final = 64 * 1024
-"""Enough to read a request's id from, and to open its session here after all."""
+_REMEMBERED_BYTES: Final = 1024 * 1024
+"""Of a body: enough to read a request's id from, to open its session here after all, and to send nearly all again."""
 
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 0.5
@@ -107,6 +107,7 @@ class FollowedRequest:
         self._facts = facts
         self._scope = scope
         self._client = client
+        self._remembered_bytes = remembered_bytes
         self._body = RememberedBody(client.receive, remembered_bytes)
         self._send = send
         self._decide_anew = decide_anew
@@ -141,7 +142,7 @@ class FollowedRequest:
     async def _follow(self, decision: Forward | Hold | Adopt, give_up: float) -> Decision | None:
         pause = _FIRST_PAUSE_SECONDS
         attempt = _Attempt(_fresh_nonce(), is_first=True)
-        now: Decision = decision
+        now: Decision = await self._decide_anew() if self._goes_out_once(decision) else decision
         while isinstance(now, Forward | Hold | Adopt):
             if isinstance(now, Adopt):
                 with suppress(StoreUnavailable):
@@ -176,6 +177,12 @@ class FollowedRequest:
                 attempt = _Attempt(_fresh_nonce())
                 now = await self._decide_anew()  # while that was asked, its session may have moved
         return now
+
+    def _goes_out_once(self, decision: Decision) -> bool:
+        """Whether it cannot be sent again, to where its session went a moment ago: that is asked for before."""
+        length = request_header(self._scope["headers"], b"content-length") or b""
+        is_large = length.isdigit() and int(length[:20]) > self._remembered_bytes
+        return is_large and isinstance(decision, Forward)
 
     def _is_forgotten(self, attempt: _Attempt) -> bool:
         """Whether the node that may have had it may not know it again by now, or not when it arrives there.
