@@ -32,7 +32,8 @@ from mooring.node.requests.principal import NOBODY, principal_of
 logger = logging.getLogger("mooring.routing")
 
 _REMEMBERED_BYTES: Final = 64 * 1024
-"""Enough to read a request's id from."""
+"""Enough to read a request's id from; of a larger one it is looked for at either end."""
+_READ_BYTES: Final = 64 * 1024 * 1024
 
 
 class RefusedRequest:
@@ -104,8 +105,8 @@ class RefusedRequest:
     async def _read_id(self) -> jsonrpc.Asked:
         """The JSON-RPC id, to answer that very request; None where it has none."""
         body = RememberedBody(self._receive, _REMEMBERED_BYTES)
-        await body.read_rest()
-        return body.asked()
+        await body.read_rest(_READ_BYTES)
+        return body.asked_at_either_end()
 
     def _named(self) -> str:
         """The session for a log line: its beginning and its owner, and nothing that was not verified."""
