@@ -95,7 +95,7 @@ _TROUBLES: Final = (
         "is a node of a Redis Cluster",
         "redis_url has to say so (redis+cluster://)",
         (exceptions.AskError, exceptions.MovedError, exceptions.ClusterCrossSlotError),
-        ("CROSSSLOT", "ASK "),
+        ("CROSSSLOT", "ASK ", "SELECT is not allowed in cluster mode"),
     ),
     Trouble(
         "NOCLUSTER",
@@ -142,6 +142,35 @@ _TROUBLES: Final = (
         "WRONGTYPE",
         "has something else under one of Mooring's keys",
         "another program uses the same key_prefix",
+    ),
+    Trouble(
+        "DENIED",
+        "takes connections from its own machine alone",
+        "it is in protected mode: give it a password (requirepass), or switch that off where only the nodes reach it",
+    ),
+    Trouble(
+        "NODATABASE",
+        "has no such database",
+        "the number at the end of redis_url is below its `databases`, 16 most often",
+        words=("DB index is out of range", "invalid DB index"),
+    ),
+    Trouble(
+        "NOSENTINEL",
+        "is no sentinel",
+        "redis+sentinel:// names sentinels and their ports, 26379 most often; redis:// is for a Redis itself",
+        words=("unknown command 'SENTINEL'", "unknown command `SENTINEL`"),
+    ),
+    Trouble(
+        "NOSCRIPTS",
+        "runs no scripts",
+        "is it a sentinel, which redis+sentinel:// is for? Redis 7 or Valkey is needed",
+        words=("unknown command 'EVAL", "unknown command `EVAL"),
+    ),
+    Trouble(
+        "NOREDIS",
+        "answers, and not as Redis does",
+        "something else listens where redis_url leads",
+        (exceptions.InvalidResponse,),
     ),
     Trouble(
         "UNKNOWN",
