@@ -106,7 +106,8 @@ _TROUBLES: Final = (
     Trouble(
         "NOPRIMARY",
         "has no sentinel that names its primary",
-        "do those in redis_url answer, and is the name there one that `redis-cli -p 26379 sentinel masters` shows?",
+        "do those in redis_url answer (over TLS: rediss+sentinel://), and is the name there one that `redis-cli -p 26379 "
+        "sentinel masters` shows?",
         (MasterNotFoundError,),
     ),
     Trouble(
@@ -221,8 +222,12 @@ def _describe(error: Exception) -> tuple[str, str, str]:
         code = _CODE.match(text)
         return "refuses", code[1] if code else type(error).__name__, "its own log may say more"
     if _BROKEN.search(text):
-        # One that has too many clients does the same, and what it says of that is lost on the way.
-        hint = "was it started again just now, or does it have as many clients as its maxclients allows?"
+        # One that has too many clients does the same, and what it says of that is lost on the way; so does one that
+        # speaks TLS alone.
+        hint = (
+            "was it started again just now, does it have as many clients as its maxclients allows, or does it want TLS "
+            "(rediss://)?"
+        )
         return "broke the connection", "closed", hint
     return "does not answer", _silence(error), "is it running, and does redis_url lead there?"
 
