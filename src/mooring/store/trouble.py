@@ -106,8 +106,8 @@ _TROUBLES: Final = (
     Trouble(
         "NOPRIMARY",
         "has no sentinel that names its primary",
-        "do those in redis_url answer (over TLS: rediss+sentinel://), and is the name there one that `redis-cli -p 26379 "
-        "sentinel masters` shows?",
+        "do those in redis_url answer (over TLS: rediss+sentinel://), and is the name there one that "
+        "`redis-cli -p 26379 sentinel masters` shows?",
         (MasterNotFoundError,),
     ),
     Trouble(
