@@ -415,10 +415,10 @@ async def test_a_user_that_was_found_around_mooring_is_not_lost_on_the_way(raw: 
 
         return around
 
-    store, owners_app = MemoryStore(), ScriptedApp()
+    store, owners_app, others_app = MemoryStore(), ScriptedApp(), ScriptedApp()
     async with (
         running_node(owners_app, store, "node-1", around=signing_in, peer_ports="any") as owner,
-        running_node(ScriptedApp(), store, "node-2", around=signing_in, hold_seconds=30) as other,
+        running_node(others_app, store, "node-2", around=signing_in, hold_seconds=30) as other,
     ):
         session = await raw.open(owner.url)
         await other.mooring._node.keeper.beat()
@@ -427,6 +427,13 @@ async def test_a_user_that_was_found_around_mooring_is_not_lost_on_the_way(raw: 
             refused = await raw.call(other.url, session)
         assert (refused.status, refused.reason, len(owners_app.asked)) == (200, "unreachable", before)
         assert (await raw.call(owner.url, session)).status == 200
+        other.mooring._node.membership.go(NodeState.DRAINING)
+        call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "count"}}
+        modern = {"mcp-protocol-version": "2026-07-28"}
+        others_app.gate = reply_to_all
+        async with asyncio.timeout(5):  # any node may take this one, and so this one may
+            reply = await raw.send("POST", f"{other.url}/mcp", body=call, headers=modern)
+        assert (reply.status, reply.json) == (200, {"served": 1})
 
 
 # What any node may take, on a node that does not want it.

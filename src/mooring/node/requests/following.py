@@ -64,7 +64,8 @@ class _Attempt:
         nonce: the owner's name for this very request.
         sent_to: the node that it may have reached. It goes out again to that one alone, under the same nonce, by which
             the node knows it: so it is never carried out twice.
-        is_over: that node has had it before, and nobody knows what became of it.
+        is_over: it does not go out again: that node has had it before, and nobody knows what became of it; or it may go
+            to none.
         is_first: nothing was tried before.
         sent_at: when it went out to that node first (`time.monotonic`).
     """
@@ -158,7 +159,8 @@ class FollowedRequest:
                     give_up = self._held_until()  # it ran, or waited there, until now: it is held from here
                 if self._may_open_here(attempt) and self._node.takes_new_sessions:
                     return OPEN  # a new session may as well begin here
-                if self._facts.modern and self._may_be_taken_here(attempt) and self._another_taker() is None:
+                is_last = attempt.is_over or self._another_taker() is None
+                if self._facts.modern and is_last and self._may_be_taken_here(attempt):
                     return SERVE
             elif isinstance(now, Forward):  # its first owner is gone
                 if not await self._may_go_on():
@@ -261,7 +263,7 @@ class FollowedRequest:
         except PeerSilent as error:
             self._silent.add(peer.id)
             if not error.may_have_run and attempt.sent_to is None:
-                return _Attempt(_fresh_nonce())
+                return _Attempt(_fresh_nonce(), is_over=error.is_final)
             if not error.may_have_run:  # this time; what became of it before, nobody knows
                 return _Attempt(attempt.nonce, sent_to=attempt.sent_to, sent_at=sent_at)
             return _Attempt(attempt.nonce, sent_to=peer.id, is_over=error.is_final, sent_at=sent_at)
@@ -296,8 +298,8 @@ class FollowedRequest:
                 f"not passed on to node {peer.id}: who sent it was found around Mooring, which does not run for what "
                 "peers pass on to a process that shares its address, or through Redis (peer_link); put the "
                 "authentication inside Mooring",
-                may_have_run=True,  # whether or not: it must not go out again
-                is_final=True,
+                may_have_run=False,
+                is_final=True,  # it must not go out again
             )
 
     def _learn(self, moved: PeerMoved) -> None:
