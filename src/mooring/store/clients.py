@@ -136,7 +136,7 @@ def check(url: str) -> Callable[[dict[str, Any], Retry, float], Any]:
     """
     unfit = next((name for name, _ in parse_qsl(url.partition("?")[2]) if name in _NOT_IN_URLS), None)
     if unfit is not None:
-        raise ValueError(f"the option {unfit} is for programs of one's own")
+        raise ValueError(f"the option {unfit} is for programs, and not for a URL")
     if url.startswith(_SCHEMES):
         _check_server(url)
         return functools.partial(_single, url)
