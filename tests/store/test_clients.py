@@ -211,6 +211,7 @@ async def test_each_kind_speaks_tls_and_wants_a_password_and_says_what_it_misses
         without_ca = servers.url.replace(f"ssl_ca_certs={servers.ca}", "")
         for url, says in (
             (without_ca, r"cannot be spoken to over TLS|has no sentinel that"),
+            (servers.url.replace("rediss", "redis").partition("?")[0], r"TLS.*rediss"),
             (servers.url.replace(password, "wrong"), "does not accept the user or the password"),
             (servers.url.replace(f":{password}@", ""), "does not accept the user or the password"),
         ):

@@ -16,6 +16,8 @@ It travels beside the request, in `Mooring-Client: <JSON, base64>;<mac>`, the MA
     root_path                     that of the owner's server
     the target                    ASCII, and nothing from a `#` on
     the path                      that of the target, whatever something around Mooring has made of it
+    what a router around Mooring  nothing, where it does not run for what peers pass on: Starlette's `path_params` and
+    has found in the path         `app_root_path`
 
 A node of an earlier release sends none of it, and its requests are as they come.
 
@@ -31,8 +33,8 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mooring.core.request import BEGIN_HEADER, END_HEADER, INTERNAL_HEADERS
@@ -60,6 +62,7 @@ class PassedOn:
         server: the same of the address that the client came to; None also of a peer that does not say it.
         target: path and query as they came; None where the wire has them as they came.
         path: as it is for the app; None where it is that of the target.
+        routed: what a router around Mooring has put into the scope.
         beside: headers that do not survive the way, each with its place among all of them.
     """
 
@@ -72,6 +75,7 @@ class PassedOn:
     target: bytes | None = None
     beside: tuple[tuple[int, bytes, bytes], ...] = ()
     path: str | None = None
+    routed: Mapping[str, Any] = field(default_factory=dict)
 
     def restored(self, headers: Headers) -> Headers:
         """The headers as the client sent them, from those that came over the wire."""
@@ -118,6 +122,21 @@ def within_delimiters(headers: Headers) -> Headers | None:
     return headers[begin + 1 : end]
 
 
+def routed_in(scope: Mapping[str, Any]) -> dict[str, Any]:
+    """What a router around Mooring has put there, as far as it can be written down."""
+    found: dict[str, Any] = {}
+    params, root = scope.get("path_params"), scope.get("app_root_path")
+    if (
+        params
+        and isinstance(params, Mapping)
+        and all(isinstance(value, str | int | float) for value in params.values())
+    ):
+        found["path_params"] = {str(name): value for name, value in params.items()}
+    if isinstance(root, str):
+        found["app_root_path"] = root
+    return found
+
+
 def wire_method(method: str) -> str:
     """What stands for the method on the wire between two nodes, where one may read fewer methods than the other."""
     return method if method in _COMMON_METHODS else _RARE
@@ -132,7 +151,7 @@ def _is_writable(value: bytes) -> bool:
 
 def encode(key: bytes, nonce: str, passed_on: PassedOn) -> str:
     """The value of `Mooring-Client`."""
-    said = {
+    said: dict[str, Any] = {
         "method": passed_on.method,
         "scheme": passed_on.scheme,
         "http": passed_on.http_version,
@@ -144,6 +163,8 @@ def encode(key: bytes, nonce: str, passed_on: PassedOn) -> str:
     }
     if passed_on.path is not None:
         said["path"] = passed_on.path
+    if passed_on.routed:
+        said["routed"] = passed_on.routed
     text = _text(json.dumps(said, separators=(",", ":")).encode())
     return f"{text};{_mac(key, nonce, text)}"
 
@@ -176,6 +197,7 @@ def _read(said: Any) -> PassedOn:
         target=None if target is None else _bytes(target),
         beside=tuple((int(place), _bytes(name), _bytes(value)) for place, name, value in said["beside"]),
         path=None if path is None else str(path),
+        routed=routed_in(said.get("routed", {})),
     )
 
 

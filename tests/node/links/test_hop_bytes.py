@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 import pytest
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import Mount, Router
 
 from mooring.asgi import App, HeaderList, Message, Receive, Scope, Send
 from mooring.core.model import NodeState
@@ -288,3 +289,24 @@ async def test_a_session_id_of_any_bytes_on_a_call_that_needs_none(cluster: Clus
     request = await Request("POST", headers=headers, pieces=(body,)).to(cluster.nodes[0].mooring)
     assert (request.status, request.body) == (200, b"{}")
     assert first.tally.forwarded_out == 1
+
+
+def mounted(app: App) -> App:
+    """A router around Mooring."""
+    router = Router(routes=[Mount("/t/{tenant}/{number:int}", app=app)])
+
+    async def route(scope: Scope, receive: Receive, send: Send) -> None:
+        await (app if scope["type"] == "lifespan" else router)(scope, receive, send)
+
+    return route
+
+
+@pytest.mark.parametrize("own_port", [{}, {"peer_host": "127.0.0.1", "peer_ports": "any"}])
+async def test_what_a_router_around_mooring_has_found_in_the_path(raw: RawClient, own_port: dict[str, str]) -> None:
+    async with three_nodes(around=mounted, **own_port) as cluster:
+        session = await raw.open(f"{cluster.nodes[0].url}/t/acme/7")
+        for node in cluster.nodes:
+            assert "served" in (await raw.call(f"{node.url}/t/acme/7", session)).json
+        for scope in cluster.apps[0].scopes[-3:]:
+            assert scope["path_params"] == {"tenant": "acme", "number": 7}
+            assert (scope["root_path"], scope["app_root_path"]) == ("/t/acme/7", "")

@@ -26,6 +26,7 @@ from tests.node.apps import ScriptedApp, answer
 from tests.node.clusters import Cluster, three_nodes
 from tests.node.direct import Request, initialize, joined
 from tests.node.links.odd_peer import Head, OddPeer, odd_peer
+from tests.node.moving.nodes import some_nodes
 from tests.node.rpc import INITIALIZE, RawClient
 
 
@@ -443,10 +444,10 @@ async def test_a_user_that_was_found_around_mooring_is_not_lost_on_the_way(raw: 
 
         return around
 
-    store, owners_app = MemoryStore(), ScriptedApp()
+    store, owners_app, others_app = MemoryStore(), ScriptedApp(), ScriptedApp()
     async with (
         running_node(owners_app, store, "node-1", around=signing_in, peer_ports="any") as owner,
-        running_node(ScriptedApp(), store, "node-2", around=signing_in, hold_seconds=30) as other,
+        running_node(others_app, store, "node-2", around=signing_in, hold_seconds=30) as other,
     ):
         session = await raw.open(owner.url)
         await other.mooring._node.keeper.beat()
@@ -455,6 +456,13 @@ async def test_a_user_that_was_found_around_mooring_is_not_lost_on_the_way(raw: 
             refused = await raw.call(other.url, session)
         assert (refused.status, refused.reason, len(owners_app.asked)) == (200, "unreachable", before)
         assert (await raw.call(owner.url, session)).status == 200
+        other.mooring._node.membership.go(NodeState.DRAINING)
+        call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "count"}}
+        modern = {"mcp-protocol-version": "2026-07-28"}
+        others_app.gate = reply_to_all
+        async with asyncio.timeout(5):  # any node may take this one, and so this one may
+            reply = await raw.send("POST", f"{other.url}/mcp", body=call, headers=modern)
+        assert (reply.status, reply.json) == (200, {"served": 1})
 
 
 # What any node may take, on a node that does not want it.
@@ -555,3 +563,18 @@ async def test_a_batch_that_a_peer_may_have_carried_out_is_not_carried_out_here(
         reply = await raw.send("POST", f"{nodes[0].url}/mcp", body=batch)
         assert sum(body == json.dumps(batch).encode() for app in apps for _, _, body in app.asked) == 1
         assert reply.status == 200
+
+
+@pytest.mark.parametrize("kib", [1, 100, 900, 3_000])
+async def test_a_large_call_arrives_though_its_session_was_given_away_a_moment_ago(raw: RawClient, kib: int) -> None:
+    """The node that it came to has not heard of that yet: whom it asks first tells."""
+    async with some_nodes(raw, 3, heartbeat_seconds=5, lease_seconds=30) as nodes:
+        session = await nodes.open()
+        for number in range(3):
+            await nodes.node(number).keeper.beat()
+        assert await nodes.give(session)
+        arguments = {"name": "store", "arguments": {"text": "x" * 1024 * kib}}
+        call = {"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": arguments}
+        reply = await raw.call(nodes.running[2].url, session, body=call)
+        assert "served" in reply.json
+        assert json.loads(nodes.apps[1].asked[-1][2]) == call

@@ -405,6 +405,19 @@ async def test_a_larger_body_is_not_searched_and_the_log_says_so_once(
         assert minting.browsers[1].ledger[0] == (handle, "x" * 5000)
 
 
+async def test_a_larger_call_is_refused_by_its_own_id(raw: RawClient, minting: Minting) -> None:
+    """Nothing of it was read but a header: its client waits for an answer to this very call."""
+    forged = SECRET_OF_OTHERS.mint("abcde", "browser", b"0" * 16, "", survives=False)
+    async with running_nodes(minting, 2, handle_search_bytes=4096) as nodes:
+        for size in (5_000, 200_000):
+            headers = [("mcp-param-browser", forged)]
+            reply = await post(raw, nodes[1], visit("none", page="x" * size), headers=headers)
+            assert refusal_in(reply) == "unknown_handle"
+            assert reply.json["id"] == 7
+            last = {"method": "tools/call", "params": {"text": "x" * size}, "jsonrpc": "2.0", "id": "last"}
+            assert (await post(raw, nodes[1], last, headers=headers)).json["id"] == "last"
+
+
 class Someone:
     is_authenticated = True
 

@@ -13,7 +13,7 @@ import aiohttp
 
 from mooring.asgi import HeaderList, Send, target_of, written
 from mooring.core.model import NodeInfo, ShardOwner
-from mooring.core.passed_on import PassedOn, encode, parted, wire_method, within_delimiters
+from mooring.core.passed_on import PassedOn, encode, parted, routed_in, wire_method, within_delimiters
 from mooring.core.request import CLIENT_HEADER, INTERNAL_HEADERS, PEER_HEADER, SESSION_HEADER
 from mooring.core.signing import (
     ACCEPTED,
@@ -90,6 +90,7 @@ async def signed_request(
         target=None if written(target) == target else target,
         beside=beside,
         path=None if _path_in(target) == scope["path"] else scope["path"],
+        routed=routed_in(scope),
     )
     method = wire_method(scope["method"])
     signature = sign_request(key, claim, method, written(target), _session_on(wire, beside, request.session_id))

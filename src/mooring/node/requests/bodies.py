@@ -59,19 +59,28 @@ class RememberedBody:
         """Whether it begins as an array does."""
         return (self._head or bytes(self._pieces[: jsonrpc.HEAD_BYTES])).lstrip()[:1] == b"["
 
-    async def read_rest(self) -> None:
-        """Read what the app did not, until the end or the limit."""
-        while not self.is_whole and not self._too_large:
-            if (await self.receive())["type"] == "http.disconnect":
+    async def read_rest(self, most_bytes: int = 0) -> None:
+        """Read what the app did not: until the end, or the limit and so much of it."""
+        size = 0
+        while not self.is_whole and (not self._too_large or size < most_bytes):
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
                 return
+            size += len(message.get("body", b""))
 
     def from_start(self) -> Receive:
-        """For one more reader: the body from its beginning, as far as it is remembered, then whatever comes."""
+        """For one more reader: the body from its beginning, as far as it is remembered, then whatever comes.
+
+        Of one that is too large its first bytes and what is left: whoever refuses it may find its id there.
+        """
         has_begun = False
 
         async def receive() -> Message:
             nonlocal has_begun
             is_first, has_begun = not has_begun, True
+            if is_first and self._too_large:
+                left = self._head + (self._tail if self.is_whole else b"")
+                return {"type": "http.request", "body": left, "more_body": not self.is_whole}
             if is_first and (self._pieces or self.is_whole):
                 return {"type": "http.request", "body": bytes(self._pieces), "more_body": not self.is_whole}
             return await self.receive()
@@ -100,6 +109,13 @@ class RememberedBody:
         if self._batch is None and self.is_whole:
             self._batch = (jsonrpc.asked_in(self._pieces),)
         return None if self._batch is None else self._batch[0]
+
+    def asked_at_either_end(self) -> jsonrpc.Asked:
+        """The same, also of one of which the middle is missing."""
+        if self._too_large or not self.is_whole:
+            return self.asked()
+        head, tail = self._pieces[: jsonrpc.HEAD_BYTES], self._pieces[-jsonrpc.TAIL_BYTES :]
+        return self.asked() or jsonrpc.id_at_either_end(bytes(head), bytes(tail))
 
     @property
     def size(self) -> int:

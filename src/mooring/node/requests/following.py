@@ -31,7 +31,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from mooring.asgi import Message, Scope, Send
+from mooring.asgi import Message, Scope, Send, request_header
 from mooring.core import jsonrpc
 from mooring.core.model import NodeInfo, ShardOwner
 from mooring.core.request import RequestFacts
@@ -49,8 +49,8 @@ from mooring.node.requests.principal import USER
 
 logger = logging.getLogger("mooring.routing")
 
-_REMEMBERED_BYTES: Final = 64 * 1024
-"""Enough to read a request's id from, and to open its session here after all."""
+_REMEMBERED_BYTES: Final = 1024 * 1024
+"""Of a body: enough to read a request's id from, to open its session here after all, and to send nearly all again."""
 
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 0.5
@@ -64,7 +64,8 @@ class _Attempt:
         nonce: the owner's name for this very request.
         sent_to: the node that it may have reached. It goes out again to that one alone, under the same nonce, by which
             the node knows it: so it is never carried out twice.
-        is_over: that node has had it before, and nobody knows what became of it.
+        is_over: it does not go out again: that node has had it before, and nobody knows what became of it; or it may go
+            to none.
         is_first: nothing was tried before.
         sent_at: when it went out to that node first (`time.monotonic`).
     """
@@ -107,6 +108,7 @@ class FollowedRequest:
         self._facts = facts
         self._scope = scope
         self._client = client
+        self._remembered_bytes = remembered_bytes
         self._body = RememberedBody(client.receive, remembered_bytes)
         self._send = send
         self._decide_anew = decide_anew
@@ -141,7 +143,7 @@ class FollowedRequest:
     async def _follow(self, decision: Forward | Hold | Adopt, give_up: float) -> Decision | None:
         pause = _FIRST_PAUSE_SECONDS
         attempt = _Attempt(_fresh_nonce(), is_first=True)
-        now: Decision = decision
+        now: Decision = await self._decide_anew() if self._goes_out_once(decision) else decision
         while isinstance(now, Forward | Hold | Adopt):
             if isinstance(now, Adopt):
                 with suppress(StoreUnavailable):
@@ -157,7 +159,8 @@ class FollowedRequest:
                     give_up = self._held_until()  # it ran, or waited there, until now: it is held from here
                 if self._may_open_here(attempt) and self._node.takes_new_sessions:
                     return OPEN  # a new session may as well begin here
-                if self._facts.modern and self._may_be_taken_here(attempt) and self._another_taker() is None:
+                is_last = attempt.is_over or self._another_taker() is None
+                if self._facts.modern and is_last and self._may_be_taken_here(attempt):
                     return SERVE
             elif isinstance(now, Forward):  # its first owner is gone
                 if not await self._may_go_on():
@@ -176,6 +179,12 @@ class FollowedRequest:
                 attempt = _Attempt(_fresh_nonce())
                 now = await self._decide_anew()  # while that was asked, its session may have moved
         return now
+
+    def _goes_out_once(self, decision: Decision) -> bool:
+        """Whether it cannot be sent again, to where its session went a moment ago: that is asked for before."""
+        length = request_header(self._scope["headers"], b"content-length") or b""
+        is_large = length.isdigit() and int(length[:20]) > self._remembered_bytes
+        return is_large and isinstance(decision, Forward)
 
     def _is_forgotten(self, attempt: _Attempt) -> bool:
         """Whether the node that may have had it may not know it again by now, or not when it arrives there.
@@ -251,7 +260,7 @@ class FollowedRequest:
         except PeerSilent as error:
             self._silent.add(peer.id)
             if not error.may_have_run and attempt.sent_to is None:
-                return _Attempt(_fresh_nonce())
+                return _Attempt(_fresh_nonce(), is_over=error.is_final)
             if not error.may_have_run:  # this time; what became of it before, nobody knows
                 return _Attempt(attempt.nonce, sent_to=attempt.sent_to, sent_at=sent_at)
             return _Attempt(attempt.nonce, sent_to=peer.id, is_over=error.is_final, sent_at=sent_at)
@@ -286,8 +295,8 @@ class FollowedRequest:
                 f"not passed on to node {peer.id}: who sent it was found around Mooring, which does not run for what "
                 "peers pass on to a process that shares its address, or through Redis (peer_link); put the "
                 "authentication inside Mooring",
-                may_have_run=True,  # whether or not: it must not go out again
-                is_final=True,
+                may_have_run=False,
+                is_final=True,  # it must not go out again
             )
 
     def _learn(self, moved: PeerMoved) -> None:

@@ -163,6 +163,7 @@ def _as_from_client(scope: Scope, claim: PeerClaim, passed_on: PassedOn | None) 
             ]
         return {**scope, "headers": headers}
     told: Scope = {
+        **passed_on.routed,
         "headers": passed_on.restored(headers),
         "method": passed_on.method,
         "scheme": passed_on.scheme,

@@ -51,6 +51,7 @@ from mooring.node.requests.kept_handles import load_kept
 from mooring.node.requests.modern_call import METHOD_HEADER, NONE, ModernCall
 from mooring.node.requests.no_session import of_no_session
 from mooring.node.requests.placing import Placements
+from mooring.node.requests.refusing import id_of_refused
 from mooring.node.requests.subscription import METHOD as LISTEN
 from mooring.node.requests.subscription import Subscription
 
@@ -91,6 +92,8 @@ class ModernRequest:
         # Those that it names, in its order; and whether its body was searched for them.
         self._handles: list[Handle] = []
         self._is_searched = False
+        # Of one that is too large to be read, once it is refused.
+        self._large_id: jsonrpc.RequestId | None = None
 
     async def serve(self) -> Moved | None:
         """Have it answered; returns the one decision that a peer has to be told in its own way."""
@@ -225,6 +228,7 @@ class ModernRequest:
             case Revive(reason=reason):
                 return await self._revive(reason, receive, give_up)
             case Refuse(reason=reason):
+                await self._find_id(receive)
                 await self._refuse(reason)
             case Moved():
                 return decision
@@ -288,6 +292,11 @@ class ModernRequest:
             found[handle] = kept
         return found
 
+    async def _find_id(self, receive: Receive) -> None:
+        """Of one that was too large to be read: its client waits for an answer to this very request."""
+        if self._body.is_too_large:
+            self._large_id = await id_of_refused(receive)
+
     async def _refuse(self, reason: Reason) -> None:
         """Answer it. What is to be said of a handle that this cluster made is for its principal alone."""
         text = self._facts.handle
@@ -318,8 +327,13 @@ class ModernRequest:
             logger.warning("refused a modern request: %s%s", reason, advice_on(reason))
 
     def message(self) -> jsonrpc.Message:
-        """The request; empty where it is none, or was too large to be read."""
-        return {} if self._body.whole is None else jsonrpc.read_message(self._body.whole) or {}
+        """The request; empty where it is none. Of one that was too large to be read its id, where it is refused."""
+        if self._body.whole is not None:
+            return jsonrpc.read_message(self._body.whole) or {}
+        if self._large_id is None:
+            return {}
+        method = request_header(self._scope["headers"], METHOD_HEADER) or b""
+        return {"id": self._large_id, "method": method.decode("latin-1")}
 
     def asked(self) -> jsonrpc.Asked:
         """Its id, or those of a batch."""
