@@ -24,6 +24,7 @@ from tests.node.apps import ScriptedApp, answer
 from tests.node.direct import Request, initialize, joined
 from tests.node.rpc import INITIALIZE, RawClient
 from tests.node.sdk_apps import mounted, sdk_app
+from tests.node.tellers import answer_in, reading
 from tests.servers.event_store import MemoryEventStore
 from tests.waiting import until
 
@@ -414,23 +415,25 @@ async def open_mounted(raw: RawClient, node: RunningNode) -> str:
 
 
 async def test_the_rest_of_an_answer_whose_stream_a_tool_closed_is_heard_below_a_mount(raw: RawClient) -> None:
-    server, goes_on = MCPServer("closes"), asyncio.Event()
+    server, may_close, goes_on = MCPServer("closes"), asyncio.Event(), asyncio.Event()
 
     @server.tool()
     async def close(ctx: Context[Any]) -> str:
+        await may_close.wait()
         await ctx.close_sse_stream()
         await goes_on.wait()
         return "all of it"
 
     app = mounted(server.streamable_http_app(event_store=MemoryEventStore()), "/api")
-    async with running_node(app, MemoryStore()) as node:
-        session = await open_mounted(raw, node)
-        first = await raw.send("POST", node.url + MOUNTED, session=session, body=call_of("close"), headers=VERSION)
-        named = first.body.decode().rpartition("id: ")[2].split()[0]
+    async with running_node(app, MemoryStore()) as node, aiohttp.ClientSession() as http:
+        session, below = await open_mounted(raw, node), f"{node.url}/api"
+        async with reading(http, "POST", below, session, call_of("close")) as reader:
+            await reader.next()
+            may_close.set()
+            assert await reader.rest() == []
         goes_on.set()
-        came_back = VERSION | {"accept": "text/event-stream", "last-event-id": named}
-        rest = await raw.send("GET", node.url + MOUNTED, session=session, headers=came_back)
-        assert rest.json["result"]["content"][0]["text"] == "all of it"
+        async with reading(http, "GET", below, session, last=reader.ids[-1]) as again:
+            assert answer_in(await again.rest())["result"]["content"][0]["text"] == "all of it"
 
 
 async def test_a_call_that_changes_nothing_is_carried_out_again_below_a_mount(raw: RawClient) -> None:

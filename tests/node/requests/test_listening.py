@@ -10,6 +10,9 @@ from typing import Any
 
 import aiohttp
 import pytest
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.requests import Request
+from starlette.responses import Response
 
 from mooring.asgi import App, Message, Scope, Send
 from mooring.core.sse import SseEvent
@@ -92,6 +95,35 @@ async def test_a_client_that_was_cut_off_hears_the_rest_once(
     assert answer_in(events)["result"]["content"][0]["text"] == "told 4"
     async with reading(http, "GET", node.url, session, last=again.ids[-1]) as after_the_end:
         assert await after_the_end.rest() == []
+
+
+async def test_one_comes_back_through_a_middleware_that_takes_no_answer_for_a_failure(
+    raw: RawClient, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Starlette's, which FastAPI makes of `@app.middleware("http")`: the app is asked who it is that comes back."""
+    server = Teller()
+
+    async def pass_on(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        return await call_next(request)
+
+    async with running_nodes(lambda: BaseHTTPMiddleware(server.app(), pass_on), 1, MemoryStore()) as [node]:
+        session = await raw.open(node.url)
+        async with reading(http, "POST", node.url, session, call("tell")) as reader:
+            await reader.next()
+            reader.answer.close()
+        async with reading(http, "GET", node.url, session, last=reader.ids[-1]) as again:
+            server.say(1, None)
+            assert steps_in(await again.rest()) == [1]
+        async with reading(http, "GET", node.url, session) as first:  # the app answers this one
+            await first.next()
+            first.answer.close()
+        async with reading(http, "POST", node.url, session, call("announce", text="x")) as posted:
+            await posted.rest()
+        async with reading(http, "GET", node.url, session, last=first.ids[0]) as second:
+            said = await second.next()
+            assert said is not None
+            assert json.loads(said.data)["method"] == "notifications/tools/list_changed"
+    assert "Exception in ASGI application" not in caplog.text
 
 
 async def test_another_sessions_id_gives_nothing_away(

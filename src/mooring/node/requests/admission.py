@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 from typing import Final, Protocol
 
-from mooring.asgi import Scope, Send, route_of
+from mooring.asgi import Scope, Send, respond, route_of
 from mooring.core.ids import brief
 from mooring.core.model import SessionRecord
 from mooring.core.routing import Reason
@@ -80,6 +80,7 @@ def guard_of(node: Node, session: LocalSession) -> Guard:
         principal = principal_of(scope)
         if asking is not None and asking.is_inquiry:
             asking.let_in(principal)
+            await respond(send, 204, b"")  # Starlette's BaseHTTPMiddleware takes no answer for a failure
             return False
         if await admit(node, session, principal):
             if asking is not None:
