@@ -121,6 +121,11 @@ def brief(handle: str) -> str:
     return f"{handle[:_SHARD_END]}..." if is_meant(handle) else "(no handle)"
 
 
+def with_brief_handles(text: str) -> str:
+    """The text with each handle in it as `brief` has it, wherever it stands."""
+    return _INSIDE.sub(lambda found: brief(found[0]), text) if PREFIX in text else text
+
+
 class Handles:
     """Mints, wraps and verifies the handles of one cluster.
 

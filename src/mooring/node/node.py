@@ -46,9 +46,10 @@ from mooring.store.channel import Channel
 from mooring.store.mailbox import Mailbox
 
 logger = logging.getLogger("mooring.lease")
+handles_logger = logging.getLogger("mooring.handles")
 
 _VERSION = version("mooring")
-"""How long an author's thread waits for the event loop, which may be busy, or about to end."""
+_MOST_WARNINGS: Final = 20
 
 
 async def refuse_all(scope: Scope, receive: Receive, send: Send) -> None:
@@ -152,6 +153,8 @@ class Node:
         self.open_calls = OpenCalls()
         self.carrying = Carrying(store, settings, self.sessions)
         self._has_warned_of_body = False
+        # What was said of calls with handles, once each.
+        self._warned_of: set[str] = set()
         self.held = 0
         self.is_ending = False
         self._breaks_off = False
@@ -366,6 +369,14 @@ class Node:
                 "ones (handle_search_bytes); let its tool mark the handle's argument with x-mcp-header",
                 self.settings.handle_search_bytes,
             )
+
+    def warn_once(self, text: str, *values: object) -> None:
+        """Of what is so with each call, as with an app whose ids are numbers: the same once, and few of the kind, since
+        clients may have them differ."""
+        said = text % values
+        if said not in self._warned_of and len(self._warned_of) < _MOST_WARNINGS:
+            self._warned_of.add(said)
+            handles_logger.warning("%s", said)
 
     def is_moving(self, shard: str | None) -> bool:
         """Whether a shard is being given to a peer: what is asked of its sessions waits for that."""

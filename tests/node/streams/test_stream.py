@@ -11,9 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mooring.asgi import Message
 from mooring.core.sse import SseBareBlock, SseComment, SseEvent
 from mooring.core.stream_ids import Place, StreamFacts, StreamIds, StreamKind
+from mooring.node.passing import PassingAnswer
 from mooring.node.streams.answer import StreamedAnswer
+from mooring.node.streams.listener import Listener
 from mooring.node.streams.stream import GAP, Stream
 from tests.node.streams.listening import Client, Connection
 from tests.waiting import until
@@ -258,3 +261,37 @@ async def test_a_batch_of_very_many_is_answered_one_by_one_in_no_time() -> None:
         await answer.feed(f"data: {said}\n\n".encode())
     assert time.perf_counter() - began < 1.5
     assert stream.unanswered == ids[5_000:]
+
+
+async def test_nobody_waits_to_dismiss_one_that_takes_nothing() -> None:
+    """A node that ends, or gives its session away, would wait for half a minute, and so would what is asked of it."""
+    stream = a_stream()
+    connection = Connection()
+    await stream.listen(connection.listener, None)
+    connection.stalls = True
+    saying = asyncio.create_task(say(stream, "a"))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await stream.dismiss()
+        await saying
+    assert connection.listener.is_gone
+    assert not stream.has_listener
+    another = Connection()
+    await stream.listen(another.listener, None)
+    assert [event.data for event in another.events()] == ["a"]
+
+
+async def test_nobody_waits_to_dismiss_one_that_takes_its_time_with_what_it_missed() -> None:
+    stream = a_stream()
+    await say(stream, *(str(number) for number in range(500)))
+
+    async def send(message: Message) -> None:
+        await asyncio.sleep(0.05)
+
+    listener = Listener(PassingAnswer(), send)
+    listening = asyncio.create_task(stream.listen(listener, Place(0, 0)))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await stream.dismiss()
+        await listening
+    assert listener.is_gone

@@ -19,6 +19,7 @@ from mooring.core.signing import (
     ACCEPTED,
     NO_BODY,
     REFUSED,
+    SAYS_CLIENT,
     SEEN,
     SIGNED_BODY,
     BodyMac,
@@ -76,7 +77,8 @@ async def signed_request(
     """The request as it goes out: its headers that the wire carries, and beside them those that it does not."""
     scope = request.scope
     has_body, receive = await look_for_body(scope, request.receive)
-    claim = PeerClaim(sender, peer.id, time_ms, request.nonce, principal="", body=SIGNED_BODY if has_body else NO_BODY)
+    body_is = SIGNED_BODY if has_body else NO_BODY
+    claim = PeerClaim(sender, peer.id, time_ms, request.nonce, SAYS_CLIENT, body_is)
     given: HeaderList = scope["headers"]
     wire, beside = parted(given, _NOT_ON_REQUESTS | _named_in(given))
     client, server, target = scope.get("client"), scope.get("server"), target_of(scope)

@@ -190,10 +190,13 @@ class HandOver:
         return {name for name in self._node.streams.sessions() if self._node.ids.shard_of(name) == shard}
 
     async def _let_clients_go(self, sessions: Iterable[str]) -> None:
-        for session_id in sessions:
-            for stream in self._node.streams.of(session_id):
-                if stream.has_listener:
-                    await stream.dismiss(self._reconnects.next_milliseconds(self._now()))
+        listened_to = [
+            stream for session_id in sessions for stream in self._node.streams.of(session_id) if stream.has_listener
+        ]
+        # All at once: the shard's requests wait for those that take their time.
+        await asyncio.gather(
+            *(stream.dismiss(self._reconnects.next_milliseconds(self._now())) for stream in listened_to)
+        )
 
     async def _store_gives(self, shard: str, receiver: NodeInfo) -> ShardOwner:
         """Whoever has the shard after this. An answer that was lost on its way is asked for again.

@@ -12,7 +12,6 @@ no time, where another node has its handles        that nobody knows; and nothin
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -39,8 +38,6 @@ from mooring.node.requests.kept_handles import bring_kept, may_come
 from mooring.node.requests.no_session import naming_no_session, of_no_session
 from mooring.node.requests.principal import NOBODY, principal_of
 from mooring.node.requests.wrapped_answer import WrappedAnswer
-
-logger = logging.getLogger("mooring.handles")
 
 METHOD_HEADER: Final = b"mcp-method"
 
@@ -112,11 +109,11 @@ class ModernCall:
         if wraps or marks or loosens:  # the answer is read here
             scope["headers"] = without(scope["headers"], b"accept-encoding")
         if wraps:
-            send = WrappedAnswer(lambda: self._wrapping(scope, fields, own_ids), send).send
+            send = WrappedAnswer(lambda: self._wrapping(scope, fields, own_ids), send, node.warn_once).send
         if marks:
-            send = WrappedAnswer(lambda: Marking(node.settings.handle_names), send).send
+            send = WrappedAnswer(lambda: Marking(node.settings.handle_names), send, node.warn_once).send
         if loosens:
-            send = WrappedAnswer(lambda: Loosening(node.wrap_rules), send).send
+            send = WrappedAnswer(lambda: Loosening(node.wrap_rules), send, node.warn_once).send
         states = CallStates(node, self._request, scope)
         send = partial(states.pass_on, send=send)
         with Serving(node, scope, None, None, None if self._is_batch() else states):
@@ -209,12 +206,13 @@ class ModernCall:
             fields,
             {own_id: handle for handle, own_id in own_ids.items()},
             self._node.wrapped_members,
-            _tell,
+            self._tell,
         )
 
-
-def _tell(why: str) -> None:
-    logger.warning("an id of the server's own is not wrapped, so that calls with it reach any node (handles): %s", why)
+    def _tell(self, why: str) -> None:
+        self._node.warn_once(
+            "an id of the server's own is not wrapped, so that calls with it reach any node (handles): %s", why
+        )
 
 
 class _CutOff:

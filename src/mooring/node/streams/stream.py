@@ -14,6 +14,7 @@ from mooring.core.stream_log import LoggedEvent, StreamLog
 from mooring.node.streams.listener import Listener
 
 MOST_EVENTS: Final = 10_000
+_DISMISS_SECONDS: Final = 1.0
 GAP: Final = "events were lost: more of them waited than this server keeps"
 _LOST: Final = (
     "The request was carried out, and its answer is larger than what is kept for a client that lost its connection, or "
@@ -170,9 +171,21 @@ class Stream:
     async def dismiss(self, retry_milliseconds: int | None = None) -> None:
         """End whoever listens; what is said from now on waits for the next one.
 
+        One that takes nothing, or little at a time, is let go as it is, and comes back for the rest: a node that ends,
+        or gives its session away, does not wait for a client.
+
         Args:
             retry_milliseconds: how long it shall wait before it comes back; None: as it was told before.
         """
+        listener = self._listener
+        try:
+            async with asyncio.timeout(_DISMISS_SECONDS):
+                await self._dismiss(retry_milliseconds)
+        except TimeoutError:
+            if listener is not None:
+                listener.stall()
+
+    async def _dismiss(self, retry_milliseconds: int | None) -> None:
         async with self._turn:
             if retry_milliseconds is not None and self._listener is not None and self._has_caught_up:
                 await self._listener.take(encode(SseBareBlock(retry_milliseconds=retry_milliseconds)))
