@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Final
 
 from mooring.asgi import App, Receive, Scope, Send, respond, route_of
 from mooring.core.endpoints import FOUND_AT_MOST, Endpoints

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
-from starlette.requests import Request
+from starlette.requests import Request as StarletteRequest
 from starlette.responses import Response
 
 from mooring.asgi import App, Message, Scope, Send
@@ -103,7 +103,7 @@ async def test_one_comes_back_through_a_middleware_that_takes_no_answer_for_a_fa
     """Starlette's, which FastAPI makes of `@app.middleware("http")`: the app is asked who it is that comes back."""
     server = Teller()
 
-    async def pass_on(request: Request, call_next: RequestResponseEndpoint) -> Response:
+    async def pass_on(request: StarletteRequest, call_next: RequestResponseEndpoint) -> Response:
         return await call_next(request)
 
     async with running_nodes(lambda: BaseHTTPMiddleware(server.app(), pass_on), 1, MemoryStore()) as [node]:
