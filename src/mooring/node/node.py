@@ -455,14 +455,13 @@ class Node:
     async def forget_sleeper(self, session_id: str) -> None:
         """A session that slept here is gone, or another node's: whoever listens to it hears the end."""
         if self.sessions.find(session_id) is None:
-            for stream in self.streams.of(session_id):
-                await stream.dismiss()
+            await asyncio.gather(*(stream.dismiss_in_time() for stream in self.streams.of(session_id)))
             self.streams.forget(session_id)
 
     async def end_listening(self) -> None:
         """The node is about to stop: end the streams of clients that only listen, so that they listen elsewhere."""
         self.listens_no_more = True
-        await asyncio.gather(*(stream.dismiss() for stream in self.streams.standing()), return_exceptions=True)
+        await asyncio.gather(*(stream.dismiss_in_time() for stream in self.streams.standing()), return_exceptions=True)
 
     def _check_secrets(self) -> None:
         alive = self.membership.view.alive()

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from mooring import ClosedSession
+from mooring.asgi import Message, Scope, Send
 from mooring.errors import StoreUnavailable
+from tests.node.apps import answer
+from tests.node.direct import Request
 from tests.node.moving.nodes import Nodes, SlowCall, once, some_nodes
 from tests.node.rpc import RawClient
 
@@ -184,3 +187,38 @@ async def test_a_session_that_is_opened_in_the_last_moment_lives_at_one_node(raw
             assert nodes.lives_at(opened[0]) == [1]
         await nodes.node(0).sessions.settle()
         assert {(one.id, one.reason) for one in closed} == {(session, "moved"), (opened[0], "moved")}
+
+
+async def test_a_client_that_takes_nothing_holds_up_nobody_elses_session(nodes: Nodes) -> None:
+    """It is let go like one that has left, and comes back to the peer."""
+    node, app = nodes.node(0), nodes.apps[0]
+    session = await nodes.open()
+    speaks = asyncio.Event()
+
+    async def stream(scope: Scope, body: bytes, send: Send) -> None:
+        if scope["method"] != "GET":
+            await answer(send, 200, b"{}")
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+        await speaks.wait()
+        await send({"type": "http.response.body", "body": b"data: said\n\n", "more_body": True})
+        await asyncio.Event().wait()
+
+    app.on_session = stream
+    stalls = asyncio.Event()
+    request = Request("GET", session=session, headers=[(b"accept", b"text/event-stream")])
+
+    async def stall(message: Message) -> None:
+        if b"said" in message.get("body", b""):
+            stalls.set()
+            await asyncio.Event().wait()
+
+    listens = asyncio.create_task(nodes.running[0].mooring(request.scope, request.receive, stall))
+    await once(lambda: any(stream.has_listener for stream in node.streams.of(session)), what="it to listen")
+    speaks.set()
+    await stalls.wait()
+    async with asyncio.timeout(5):
+        assert await nodes.give(session)
+    assert (await nodes.ping(session)).status == 200
+    async with asyncio.timeout(5):
+        await asyncio.wait({listens})

@@ -190,10 +190,9 @@ class HandOver:
         return {name for name in self._node.streams.sessions() if self._node.ids.shard_of(name) == shard}
 
     async def _let_clients_go(self, sessions: Iterable[str]) -> None:
-        for session_id in sessions:
-            for stream in self._node.streams.of(session_id):
-                if stream.has_listener:
-                    await stream.dismiss(self._reconnects.next_milliseconds(self._now()))
+        heard = [stream for name in sessions for stream in self._node.streams.of(name) if stream.has_listener]
+        comes_back = (self._reconnects.next_milliseconds(self._now()) for _ in heard)
+        await asyncio.gather(*(stream.dismiss_in_time(when) for stream, when in zip(heard, comes_back, strict=True)))
 
     async def _store_gives(self, shard: str, receiver: NodeInfo) -> ShardOwner:
         """Whoever has the shard after this. An answer that was lost on its way is asked for again.

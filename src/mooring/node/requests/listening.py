@@ -139,23 +139,23 @@ class ListeningRequest:
         listener = Listener(PassingAnswer(), self._send)
         named = [*headers, (SESSION_HEADER, self._session.id.encode())]
         await listener.begin({"type": "http.response.start", "status": 200, "headers": named})
-        if self._may_hear(stream):
+        is_standing = stream.facts.kind is StreamKind.STANDING
+        if not is_standing or self._is_still_let_in:
             try:
                 await stream.listen(listener, place)
             except BaseException:  # some servers cancel the request of a client that leaves
                 listener.leave()
                 raise
-        if ends_soon or not self._may_hear(stream):
+        is_gone = self._node.sessions.find(self._session.id) is not self._session
+        ends_now = is_standing and (self._node.listens_no_more or not self._is_still_let_in)
+        if ends_soon or is_gone or ends_now:  # since it was let in
             await listener.end()
         return await self._attend(listener)
 
-    def _may_hear(self, stream: Stream) -> bool:
-        """Whether nothing has happened, since it was let in, that ends all who listen."""
-        if self._node.sessions.find(self._session.id) is not self._session:
-            return False
-        is_standing = stream.facts.kind is StreamKind.STANDING
-        is_nobodys = self._session.principal != self._principal  # and the session is somebody's by now
-        return not is_standing or not (is_nobodys or self._node.listens_no_more)
+    @property
+    def _is_still_let_in(self) -> bool:
+        """Whether the session is whose it was: it may have been nobody's."""
+        return bool(self._session.principal == self._principal)
 
     async def _attend(self, listener: Listener) -> bool:
         leaving = asyncio.ensure_future(self._leaves())

@@ -65,6 +65,11 @@ class Listener:
         if sender is not None:
             sender.cancel()
 
+    def give_up(self) -> None:
+        """It takes nothing: its connection is of no use any more, and it may come back."""
+        self.leave()
+        self._on_stall()
+
     async def _pass_on(self, message: Message) -> None:
         if self.is_gone:
             return
@@ -93,7 +98,6 @@ class Listener:
         loop = asyncio.get_running_loop()
         left = self._since + STALL_SECONDS - loop.time()
         if left <= 0:
-            self.leave()
-            self._on_stall()
+            self.give_up()
         else:
             self._watch = loop.call_later(left, self._look)

@@ -14,6 +14,7 @@ from mooring.core.stream_log import LoggedEvent, StreamLog
 from mooring.node.streams.listener import Listener
 
 MOST_EVENTS: Final = 10_000
+_PATIENCE_SECONDS: Final = 1.0
 GAP: Final = "events were lost: more of them waited than this server keeps"
 _LOST: Final = (
     "The request was carried out, and its answer is larger than what is kept for a client that lost its connection, or "
@@ -169,6 +170,16 @@ class Stream:
             if retry_milliseconds is not None and self._listener is not None and self._has_caught_up:
                 await self._listener.take(encode(SseBareBlock(retry_milliseconds=retry_milliseconds)))
             await self._end_listener()
+
+    async def dismiss_in_time(self, retry_milliseconds: int | None = None) -> None:
+        """The same, where others wait for it: one that takes nothing meanwhile is given up."""
+        listener = self._listener
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await self.dismiss(retry_milliseconds)
+        except TimeoutError:
+            if listener is not None:
+                listener.give_up()
 
     async def _end_listener(self) -> None:
         """End it, and let go of it: it holds all that the server has of its connection.
