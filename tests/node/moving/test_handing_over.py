@@ -222,3 +222,36 @@ async def test_a_client_that_takes_nothing_holds_up_nobody_elses_session(nodes: 
     assert (await nodes.ping(session)).status == 200
     async with asyncio.timeout(5):
         await asyncio.wait({listens})
+
+
+async def test_a_shard_that_is_lost_before_it_is_given_is_not_given(nodes: Nodes) -> None:
+    """As where somebody takes this node for dead, or a peer says who has it by now."""
+    node, session = nodes.node(0), await nodes.open()
+    local = node.sessions.find(session)
+    assert local is not None
+    async with local.state_turn:
+        giving = asyncio.create_task(nodes.give(session))
+        await once(lambda: bool(local.state_turn._waiters), what="the last step")
+        node.keeper._fence(node.membership.declared_dead())
+    assert not await giving
+    assert "give" not in nodes.store.calls
+    assert node.membership.moving == set()
+
+
+async def test_of_a_shard_that_may_be_given_the_store_is_asked_before_it_is_served(raw: RawClient) -> None:
+    """No answer of the store's came, for as long as requests can wait; the next heartbeat is a while away."""
+    async with some_nodes(raw, hold_seconds=0.4, heartbeat_seconds=60, lease_seconds=600) as nodes:
+        await nodes.node(0).keeper.beat()
+        session = await nodes.open()
+
+        async def lose() -> None:
+            nodes.store.after["give"] = lose
+            raise StoreUnavailable("lost on its way")
+
+        nodes.store.after["give"] = lose
+        assert not await nodes.give(session)
+        await nodes.node(1).keeper.beat()
+        asked = len(nodes.apps[0].asked)
+        assert (await nodes.ping(session)).status == 200
+        assert nodes.lives_at(session) == [1]
+        assert [body for _, _, body in nodes.apps[0].asked[asked:] if b"ping" in body] == []
