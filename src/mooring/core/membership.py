@@ -98,8 +98,8 @@ class Membership:
         must_write_anew: the store was away, or lost something of ours, since everything was last written.
         has_lost: it lost something, as was seen since then.
         moving: shards of this node that it is giving away: until that is done another owner is no surprise.
-        doubtful: those that may be a peer's, since the store did not say whether it gave them: before they are served it is
-            asked. Until the next renewal, which tells.
+        doubtful: those that may be a peer's, since the store did not say whether it gave them: before they are served
+            it is asked. Until the next renewal, which tells.
         known: what the store said at the last renewal, for it to say what changed since. No later look counts: only of
             a renewal can the store tell that it has not gone back to a time before it. None where it has to say
             everything.
