@@ -80,7 +80,8 @@ class HandOver:
         """Whether something of it has been running for so many seconds."""
         since = self._now() - longer_than
         is_busy = any(session.is_busy(since) for session in self.sessions_of(shard))
-        return is_busy or self._node.arrivals.are_in(shard, longer_than)
+        is_in_use = self._node.sessions.handles.are_in_use(shard)  # in a session of whichever shard, too
+        return is_busy or is_in_use or self._node.arrivals.are_in(shard, longer_than)
 
     async def give(
         self,
@@ -110,6 +111,7 @@ class HandOver:
                 return False
             sessions = self.sessions_of(shard)
             self._cut_sessions |= await self._cut_off(sessions)
+            await self._cut_off_handles(shard)
             named = {session.id for session in sessions} | self._sleepers(shard)
             await self._let_clients_go(named)
             await self._node.streams.write_down(named)
@@ -178,6 +180,14 @@ class HandOver:
         while any(session.is_busy(self._now()) for session in sessions) and self._now() < give_up:
             await self._sleep(_LOOK_SECONDS)
         return busy
+
+    async def _cut_off_handles(self, shard: str) -> None:
+        """Calls with handles that go on at the peer. Those with others, which nobody else will have, may end here."""
+        handles = self._node.sessions.handles
+        handles.cut_off(shard)
+        give_up = self._now() + _CUT_OFF_SECONDS
+        while handles.are_in_use(shard, elsewhere=True) and self._now() < give_up:
+            await self._sleep(_LOOK_SECONDS)
 
     async def _pack(self, shard: str, sessions: list[LocalSession]) -> None:
         """
