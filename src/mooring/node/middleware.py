@@ -241,6 +241,8 @@ class Mooring:
                 await handle(scope, receive, send)
         elif scope["type"] == "lifespan":
             self._belong_to_this_process()
+            if self._node.is_stopping:  # a lifespan of this app's has ended: a node says goodbye for good
+                self._make_node()
             _ = self._one_node_paths
             await Lifespan(self._node, receive, send).run(self._app, scope)
         else:
