@@ -122,6 +122,7 @@ class Node:
         self.sessions = LocalSessions(store, self.id, settings.session_ttl_seconds, settings.touch_seconds)
         self.sessions.when_gone = self._let_streams_go
         self.sessions.when_fenced = self._let_sleepers_go
+        self.sessions.listened_to = self._shards_listened_to
         self._pulse = None if open_store is None else self._a_pulse(open_store)
         on_beat = self._pulse.beat if self._pulse else lambda _: None
         self.ways = Ways(
@@ -445,11 +446,14 @@ class Node:
             if self.sessions.find(session_id) is None and self.ids.shard_of(session_id) == shard:
                 self.sessions.run_errand(self.forget_sleeper(session_id))
 
+    def _shards_listened_to(self) -> set[str]:
+        heard = {name for name in self.streams.sessions() if any(one.has_listener for one in self.streams.of(name))}
+        return {shard for name in heard if (shard := self.ids.shard_of(name)) is not None}
+
     async def forget_sleeper(self, session_id: str) -> None:
         """A session that slept here is gone, or another node's: whoever listens to it hears the end."""
         if self.sessions.find(session_id) is None:
-            for stream in self.streams.of(session_id):
-                await stream.dismiss()
+            await asyncio.gather(*(stream.dismiss() for stream in self.streams.of(session_id)))
             self.streams.forget(session_id)
 
     async def end_listening(self) -> None:

@@ -233,10 +233,29 @@ async def test_a_call_that_runs_when_its_node_dies_has_an_outcome(raw: RawClient
     assert refusal_in(reply) == "outcome_unknown"
 
 
-async def test_a_call_whose_handle_another_node_has_by_now_is_cut_off(raw: RawClient, minting: Minting) -> None:
-    """Its node was silent for longer than its lease, and hears of that once it goes on."""
+@pytest.mark.parametrize("fails", [False, True], ids=["cancelled", "failing"])
+async def test_a_call_whose_handle_another_node_has_by_now_is_cut_off(
+    raw: RawClient, minting: Minting, fails: bool
+) -> None:
+    """Its node was silent for longer than its lease, and hears of that once it goes on.
+
+    Args:
+        fails: what is around the app makes an error of its own of the cancellation.
+    """
     store = MemoryStore()
-    async with running_nodes(minting, 1, store) as [node]:
+
+    def make_app() -> Any:
+        app = minting()
+
+        async def failing(scope: Any, receive: Any, send: Any) -> None:
+            try:
+                await app(scope, receive, send)
+            except asyncio.CancelledError:
+                raise RuntimeError("it was cancelled") from None
+
+        return failing if fails else app
+
+    async with running_nodes(make_app, 1, store) as [node]:
         handle = await opened_on(node)
         body = visit(handle)
         body["params"]["name"] = "visit_slowly"

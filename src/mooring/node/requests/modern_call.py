@@ -12,7 +12,7 @@ no time, where another node has its handles        that nobody knows; and nothin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -119,7 +119,7 @@ class ModernCall:
         with Serving(node, scope, None, None, None if self._is_batch() else states):
             try:
                 if cut is not None:
-                    return await cut.serve(self._serve_with_handles(scope, receive, send, revived, cut.cut_off))
+                    return await cut.serve(self._serve_with_handles(scope, receive, send, revived, cut))
                 if not self._is_searched:
                     return await self._serve_with_handles(scope, receive, send, revived)
                 await self._app(scope, receive, send)
@@ -133,25 +133,30 @@ class ModernCall:
         receive: Receive,
         send: Send,
         revived: Mapping[Handle, LocalSession | None],
-        cut_off: Callable[[], None] = lambda: None,
+        cut: _CutOff | None = None,
     ) -> Handle | None:
         """They are in use meanwhile, if they are the caller's: the app has no byte of the call before that is known."""
         node, handles = self._node, self._node.sessions.handles
         owned = [handle for handle in self._handles if handle.is_owned]  # wherever it is: its author may keep it
-        in_use = handles.using([handle.text for handle in self._handles], cut_off)
+        named = [handle.text for handle in self._handles]
+        in_use = handles.using(named) if cut is None else handles.using(named, cut.cut_off)
 
-        def let_in(principal: str) -> None:
+        def let_in(principal: str) -> bool:
+            if cut is not None and self._handles[0].shard not in node.membership.shards:
+                cut.let_go()
+                return False
             for handle, kept in revived.items():
                 if may_come(node, handle, kept):
                     handles.add(handle, principal if handle.is_owned else NOBODY, kept)
             in_use.begin()
+            return True
 
         search = None if self._is_searched else PassingSearch()
         guarded = GuardedCall(node, owned, scope, receive, send, let_in, search)
         try:
             if not owned and search is None:
-                let_in(NOBODY)
-                await self._app(scope, receive, send)
+                if let_in(NOBODY):
+                    await self._app(scope, receive, send)
             else:
                 await guarded.serve(self._app)
         finally:
@@ -230,6 +235,7 @@ class _CutOff:
         self._send = send
         self._answer = PassingAnswer()
         self._is_cut_off = False
+        self._reason = Reason.OUTCOME_UNKNOWN
         # The task that the app runs in, to cancel.
         self._task: asyncio.Task[Any] | None = None
 
@@ -237,9 +243,13 @@ class _CutOff:
         """Do this until it is done, or cut off; then its client hears that nobody knows."""
         self._task = asyncio.current_task()
         try:
-            served = await work
-            if not self._is_cut_off:
-                return served
+            try:
+                served = await work
+                if not self._is_cut_off:
+                    return served
+            except Exception:
+                if not self._is_cut_off:  # else the app misses what it did not get
+                    raise
             await asyncio.sleep(0)  # where the app did not come to meet its cancellation, we do
         except asyncio.CancelledError:
             if not self._is_cut_off:
@@ -252,8 +262,13 @@ class _CutOff:
         if self._answer.has_begun:
             await self._answer.end(self._send, last_words("POST", self._request.asked()))
         else:
-            await refuse_handle(self._send, Reason.OUTCOME_UNKNOWN, self._request.message(), self._handle.text)
+            await refuse_handle(self._send, self._reason, self._request.message(), self._handle.text)
         return None
+
+    def let_go(self) -> None:
+        """They are another node's by now, and the app has read nothing of it."""
+        self._reason = Reason.UNREACHABLE
+        self.cut_off()
 
     def cut_off(self) -> None:
         if not self._is_cut_off and self._task is not None:
