@@ -253,3 +253,9 @@ def test_what_only_tells_of_one_in_what_passes_by_is_none() -> None:
     search = PassingSearch()
     assert search.feed(f'{{"a": "see {ONE}", "b": "\\u0022{ONE}\\u0022", "c": "{OTHER}"}}'.encode()) == []
     assert search.feed(b"~" * 100) == []
+
+
+def test_a_body_whose_length_nobody_knows_yet_is_one_all_the_same() -> None:
+    headers = [(b"content-length", b"5000000"), (b"mcp-param-x", ONE.encode())]
+    changed = unwrapped_headers(headers, {ONE: "own"}, None)
+    assert changed == [(b"transfer-encoding", b"chunked"), (b"mcp-param-x", b"own")]
