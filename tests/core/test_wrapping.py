@@ -243,6 +243,12 @@ def test_ids_of_tasks_are_wrapped_once() -> None:
     assert wrapped(result, members=("taskId",)) is None
 
 
+def test_so_are_those_of_tasks_in_a_list() -> None:
+    """Revision 2025-11-25 has `tasks/list`, and a server without sessions may know it."""
+    result = wrapped({"tasks": [{"taskId": "t1", "status": "working"}, "t2"]}, members=("taskId",))
+    assert result == {"tasks": [{"taskId": wrap("t1"), "status": "working"}, "t2"]}
+
+
 @pytest.mark.parametrize(
     "result",
     [{}, [], "x", None, {"structuredContent": {"session_id": 7}}, {"content": [3, {"type": "text", "text": 5}]}],

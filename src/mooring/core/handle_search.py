@@ -72,17 +72,16 @@ def unwrapped_headers(
     headers: Iterable[tuple[bytes, bytes]], own_ids: Mapping[str, str], body_bytes: int | None
 ) -> list[tuple[bytes, bytes]]:
     """The headers with own ids in place of these handles, in longer text too as in the body that they mirror, and with
-    the length that the body has then; without one where nobody knows that yet."""
+    the length that the body has then; where nobody knows that yet, as one in pieces (RFC 9112, section 6): without
+    either there is none."""
+    length = (b"transfer-encoding", b"chunked") if body_bytes is None else (b"content-length", b"%d" % body_bytes)
     return [
-        (name, _unwrapped_header(name, value, own_ids, body_bytes or 0))
+        length if name == b"content-length" else (name, _unwrapped_header(name, value, own_ids))
         for name, value in headers
-        if body_bytes is not None or name != b"content-length"
     ]
 
 
-def _unwrapped_header(name: bytes, value: bytes, own_ids: Mapping[str, str], body_bytes: int) -> bytes:
-    if name == b"content-length":
-        return b"%d" % body_bytes
+def _unwrapped_header(name: bytes, value: bytes, own_ids: Mapping[str, str]) -> bytes:
     if name == NAME_HEADER or name.startswith(PARAMETER_HEADERS):
         text = before = decoded(value)
         for handle, own_id in own_ids.items():

@@ -10,7 +10,8 @@
     the outcome of a task, wherever that is told   the same
     a prompt; a resource's text and URI            the same
     what is proposed (completion), or asked for    the same
-    `taskId`, `requestState`                       is wrapped, where the settings say so
+    `taskId`, of each task in a list too           is wrapped, where the settings say so
+    `requestState`                                 the same
     a URL (http, ws) in a text: people open them   stays as it is
     images, sound, blobs, `_meta`, names           stays as it is
 
@@ -180,8 +181,10 @@ class Wrapping:
             return self._everywhere(value)
         if name in ("result", "error"):
             return self._outcome(name, value)
-        if name == "task" and isinstance(value, Members):
+        if name == "task":
             return self._params(value)
+        if name == "tasks" and isinstance(value, list) and not isinstance(value, Members):
+            return [self._params(one) for one in value]
         return value
 
     def _outcome(self, name: str, value: Any) -> Any:

@@ -714,6 +714,62 @@ async def test_a_handle_in_an_answer_or_a_uri_leads_to_its_node_and_is_guarded(r
     assert not apps[1].asked
 
 
+async def test_anothers_handle_is_guarded_behind_any_number_that_nobody_hears_of(raw: RawClient) -> None:
+    app = ScriptedApp()
+
+    async def gate(_: Any, body: bytes, send: Any) -> None:
+        result = {"content": [{"type": "text", "text": mooring.new_handle("browser")}]}
+        await answer(send, 200, json.dumps({"jsonrpc": "2.0", "id": 7, "result": result}).encode())
+
+    app.gate = gate
+    async with running_nodes(lambda: with_users(app), 1) as [node]:
+        opened = await post(raw, node, visit("open"), headers=[("x-user", "alice")])
+        handle = opened.json["result"]["content"][0]["text"]
+        others = [
+            SECRET_OF_OTHERS.mint(handle[3:8], "browser", bytes([n, *bytes(15)])) for n in range(MOST_HANDLES + 1)
+        ]
+        uris = {"resourceSubscriptions": [f"browser://{one}/page" for one in [*others, handle]]}
+        params = {"notifications": uris, "_meta": META}
+        body = {"jsonrpc": "2.0", "id": 7, "method": "subscriptions/listen", "params": params}
+        headers = {**MODERN, "mcp-method": "subscriptions/listen", "x-user": "mallory"}
+        reply = await raw.send("POST", f"{node.url}/mcp", body=body, headers=headers)
+        assert len(app.asked) == 1
+        assert reply.reason == "mixed_handles"
+
+
+async def test_anothers_handle_is_guarded_where_nothing_is_heard_of_it(raw: RawClient) -> None:
+    """Its author may keep elsewhere what it stands for, and finds it by the handle."""
+    apps: list[ScriptedApp] = []
+
+    async def gate(_: Any, body: bytes, send: Any) -> None:
+        handle = mooring.new_handle("cart", survives=True)
+        result = {"content": [{"type": "text", "text": handle}]}
+        await answer(send, 200, json.dumps({"jsonrpc": "2.0", "id": 7, "result": result}).encode())
+
+    def make_app() -> Any:
+        apps.append(ScriptedApp())
+        apps[-1].gate = gate
+        return with_users(apps[-1])
+
+    async with running_nodes(make_app, 2) as nodes:
+        opened = await post(raw, nodes[0], visit("open"), headers=[("x-user", "alice")])
+        handle = opened.json["result"]["content"][0]["text"]
+        await nodes[0].vanish()
+        uris = {"resourceSubscriptions": [f"cart://{handle}/items"]}
+        params = {"notifications": uris, "_meta": META}
+        body = {"jsonrpc": "2.0", "id": 7, "method": "subscriptions/listen", "params": params}
+
+        async def is_known_to_be_dead() -> bool:
+            return not nodes[1].mooring._node.membership.view.is_alive(nodes[0].id)
+
+        await until(is_known_to_be_dead, what="the first node to be dead")
+        for who, reached in (("mallory", 0), ("alice", 1)):
+            headers = {**MODERN, "mcp-method": "subscriptions/listen", "x-user": who}
+            reply = await raw.send("POST", f"{nodes[1].url}/mcp", body=body, headers=headers)
+            assert len(apps[1].asked) == reached
+            assert (b"unknown_handle" in reply.body) == (who == "mallory")
+
+
 async def test_nobody_is_told_that_anothers_handle_is_one(raw: RawClient, minting: Minting) -> None:
     options: Any = {"mixed_handles": "refuse", "lease_seconds": 60.0, "hold_seconds": 1.0}
     async with running_nodes(lambda: with_users(minting()), 2, **options) as nodes:

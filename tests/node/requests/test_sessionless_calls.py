@@ -90,6 +90,29 @@ async def test_own_ids_of_an_unaware_server_lead_back_to_it(raw: RawClient, make
             assert said(await ask(raw, nodes[turn % 3], "visit", session_id=handle, url="p")).startswith(f"page {turn}")
 
 
+@pytest.mark.parametrize("make_server", [MCPServer, fastmcp.FastMCP])
+async def test_so_it_is_at_an_endpoint_that_no_setting_names(raw: RawClient, make_server: Any) -> None:
+    """Since no session tells of it, its clients do, by the revision in their headers."""
+    held: list[Browsers] = []
+
+    def make_app() -> Any:
+        held.append(Browsers())
+        server = minting_server(make_server, held[-1])
+        if make_server is MCPServer:
+            return server.streamable_http_app(streamable_http_path="/tools/mcp", stateless_http=True)
+        return server.http_app(path="/tools/mcp", stateless_http=True)
+
+    async with running_nodes(make_app, 2) as nodes:
+
+        async def ask_there(node: RunningNode, tool: str, **arguments: Any) -> str:
+            body = request(tool, **arguments)
+            return said(await raw.send("POST", f"{node.url}/tools/mcp", body=body, headers=VERSION))
+
+        handle = await ask_there(nodes[0], "open_browser")
+        for turn in (1, 2):
+            assert await ask_there(nodes[turn % 2], "visit", browser=handle, url="p") == f"page {turn} of {handle}"
+
+
 async def test_schemas_say_nothing_that_a_wrapped_id_is_not(raw: RawClient) -> None:
     server: Any = MCPServer("strict")
 

@@ -94,6 +94,8 @@ class ModernRequest:
         self._is_searched = False
         # Of one that is too large to be read, once it is refused.
         self._large_id: jsonrpc.RequestId | None = None
+        # Those of which it can hear nothing: it is not brought there, and they are somebody's all the same.
+        self._unheard: list[Handle] = []
 
     async def serve(self) -> Moved | None:
         """Have it answered; returns the one decision that a peer has to be told in its own way."""
@@ -165,7 +167,13 @@ class ModernRequest:
             found += inside_of_it or ()
         else:
             self._is_searched = True
-        return [text for text in dict.fromkeys(found) if not self._listens or self._is_there(text)]
+        named = list(dict.fromkeys(found))
+        if not self._listens or len(named) > MOST_HANDLES:
+            return named
+        there = [text for text in named if self._is_there(text)]
+        known = (self._node.handles.read(text) for text in named if text not in there)
+        self._unheard = [handle for handle in known if handle is not None]
+        return there
 
     def _is_there(self, text: str) -> bool:
         """Whether anything can be heard of it, as far as is known. A client that listens for several resources, again
@@ -244,7 +252,14 @@ class ModernRequest:
 
     async def _serve(self, receive: Receive, revived: Mapping[Handle, LocalSession | None] = NONE) -> None:
         call = ModernCall(
-            self._node, self._app, self._scope, self._body.whole, self, self._handles, is_searched=self._is_searched
+            self._node,
+            self._app,
+            self._scope,
+            self._body.whole,
+            self,
+            self._handles,
+            unheard=self._unheard,
+            is_searched=self._is_searched,
         )
         anothers = await call.serve(receive, self._send, revived)
         if anothers is not None:

@@ -57,10 +57,11 @@ class ModernCall:
         body: None where it was too large to be held.
         request: the same, to be read.
         handles: those that it names, in its order.
+        unheard: others in it, by which it is not brought anywhere.
         is_searched: whether these are all.
     """
 
-    __slots__ = ("_app", "_body", "_handles", "_is_searched", "_node", "_request", "_scope")
+    __slots__ = ("_app", "_body", "_handles", "_is_searched", "_node", "_request", "_scope", "_unheard")
 
     def __init__(
         self,
@@ -71,6 +72,7 @@ class ModernCall:
         request: ReadBody,
         handles: list[Handle],
         *,
+        unheard: list[Handle],
         is_searched: bool,
     ) -> None:
         self._node = node
@@ -79,6 +81,7 @@ class ModernCall:
         self._body = body
         self._request = request
         self._handles = handles
+        self._unheard = unheard
         self._is_searched = is_searched
 
     async def serve(
@@ -120,7 +123,7 @@ class ModernCall:
             try:
                 if cut is not None:
                     return await cut.serve(self._serve_with_handles(scope, receive, send, revived, cut))
-                if not self._is_searched:
+                if self._unheard or not self._is_searched:
                     return await self._serve_with_handles(scope, receive, send, revived)
                 await self._app(scope, receive, send)
             finally:
@@ -137,7 +140,8 @@ class ModernCall:
     ) -> Handle | None:
         """They are in use meanwhile, if they are the caller's: the app has no byte of the call before that is known."""
         node, handles = self._node, self._node.sessions.handles
-        owned = [handle for handle in self._handles if handle.is_owned]  # wherever it is: its author may keep it
+        named_or_not = (*self._handles, *self._unheard)
+        owned = [handle for handle in named_or_not if handle.is_owned]  # wherever it is: its author may keep it
         named = [handle.text for handle in self._handles]
         in_use = handles.using(named) if cut is None else handles.using(named, cut.cut_off)
 

@@ -14,7 +14,7 @@ from typing import Final
 from mooring.asgi import EVENT_STREAM, App, Receive, Scope, Send, is_at, media_type, request_header, route_of
 from mooring.core import jsonrpc
 from mooring.core.http_sse import id_in
-from mooring.core.request import RequestFacts, read_facts, tidied
+from mooring.core.request import VERSION_HEADER, RequestFacts, read_facts, tidied
 from mooring.core.routing import Adopt, Consult, Decision, Forward, Hold, Moved, Open, Reason, Refuse, Revive, Serve
 from mooring.errors import SignatureError
 from mooring.node.membership.session import LocalSession
@@ -31,7 +31,6 @@ from mooring.node.requests.in_session import SessionRequest
 from mooring.node.requests.keep_alive import KeptAlive
 from mooring.node.requests.listening import ListeningRequest
 from mooring.node.requests.modern import ModernRequest
-from mooring.node.requests.modern_call import METHOD_HEADER
 from mooring.node.requests.no_session import naming_no_session, of_no_session
 from mooring.node.requests.opening import OpeningRequest
 from mooring.node.requests.placing import Placements
@@ -76,12 +75,12 @@ class Router:
         gets an HTTP+SSE stream, as known     opens a session, here or where there is room for it
         is another GET                        is served here, and the app's answer tells
         posts JSON, as what opens a session   is served here, and the app's answer tells
-        says that it is of the modern era     goes where its handles lead: no session will ever tell
+        says its revision, and no session     goes where its handles lead: no session may ever tell
         is anything else                      is the app's
         """
         facts = self._read(scope)
         may_stream = facts.method == "GET" and facts.session_id is None and not facts.modern
-        is_ours = facts.peer is not None or self._is_ours(facts) or _says_it_is_modern(facts, scope)
+        is_ours = facts.peer is not None or self._is_ours(facts) or _says_its_revision(facts, scope)
         if is_ours or (may_stream and route_of(scope) in self._streams):
             await self.handle(scope, receive, send)
         elif may_stream:
@@ -323,9 +322,11 @@ def _may_open(body: WantedBody) -> bool:
     return "initialize" in methods or not any(methods)
 
 
-def _says_it_is_modern(facts: RequestFacts, scope: Scope) -> bool:
-    """Whether it has the headers that each request of revision 2026-07-28 has."""
-    return facts.modern and _posts_json(scope) and request_header(scope["headers"], METHOD_HEADER) is not None
+def _says_its_revision(facts: RequestFacts, scope: Scope) -> bool:
+    """Whether it is a message on no session with the header that each has since revision 2025-06-18, once its client is
+    through with `initialize`."""
+    is_on_none = facts.modern or facts.session_id is None
+    return is_on_none and _posts_json(scope) and request_header(scope["headers"], VERSION_HEADER) is not None
 
 
 def _accepts_events(accept: bytes) -> bool:
