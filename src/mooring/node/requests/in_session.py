@@ -88,6 +88,7 @@ class SessionRequest:
     Args:
         onto: the stream that the answer goes to, where it is carried out again.
         is_last: the session was opened again for it already: what the app answers now is the answer.
+        is_named: what the server asks in its answer is named by whoever takes that.
 
     Attributes:
         is_cut_off: nothing more of it gets out, and another node decides what becomes of it.
@@ -107,6 +108,7 @@ class SessionRequest:
         *,
         onto: Stream | None = None,
         is_last: bool = False,
+        is_named: bool = False,
     ) -> None:
         self._node = node
         self._session = session
@@ -143,6 +145,7 @@ class SessionRequest:
         # Whether it was looked at for a call that has to be on record before the app has it.
         self._is_noted = onto is not None or not self._is_logged or not node.streams.is_written_behind
         # Of a later incarnation's answer, a stream that is not kept: what finds the server's questions in it.
+        self._is_named = is_named
         self._questions: SseParser | None = None
         # Where it may be answered in JSON, and is carried out for the first time here.
         self._json = JsonCall(node, session, self._body, self._name) if self._is_logged and onto is None else None
@@ -440,7 +443,7 @@ class SessionRequest:
         if message["type"] == "http.response.start":
             headers = message.get("headers", [])
             is_open = is_open_event_stream(headers)
-            self._questions = SseParser() if is_open else None
+            self._questions = SseParser() if is_open and not self._is_named else None
             if media_type(headers) == EVENT_STREAM and not is_open:
                 self._session.asks_unnamed = True
         elif message["type"] == "http.response.body" and self._questions is not None:

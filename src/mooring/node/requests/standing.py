@@ -135,9 +135,9 @@ class StandingStream:
             scope = {**scope, "headers": [*scope["headers"], (LAST_EVENT_ID, last_inner_id.encode())]}
         facts = RequestFacts(method="GET", session_id=self._session.id)
         self._streamed = None
-        await SessionRequest(self._node, self._session, facts, {**scope}, WholeBody(b"").receive, self._take).serve(
-            self._app
-        )
+        receive = WholeBody(b"").receive
+        request = SessionRequest(self._node, self._session, facts, {**scope}, receive, self._take, is_named=True)
+        await request.serve(self._app)
 
     async def _take(self, message: Message) -> None:
         if message["type"] == "http.response.start" and self._begins(message):
