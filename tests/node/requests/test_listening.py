@@ -147,8 +147,10 @@ async def test_what_the_server_says_while_nobody_listens_is_not_lost(
     async with reading(http, "GET", node.url, session, last=again.ids[-1]) as third:
         async with reading(http, "POST", node.url, session, call("announce", text="y")) as posted:
             await posted.rest()
-        event = await third.next()
+        where, event = await third.next(), await third.next()
+        assert where is not None
         assert event is not None
+        assert (where.data, where.id) == ("", again.ids[-1])
         assert json.loads(event.data)["method"] == "notifications/tools/list_changed"
 
 

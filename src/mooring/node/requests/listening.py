@@ -34,6 +34,7 @@ from mooring.node.requests.identifying import UnidentifiedRequest
 from mooring.node.requests.inner import LAST_EVENT_ID
 from mooring.node.requests.settling import Settlement
 from mooring.node.requests.standing import StandingStream
+from mooring.node.streams.answer import nothing_for
 from mooring.node.streams.listener import Listener
 from mooring.node.streams.stream import Stream
 from mooring.processes.tasks import end
@@ -135,7 +136,7 @@ class ListeningRequest:
         listener = Listener(PassingAnswer(), self._send)
         named = [*headers, (SESSION_HEADER, self._session.id.encode())]
         await listener.begin({"type": "http.response.start", "status": 200, "headers": named})
-        await stream.listen(listener, place)
+        await stream.listen(listener, place, nothing_for(self._session.protocol))
         is_standing = stream.facts.kind is StreamKind.STANDING
         is_gone = self._node.sessions.find(self._session.id) is not self._session
         if ends_soon or is_gone or (is_standing and self._node.listens_no_more):  # since it was let in
