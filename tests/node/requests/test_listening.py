@@ -87,7 +87,8 @@ async def test_a_client_that_was_cut_off_hears_the_rest_once(
     assert steps_in(events) == [1, 2, 3, 4]
     assert answer_in(events)["result"]["content"][0]["text"] == "told 4"
     async with reading(http, "GET", node.url, session, last=again.ids[-1]) as after_the_end:
-        assert await after_the_end.rest() == []
+        # An empty stream has TypeScript's clients come back once more, without an id, to a stream that is another's.
+        assert after_the_end.answer.status == 405
 
 
 async def test_another_sessions_id_gives_nothing_away(

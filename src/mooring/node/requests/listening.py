@@ -4,7 +4,8 @@
     ------------------------------------  ------------------------------------------------------------------
     nothing, or nothing of this session   what the server says by itself (`mooring.node.requests.standing`)
     an event of that stream               the same, from there on
-    an event of a request's stream        what followed on that stream alone, and its end
+    an event of a request's stream        what followed on that stream alone, and its end; 405 where nothing did, nor
+                                          will. TypeScript's clients ask for more after an answer that is an error
     one of a stream that is not known     what became of its request, as far as anybody can know
 
 Only the session's principal gets any of it; the app is asked who it is that asks.
@@ -42,6 +43,7 @@ from mooring.processes.tasks import end
 logger = logging.getLogger("mooring.sessions")
 
 _CONFLICT: Final = "Conflict: Only one SSE stream is allowed per session"
+_HEARD: Final = "All of that stream was heard: its request is answered, and nothing more is said on it"
 _HEADERS: Final[HeaderList] = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-cache, no-transform"),
@@ -78,7 +80,11 @@ class ListeningRequest:
                     logger.warning("a stream of session %s is not settled yet: %s", brief(self._session.id), error)
                     await refuse(self._send, Reason.UNREACHABLE, method="GET")
                     return True
-            await self._listen(stream, place, _HEADERS)
+            if stream.is_heard_to_its_end(place):
+                error = jsonrpc.error_answer(None, jsonrpc.INVALID_REQUEST, _HEARD, {})
+                await respond(self._send, 405, error, b"application/json", [(b"allow", b"POST, DELETE")])
+            else:
+                await self._listen(stream, place, _HEADERS)
         return True
 
     def _named(self) -> tuple[str, Place, StreamFacts] | None:

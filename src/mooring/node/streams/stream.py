@@ -81,6 +81,10 @@ class Stream:
         """Whether somebody has heard all that was said, as far as can be known."""
         return self._delivered >= self.log.last
 
+    def is_heard_to_its_end(self, place: Place) -> bool:
+        """Whether who has heard all up to there has its answer, and nothing more will come."""
+        return self.is_over and self.is_answered and place >= self.log.last
+
     @property
     def is_answered(self) -> bool:
         return self.unanswered is None if isinstance(self.facts.request_id, tuple) else bool(self._answers)
