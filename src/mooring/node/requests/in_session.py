@@ -264,7 +264,8 @@ class SessionRequest:
             await self._answer.end(self._send, last_words(self._method, request_id))
         else:
             reason = Reason.UNREACHABLE if request_id is None else Reason.OUTCOME_UNKNOWN
-            await refuse(self._send, reason, method=self._method, request_id=request_id)
+            headers = self._entrance.scope["headers"]
+            await refuse(self._send, reason, method=self._method, request_id=request_id, headers=headers)
 
     def cut_off(self) -> None:
         self.is_cut_off = True

@@ -22,7 +22,7 @@ from typing import Final
 from mooring.asgi import App, HeaderList, Receive, Scope, Send, request_header, respond
 from mooring.core import jsonrpc
 from mooring.core.ids import brief
-from mooring.core.request import SESSION_HEADER
+from mooring.core.request import LAST_EVENT_ID, SESSION_HEADER
 from mooring.core.routing import Reason
 from mooring.core.stream_ids import Place, StreamFacts, StreamKind, read_event_id
 from mooring.errors import Fenced, StoreUnavailable
@@ -32,7 +32,6 @@ from mooring.node.passing import PassingAnswer
 from mooring.node.requests.admission import admit, note_refusal
 from mooring.node.requests.answers import refuse
 from mooring.node.requests.identifying import UnidentifiedRequest
-from mooring.node.requests.inner import LAST_EVENT_ID
 from mooring.node.requests.settling import Settlement
 from mooring.node.requests.standing import StandingStream
 from mooring.node.streams.answer import nothing_for
@@ -64,7 +63,7 @@ class ListeningRequest:
     async def serve(self, app: App) -> bool:
         """Returns whether it was answered: not where the app has dropped the session by itself."""
         if self._node.listens_no_more:
-            await refuse(self._send, Reason.UNREACHABLE, method="GET")
+            await refuse(self._send, Reason.UNREACHABLE, method="GET", headers=self._scope["headers"])
             return True
         named = self._named()
         if named is None or named[2].kind is StreamKind.STANDING:
@@ -78,11 +77,11 @@ class ListeningRequest:
                     stream = await settlement.settle()
                 except (StoreUnavailable, Fenced) as error:
                     logger.warning("a stream of session %s is not settled yet: %s", brief(self._session.id), error)
-                    await refuse(self._send, Reason.UNREACHABLE, method="GET")
+                    await refuse(self._send, Reason.UNREACHABLE, method="GET", headers=self._scope["headers"])
                     return True
             if stream.is_heard_to_its_end(place):
-                error = jsonrpc.error_answer(None, jsonrpc.INVALID_REQUEST, _HEARD, {})
-                await respond(self._send, 405, error, b"application/json", [(b"allow", b"POST, DELETE")])
+                said = jsonrpc.error_answer(None, jsonrpc.INVALID_REQUEST, _HEARD, {})
+                await respond(self._send, 405, said, b"application/json", [(b"allow", b"POST, DELETE")])
             else:
                 await self._listen(stream, place, _HEADERS)
         return True

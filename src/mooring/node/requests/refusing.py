@@ -103,7 +103,12 @@ class RefusedRequest:
         logger.warning("refused %s %s: %s%s", self._facts.method, self._named(), reason, advice_on(reason))
         request_id = await self._read_id() if reason in (Reason.UNREACHABLE, Reason.OUTCOME_UNKNOWN) else None
         await refuse(
-            self._send, reason, method=self._facts.method, request_id=request_id, is_posted=self._facts.in_query
+            self._send,
+            reason,
+            method=self._facts.method,
+            request_id=request_id,
+            is_posted=self._facts.in_query,
+            headers=self._scope["headers"],
         )
 
     async def _read_id(self) -> jsonrpc.Asked:
