@@ -188,6 +188,9 @@ async def test_a_sleeping_session_goes_along_when_its_node_drains(raw: RawClient
             assert await reader.rest() == []
         other = world.nodes[1].url
         async with reading(http, "GET", other, session, last=reader.ids[-1]) as again:
+            where = await again.next()
+            assert where is not None
+            assert where.data == ""
             async with reading(http, "POST", other, session, call("announce", text="x")) as posted:
                 assert answer_in(await posted.rest())["result"]
             assert await hears_of_tools(again)

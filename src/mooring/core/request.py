@@ -18,6 +18,7 @@ MODERN_SINCE: Final = b"2026-07-28"
 
 SESSION_HEADER: Final = b"mcp-session-id"
 VERSION_HEADER: Final = b"mcp-protocol-version"
+LAST_EVENT_ID: Final = b"last-event-id"
 PEER_HEADER: Final = b"mooring-peer"
 REPLY_HEADER: Final = b"mooring-reply"
 CLIENT_HEADER: Final = b"mooring-client"

@@ -215,6 +215,50 @@ async def test_what_nobody_heard_is_heard_from_the_next_owner(raw: RawClient, ht
     assert third.ids[-1].split(".")[0] == reader.ids[0].split(".")[0]
 
 
+async def test_what_a_server_asks_by_itself_after_a_revival_is_answered(
+    raw: RawClient, http: aiohttp.ClientSession
+) -> None:
+    async with speaking(MemoryStore()) as (nodes, speakers):
+        session = await raw.open(nodes[0].url)
+        async with reading(http, "GET", nodes[0].url, session) as reader:
+            speakers[0].say("a")
+            await texts(reader, 1)
+        await nodes[0].vanish()
+        async with reading(http, "GET", nodes[1].url, session, last=reader.ids[-1]) as again:
+            await again.rest()  # ended well, once
+        async with reading(http, "GET", nodes[1].url, session, last=reader.ids[-1]) as third:
+            speakers[1].say('{"jsonrpc":"2.0","id":7,"method":"roots/list"}')
+            [question] = map(json.loads, await texts(third, 1))
+        reply = {"jsonrpc": "2.0", "id": question["id"], "result": {"roots": []}}
+        await raw.call(nodes[1].url, session, body=reply)
+        assert {**reply, "id": 7} in [json.loads(body) for _, _, body in speakers[1].asked if body]
+
+
+async def test_a_client_that_knows_where_it_is_from_its_last_connection_alone_hears_nothing_twice(
+    raw: RawClient, http: aiohttp.ClientSession
+) -> None:
+    """As the TypeScript SDK's: where a connection brought no event, it comes back without an id."""
+    store = MemoryStore()
+    async with speaking(store) as (nodes, speakers):
+        session = await raw.open(nodes[0].url)
+        async with reading(http, "GET", nodes[0].url, session) as reader:
+            speakers[0].say("a", "b")
+            assert await texts(reader, 2) == ["a", "b"]
+            stream = nodes[0].mooring._node.streams.standing()[0]
+
+            async def is_written() -> bool:
+                return len(await store.journal.read(session, stream.id)) == 3
+
+            await until(is_written, what="all that was said to be written down")
+            await nodes[0].vanish()
+        async with reading(http, "GET", nodes[1].url, session, last=reader.ids[-1]) as again:
+            assert [event.data for event in await again.rest() if event.data] == []  # ended well, once
+        assert again.ids != []
+        async with reading(http, "GET", nodes[1].url, session) as third:
+            speakers[1].say("c")
+            assert await texts(third, 1) == ["c"]
+
+
 async def test_a_client_whose_node_gave_its_session_away_listens_on_at_once(
     raw: RawClient, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:

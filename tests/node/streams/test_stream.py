@@ -61,6 +61,34 @@ async def test_one_who_cannot_know_where_it_is_gets_what_nobody_has_heard() -> N
     assert [event.data for event in third.events()] == ["b"]
 
 
+@pytest.mark.parametrize("is_over", [False, True])
+async def test_one_who_has_heard_all_is_told_where_that_is_while_more_may_come(is_over: bool) -> None:
+    stream = a_stream()
+    await say(stream, "a")
+    if is_over:
+        await stream.end()
+    again = Connection()
+    await stream.listen(again.listener, Place(1, 1), SseEvent("", "message"))
+    places = [] if is_over else [f"{STREAM_ID}.1.1"]
+    assert [event.id for event in again.events()] == places
+    missed = Connection()
+    await stream.listen(missed.listener, Place(1, 0), SseEvent("", "message"))
+    assert [event.data for event in missed.events()] == ["a"]
+
+
+async def test_what_whoever_comes_back_has_heard_is_not_said_again_to_one_who_cannot_know() -> None:
+    """Also where that was heard of a node that is gone."""
+    stream = a_stream()
+    await say(stream, "a", "b", "c")
+    first = Connection()
+    await stream.listen(first.listener, Place(1, 3))
+    assert first.events() == []
+    second = Connection()
+    await stream.listen(second.listener, None)
+    await say(stream, "d")
+    assert [event.data for event in second.events()] == ["d"]
+
+
 async def test_comments_and_waits_are_for_whoever_listens_now() -> None:
     stream = a_stream()
     await stream.say(SseComment("nobody"))

@@ -78,6 +78,7 @@ class SessionRequest:
     Args:
         onto: the stream that the answer goes to, where it is carried out again.
         is_last: the session was opened again for it already: what the app answers now is the answer.
+        is_named: what the server asks in its answer is named by whoever takes that.
 
     Attributes:
         is_cut_off: nothing more of it gets out, and another node decides what becomes of it.
@@ -97,6 +98,7 @@ class SessionRequest:
         *,
         onto: Stream | None = None,
         is_last: bool = False,
+        is_named: bool = False,
     ) -> None:
         self._node = node
         self._session = session
@@ -135,7 +137,7 @@ class SessionRequest:
         # Whether it was looked at for a call that has to be on record before the app has it.
         self._is_noted = onto is not None or not self._is_logged or not node.streams.is_written_behind
         # What the server asks on a stream that is not kept.
-        self._questions = PassingQuestions(session)
+        self._questions = PassingQuestions(session, are_named=is_named)
         # Where it may be answered in JSON, and is carried out for the first time here.
         self._json = JsonCall(node, session, self._body, self._name) if self._is_logged and onto is None else None
         # For handles of somebody else's in it.
@@ -261,7 +263,8 @@ class SessionRequest:
             await self._answer.end(self._send, last_words(self._method, request_id))
         else:
             reason = Reason.UNREACHABLE if request_id is None else Reason.OUTCOME_UNKNOWN
-            await refuse(self._send, reason, method=self._method, request_id=request_id)
+            headers = self._entrance.scope["headers"]
+            await refuse(self._send, reason, method=self._method, request_id=request_id, headers=headers)
 
     def cut_off(self) -> None:
         self.is_cut_off = True

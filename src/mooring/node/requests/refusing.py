@@ -106,7 +106,12 @@ class RefusedRequest:
             await asked_by_refused(self._receive) if reason in (Reason.UNREACHABLE, Reason.OUTCOME_UNKNOWN) else None
         )
         await refuse(
-            self._send, reason, method=self._facts.method, request_id=request_id, is_posted=self._facts.in_query
+            self._send,
+            reason,
+            method=self._facts.method,
+            request_id=request_id,
+            is_posted=self._facts.in_query,
+            headers=self._scope["headers"],
         )
 
     def _named(self) -> str:

@@ -24,14 +24,14 @@ from typing import Final
 
 from mooring.asgi import EVENT_STREAM, App, HeaderList, Message, Scope, WholeBody, media_type, without
 from mooring.core.ids import brief
-from mooring.core.request import SESSION_HEADER, RequestFacts
+from mooring.core.request import LAST_EVENT_ID, SESSION_HEADER, RequestFacts
 from mooring.core.sse import SseEvent
 from mooring.core.stream_ids import Place, StreamFacts, StreamKind
 from mooring.errors import StoreUnavailable
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.node.requests.in_session import SessionRequest
-from mooring.node.requests.inner import LAST_EVENT_ID, scope_for
+from mooring.node.requests.inner import scope_for
 from mooring.node.requests.principal import NOBODY
 from mooring.node.streams.answer import StreamedAnswer
 from mooring.node.streams.stream import Stream
@@ -143,7 +143,9 @@ class StandingStream:
         facts = RequestFacts(method="GET", session_id=self._session.id)
         self._streamed = None
         self._asked = WholeBody(b"")
-        self._request = SessionRequest(self._node, self._session, facts, {**scope}, self._asked.receive, self._take)
+        self._request = SessionRequest(
+            self._node, self._session, facts, {**scope}, self._asked.receive, self._take, is_named=True
+        )
         await self._request.serve(self._app)
         self._request = None  # each holds the other
 

@@ -33,6 +33,13 @@ warning in Python's log, progress for an unknown token an error of TypeScript's 
 """
 
 
+def nothing_for(protocol: str, retry_milliseconds: int | None = None) -> SseEvent:
+    """What says nothing but its id, to clients of that revision."""
+    if protocol >= PRIMED_SINCE:
+        return SseEvent("", retry_milliseconds=retry_milliseconds)
+    return SseEvent(NOTHING, "message", retry_milliseconds=retry_milliseconds)
+
+
 class StreamedAnswer:
     """
     Args:
@@ -55,7 +62,7 @@ class StreamedAnswer:
         self.last_inner_id = ""
         self._settle = settle
         self._stream = stream
-        self._is_primed = protocol >= PRIMED_SINCE
+        self._protocol = protocol
         self._retry_milliseconds = retry_milliseconds
         self._incarnation = incarnation
         self._parser = SseParser()
@@ -78,10 +85,7 @@ class StreamedAnswer:
 
     async def begin(self) -> None:
         """The stream has begun."""
-        if self._is_primed:
-            await self._stream.say(SseEvent("", retry_milliseconds=self._retry_milliseconds))
-        else:
-            await self._stream.say(SseEvent(NOTHING, "message", retry_milliseconds=self._retry_milliseconds))
+        await self._stream.say(nothing_for(self._protocol, self._retry_milliseconds))
 
     async def feed(self, piece: bytes) -> None:
         """The next bytes of the app's answer."""

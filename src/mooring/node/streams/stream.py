@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from mooring.core import jsonrpc
@@ -84,6 +85,10 @@ class Stream:
         """Whether somebody has heard all that was said, as far as can be known."""
         return self._delivered >= self.log.last
 
+    def is_heard_to_its_end(self, place: Place) -> bool:
+        """Whether who has heard all up to there has its answer, and nothing more will come."""
+        return self.is_over and self.is_answered and place >= self.log.last
+
     @property
     def is_answered(self) -> bool:
         return not self._left if isinstance(self.facts.request_id, tuple) else bool(self._answers)
@@ -124,25 +129,30 @@ class Stream:
             self._on_add(self, event)
             await self._tell(event, data)
 
-    async def listen(self, listener: Listener, after: Place | None) -> None:
+    async def listen(self, listener: Listener, after: Place | None, nothing: SseEvent | None = None) -> None:
         """From now on this one listens, and nobody else; where another comes before this one has heard all, that one.
 
         Args:
             after: the last event that it has; None where it cannot know: it gets what nobody has heard.
+            nothing: what it is told, with the place where it is, where it has heard all and more may come. Clients
+                of the TypeScript SDK know a place from their last connection alone: of one that brought no event
+                they come back without, to whatever the server says by itself, and never to their request's stream.
         """
         before, self._listener, self._has_caught_up = self._listener, listener, False
         if before is not None:
             await before.make_way()
         async with self._turn:
             if self._listener is listener:
-                await self._catch_up(listener, self._delivered if after is None else after)
+                await self._catch_up(listener, self._delivered if after is None else after, nothing)
             if self._listener is not listener:
                 return
             self._has_caught_up = True
             if self.is_over:
                 await self._end_listener()
 
-    async def _catch_up(self, listener: Listener, place: Place) -> None:
+    async def _catch_up(self, listener: Listener, place: Place, nothing: SseEvent | None) -> None:
+        self._delivered = max(self._delivered, min(place, self.log.last))  # heard elsewhere, or before it was restored
+        is_told = nothing is None or self.is_over
         if not self.log.holds_all_after(place):
             await listener.take(encode(SseComment(GAP)))
         missing = {at: ids for at, ids in self._answers.items() if at > place}
@@ -152,10 +162,13 @@ class Stream:
             if event.data is not None:
                 await listener.take(event.data)
                 missing.pop(event.place, None)
+                is_told = True
             if not listener.is_gone:
                 self._delivered = max(self._delivered, event.place)
         for at, ids in missing.items():
             await self._tell_of_lost_answers(listener, at, ids)
+        if nothing is not None and not is_told:
+            await listener.take(encode(replace(nothing, id=event_id(self.id, max(place, self._delivered)))))
 
     async def _tell_of_lost_answers(self, listener: Listener, place: Place, ids: Batch) -> None:
         """In their place, so that whoever waits for them does not wait for ever."""
