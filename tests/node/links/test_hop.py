@@ -200,3 +200,17 @@ async def test_an_app_says_when_and_by_whom_it_was_answered(server: str, way: st
         )
         assert set(said) <= set(told)
         assert forwarded == told
+
+
+@pytest.mark.parametrize(("server", "way"), [*HOPS, *RELAYED])
+async def test_a_client_that_would_like_another_protocol(server: str, way: str) -> None:
+    """As Java's does by itself. What a server makes of it differs, and one of them drops the body."""
+    h2c = [
+        (b"connection", b"Upgrade, HTTP2-Settings"),
+        (b"upgrade", b"h2c"),
+        (b"http2-settings", b"AAMAAABkAARAAAAAAAIAAAAA"),
+    ]
+    async with contextlib.AsyncExitStack() as stack:
+        nodes = await _entered(stack, server, way)
+        named = [(b"mcp-session-id", nodes.session), *h2c]
+        assert_same(*await nodes.both(written("POST", b"/mcp", named, b'{"id": 1}')))
