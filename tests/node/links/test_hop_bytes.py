@@ -333,6 +333,7 @@ async def test_a_body_that_was_made_longer_around_mooring(raw: RawClient) -> Non
         text = b'{"text": "' + b"x" * 3_000 + b'"}'
         for node in cluster.nodes:
             headers = {"content-encoding": "gzip"}
-            await raw.call(node.url, session, body=gzip.compress(text), headers=headers)
+            reply = await raw.call(node.url, session, body=gzip.compress(text), headers=headers)
+            assert "served" in reply.json
             assert cluster.apps[0].asked[-1][2] == text
         assert cluster.tally(0).forwarded_in == 2
