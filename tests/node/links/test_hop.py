@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mooring.asgi import HeaderList
-from tests.node.links.hop import Pair, ask_over_http2, assert_same, pair, written
+from tests.node.links.hop import Pair, ask, ask_over_http2, assert_same, pair, written
 from tests.node.links.http_servers import SERVERS, UVICORN
 from tests.real_redis import real_redis
 
@@ -214,3 +214,17 @@ async def test_a_client_that_would_like_another_protocol(server: str, way: str) 
         nodes = await _entered(stack, server, way)
         named = [(b"mcp-session-id", nodes.session), *h2c]
         assert_same(*await nodes.both(written("POST", b"/mcp", named, b'{"id": 1}')))
+
+
+@pytest.mark.parametrize(("server", "way"), [*HOPS, *RELAYED])
+@pytest.mark.parametrize("target", [b"http://mcp.example.com/mcp?a=1", b"http://mcp.example.com"])
+async def test_a_target_that_names_its_server(server: str, way: str, target: bytes) -> None:
+    """Every server takes it, and some leave it to the app."""
+    async with contextlib.AsyncExitStack() as stack:
+        nodes = await _entered(stack, server, way)
+        seen = []
+        for node in (nodes.owner, nodes.other):
+            nodes.app.seen.clear()
+            answer = await ask(node.url, written("POST", target, [(b"mcp-session-id", nodes.session)], b"{}"))
+            seen.append((answer.essence, [(one.method, one.path, one.query, one.body) for one in nodes.app.seen]))
+        assert seen[1] == seen[0]
