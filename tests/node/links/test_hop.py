@@ -228,3 +228,21 @@ async def test_a_target_that_names_its_server(server: str, way: str, target: byt
             answer = await ask(node.url, written("POST", target, [(b"mcp-session-id", nodes.session)], b"{}"))
             seen.append((answer.essence, [(one.method, one.path, one.query, one.body) for one in nodes.app.seen]))
         assert seen[1] == seen[0]
+
+
+@pytest.mark.parametrize("server", SERVERS)
+async def test_no_target_leads_a_node_to_anybody_else(server: str) -> None:
+    """Put behind a peer's address, `@host/path` is that host's."""
+    asked: list[bytes] = []
+
+    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.read(100))
+        writer.close()
+
+    async with await asyncio.start_server(note, "127.0.0.1", 0) as stranger, pair(server) as nodes:
+        port = stranger.sockets[0].getsockname()[1]
+        for target in (f"@127.0.0.1:{port}/mcp", f":@127.0.0.1:{port}/mcp", f"x@127.0.0.1:{port}"):
+            request = written("POST", target.encode(), [(b"mcp-session-id", nodes.session)], b"{}")
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                await ask(nodes.other.url, request)
+    assert not asked
