@@ -39,7 +39,7 @@ _HEADER_BYTES: Final = 1024 * 1024
 _HEADERS: Final = 10_000
 """An app's answer may have any headers that its server lets out."""
 _ANOTHER_LENGTH: Final = frozenset({b"upgrade", b"content-encoding"})
-"""With these a body may have another length than is said."""
+"""With these a body may be shorter or longer than is said."""
 
 
 class Forwarder:
