@@ -8,7 +8,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mooring.core.request import (
+    BEGIN_HEADER,
     CLIENT_HEADER,
+    END_HEADER,
     INTERNAL_HEADERS,
     PEER_HEADER,
     REPLY_HEADER,
@@ -131,5 +133,5 @@ def test_a_request_without_headers_is_legacy_and_has_no_session() -> None:
 
 
 def test_what_nodes_say_to_each_other_is_named_as_internal() -> None:
-    assert {PEER_HEADER, REPLY_HEADER, CLIENT_HEADER} == INTERNAL_HEADERS
+    assert {PEER_HEADER, REPLY_HEADER, CLIENT_HEADER, BEGIN_HEADER, END_HEADER} == INTERNAL_HEADERS
     assert all(name == name.lower() for name in INTERNAL_HEADERS | {SESSION_HEADER, VERSION_HEADER})
