@@ -209,6 +209,12 @@ def test_what_is_at_an_endpoint_is_not_what_is_below_it(scope: Scope, is_there: 
     assert is_at({"type": "http", **scope}, "/mcp") is is_there
 
 
+def test_an_endpoint_may_be_named_as_the_client_has_it() -> None:
+    """With what a server puts before each path."""
+    assert is_at({"type": "http", "path": "/api/mcp/", "root_path": "/api"}, "/api/mcp")
+    assert not is_at({"type": "http", "path": "/api/mcp/x", "root_path": "/api"}, "/api/mcp")
+
+
 def test_the_endpoint_at_the_root_is_the_root_alone() -> None:
     assert is_at({"type": "http", "path": "/"}, "/")
     assert not is_at({"type": "http", "path": "/mcp"}, "/")

@@ -46,8 +46,8 @@ def route_of(scope: Scope) -> str:
 
 
 def is_at(scope: Scope, endpoint: str) -> bool:
-    """Whether a request is for this very path below `root_path`, and not for one below it."""
-    return (route_of(scope).rstrip("/") or "/") == endpoint
+    """Whether a request is for this very path, below `root_path` or as the client has it, and not for one below it."""
+    return endpoint in ((route_of(scope).rstrip("/") or "/"), (scope["path"].rstrip("/") or "/"))
 
 
 def off_root(scope: Scope) -> Scope | None:

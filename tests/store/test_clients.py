@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
@@ -255,6 +257,37 @@ async def test_a_connection_that_was_closed_for_being_idle_fails_nothing(group: 
         assert await store.load_session(RECORD.id) == RECORD
         await until(nobody_is_connected, what="the server to close idle connections")
         assert await store.save_session(RECORD, 600) is Written.DONE
+        await store.aclose()
+
+
+@real
+async def test_nor_does_one_that_something_on_the_way_has_reset() -> None:
+    """As load balancers do with connections that they have forgotten."""
+    ends: list[asyncio.StreamWriter] = []
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        there, back = await asyncio.open_unix_connection(server.url.removeprefix("unix://"))
+        ends.extend([writer, back])
+        await asyncio.gather(pump(reader, back), pump(there, writer), return_exceptions=True)
+
+    async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(65_536):
+            sink.write(data)
+
+    async with real_redis() as server, await asyncio.start_server(pass_on, "127.0.0.1", 0) as between:
+        host, port = between.sockets[0].getsockname()
+        store = RedisStore(f"redis://{host}:{port}", "mcp", timeout_seconds=2, seals=SEALS)
+        assert await store.save_session(RECORD, 600) is Written.DONE
+        for end in ends:
+            end.transport.abort()
+
+        async def is_reset() -> bool:
+            pool = store._sessions._client.connection_pool
+            return all(connection._reader.exception() is not None for connection in pool._available_connections)
+
+        await until(is_reset, what="the connection to be reset")
+        assert await store.load_session(RECORD.id) == RECORD
         await store.aclose()
 
 

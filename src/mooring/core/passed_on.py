@@ -14,7 +14,7 @@ It travels beside the request, in `Mooring-Client: <JSON, base64>;<mac>`, the MA
     how the body was framed       another length, or chunks
     headers that are not UTF-8    other bytes; and no control characters
     root_path                     that of the owner's server
-    the target                    ASCII, and nothing from a `#` on
+    the target                    ASCII, without a server's name, and nothing from a `#` on
     the path                      that of the target, whatever something around Mooring has made of it
     what a router around Mooring  nothing, where it does not run for what peers pass on: Starlette's `path_params` and
     has found in the path         `app_root_path`

@@ -267,5 +267,5 @@ async def _drop_closed_connections(client: Any) -> None:
         idle = list(getattr(client.connection_pool, "_available_connections", ()))
     for connection in idle:
         reader = getattr(connection, "_reader", None)
-        if reader is not None and reader.at_eof():
+        if reader is not None and (reader.at_eof() or reader.exception() is not None):
             await connection.disconnect()

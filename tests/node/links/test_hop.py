@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mooring.asgi import HeaderList
-from tests.node.links.hop import Pair, ask_over_http2, assert_same, pair, written
+from tests.node.links.hop import Pair, ask, ask_over_http2, assert_same, pair, written
 from tests.node.links.http_servers import SERVERS, UVICORN
 from tests.real_redis import real_redis
 
@@ -200,3 +200,49 @@ async def test_an_app_says_when_and_by_whom_it_was_answered(server: str, way: st
         )
         assert set(said) <= set(told)
         assert forwarded == told
+
+
+@pytest.mark.parametrize(("server", "way"), [*HOPS, *RELAYED])
+async def test_a_client_that_would_like_another_protocol(server: str, way: str) -> None:
+    """As Java's does by itself. What a server makes of it differs, and one of them drops the body."""
+    h2c = [
+        (b"connection", b"Upgrade, HTTP2-Settings"),
+        (b"upgrade", b"h2c"),
+        (b"http2-settings", b"AAMAAABkAARAAAAAAAIAAAAA"),
+    ]
+    async with contextlib.AsyncExitStack() as stack:
+        nodes = await _entered(stack, server, way)
+        named = [(b"mcp-session-id", nodes.session), *h2c]
+        assert_same(*await nodes.both(written("POST", b"/mcp", named, b'{"id": 1}')))
+
+
+@pytest.mark.parametrize(("server", "way"), [*HOPS, *RELAYED])
+@pytest.mark.parametrize("target", [b"http://mcp.example.com/mcp?a=1", b"http://mcp.example.com"])
+async def test_a_target_that_names_its_server(server: str, way: str, target: bytes) -> None:
+    """Every server takes it, and some leave it to the app."""
+    async with contextlib.AsyncExitStack() as stack:
+        nodes = await _entered(stack, server, way)
+        seen = []
+        for node in (nodes.owner, nodes.other):
+            nodes.app.seen.clear()
+            answer = await ask(node.url, written("POST", target, [(b"mcp-session-id", nodes.session)], b"{}"))
+            seen.append((answer.essence, [(one.method, one.path, one.query, one.body) for one in nodes.app.seen]))
+        assert seen[1] == seen[0]
+
+
+@pytest.mark.parametrize("server", SERVERS)
+async def test_no_target_leads_a_node_to_anybody_else(server: str) -> None:
+    """Put behind a peer's address, `@host/path` is that host's."""
+    asked: list[bytes] = []
+
+    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.read(100))
+        writer.close()
+
+    async with await asyncio.start_server(note, "127.0.0.1", 0) as stranger, pair(server) as nodes:
+        port = stranger.sockets[0].getsockname()[1]
+        for target in (f"@127.0.0.1:{port}/mcp", f":@127.0.0.1:{port}/mcp", f"x@127.0.0.1:{port}"):
+            request = written("POST", target.encode(), [(b"mcp-session-id", nodes.session)], b"{}")
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                await ask(nodes.other.url, request)
+    assert not asked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterable
 from urllib.parse import unquote
 
@@ -310,3 +311,29 @@ async def test_what_a_router_around_mooring_has_found_in_the_path(raw: RawClient
         for scope in cluster.apps[0].scopes[-3:]:
             assert scope["path_params"] == {"tenant": "acme", "number": 7}
             assert (scope["root_path"], scope["app_root_path"]) == ("/t/acme/7", "")
+
+
+def reading(app: App) -> App:
+    """Something around Mooring that reads bodies which are compressed, and leaves their headers."""
+
+    async def read(scope: Scope, receive: Receive, send: Send) -> None:
+        async def receive_read() -> Message:
+            message = await receive()
+            body = message.get("body", b"")
+            return {**message, "body": gzip.decompress(body)} if body[:2] == b"\x1f\x8b" else message
+
+        await app(scope, receive_read, send)
+
+    return read
+
+
+async def test_a_body_that_was_made_longer_around_mooring(raw: RawClient) -> None:
+    async with three_nodes(around=reading) as cluster:
+        session = await raw.open(cluster.nodes[0].url)
+        text = b'{"text": "' + b"x" * 3_000 + b'"}'
+        for node in cluster.nodes:
+            headers = {"content-encoding": "gzip"}
+            reply = await raw.call(node.url, session, body=gzip.compress(text), headers=headers)
+            assert "served" in reply.json
+            assert cluster.apps[0].asked[-1][2] == text
+        assert cluster.tally(0).forwarded_in == 2

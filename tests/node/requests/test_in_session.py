@@ -21,6 +21,7 @@ from mooring.node.membership import inner_ids
 from mooring.store import MemoryStore
 from tests.cluster_in_process import SECRET, RunningNode, running_node, running_nodes
 from tests.node.apps import ScriptedApp, answer
+from tests.node.clusters import Cluster
 from tests.node.direct import Request, initialize, joined
 from tests.node.rpc import INITIALIZE, RawClient
 from tests.node.sdk_apps import mounted, sdk_app
@@ -156,6 +157,24 @@ async def test_a_404_below_the_mcp_path_says_nothing_of_the_session(
     assert (await raw.send("GET", f"{node.url}/mcp/files/none", session=session)).status == 404
     app.sessions = kept
     assert (await raw.call(node.url, session)).status == 200
+
+
+async def test_a_delete_below_the_mcp_path_is_of_something_else(cluster: Cluster, raw: RawClient) -> None:
+    session = await raw.open(cluster.nodes[0].url)
+    cluster.apps[0].on_session = found
+    for node in cluster.nodes:
+        assert (await raw.send("DELETE", f"{node.url}/mcp/files/7", session=session)).status == 200
+    assert cluster.nodes[0].mooring._node.sessions.find(session) is not None
+    assert await cluster.store.load_session(session) is not None
+    assert (await raw.call(cluster.nodes[1].url, session)).status == 200
+    await cluster.nodes[0].vanish()
+    cluster.apps[1].on_session = cluster.apps[2].on_session = found
+    assert (await raw.send("DELETE", f"{cluster.nodes[1].url}/mcp/files/8", session=session)).status == 200
+    assert (await raw.call(cluster.nodes[2].url, session)).status == 200
+
+
+async def found(scope: Scope, body: bytes, send: Send) -> None:
+    await answer(send, 200, b"{}")
 
 
 async def test_delete_closes_the_session_everywhere(

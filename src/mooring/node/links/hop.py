@@ -82,6 +82,7 @@ async def signed_request(
     given: HeaderList = scope["headers"]
     wire, beside = parted(given, _NOT_ON_REQUESTS | _named_in(given))
     client, server, target = scope.get("client"), scope.get("server"), target_of(scope)
+    on_wire = _origin_form(written(target))
     passed_on = PassedOn(
         method=scope["method"],
         scheme=scope.get("scheme", "http"),
@@ -89,16 +90,16 @@ async def signed_request(
         client=None if client is None else (client[0], client[1]),
         server=None if server is None else (server[0], server[1]),
         root_path=scope.get("root_path") or "",
-        target=None if written(target) == target else target,
+        target=None if on_wire == target else target,
         beside=beside,
-        path=None if _path_in(target) == scope["path"] else scope["path"],
+        path=None if _path_in(on_wire) == scope["path"] else scope["path"],
         routed=routed_in(scope),
     )
     method = wire_method(scope["method"])
-    signature = sign_request(key, claim, method, written(target), _session_on(wire, beside, request.session_id))
+    signature = sign_request(key, claim, method, on_wire, _session_on(wire, beside, request.session_id))
     own = [(CLIENT_HEADER, encode(key, claim.nonce, passed_on).encode()), (PEER_HEADER, signature.encode())]
     body = signed(receive, BodyMac(key, request.nonce)) if has_body else None
-    return SignedRequest(method, written(target), [*wire, *own], body)
+    return SignedRequest(method, on_wire, [*wire, *own], body)
 
 
 def check_reply(key: bytes, said: str, nonce: str, peer: NodeInfo, status: int, where: str) -> None:
@@ -208,6 +209,14 @@ def _session_on(wire: HeaderList, beside: Sequence[tuple[int, bytes, bytes]], se
     """The session id as the wire names it: not where its header travels beside."""
     is_beside = any(name == SESSION_HEADER for _, name, _ in beside)
     return None if is_beside and all(name != SESSION_HEADER for name, _ in wire) else session_id
+
+
+def _origin_form(target: bytes) -> bytes:
+    """A client may name its server in the target (RFC 9112, section 3.2.2), and some servers leave it there."""
+    if target.startswith(b"/"):
+        return target
+    behind = target.partition(b"://")[2]
+    return behind[behind.find(b"/") :] if b"/" in behind else b"/"
 
 
 def _path_in(target: bytes) -> str:

@@ -25,7 +25,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from mooring.asgi import header
+from mooring.asgi import Scope, request_header
 from mooring.core.model import NodeInfo
 from mooring.core.signing import BODY_MAC_BYTES
 from mooring.errors import PeerSilent
@@ -38,6 +38,8 @@ _IDLE_SECONDS: Final = 4.0
 _HEADER_BYTES: Final = 1024 * 1024
 _HEADERS: Final = 10_000
 """An app's answer may have any headers that its server lets out."""
+_ANOTHER_LENGTH: Final = frozenset({b"upgrade", b"content-encoding"})
+"""With these a body may be shorter or longer than is said."""
 
 
 class Forwarder:
@@ -96,9 +98,9 @@ class Forwarder:
         """The peer's answer as far as its headers."""
         signed = await signed_request(self._key, self._node_id, peer, passed, int(self._now() * 1000))
         headers = CIMultiDict((name.decode(), value.decode()) for name, value in signed.headers)
-        length = header(passed.scope["headers"], b"content-length")
-        if signed.body is not None and length is not None and length.isdigit():
-            headers["Content-Length"] = str(int(length) + BODY_MAC_BYTES)
+        length = _length_of(passed.scope)
+        if signed.body is not None and length is not None:
+            headers["Content-Length"] = str(length + BODY_MAC_BYTES)
         request = self._open_client().request(
             signed.method,
             URL(peer.url + signed.target.decode(), encoded=True),
@@ -128,6 +130,18 @@ class Forwarder:
                 trust_env=False,
             )
         return self._client
+
+
+def _length_of(scope: Scope) -> int | None:
+    """How long the request's body is; None where what is said may be wrong.
+
+    uvicorn brings none where an upgrade is asked for, as Java's client does; and something around Mooring may have
+    read one that was compressed.
+    """
+    length = request_header(scope["headers"], b"content-length")
+    if length is None or not length.isdigit() or any(name in _ANOTHER_LENGTH for name, _ in scope["headers"]):
+        return None
+    return int(length)
 
 
 async def _translated(request: aiohttp.client._RequestContextManager, peer: NodeInfo) -> aiohttp.ClientResponse:

@@ -105,11 +105,11 @@ class SessionRequest:
         self._method = facts.method
         self.is_listening = facts.method == "GET"
         self.since = time.monotonic()
-        self._is_delete = facts.method == "DELETE"
         # For what the app is asked beside it: routers write into the scope what they have made of the path.
         self._as_it_came = {**scope}
         # Below the endpoint's path the app may have something else.
         self._is_at_endpoint = is_at(scope, session.endpoint)
+        self._is_delete = facts.method == "DELETE" and self._is_at_endpoint
         self._is_logged = self._is_at_endpoint and facts.method == "POST" and node.settings.stream_logs
         self._entrance = self._entrance_type(
             node, session, scope, is_at_endpoint=self._is_at_endpoint, ends=self._is_delete

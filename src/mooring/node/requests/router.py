@@ -234,7 +234,8 @@ class Router:
         give_up = min(give_up, time.monotonic() + self._node.settings.hold_seconds)
         session_id = facts.session_id or ""
         outcome: LocalSession | Reason | Consult | None = reason
-        if facts.method == "DELETE":
+        endpoint = self._node.endpoint_of(scope)
+        if facts.method == "DELETE" and endpoint is not None and is_at(scope, endpoint):
             refused = partial(self._do, Refuse(reason), facts, scope, receive, send)
             outcome = await self._revivals.unless_revived(session_id, refused)
         elif not facts.in_query:
