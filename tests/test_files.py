@@ -75,6 +75,15 @@ def test_a_private_file_is_its_owners_alone_whatever_it_was(path: Path, private:
     assert mode_of(path) == (0o600 if private else 0o644)
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
+def test_who_may_read_the_old_file_may_read_the_new_one(path: Path, mode: int) -> None:
+    """The load balancer that reads it may run as somebody else; and what was kept from others stays so."""
+    path.write_text("old")
+    path.chmod(mode)
+    replace_file(path, "new")
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("new", mode)
+
+
 def test_what_is_left_of_a_process_that_was_killed_here_is_no_hindrance(path: Path) -> None:
     left = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     left.write_text("half of a te")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mooring import ShortSessionIds
+from mooring.core.handles import Handles
 from mooring.core.ids import SessionIds, brief
 
 SESSION_ID = SessionIds("a secret for tests, nowhere else").mint("abcde", bytes(range(16)))
@@ -152,3 +153,19 @@ def test_it_can_be_named_in_a_configuration() -> None:
     )
     handler = logging.getLogger("foreign").handlers.pop()
     assert isinstance(handler.filters[0], ShortSessionIds)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_handles_are_cut_as_well(said: io.StringIO, wrapped: bool) -> None:
+    """As where a library says which arguments of a tool it could not read."""
+    handles = Handles("a secret for tests, nowhere else")
+    handle = handles.wrap("abcde", "the server's own") if wrapped else handles.mint("abcde", "browser", bytes(16))
+    assert handle is not None
+    logger = logging.getLogger("foreign")
+    logger.warning("Invalid arguments: %s", {"tab": handle}, extra={"handle": handle})
+    try:
+        fail(f"no such tab: {handle}")
+    except ValueError:
+        logger.exception("a tool failed")
+    assert handle not in said.getvalue()
+    assert said.getvalue().count("mh~abcde...") >= 3

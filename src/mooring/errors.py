@@ -94,7 +94,7 @@ class PeerSilent(PeerError):
     Args:
         may_have_run: the request may have reached the peer, so it is not sent again but under the same nonce, by which
             the peer knows it.
-        is_final: it has reached the peer once before; to send it again would tell nothing.
+        is_final: it has reached the peer once before, or must not: to send it again would be of no use.
     """
 
     def __init__(self, text: str, *, may_have_run: bool, is_final: bool = False) -> None:

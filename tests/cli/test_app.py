@@ -66,6 +66,14 @@ def test_an_internal_error_is_one_line_too(monkeypatch: pytest.MonkeyPatch) -> N
     assert said.error_line == "mooring: internal error: ZeroDivisionError: division by zero (--debug shows where)"
 
 
+def test_no_error_shows_a_session_id_or_a_handle_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = "abcde.AAAAAAAAAAAAAAAAAAAAAA.BBBBBBBBBBB"
+    handle = "mh~abcde.m.tab.AAAAAAAAAAAAAAAAAAAAAA.BBBBBBBBBBBBBBBBBBBB"
+    _fail_with(KeyError(f"{session} and {handle}"), monkeypatch)
+    line = mooring("settings").error_line
+    assert line == "mooring: internal error: KeyError: 'abcde.AAAA... and mh~abcde...' (--debug shows where)"
+
+
 @pytest.mark.parametrize("arguments", [("--debug", "settings"), ("settings", "--debug")])
 def test_debug_shows_the_traceback(arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     _fail_with(StoreUnavailable("gone"), monkeypatch)

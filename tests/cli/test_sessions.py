@@ -167,3 +167,22 @@ def test_an_id_of_the_wrong_form_never_reaches_redis(text: str, monkeypatch: pyt
     assert "\x1b" not in said.err
     assert len(said.err) < 500
     assert RECORD.id not in said.err
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"created": 1e300, "last_seen": -1e300},
+        {"created": -1e18},
+        {"homes": (("node-1-abcde", 1e300),)},
+        {"principal": "[" * 100_000},
+    ],
+)
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_one_odd_record_keeps_none_from_being_listed(
+    odd: dict[str, Any], form: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(monkeypatch, RECORD, replace(LOST, **odd))
+    said = mooring("sessions", *form)
+    assert said.code == 0, said.err
+    assert all(begins in said.out for begins in ("abcde.AAAA", "bcdef.AAAA"))

@@ -101,6 +101,42 @@ def test_nodes_that_ended_long_ago_are_shown_on_request(clock: Clock) -> None:
     assert len(mooring("status", "--json").json["nodes"]) == 3
 
 
+@pytest.mark.parametrize("columns", ["80", "40"])
+def test_no_number_and_no_name_is_cut_where_the_terminal_is_narrow(
+    columns: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pods have names of fifty letters, which differ at their end."""
+    monkeypatch.setenv("COLUMNS", columns)
+    store = filled_store(clock)
+    name = "mcp-gateway-production-europe-7d9c8f6b5d-xk2qz"
+    did = replace(NODE_1.counters, served=1234567, forwarded_in=34567, forwarded_out=45678)
+    asyncio.run(store.register(replace(NODE_1, id=f"{name}-abcde", name=name, sessions=9876, counters=did), 5))
+    use(store, monkeypatch)
+    line = next(line for line in mooring("status").out.splitlines() if line.startswith(name))
+    assert line.split() == [name, "4242", "http://127.0.0.1:9001", "ready", "9876", "1234567", "34567", "45678"]
+
+
+def test_a_cluster_that_ended_as_a_whole_is_not_said_to_be_none(clock: Clock) -> None:
+    clock.now += 1_000
+    assert mooring("status").out == "no nodes, but for 3 that ended long ago: --all shows them\n"
+    assert "node-1" in mooring("status", "--all").out
+
+
+def test_what_is_said_below_the_table_is_bounded(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = filled_store(clock)
+    for number in range(500):
+        did = replace(NODE_1.counters, refused={"forged": number + 1})
+        node = replace(NODE_1, id=f"n{number}-abcde", name=f"n{number}", url=f"http://h{number}:1", counters=did)
+        asyncio.run(store.register(node, 5))
+    use(store, monkeypatch)
+    table, _, below = mooring("status").out.partition("refused by")
+    assert len(table.splitlines()) == 505
+    assert below.startswith(" n499: 500 forged\n")
+    assert len(below.splitlines()) == 64
+    assert "and 481 more nodes like these: --json has all\n" in below
+    assert below.endswith("503 nodes: 502 ready, 1 dead; 1006 sessions\n")
+
+
 def test_an_empty_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     use(MemoryStore(), monkeypatch)
     assert mooring("status").out == "no nodes\n"

@@ -34,6 +34,13 @@ def test_nobody_is_given_anything_who_takes_nothing(state: NodeState) -> None:
     assert Dealer(ME).receiver(a_view(a_node(ME), a_node(PEER), dead=(PEER,))) is None
 
 
+def test_who_is_full_is_given_something_where_nobody_else_is_ready() -> None:
+    full, fuller = a_node(PEER, sessions=100), a_node(OTHER, sessions=120)
+    assert Dealer(ME).receiver(a_view(a_node(ME), full, fuller)) == full
+    room = a_node(OTHER, sessions=99)
+    assert Dealer(ME).receiver(a_view(a_node(ME), full, room)) == room
+
+
 def test_fuller_is_by_share_of_the_capacity_and_not_by_a_few() -> None:
     assert is_fuller(30, 100, a_node(PEER, sessions=10))
     assert not is_fuller(30, 100, a_node(PEER, sessions=300, capacity=1000))

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mooring.core.endpoints import FOUND_AT_MOST, Endpoints
+from mooring.core.endpoints import FOUND_AT_MOST, FOUND_LENGTH, Endpoints
 
 PATHS = st.lists(st.text("abm", min_size=1, max_size=3), max_size=4).map(lambda parts: "/" + "/".join(parts))
 
@@ -80,3 +82,23 @@ def test_what_a_path_belongs_to_is_at_it_or_above_it(endpoints: list[str], path:
     endpoint = Endpoints(endpoints, finds=True).of(path)
     fitting = [known for known in endpoints if path == known or (known != "/" and path.startswith(known + "/"))]
     assert endpoint == (max(fitting, key=len) if fitting else None)
+
+
+def test_a_path_of_very_many_parts_takes_no_time() -> None:
+    endpoints = Endpoints(["/mcp", "/servers/{id}/mcp"], finds=True)
+    began = time.perf_counter()
+    assert [endpoints.of("/" * 60_000), endpoints.of("/mcp" + "/" * 60_000)] == [None, "/mcp"]
+    assert time.perf_counter() - began < 0.05
+
+
+def test_no_path_is_found_that_stands_for_others() -> None:
+    """A client that writes braces would have a load balancer send all such paths here."""
+    endpoints = Endpoints(["/mcp"], finds=True)
+    assert not any(endpoints.find(path) for path in ("/{tenant}/mcp", "/{x", "/x}"))
+    assert endpoints.known == ("/mcp",)
+
+
+def test_no_path_is_found_that_is_longer_than_any_is() -> None:
+    endpoints = Endpoints(["/mcp"], finds=True)
+    assert endpoints.find("/" + "a" * (FOUND_LENGTH - 1))
+    assert not endpoints.find("/" + "b" * FOUND_LENGTH)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import string
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -113,3 +114,33 @@ def test_a_log_line_shows_only_the_shard() -> None:
     assert is_meant(text)
     assert not is_meant("mh~abcd1.")
     assert Origin(text[9]) is Origin.MINTED
+
+
+def test_texts_as_long_as_a_body_are_not_held() -> None:
+    handles = Handles(SECRET)
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            assert handles.read(f"mh~abcde.w.{number}{'A' * 100_000}") is None
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 1_000_000
+
+
+def test_a_long_handle_reads_as_any_other() -> None:
+    wrapped = HANDLES.wrap("abcde", "a" * 60_000)
+    assert wrapped is not None
+    handle = HANDLES.read(wrapped)
+    assert handle is not None
+    assert handle.own_id == "a" * 60_000
+
+
+def test_what_is_longer_than_any_handle_is_not_remembered() -> None:
+    handles = Handles(SECRET)
+    for letter in "abcdefgh":
+        assert handles.read(f"mh~abcde.{letter * 1_000_000}") is None
+    assert handles._read_lately.cache_info().currsize == 0
+    longest = handles.wrap("abcde", "a" * WRAPPED_LENGTH)
+    assert longest is not None
+    assert handles.read(longest) is not None

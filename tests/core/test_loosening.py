@@ -27,7 +27,17 @@ def loosened(field: str, text: str) -> Any:
 @pytest.mark.parametrize(
     ("field", "schema", "expected"),
     [
-        ("id", {"properties": {"id": UUID, "of": UUID}}, {"properties": {"id": TEXT, "of": UUID}}),
+        ("id", {"properties": {"id": UUID, "of": UUID}}, {"properties": {"id": TEXT, "of": TEXT}}),
+        (
+            "id",
+            {"properties": {"id": UUID, "format": UUID, "n": {"type": "integer", "format": "int32"}}},
+            {"properties": {"id": TEXT, "format": TEXT, "n": {"type": "integer", "format": "int32"}}},
+        ),
+        (
+            "id",
+            {"properties": {"id": {"oneOf": [UUID, {**TEXT, "maxLength": 9}]}}, "not": {"required": ["x"]}},
+            {"properties": {"id": {"anyOf": [TEXT, TEXT]}}, "not": {"required": ["x"]}},
+        ),
         ("id", {"additionalProperties": UUID}, {"additionalProperties": TEXT}),
         ("", {"properties": {"result": {**TEXT, "pattern": "^s"}}}, {"properties": {"result": TEXT}}),
         (
@@ -42,11 +52,21 @@ def loosened(field: str, text: str) -> Any:
             },
         ),
     ],
-    ids=["field", "any name", "alone", "list"],
+    ids=["field", "names like limits", "one of", "any name", "alone", "list"],
 )
 def test_a_result_that_brings_ids_may_bring_handles(field: str, schema: Any, expected: Any) -> None:
     assert loosened(field, listed(schema, {}))["outputSchema"] == expected
     assert loosened(field, listed(schema, {}, "other")) is None
+
+
+def test_what_a_tool_says_that_takes_ids_may_name_handles() -> None:
+    tool = loosened("id", listed({"properties": {"of": UUID}}, {"session": TEXT}, "other"))
+    assert tool["outputSchema"] == {"properties": {"of": TEXT}}
+
+
+def test_an_argument_that_is_one_of_several_takes_handles() -> None:
+    tool = loosened("id", listed({}, {"session": {"oneOf": [UUID, {**TEXT, "pattern": "^s"}]}}))
+    assert tool["inputSchema"]["properties"] == {"session": {"anyOf": [TEXT, TEXT]}}
 
 
 @pytest.mark.parametrize("name", ["make", "other"])

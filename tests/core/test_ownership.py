@@ -331,3 +331,10 @@ def test_the_least_loaded_takes_the_first_of_them() -> None:
     assert [shard for shard, _ in view.orphans_for(idle.id)] == [SHARDS[0], SHARDS[2]]
     assert [shard for shard, _ in view.orphans_for(busy.id)] == [SHARDS[1]]
     assert view.orphans_for(dead.id) == []
+
+
+@PROPERTY
+@given(views)
+def test_the_shards_of_all_nodes_are_those_of_each(view: ClusterView) -> None:
+    owned = view.shards_by_node()
+    assert owned == {node_id: shards for node_id in NODE_IDS if (shards := view.shards_of(node_id))}

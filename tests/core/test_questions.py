@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -144,3 +145,22 @@ def test_of_a_batch_late_answers_are_left_out_and_the_rest_goes_on(size: int) ->
     back = restored(json.dumps([late[0], call, late[1]]).encode(), 3)
     assert back is not None
     assert json.loads(back) == [call]
+
+
+@pytest.mark.parametrize("id_first", [True, False])
+def test_a_very_large_answer_that_speaks_of_a_method_finds_its_question(id_first: bool) -> None:
+    said = {"result": {"method": "x" * 1_200_000}}
+    named_id = {"id": "mooring:3:7"}
+    body = json.dumps(named_id | said if id_first else said | named_id).encode()
+    back = restored(body, 3)
+    assert back is not None
+    assert json.loads(back) == said | {"id": 7}
+    assert restored(body, 4) is None
+
+
+def test_a_very_large_message_is_not_read() -> None:
+    filling = b"{}," * 2_000_000
+    for body in (b"[" + filling + b"{}]", b'{"id":7,"method":"tools/call","params":[' + filling + b"{}]}"):
+        began = time.perf_counter()
+        assert restored(body, 3) == body
+        assert time.perf_counter() - began < 0.1

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from datetime import date
 
 import pytest
@@ -8,7 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mooring.core.request import (
+    BEGIN_HEADER,
     CLIENT_HEADER,
+    END_HEADER,
     INTERNAL_HEADERS,
     PEER_HEADER,
     REPLY_HEADER,
@@ -131,5 +134,16 @@ def test_a_request_without_headers_is_legacy_and_has_no_session() -> None:
 
 
 def test_what_nodes_say_to_each_other_is_named_as_internal() -> None:
-    assert {PEER_HEADER, REPLY_HEADER, CLIENT_HEADER} == INTERNAL_HEADERS
+    assert {PEER_HEADER, REPLY_HEADER, CLIENT_HEADER, BEGIN_HEADER, END_HEADER} == INTERNAL_HEADERS
     assert all(name == name.lower() for name in INTERNAL_HEADERS | {SESSION_HEADER, VERSION_HEADER})
+
+
+def test_what_is_no_revision_is_not_held_however_long_it_is() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(50):
+            assert not is_modern(b"2026-07-28%d" % number + b"0" * 100_000)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 1_000_000

@@ -77,6 +77,22 @@ def test_urls_that_people_open_keep_the_servers_own_id(slash: str) -> None:
     assert result["structuredContent"] == json.loads(result["content"][0]["text"]) == expected
 
 
+@pytest.mark.parametrize("mark", ["|", "`"])
+def test_an_id_beside_a_url_is_wrapped(mark: str) -> None:
+    """As in a table: what no URL holds ends one (RFC 3986, appendix A)."""
+    text = f"{mark}https://view.example.org{mark}browser-1{mark}"
+    result = wrapped({"content": [{"type": "text", "text": text}]}, known={"browser-1": "H"})
+    assert result["content"][0]["text"] == text.replace("browser-1", "H")
+
+
+def test_no_id_is_wrapped_in_another_handle() -> None:
+    """Of another node, whose server counts as this one does; a call may name both."""
+    other = HANDLES.wrap("other", "browser-1")
+    text = f"There is no {other}, but browser-1. See x://{other}/page"
+    result = wrapped({"content": [{"type": "text", "text": text}]}, known={"browser-1": "H"})
+    assert result["content"][0]["text"] == f"There is no {other}, but H. See x://{other}/page"
+
+
 def test_a_question_that_opens_a_page_keeps_its_address() -> None:
     question = {"mode": "url", "message": "Sign in for browser-1", "url": "https://a.example/?s=browser-1"}
     asked = {"inputRequests": {"q": {"method": "elicitation/create", "params": question}}}
@@ -225,6 +241,12 @@ def test_ids_of_tasks_are_wrapped_once() -> None:
     result = wrapped({"taskId": "t1", "task": {"taskId": "t1", "statusMessage": "t1"}}, members=("taskId",))
     assert result == {"taskId": wrap("t1"), "task": {"taskId": wrap("t1"), "statusMessage": "t1"}}
     assert wrapped(result, members=("taskId",)) is None
+
+
+def test_so_are_those_of_tasks_in_a_list() -> None:
+    """Revision 2025-11-25 has `tasks/list`, and a server without sessions may know it."""
+    result = wrapped({"tasks": [{"taskId": "t1", "status": "working"}, "t2"]}, members=("taskId",))
+    assert result == {"tasks": [{"taskId": wrap("t1"), "status": "working"}, "t2"]}
 
 
 @pytest.mark.parametrize(

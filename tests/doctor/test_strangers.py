@@ -224,6 +224,13 @@ CASES: Final[dict[str, Case]] = {
         may=("modern-headers", "modern-clients"),
         left=9,
     ),
+    "a node that is down, HAProxy": Case(
+        lambda n: ha([n.v2[0], n.dead], *STICKY),
+        {"openings": REFUSED.format("503")},
+        may=("modern-headers", "modern-clients"),
+        fields={"most_seconds": 75.0},
+        not_said=("out of time", "at a time"),
+    ),
     "a limit on sessions, Caddy": Case(
         lambda n: caddy.running_caddy([n.odd["few_sessions"]]),
         {"openings": REFUSED.format("503 Too many open sessions")},
@@ -498,6 +505,7 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
         "a node that wants another token, without affinity",
         "a node that is down, Traefik",
         "a node that is down, Caddy",
+        "a node that is down, HAProxy",
     ),
     "only so many sessions": (
         "a limit on sessions",

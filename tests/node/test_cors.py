@@ -268,3 +268,11 @@ async def test_headers_that_something_around_mooring_adds_are_not_doubled(app: S
     async with joined(app) as mooring:
         answer = await from_page().to(opened(mooring))
         assert cors(answer)[ALLOW] == PAGE
+
+
+async def test_nobody_is_asked_for_an_origin_as_long_as_a_book(app: ScriptedApp) -> None:
+    """Of a thousand it is known what the app says, and a client writes there what it likes."""
+    async with joined(CORSMiddleware(app, allow_origins=["*"])) as mooring:
+        assert cors(await from_page(b"https://" + b"a" * 200).to(mooring))[ALLOW] == b"*"
+        assert not cors(await from_page(b"https://" + b"a" * 100_000).to(mooring))
+        assert not cors(await from_page(path="/mcp/" + "a" * 50_000).to(mooring))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from typing import Any
 
 import pytest
-from fastmcp import Context, FastMCP
+from fastmcp import Client, Context, FastMCP
+from fastmcp.client.transports import SSETransport
 from key_value.aio.protocols import AsyncKeyValue
 from key_value.aio.stores.memory import MemoryStore as TheirMemory
 
@@ -16,6 +18,7 @@ from mooring.core.kept_state import KeptState, StateUse
 from mooring.node import fastmcp_state
 from mooring.node.current import Serving
 from mooring.node.fastmcp_state import keep_state_of
+from tests.cluster_in_process import running_nodes
 from tests.fakes import Clock
 from tests.node.rpc import RawClient
 from tests.node.state_nodes import fastmcp_app, state_nodes
@@ -156,6 +159,29 @@ async def test_what_is_in_memory_is_bounded_and_what_was_not_used_for_long_goes(
     await store.put("session:3", {"n": 3})
     assert [await store.get(f"user:{n}") for n in range(3)] == [{"n": 0}, None, {"n": 2}]
     assert "session_state_store" in caplog.text
+
+
+async def test_what_is_set_on_a_stream_is_there_as_long_as_that_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of FastMCP's tools over HTTP+SSE, whose sessions may be many."""
+    monkeypatch.setattr(fastmcp_state, "_MOST_FLEETING", 3)
+    server = FastMCP("streams")
+
+    @server.tool
+    async def count(ctx: Context) -> str:
+        value = (await ctx.get_state("count") or 0) + 1
+        await ctx.set_state("count", value)
+        return str(value)
+
+    keep_state_of(server)
+    app = server.http_app(path="/sse", transport="sse")
+    async with (
+        running_nodes(lambda: app, 1, mcp_path="/sse,/messages") as [node],
+        contextlib.AsyncExitStack() as stack,
+    ):
+        streams = [SSETransport(f"{node.url}/sse") for _ in range(5)]
+        clients = [await stack.enter_async_context(Client(stream)) for stream in streams]
+        for n in (1, 2):
+            assert [(await client.call_tool("count", {})).data for client in clients] == [str(n)] * 5
 
 
 async def test_what_single_requests_leave_behind_pushes_no_users_state_out(monkeypatch: pytest.MonkeyPatch) -> None:

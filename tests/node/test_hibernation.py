@@ -13,8 +13,10 @@ import pytest
 
 from mooring import ClosedSession, RevivedSession
 from mooring.asgi import Scope, Send
+from mooring.core.reconnects import Reconnects
 from mooring.node.membership import inner_ids
 from mooring.node.membership.idle import _AT_ONCE
+from mooring.node.moving.handing_over import HandOver
 from mooring.store import MemoryStore
 from tests.cluster_in_process import RunningNode, running_nodes
 from tests.fakes import FlakyStore
@@ -186,6 +188,9 @@ async def test_a_sleeping_session_goes_along_when_its_node_drains(raw: RawClient
             assert await reader.rest() == []
         other = world.nodes[1].url
         async with reading(http, "GET", other, session, last=reader.ids[-1]) as again:
+            where = await again.next()
+            assert where is not None
+            assert where.data == ""
             async with reading(http, "POST", other, session, call("announce", text="x")) as posted:
                 assert answer_in(await posted.rest())["result"]
             assert await hears_of_tools(again)
@@ -286,3 +291,32 @@ async def test_an_author_hears_that_a_session_was_deleted_while_it_slept_and_onc
             assert (await raw.send("DELETE", f"{world.url}/mcp", session=session)).status == status
         await world.nodes[0].mooring._node.sessions.settle()
         assert [(one.id, one.reason) for one in world.closed] == [(session, "hibernated"), (session, "deleted")]
+
+
+async def test_the_shard_of_one_that_sleeps_stays_where_its_client_listens(
+    raw: RawClient, http: aiohttp.ClientSession
+) -> None:
+    """Another node would take it, and say there what nobody hears."""
+    async with sleepers(raw, 2) as world:
+        first, second = (node.mooring._node for node in world.nodes)
+        session = await raw.open(world.url)
+        shard = session.partition(".")[0]
+        assert await HandOver(first, Reconnects(0)).give(shard, second.describe(), 1.0)
+        url = world.nodes[1].url
+        async with reading(http, "GET", url, session) as reader:
+            await reader.next()
+            await world.sleeps(session)
+            second.keeper.adoption.notice_given()
+            second.keeper.adoption.adopted[shard] -= 10_000
+            await second.keeper.adoption.let_empty_ones_go()
+            async with reading(http, "POST", world.url, session, call("announce", text="x")) as posted:
+                assert answer_in(await posted.rest())["result"]
+            assert await hears_of_tools(reader)
+        await world.sleeps(session)
+        second.keeper.adoption.adopted[shard] -= 10_000
+
+        async def is_let_go() -> bool:
+            await second.keeper.adoption.let_empty_ones_go()
+            return shard not in second.membership.shards
+
+        await until(is_let_go, what="the shard to be let go once nobody listens")

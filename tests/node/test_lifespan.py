@@ -310,3 +310,20 @@ async def test_so_does_one_whose_store_has_not_answered_yet(step: str) -> None:
     with pytest.raises(asyncio.CancelledError):
         await living
     assert [lease.node.state for lease in (await store.inner.snapshot()).leases.values()] == [NodeState.GONE]
+
+
+async def test_an_app_may_be_started_again_in_the_same_process() -> None:
+    """As a test's client does it, or a server that reloads."""
+    mooring, ids = Mooring(ScriptedApp(), Settings.load()), set[str]()
+    for _ in range(2):
+        asked: asyncio.Queue[Message] = asyncio.Queue()
+        said: asyncio.Queue[Message] = asyncio.Queue()
+        living = asyncio.create_task(mooring({"type": "lifespan"}, asked.get, said.put))
+        asked.put_nowait({"type": "lifespan.startup"})
+        assert (await said.get())["type"] == "lifespan.startup.complete"
+        assert (await initialize().to(mooring)).status == 200
+        ids.add(mooring.node_id)
+        asked.put_nowait({"type": "lifespan.shutdown"})
+        await living
+        assert (await said.get())["type"] == "lifespan.shutdown.complete"
+    assert len(ids) == 2

@@ -14,6 +14,8 @@ from mooring import ClosedSession, Mooring, SettingsError, StoreUnavailable
 from mooring.asgi import Receive, Scope, Send
 from mooring.core.ids import SessionIds
 from mooring.core.model import NodeState
+from mooring.node.current import nodes_here
+from mooring.node.links.own_address import OwnAddress
 from mooring.store import MemoryStore
 from tests.cluster_in_process import SECRET, RunningNode
 from tests.fakes import FlakyStore, store_that_is_away
@@ -111,6 +113,14 @@ async def test_a_node_that_cannot_start_says_so_and_tries_again_with_the_next_re
     await mooring._node.stop()
 
 
+async def test_all_who_wait_for_a_node_that_cannot_start_hear_it_together(caplog: pytest.LogCaptureFixture) -> None:
+    """Health checks come again and again: each would have waited for all before it."""
+    mooring = a_mooring(ScriptedApp(), store_that_is_away())
+    answers = await asyncio.gather(*(Request("GET", "/readyz").to(mooring) for _ in range(5)))
+    assert [answer.status for answer in answers] == [503] * 5
+    assert caplog.text.count("cannot start") == 1
+
+
 async def test_a_node_that_its_cluster_refused_serves_nothing_afterwards(caplog: pytest.LogCaptureFixture) -> None:
     store = MemoryStore()
     app = ScriptedApp()
@@ -123,6 +133,62 @@ async def test_a_node_that_its_cluster_refused_serves_nothing_afterwards(caplog:
         states = {lease.node.name: lease.node.state for lease in (await store.snapshot()).leases.values()}
         assert states == {"node-1": NodeState.READY, "other": NodeState.GONE}
     assert caplog.text.count("cannot start") == 1
+
+
+@pytest.mark.parametrize("step", ["register", "claim", "heartbeat"])
+async def test_a_first_request_that_is_cancelled_while_the_node_joins_takes_nothing_from_those_after_it(
+    step: str, app: ScriptedApp
+) -> None:
+    store, may_go_on, waits = FlakyStore(MemoryStore()), asyncio.Event(), asyncio.Event()
+
+    async def wait() -> None:
+        waits.set()
+        await may_go_on.wait()
+
+    store.before[step] = wait
+    mooring = a_mooring(app, store)
+    first = asyncio.create_task(initialize().to(mooring))
+    await waits.wait()
+    first.cancel()
+    await asyncio.wait({first})
+    may_go_on.set()
+    try:
+        async with asyncio.timeout(5):
+            assert (await initialize().to(mooring)).status == 200
+        assert mooring.node_id in [node.id for node in nodes_here()]
+        lease = (await store.inner.snapshot()).leases[mooring.node_id]
+        assert lease.node.state is NodeState.READY
+    finally:
+        await mooring._node.stop()
+
+
+async def test_a_first_request_that_is_cancelled_once_the_node_has_joined_leaves_it_whole(
+    app: ScriptedApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_go_on, waits = asyncio.Event(), asyncio.Event()
+
+    async def watch(self: OwnAddress) -> None:
+        waits.set()
+        await may_go_on.wait()
+
+    monkeypatch.setattr(OwnAddress, "watch", watch)
+    mooring, did = a_mooring(app), asyncio.Event()
+
+    async def work() -> None:
+        did.set()
+
+    mooring._node.beside.append(work)
+    first = asyncio.create_task(initialize().to(mooring))
+    await waits.wait()
+    first.cancel()
+    await asyncio.wait({first})
+    may_go_on.set()
+    try:
+        async with asyncio.timeout(5):
+            assert (await initialize().to(mooring)).status == 200
+            await did.wait()
+    finally:
+        await mooring._node.stop()
 
 
 # What the author of a server can ask.

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mooring import ClosedSession, Settings, SettingsError, StoreUnavailable
+from mooring.core.endpoints import FOUND_AT_MOST
 from mooring.core.ids import SessionIds
 from mooring.core.model import NodeState
 from mooring.node.membership.session import LocalSession
@@ -292,3 +293,16 @@ async def test_a_session_that_the_app_ends_by_itself_stays_on_record_to_be_reviv
     assert record.last_seen == 77.0
     assert closed == [ClosedSession(session.id, "ended", "")]
     await node.stop()
+
+
+# Endpoints.
+
+
+def test_a_node_that_finds_no_more_endpoints_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    node = a_node()
+    for number in range(FOUND_AT_MOST + 10):
+        assert node.found_endpoint(f"/{number}/mcp") == f"/{number}/mcp"
+    assert [record.message for record in caplog.records if "mcp_path" in record.message] == [
+        "found 1000 MCP endpoints, and finds no more: name them by a pattern (mcp_path, such as /{id}/mcp), and find "
+        "no others (find_endpoints)"
+    ]

@@ -15,6 +15,14 @@ def test_of_several_servers_the_first_is_asked() -> None:
     assert address_towards("redis+sentinel://u:p@127.0.0.1:26379,no-such-host.invalid:26379/name") == "127.0.0.1"
 
 
+@pytest.mark.parametrize("letter", ["?", "#", "[", "[w]", "@", ":"])
+def test_a_password_of_several_servers_may_have_any_letter_but_a_slash(letter: str) -> None:
+    url = f"redis+sentinel://:p{letter}w@no-such-host.invalid:26379/name"
+    assert not is_on_this_machine(url)
+    with pytest.raises(StoreUnavailable, match=r"Redis's host no-such-host\.invalid cannot be found"):
+        address_towards(url)
+
+
 def test_a_redis_host_that_cannot_be_found() -> None:
     with pytest.raises(StoreUnavailable, match=r"Redis's host no-such-host\.invalid cannot be found"):
         address_towards("redis://no-such-host.invalid:6379/0")

@@ -23,7 +23,7 @@ MANY: dict[str, Callable[[], contextlib.AbstractContextManager[Group]]] = {
 @pytest.fixture(autouse=True)
 def tell_again() -> None:
     """What was complained of in another test is complained of again."""
-    codec.complain.cache_clear()
+    codec.complain.forget()
 
 
 @pytest.fixture(params=SERVERS)

@@ -197,3 +197,14 @@ async def test_a_user_with_the_rights_that_we_ask_for_is_enough_and_one_without_
             await ear.has_heard(1)
             await first.say(b"allowed")
             assert await ear.has_heard(2) == [None, b"allowed"]
+
+
+async def test_in_another_database_of_the_same_redis_it_is_another_channel() -> None:
+    """Two clusters there may have one prefix: they share no key, and so nothing else."""
+    async with real_redis() as server, two(server.url) as (first, _, ear, _), two(f"{server.url}?db=1") as others:
+        for one in (ear, *others[2:]):
+            await one.has_heard(1)
+        await first.say(b"of database 0")
+        await others[0].say(b"of database 1")
+        assert await ear.has_heard(2) == [None, b"of database 0"]
+        assert await others[2].has_heard(2) == await others[3].has_heard(2) == [None, b"of database 1"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,7 @@ from mooring.errors import SettingsError, StoreUnavailable
 from mooring.processes.addresses import is_on_this_machine
 from mooring.settings import Settings
 from mooring.store import RedisStore
-from mooring.store.clients import Address, parse
+from mooring.store.clients import Address, client_of, parse
 from tests.ports import free_port
 from tests.real_redis import real_redis
 from tests.redis_groups import PASSWORD, SENTINEL_PASSWORD, Group, real_cluster, real_sentinel, real_single
@@ -38,9 +39,33 @@ real = pytest.mark.real
                 {"password": "other"},
             ),
         ),
+        (
+            "rediss+sentinel://h/main?ssl_check_hostname=false&sentinel_ssl=False&sentinel_socket_timeout=5",
+            Address(
+                "sentinel",
+                (("h", 26379),),
+                "main",
+                {"ssl": True, "ssl_check_hostname": False},
+                {"ssl": False, "ssl_check_hostname": False, "socket_timeout": 5.0},
+            ),
+        ),
+        (
+            "rediss+sentinel://h/main?sentinel_ssl_check_hostname=false&sentinel_password=5",
+            Address(
+                "sentinel",
+                (("h", 26379),),
+                "main",
+                {"ssl": True},
+                {"ssl": True, "ssl_check_hostname": False, "password": "5"},
+            ),
+        ),
         ("redis+sentinel://[::1]:5/my-main", Address("sentinel", (("::1", 5),), "my-main", {}, {})),
         ("rediss+sentinel://h/main", Address("sentinel", (("h", 26379),), "main", {"ssl": True}, {"ssl": True})),
         ("redis+cluster://h1:7000,h2", Address("cluster", (("h1", 7000), ("h2", 6379)), "", {}, {})),
+        (
+            "redis+cluster://h?require_full_coverage=false&reinitialize_steps=3",
+            Address("cluster", (("h", 6379),), "", {"require_full_coverage": False, "reinitialize_steps": 3}, {}),
+        ),
         ("redis+cluster://:pw@h/0", Address("cluster", (("h", 6379),), "0", {"password": "pw"}, {})),
         (
             "rediss+cluster://h/?ssl_ca_certs=/ca.pem",
@@ -57,7 +82,7 @@ real = pytest.mark.real
 def test_what_a_url_of_several_servers_says(url: str, address: Address) -> None:
     assert parse(url) == address
     assert Settings.load(redis_url=url).redis_url == url
-    RedisStore(url, "mcp", timeout_seconds=1, seals=SEALS)
+    client_of(url, 1)
 
 
 @pytest.mark.parametrize(
@@ -72,8 +97,8 @@ def test_what_a_url_of_several_servers_says(url: str, address: Address) -> None:
         "redis+cluster://h/1",
         "redis+cluster://",
         "redis+sentinel://h/main/db",
-        "redis://h/db",
         "rediss://h:6379/mooring",
+        "redis+cluster://h?reinitialize_steps=few",
         "http://h",
     ],
 )
@@ -83,7 +108,7 @@ def test_what_no_url_of_redis_is(url: str) -> None:
 
 
 @pytest.mark.parametrize("server", ["redis://h", "unix:///h.sock", "redis+sentinel://h/main", "redis+cluster://h"])
-@pytest.mark.parametrize("option", ["no_such_option=1", "decode_responses=true", "retry=5"])
+@pytest.mark.parametrize("option", ["no_such_option=1", "retry=5"])
 def test_an_option_that_no_connection_of_ours_has(server: str, option: str) -> None:
     with pytest.raises(SettingsError, match=rf"redis_url.*{option.partition('=')[0]}"):
         RedisStore(f"{server}?{option}", "mcp", timeout_seconds=1, seals=SEALS)
@@ -98,6 +123,61 @@ def test_an_option_that_no_sentinel_has() -> None:
 def test_options_of_connections(server: str) -> None:
     options = "health_check_interval=5&socket_keepalive=yes"
     RedisStore(f"{server}?{options}", "mcp", timeout_seconds=1, seals=SEALS)
+
+
+@pytest.mark.parametrize("letter", ["/", "?", "#", "[", "[w]", "@", ":", "%", "&", "^"])
+@pytest.mark.parametrize("kind", ["redis://:{}@h:1/0", "redis+sentinel://:{}@h:1/main", "redis+cluster://:{}@h:1"])
+def test_no_letter_in_a_password_has_a_part_of_it_shown(kind: str, letter: str) -> None:
+    url = kind.format(f"hunter2{letter}hunter3")
+    is_read = letter in "@:%&^" or (kind.startswith("redis+") and letter != "/")
+    assert Settings.load(redis_url=url).redis_url == url
+    if is_read:
+        RedisStore(url, "mcp", timeout_seconds=1, seals=SEALS)
+        return
+    with pytest.raises(SettingsError, match="%2F") as told:
+        RedisStore(url, "mcp", timeout_seconds=1, seals=SEALS)
+    assert "hunter" not in str(told.value)
+    assert quote(letter[0], safe="") in str(told.value)
+
+
+ALL_KINDS = ["redis://h:1/0", "redis+sentinel://h:1/main", "redis+cluster://h:1"]
+
+
+@pytest.mark.parametrize("url", ALL_KINDS)
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("family=0", "does not know the option family"),
+        ("protocol=9", "protocol must be"),
+        ("retry=3", "the option retry is for programs"),
+        ("legacy_responses=false", "the option legacy_responses is for programs"),
+        ("ssl_cert_reqs=CERT_NONE", "CERT_NONE"),
+        ("ssl_ca_certs=/no/such/file", "cannot be read: No such file or directory"),
+        ("ssl_ca_certs=/dev/null", "cannot be read"),
+    ],
+)
+def test_an_option_that_no_connection_takes_is_said_at_once(url: str, option: str, says: str) -> None:
+    tls = "rediss" if option.startswith("ssl") else "redis"
+    with pytest.raises(SettingsError, match=says):
+        RedisStore(f"{url.replace('redis', tls, 1)}?{option}", "mcp", timeout_seconds=1, seals=SEALS)
+
+
+def test_a_database_is_a_number_for_one_server_too() -> None:
+    """redis-py takes any other for 0, which may be another cluster's."""
+    with pytest.raises(SettingsError, match="the database is a number"):
+        RedisStore("redis://h:1/staging", "mcp", timeout_seconds=1, seals=SEALS)
+
+
+@real
+@pytest.mark.parametrize("group", [real_single, real_sentinel, real_cluster], ids=["single", "sentinel", "cluster"])
+async def test_answers_are_bytes_whatever_a_url_says(group: Callable[..., Any]) -> None:
+    with group() as servers:
+        url = f"{servers.url}?decode_responses=true&encoding=utf-16&protocol=3"
+        store = RedisStore(url, "mcp", timeout_seconds=2, seals=SEALS)
+        await store.register(NODE, 60)
+        assert await store.save_session(RECORD, 600) is Written.DONE
+        assert await store.load_session(RECORD.id) == RECORD
+        await store.aclose()
 
 
 def test_no_password_of_such_a_url_is_shown() -> None:
@@ -131,6 +211,7 @@ async def test_each_kind_speaks_tls_and_wants_a_password_and_says_what_it_misses
         without_ca = servers.url.replace(f"ssl_ca_certs={servers.ca}", "")
         for url, says in (
             (without_ca, r"cannot be spoken to over TLS|has no sentinel that"),
+            (servers.url.replace("rediss", "redis").partition("?")[0], r"TLS.*rediss"),
             (servers.url.replace(password, "wrong"), "does not accept the user or the password"),
             (servers.url.replace(f":{password}@", ""), "does not accept the user or the password"),
         ):
@@ -151,6 +232,49 @@ async def test_sentinels_want_a_password_of_their_own() -> None:
         with pytest.raises(StoreUnavailable) as told:
             await store.register(NODE, 60)
         assert "has no sentinel that names its primary" in str(told.value)
+        await store.aclose()
+
+
+# A server that is well, and says no at times.
+
+
+@real
+@pytest.mark.parametrize("group", [real_single, real_sentinel, real_cluster], ids=["single", "sentinel", "cluster"])
+async def test_a_connection_that_was_closed_for_being_idle_fails_nothing(group: Callable[..., Any]) -> None:
+    with group() as servers:
+        store = RedisStore(servers.url, "mcp", timeout_seconds=2, seals=SEALS)
+        await store.register(NODE, 60)
+        assert await store.save_session(RECORD, 600) is Written.DONE
+        record = servers.primary_of(f"mcp:session:{{{RECORD.id}}}")
+        servers.cli(record, "config", "set", "timeout", "1")
+
+        async def nobody_is_connected() -> bool:
+            return "name=mooring" not in await asyncio.to_thread(servers.cli, record, "client", "list")
+
+        await until(nobody_is_connected, what="the server to close idle connections")
+        assert await store.load_session(RECORD.id) == RECORD
+        await until(nobody_is_connected, what="the server to close idle connections")
+        assert await store.save_session(RECORD, 600) is Written.DONE
+        await store.aclose()
+
+
+@real
+async def test_a_slot_that_is_on_its_way_to_another_server_is_said_to_be() -> None:
+    with real_cluster() as servers:
+        store = RedisStore(servers.url, "mcp", timeout_seconds=2, seals=SEALS)
+        key = f"mcp:session:{{{RECORD.id}}}"
+        assert await store.save_session(RECORD, 600) is Written.DONE
+        source = servers.primary_of(key)
+        target = servers.another_primary(source)
+        slot = servers.cli(source, "cluster", "keyslot", key)
+        servers.cli(target, "cluster", "setslot", slot, "importing", servers.cli(source, "cluster", "myid"))
+        servers.cli(source, "cluster", "setslot", slot, "migrating", servers.cli(target, "cluster", "myid"))
+        with pytest.raises(StoreUnavailable, match=r"is moving these keys .* \(TRYAGAIN\): wait") as told:
+            await store.save_session(RECORD, 600)
+        assert "is it running" not in str(told.value)
+        servers.cli(source, "migrate", "127.0.0.1", str(target), key, "0", "1000")
+        servers.everywhere("cluster", "setslot", slot, "node", servers.cli(target, "cluster", "myid"))
+        assert await store.save_session(RECORD, 600) is Written.DONE
         await store.aclose()
 
 

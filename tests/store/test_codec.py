@@ -90,7 +90,7 @@ def as_redis_returns_it(entry: dict[str, Any]) -> dict[bytes, bytes]:
 @pytest.fixture(autouse=True)
 def nothing_was_told_of() -> None:
     """What does not read is told of once in a process; here, once in each test."""
-    codec.complain.cache_clear()
+    codec.complain.forget()
 
 
 # What was written reads the same.
@@ -370,3 +370,24 @@ def test_a_hash_reads_the_same_as_a_list_and_as_a_map(nodes: dict[str, str]) -> 
     owners = {"abcde": ShardOwner("node-1-abcde", 3), "fghij": None}
     assert as_list == as_map
     assert as_list == Changes(5000, 7, "1:2", leases, owners, has_all_leases=False, has_all_shards=True)
+
+
+@pytest.mark.parametrize("field", [b"created", b"last_seen"])
+@pytest.mark.parametrize("said", [b"nan", b"inf", b"-Infinity"])
+def test_a_record_of_no_moment_is_left_out(field: bytes, said: bytes) -> None:
+    entry = {b"node": b"n", b"created": b"1", b"last_seen": b"1"}
+    assert decode_session(SESSION_ID, entry) is not None
+    assert decode_session(SESSION_ID, entry | {field: said}) is None
+
+
+def test_of_many_that_cannot_be_read_for_one_reason_few_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    """As of every session, for an operator who has another secret."""
+    codec.complain.forget()
+    for _ in range(2):
+        for number in range(2_000):
+            codec.complain("initialize", f"s{number}", "another secret")
+    told = [record.message for record in caplog.records if "initialize" in record.message]
+    assert len(told) == codec.TOLD_OF + 1
+    assert (
+        told[-1] == "more than 20 entries of the kind initialize cannot be read; no more is said (key_prefix, secret)"
+    )

@@ -14,7 +14,7 @@ from mooring.store.mailbox import RedisMailbox
 from mooring.store.stopping import stopped
 from mooring.store.trouble import RIGHTS
 from tests.real_redis import SERVERS, real_redis
-from tests.redis_groups import real_cluster, real_sentinel
+from tests.redis_groups import real_cluster, real_sentinel, real_single
 from tests.waiting import until
 
 pytestmark = pytest.mark.real
@@ -220,3 +220,12 @@ async def test_the_rights_that_we_ask_for_are_enough() -> None:
             await reader.has(b"x")
             await reading.keep_nothing()
             assert not await writing.take_back("b-1", entry)
+
+
+@pytest.mark.parametrize("group", [real_single, real_sentinel, real_cluster], ids=["single", "sentinel", "cluster"])
+async def test_a_url_that_gives_redis_less_time_than_it_is_asked_to_wait(group: Any) -> None:
+    with group() as servers:
+        mailbox = RedisMailbox(f"{servers.url}?socket_timeout=0.5", "mcp", 2, "a-1")
+        async with contextlib.aclosing(mailbox.read()) as batches:
+            assert [await anext(batches) for _ in range(3)] == [[], [], []]
+        await mailbox.aclose()

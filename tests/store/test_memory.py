@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -93,3 +94,28 @@ async def test_what_was_told_does_not_change_with_the_store() -> None:
     await store.claim("abcde", ShardOwner(NODE.id, 1), 0)
     assert (set(before.leases), before.shards) == ({NODE.id}, {})
     await store.aclose()
+
+
+async def test_what_nobody_asks_for_any_more_is_not_held_for_ever() -> None:
+    """Sessions that their app has ended, and whose clients never came back: each may have a megabyte on record."""
+    clock = Clock(1_000.0)
+    store = MemoryStore(clock)
+    for number in range(5):
+        await store.save_session(replace(RECORD, id=f"{number}"), ttl_seconds=60)
+    clock.now += 100
+    await store.save_session(replace(RECORD, id="new"), ttl_seconds=60)
+    assert list(store._sessions) == ["new"]
+
+
+async def test_keys_that_clients_make_up_take_neither_time_nor_room_without_end() -> None:
+    clock = Clock(1_000.0)
+    store = MemoryStore(clock)
+    began = time.perf_counter()
+    for number in range(120_000):
+        await store.place(f"key {number}", "aaaaa", 3_600_000)
+    assert time.perf_counter() - began < 10
+    assert len(store._places) <= 100_001
+    assert await store.place("key 119999", "bbbbb", 3_600_000) == "aaaaa"
+    clock.now += 3_601
+    assert await store.place("key 119998", "bbbbb", 3_600_000) == "bbbbb"
+    assert len(store._places) == 1

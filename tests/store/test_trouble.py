@@ -19,6 +19,7 @@ from mooring.store.journal import Call, LogEntry
 from mooring.store.trouble import RIGHTS, explain
 from tests.ports import free_port
 from tests.real_redis import RealRedis, real_redis
+from tests.redis_groups import real_sentinel
 from tests.store.examples import NODE, OTHER, RECORD, SEALS
 from tests.waiting import until
 
@@ -202,6 +203,51 @@ async def test_a_wrong_password_or_none(flavour: Any) -> None:
         for url in (server.url, server.url.replace("unix://", f"unix://:{PASSWORD}@")):
             said = await ask_all(server, WRITES | READS | OTHERS, url)
             all_say(said, "does not accept the user or the password", code="WRONGPASS", hint="that Redis asks for")
+
+
+def test_a_redis_that_lets_nobody_in_from_elsewhere() -> None:
+    """As one does that was just installed, and told to listen to others."""
+    text = "DENIED Redis is running in protected mode because protected mode is enabled and no password is set"
+    said = str(explain(exceptions.ResponseError(text), "redis://10.0.0.1:6379", "registering this node"))
+    all_say([said], "takes connections from its own machine alone", code="DENIED", hint="requirepass")
+
+
+@real
+@FLAVOURS
+async def test_a_database_that_is_not_there(flavour: Any) -> None:
+    async with real_redis(flavour) as server:
+        said = await ask_all(server, WRITES | READS, f"{server.url}?db=99")
+        all_say(said, "has no such database", code="NODATABASE", hint="databases")
+
+
+@real
+async def test_a_redis_where_sentinels_should_be_and_a_sentinel_where_redis_should_be() -> None:
+    with real_sentinel() as servers:
+        primary = next(port for port in servers._running() if servers.is_primary(port))
+        for url, says in (
+            (f"redis+sentinel://127.0.0.1:{primary}/main", "is no sentinel"),
+            (f"redis://127.0.0.1:{servers.sentinels[0]}/0", "runs no scripts .* is it a sentinel"),
+        ):
+            store = RedisStore(url, "mcp", timeout_seconds=2, seals=SEALS)
+            with pytest.raises(StoreUnavailable, match=says):
+                await store.register(NODE, 60)
+            await store.aclose()
+
+
+@pytest.mark.parametrize("url", ["redis://{}", "redis+cluster://{}", "redis+sentinel://{}/main"])
+async def test_something_that_is_no_redis(url: str) -> None:
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as stranger:
+        host, port = stranger.sockets[0].getsockname()
+        store = RedisStore(url.format(f"{host}:{port}"), "mcp", timeout_seconds=2, seals=SEALS)
+        with pytest.raises(StoreUnavailable, match="answers, and not as Redis does") as told:
+            await store.register(NODE, 60)
+        assert "is it running" not in str(told.value)
+        await store.aclose()
 
 
 def cluster_options() -> tuple[list[str], int, int]:

@@ -10,6 +10,8 @@ import typer
 from typer.core import TyperGroup
 
 from mooring.cli.exits import ExitCode, exit_code
+from mooring.core.handles import with_brief_handles
+from mooring.core.ids import with_brief_ids
 from mooring.core.masking import masked
 from mooring.core.text import plain
 from mooring.errors import MooringError
@@ -58,7 +60,8 @@ class Commands(TyperGroup):
 def _end(context: typer.Context, line: str, code: ExitCode, error: Exception) -> NoReturn:
     if context.meta.get(DEBUG_KEY):
         traceback.print_exception(error)
-    typer.secho(f"mooring: {plain(masked(line), LONGEST_LINE)}", err=True, fg=typer.colors.RED)
+    shown = plain(with_brief_ids(with_brief_handles(masked(line))), LONGEST_LINE)
+    typer.secho(f"mooring: {shown}", err=True, fg=typer.colors.RED)
     raise typer.Exit(code)
 
 

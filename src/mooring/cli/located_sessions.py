@@ -7,12 +7,14 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from mooring.core.ids import brief
 from mooring.core.model import SessionRecord
 from mooring.core.text import plain
 from mooring.store.registry import OVER, NodeStatus
+
+_LAST: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class LocatedSession:
         """Subject, client and issuer, as far as the app's authentication named them."""
         try:
             issuer, subject, client = json.loads(self.record.principal)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             return plain(self.record.principal)
         parts = [subject, f"through {client}" if client else None, f"at {issuer}" if issuer else None]
         return plain(" ".join(str(part) for part in parts if part))
@@ -82,10 +84,11 @@ def join(records: Iterable[SessionRecord], nodes: Iterable[NodeStatus]) -> list[
 
 
 def moment(seconds: float) -> str:
-    """Seconds since the epoch as ISO 8601 in UTC."""
+    """Seconds since the epoch as ISO 8601 in UTC; what is before or beyond all that can be written, the nearest."""
+    seconds = min(max(seconds, 0.0), _LAST)
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def since(seconds: float) -> float:
     """How long ago a moment was, by this machine's clock."""
-    return max(0.0, time.time() - seconds)
+    return min(max(0.0, time.time() - seconds), _LAST)

@@ -9,10 +9,15 @@ from typing import Any, Final, Literal
 
 import typer
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 WIDTH_OF_A_PIPE: Final = 200
+_GAP: Final = 2
+_CUT_WIDTH: Final = 8
+"""Of the column that gives way, at least."""
 
 
 def console() -> Console:
@@ -33,6 +38,23 @@ def table(*headers: str, right: str = "", cut: str = "") -> Table:
         justify: Literal["left", "right"] = "right" if header in right.split() else "left"
         empty.add_column(header, justify=justify, no_wrap=header != cut, overflow="fold")
     return empty
+
+
+def print_table(out: Console, rows: Table) -> None:
+    """Print it as narrow as the terminal, unless that would cut anything: a number that is cut is another number.
+
+    Then nothing gives way, and lines go on below as the terminal has it.
+    """
+    widths = [max(map(_width_of, column.cells)) for column in rows.columns]
+    columns = zip(widths, rows.columns, strict=True)
+    least = sum(width if column.no_wrap else min(width, _CUT_WIDTH) for width, column in columns)
+    is_enough = out.width >= least + _GAP * len(widths)
+    wide = out if is_enough else Console(width=sum(widths) + 2 * _GAP * len(widths), highlight=False)
+    wide.print(rows)
+
+
+def _width_of(cell: Any) -> int:
+    return cell_len(cell.plain if isinstance(cell, Text) else str(cell))
 
 
 def print_json(value: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 import typer
 
@@ -13,6 +13,9 @@ from mooring.cli.ordering import KEPT_SECONDS, living_nodes, takes_sessions
 from mooring.core.text import plain
 
 app = new_app()
+
+_SHOWN: Final = 20
+"""Of more nodes the fullest."""
 
 
 @app.command()
@@ -31,5 +34,8 @@ async def _rebalance(cluster: ChosenCluster) -> None:
         nodes = [node for node in await living_nodes(store) if takes_sessions(node)]
         for node in nodes:
             await store.order(node.info.id, "rebalance", KEPT_SECONDS)
-        loads = ", ".join(f"{plain(node.info.name)} {node.info.sessions}" for node in nodes)
-        typer.echo(f"{len(nodes)} nodes were told to rebalance; sessions now: {loads or 'none'}")
+        fullest = sorted(nodes, key=lambda node: -node.info.sessions)[:_SHOWN]
+        shown = fullest if len(nodes) > _SHOWN else nodes
+        loads = ", ".join(f"{plain(node.info.name)} {node.info.sessions}" for node in shown)
+        more = f", and {len(nodes) - _SHOWN} with fewer" if len(nodes) > _SHOWN else ""
+        typer.echo(f"{len(nodes)} nodes were told to rebalance; sessions now: {loads or 'none'}{more}")

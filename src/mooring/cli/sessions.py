@@ -12,7 +12,7 @@ from mooring.cli.chosen_cluster import REGISTRY_SETTINGS, ChosenCluster, find_cl
 from mooring.cli.durations import ago
 from mooring.cli.flags import Debug, Json, RunDir, WholeIds, new_app, with_settings
 from mooring.cli.located_sessions import LocatedSession, join, since
-from mooring.cli.output import console, print_json, table
+from mooring.cli.output import console, print_json, print_table, table
 
 app = new_app()
 
@@ -53,6 +53,6 @@ def _print(sessions_found: list[LocatedSession], limit: int, whole_ids: bool) ->
             ago(since(located.record.created)),
             ago(since(located.record.last_seen)),
         )
-    out.print(rows)
+    print_table(out, rows)
     if len(sessions_found) > limit:
         out.print(f"and {len(sessions_found) - limit} more: --limit shows them, --json has all")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Annotated, Any, Final
 
 import typer
@@ -11,7 +12,7 @@ from rich.text import Text
 from mooring.cli.chosen_cluster import REGISTRY_SETTINGS, ChosenCluster, find_cluster, opened_registry
 from mooring.cli.durations import ago
 from mooring.cli.flags import Debug, Json, RunDir, new_app, with_settings
-from mooring.cli.output import console, print_json, table
+from mooring.cli.output import console, print_json, print_table, table
 from mooring.core.model import NodeState
 from mooring.core.text import plain
 from mooring.store.registry import OVER, NodeStatus, node_as_json
@@ -19,6 +20,8 @@ from mooring.store.registry import OVER, NodeStatus, node_as_json
 app = new_app()
 
 LONG_AGO_SECONDS: Final = 600
+_LINES: Final = 20
+"""Of a kind, below the table: of more nodes there is a count."""
 _STYLES: Final[dict[str, str]] = {NodeState.READY: "green", NodeState.STARTING: "cyan", NodeState.GONE: "dim"}
 
 
@@ -43,7 +46,8 @@ def status(
     if as_json:
         print_json({"ingress": cluster.ingress, "nodes": [_as_json(node) for node in nodes]})
     else:
-        _print(cluster, nodes if show_all else [node for node in nodes if not _ended_long_ago(node)])
+        shown = nodes if show_all else [node for node in nodes if not _ended_long_ago(node)]
+        _print(cluster, shown, len(nodes) - len(shown))
 
 
 async def _nodes(cluster: ChosenCluster) -> list[NodeStatus]:
@@ -56,10 +60,10 @@ def _as_json(node: NodeStatus) -> dict[str, Any]:
     return {**said, "lease_age_seconds": round(node.lease_age_seconds, 3)}
 
 
-def _print(cluster: ChosenCluster, nodes: list[NodeStatus]) -> None:
+def _print(cluster: ChosenCluster, nodes: list[NodeStatus], hidden: int) -> None:
     out = console()
     if not nodes:
-        out.print("no nodes")
+        out.print(f"no nodes, but for {hidden} that ended long ago: --all shows them" if hidden else "no nodes")
         return
     numbers = "pid sessions served in out"
     rows = table("node", "pid", "url", "state", "sessions", "served", "in", "out", right=numbers, cut="url")
@@ -67,24 +71,38 @@ def _print(cluster: ChosenCluster, nodes: list[NodeStatus]) -> None:
         info, did = node.info, node.counters
         texts = (Text(plain(info.name)), str(info.pid), Text(plain(info.url)), _state(node))
         rows.add_row(*texts, *map(str, (info.sessions, did.served, did.forwarded_in, did.forwarded_out)))
-    out.print(rows)
-    for node in nodes:
-        if node.counters.refused:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(node.counters.refused.items()))
-            out.print(Text(plain(f"refused by {node.info.name}: {reasons}", 1_000)))
-    for node in nodes:
-        did = node.counters
-        if did.adopted or did.revived:
-            out.print(Text(plain(f"{node.info.name} adopted {did.adopted} shards and revived {did.revived} sessions")))
-    for node in nodes:
-        did = node.counters
-        if did.streams_kept and not _is_over(node):
-            told = f"{node.info.name} keeps {did.streams_kept} streams, {did.streams_open} of them open"
-            out.print(Text(plain(told)))
-    for line in _links(nodes):
-        out.print(Text(plain(line, 1_000)))
+    print_table(out, rows)
+    for lines in (_refused(nodes), _adopted(nodes), _kept(nodes), _links(nodes)):
+        for line in lines[:_LINES]:
+            out.print(Text(plain(line, 1_000)))
+        if len(lines) > _LINES:
+            out.print(f"and {len(lines) - _LINES} more nodes like these: --json has all")
+    if len(nodes) > _LINES:
+        states = Counter(node.state for node in nodes)
+        counted = ", ".join(f"{count} {state}" for state, count in states.most_common())
+        out.print(f"{len(nodes)} nodes: {counted}; {sum(node.info.sessions for node in nodes)} sessions")
     if cluster.ingress:
         out.print(Text(f"ingress: {plain(cluster.ingress)}"))
+
+
+def _refused(nodes: list[NodeStatus]) -> list[str]:
+    """What each has refused; those first that refused most."""
+    refusing = [node for node in nodes if node.counters.refused]
+    return [
+        f"refused by {node.info.name}: "
+        + ", ".join(f"{count} {reason}" for reason, count in sorted(node.counters.refused.items()))
+        for node in sorted(refusing, key=lambda node: -sum(node.counters.refused.values()))
+    ]
+
+
+def _adopted(nodes: list[NodeStatus]) -> list[str]:
+    did = [(node.info.name, node.counters) for node in nodes if node.counters.adopted or node.counters.revived]
+    return [f"{name} adopted {done.adopted} shards and revived {done.revived} sessions" for name, done in did]
+
+
+def _kept(nodes: list[NodeStatus]) -> list[str]:
+    did = [(node.info.name, node.counters) for node in nodes if node.counters.streams_kept and not _is_over(node)]
+    return [f"{name} keeps {done.streams_kept} streams, {done.streams_open} of them open" for name, done in did]
 
 
 def _links(nodes: list[NodeStatus]) -> list[str]:

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Final
 
-from mooring.core.model import NodeInfo
+from mooring.core.model import TAKES_NEW_SESSIONS, NodeInfo
 from mooring.core.ownership import ClusterView
 
 FULLER: Final = 1.25
@@ -31,9 +31,11 @@ class Dealer:
         self._dealt: dict[str, int] = {}
 
     def receiver(self, view: ClusterView) -> NodeInfo | None:
-        """The least loaded of the peers that take new sessions; None where there is none."""
-        takers = [info for info in view.takers() if info.id != self._giver_id]
-        return min(takers, key=self._load, default=None)
+        """The least loaded of the peers that are ready; None where there is none. One that is full is better than none:
+        what it takes over goes on, and would be cut off else.
+        """
+        ready = (info for info in view.alive() if info.state in TAKES_NEW_SESSIONS and info.id != self._giver_id)
+        return min(ready, key=self._load, default=None)
 
     def dealt(self, receiver: NodeInfo, sessions: int) -> None:
         """So many sessions went there."""

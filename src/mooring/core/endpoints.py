@@ -16,6 +16,8 @@ from typing import Final
 
 FOUND_AT_MOST: Final = 1_000
 """An app that gives out sessions at more paths than that is told of them by a pattern."""
+FOUND_LENGTH: Final = 300
+"""Of a path that may be found. Clients choose paths, where an app takes any; each is told with every heartbeat."""
 
 _VARIABLE: Final = re.compile(r"\{[^/{}]+\}")
 
@@ -35,6 +37,12 @@ class Endpoints:
         self._variable = re.compile("|".join(variable)) if variable else None
         # In the order that they were found in.
         self._found: dict[str, None] = {}
+        self._longest = max(map(len, self._paths), default=0)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more are found."""
+        return len(self._found) >= FOUND_AT_MOST
 
     @property
     def known(self) -> tuple[str, ...]:
@@ -45,7 +53,7 @@ class Endpoints:
         """The endpoint that is at this path, or that it lies below; None where there is none."""
         if path in self._paths:
             return path
-        above = path
+        above = path[: self._longest + 1]  # below what is known: a path may have tens of thousands of parts
         while above := above.rpartition("/")[0]:
             if above in self._paths:
                 return above
@@ -53,12 +61,18 @@ class Endpoints:
         return match[0] if match else None
 
     def find(self, path: str) -> bool:
-        """The app has given out a session at this path; returns whether that makes a new endpoint."""
+        """The app has given out a session at this path; returns whether that makes a new endpoint.
+
+        One with braces would stand for other paths as well, to whoever hears of it.
+        """
         path = path.rstrip("/") or "/"
-        if not self.finds or self.of(path) is not None or len(self._found) >= FOUND_AT_MOST:
+        if not self.finds or self.is_full or self.of(path) is not None:
+            return False
+        if len(path) > FOUND_LENGTH or "{" in path or "}" in path:
             return False
         self._paths.add(path)
         self._found[path] = None
+        self._longest = max(self._longest, len(path))
         return True
 
 

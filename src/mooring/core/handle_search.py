@@ -11,7 +11,7 @@ import base64
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from mooring.core.handles import PREFIX, QUOTED, found_in, is_meant, meant_in
 
@@ -72,17 +72,16 @@ def unwrapped_headers(
     headers: Iterable[tuple[bytes, bytes]], own_ids: Mapping[str, str], body_bytes: int | None
 ) -> list[tuple[bytes, bytes]]:
     """The headers with own ids in place of these handles, in longer text too as in the body that they mirror, and with
-    the length that the body has then; without one where nobody knows that yet."""
+    the length that the body has then; where nobody knows that yet, as one in pieces (RFC 9112, section 6): without
+    either there is none."""
+    length = (b"transfer-encoding", b"chunked") if body_bytes is None else (b"content-length", b"%d" % body_bytes)
     return [
-        (name, _unwrapped_header(name, value, own_ids, body_bytes or 0))
+        length if name == b"content-length" else (name, _unwrapped_header(name, value, own_ids))
         for name, value in headers
-        if body_bytes is not None or name != b"content-length"
     ]
 
 
-def _unwrapped_header(name: bytes, value: bytes, own_ids: Mapping[str, str], body_bytes: int) -> bytes:
-    if name == b"content-length":
-        return b"%d" % body_bytes
+def _unwrapped_header(name: bytes, value: bytes, own_ids: Mapping[str, str]) -> bytes:
     if name == NAME_HEADER or name.startswith(PARAMETER_HEADERS):
         text = before = decoded(value)
         for handle, own_id in own_ids.items():
@@ -108,21 +107,22 @@ def _is_escaped(text: bytes) -> bool:
 
 def in_body(
     body: bytes, inside: Collection[str] = (), members: Collection[str] = (), *, everywhere: bool = False
-) -> list[str]:
-    """What is meant for a handle in the arguments of a message, in its order; each once.
+) -> list[str] | None:
+    """What is meant for a handle in the arguments of a message, in its order; each once. None where it cannot be read:
+    other readers take longer numbers, deeper nesting and broken UTF-8.
 
     Args:
         inside: the arguments in which one is looked for inside of longer text, too.
         members: of `params`, whose text may be one.
         everywhere: also where else a request of revision 2026-07-28 gives one back.
     """
+    is_plain = b"\\" not in body and b"\0" not in body[:4]
     try:
-        found = list(_in_message(json.loads(body), inside, members, everywhere))
-        is_plain = b"\\" not in body and b"\0" not in body[:4]
+        found = list(_in_message(json.loads(body), inside, members, everywhere)) if is_plain else []
         if not is_plain or len(found) != body.count(_PREFIX):  # one may stand under a name that stands twice
             found = list(_in_message(_WITH_DOUBLES.decode(_text(body)), inside, members, everywhere))
     except (ValueError, RecursionError):
-        return []
+        return None
     return _each_once(found)
 
 
@@ -155,14 +155,8 @@ def _text(body: bytes) -> str:
     return body.decode(json.detect_encoding(body), "surrogatepass")
 
 
-class _Pairs(tuple[tuple[str, Any], ...]):
-    """An object's members as they stand there, doubles too."""
-
-    def __new__(cls, pairs: list[tuple[str, Any]]) -> Self:
-        return super().__new__(cls, pairs)
-
-
-_WITH_DOUBLES: Final = json.JSONDecoder(object_pairs_hook=_Pairs)
+_WITH_DOUBLES: Final = json.JSONDecoder(object_pairs_hook=tuple)
+"""Of it an object is a tuple of its members as they stand there, doubles too; nothing else is one."""
 
 
 def _in_message(message: Any, inside: Collection[str], members: Collection[str], everywhere: bool) -> Iterator[str]:
@@ -185,7 +179,7 @@ def _pairs(value: Any) -> Iterable[tuple[str, Any]]:
     """The members of an object, of whichever parser; none of anything else."""
     if isinstance(value, dict):
         return value.items()
-    return value if isinstance(value, _Pairs) else ()
+    return value if isinstance(value, tuple) else ()
 
 
 def _members(value: Any, name: str) -> Iterable[Any]:
@@ -200,9 +194,12 @@ def _texts(value: Any) -> Iterator[str]:
     left = [value]
     while left:  # and no call for each level: readers of JSON go deeper than Python's own calls
         value = left.pop()
-        if isinstance(value, str):
+        kind = type(value)  # of hundreds of thousands, in a body of a legal size: nothing else is as quick
+        if kind is str:
             yield value
-        elif isinstance(value, list):
-            left += reversed(value)
-        else:
-            left += reversed([member for _, member in _pairs(value)])
+        elif kind is list:
+            left += value[::-1]
+        elif kind is dict:
+            left += reversed(value.values())
+        elif kind is tuple:
+            left += [member for _, member in value[::-1]]

@@ -37,23 +37,28 @@ WRAPPED_LENGTH: Final = 64 * 1024
 
 _READ_LATELY: Final = 256
 """So many are not verified again: one call asks for its own several times."""
+_READ_AGAIN_LENGTH: Final = 1024
+"""A longer one is verified each time: whoever asks may send texts as long as a body, and they would all be held."""
 _SHARD_END: Final = len(PREFIX) + SHARD_LENGTH
 _OWNER_BYTES: Final = 6
 _MAC_BYTES: Final = 9
 _OWNER_LENGTH: Final = 8
 _SEAL_LENGTH: Final = 20
+_LONGEST: Final = _SHARD_END + len(".w.") + WRAPPED_LENGTH + len(".") + _SEAL_LENGTH
+"""Of a handle; what is longer is none, and is not remembered."""
 _OF_NOBODY: Final = "A" * _OWNER_LENGTH
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _SHARD = rf"{PREFIX}[a-z2-7]{{{SHARD_LENGTH}}}\."
 _MINTED = r"[ms]\.[a-z][a-z0-9_]{0,31}\.[A-Za-z0-9_-]{22}"
 _SEAL = rf"\.[A-Za-z0-9_-]{{{_SEAL_LENGTH}}}"
-_FORM = rf"{_SHARD}(?:{_MINTED}|[wx]\.[A-Za-z0-9_-]{{1,{WRAPPED_LENGTH}}}){_SEAL}"
+FORM: Final = rf"{_SHARD}(?:{_MINTED}|[wx]\.[A-Za-z0-9_-]{{1,{WRAPPED_LENGTH}}}){_SEAL}"
+"""A pattern of what may be a handle."""
 _MEANT = re.compile(rf"{_SHARD}\S*\s*")
-_WHOLE = re.compile(_FORM, re.ASCII)
+_WHOLE = re.compile(FORM, re.ASCII)
 QUOTED: Final = re.compile(rf'"({_SHARD}{_MINTED}{_SEAL})(?![A-Za-z0-9_-])[^"\\\s]*"'.encode())
 """A text of JSON that has the form of a handle that was minted, and is not wrapped, or is made of one."""
-_INSIDE = re.compile(rf"(?<![A-Za-z0-9_-]){_FORM}(?![A-Za-z0-9_-])", re.ASCII)
+_INSIDE = re.compile(rf"(?<![A-Za-z0-9_-]){FORM}(?![A-Za-z0-9_-])", re.ASCII)
 
 
 class Origin(enum.Enum):
@@ -116,6 +121,11 @@ def brief(handle: str) -> str:
     return f"{handle[:_SHARD_END]}..." if is_meant(handle) else "(no handle)"
 
 
+def with_brief_handles(text: str) -> str:
+    """The text with each handle in it as `brief` has it, wherever it stands."""
+    return _INSIDE.sub(lambda found: brief(found[0]), text) if PREFIX in text else text
+
+
 class Handles:
     """Mints, wraps and verifies the handles of one cluster.
 
@@ -158,7 +168,9 @@ class Handles:
 
     def read(self, text: str) -> Handle | None:
         """The handle that this text is, as a whole; None where this cluster did not make it. Safe for any text."""
-        return self._read_lately(text) if is_meant(text) else None
+        if len(text) > _LONGEST or not is_meant(text):
+            return None
+        return self._read_lately(text) if len(text) <= _READ_AGAIN_LENGTH else self._read(text)
 
     def _read(self, text: str) -> Handle | None:
         number = self._secret_of(text)

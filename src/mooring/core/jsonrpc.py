@@ -37,6 +37,8 @@ with a fraction is taken too: it is given back, and whether it is right is for t
 Batch = tuple[RequestId, ...]
 Asked = RequestId | Batch | None
 """What a message asks: one request, or those of a batch; None where it asks nothing, or nobody knows."""
+Wanted = Asked | frozenset[RequestId]
+"""The same, where it is asked for again and again: a batch may have tens of thousands."""
 
 
 def read_message(data: bytes | bytearray | str) -> Message | None:
@@ -102,9 +104,9 @@ def each_of(asked: Asked) -> Batch:
     return asked if isinstance(asked, tuple) else () if asked is None else (asked,)
 
 
-def answered_in(data: str, asked: Asked) -> Batch:
+def answered_in(data: str, asked: Wanted) -> Batch:
     """Which of those requests this answers."""
-    wanted = each_of(asked)
+    wanted = asked if isinstance(asked, frozenset) else frozenset(each_of(asked))
     ids = (id_of(one) for one in read_messages(data) if is_answer(one))
     return tuple(one for one in ids if one is not None and one in wanted)
 

@@ -178,6 +178,18 @@ class KeptState:
             del self._values[_NOW]
         self.is_in_doubt = self.is_in_doubt or in_doubt
 
+    def cut_off(self, use: StateUse) -> None:
+        """Nobody is told of what this call changed, which may go on: it is dropped, unless it is on record by now."""
+        if use.parts is not None:
+            self.roll_back(use)
+
+    def begins_again(self, stream: str) -> None:
+        """The call of this stream is carried out again, after it was cut off here."""
+        for use in tuple(self._users):
+            if use.stream == stream:
+                self.cut_off(use)
+                self.done(use)
+
     def mix(self, use: StateUse) -> None:
         """What this call leaves may go on record from now on, and with it what the others have changed so far."""
         for other in self._mixed_with(use):

@@ -1,8 +1,9 @@
 """What `tools/list` says of ids that are wrapped: a handle is a longer text than the id, and no UUID.
 
 Clients hold a tool's result against its schema, and drop one that does not fit; models keep to what the schema of an
-argument says. So what limits the text of such an id is taken out of both. The server itself, which gets its own id,
-goes by its own schemas.
+argument says. So what limits the text of such an id is taken out of both: of arguments that take one, and of all texts
+in the result of a tool that mints or takes one, since it is wrapped wherever it appears there. Of alternatives that
+only such limits told apart, several may fit then. The server itself, which gets its own id, goes by its own schemas.
 """
 
 from __future__ import annotations
@@ -12,10 +13,19 @@ from typing import Any, Final
 
 from mooring.core import exact_json
 from mooring.core.exact_json import Members, is_text
-from mooring.core.wrapping import ANY, WrapRule, places_of
+from mooring.core.wrapping import WrapRule
 
 _LIMITS: Final = frozenset({"format", "pattern", "minLength", "maxLength"})
-_EITHER: Final = ("anyOf", "oneOf", "allOf")
+_ONE: Final = "oneOf"
+_ANY: Final = "anyOf"
+_EITHER: Final = (_ANY, _ONE, "allOf")
+_INNER: Final = frozenset(
+    {"additionalItems", "additionalProperties", "contains", "else", "items", "then", "unevaluatedItems"}
+    | {"unevaluatedProperties"}
+)
+_SEVERAL: Final = frozenset({*_EITHER, "items", "prefixItems"})
+_NAMED: Final = frozenset({"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"})
+"""Where schemas are in a schema (JSON Schema 2020-12, and as it was before): one, a list, one for each name."""
 _INSIDE: Final = "#/"
 
 
@@ -27,6 +37,7 @@ class Loosening:
 
     def __init__(self, rules: Iterable[WrapRule]) -> None:
         self._rules = tuple(rules)
+        self._mint = frozenset(rule.mint for rule in self._rules)
         self._arguments = sorted({argument for rule in self._rules for argument in rule.use})
 
     def message(self, text: str) -> str | None:
@@ -39,33 +50,31 @@ class Loosening:
             return None
 
     def _loosen(self, tool: Members) -> bool:
-        paths = [[argument] for argument in self._arguments]
-        found = [_without_limits(at) for schema in tool.all("inputSchema") for at in _at(schema, paths)]
-        minted = [place for rule in self._rules if rule.mint in tool.all("name") for place in places_of(rule.field)]
-        found += [_without_limits(at) for schema in tool.all("outputSchema") for at in _at(schema, minted)]
-        return any(found)
+        taken = [one for schema in tool.all("inputSchema") for one in _arguments(schema, self._arguments)]
+        mints = any(name in self._mint for name in tool.all("name") if is_text(name))
+        told = [one for schema in tool.all("outputSchema") for one in _all_in(schema)] if taken or mints else []
+        return any([_without_limits(taken), _without_limits(told)])
 
 
 def _tools(message: Any) -> Iterator[Members]:
+    """Those of a message, or of the answers to a batch."""
+    if not isinstance(message, Members) and type(message) is list:
+        for one in message:
+            yield from _tools(one) if isinstance(one, Members) else ()
     for result in _all(message, "result"):
         for tools in _all(result, "tools"):
             yield from (tool for tool in tools if isinstance(tool, Members)) if type(tools) is list else ()
 
 
-def _at(root: Any, paths: Iterable[list[str]]) -> list[Members]:
-    """The schemas of what stands at these paths."""
-    found: list[Members] = []
-    for path in paths:
-        here = _alternatives(root, [root])
-        for name in path:
-            here = _alternatives(root, [inner for schema in here for inner in _members(schema, name)])
-        found += here
-    return found
+def _arguments(root: Any, names: Iterable[str]) -> list[Members]:
+    """The schemas of these arguments."""
+    here = _alternatives(root, [root])
+    return [
+        one for name in names for one in _alternatives(root, [inner for at in here for inner in _members(at, name)])
+    ]
 
 
 def _members(schema: Members, name: str) -> list[Any]:
-    if name == ANY:
-        return schema.all("items")
     declared = [one for properties in schema.all("properties") for one in _all(properties, name)]
     return declared or schema.all("additionalProperties")
 
@@ -92,11 +101,38 @@ def _named(root: Any, reference: str) -> list[Any]:
     return found
 
 
-def _without_limits(schema: Members) -> bool:
-    kept = [(name, value) for name, value in schema if name not in _LIMITS]
-    is_changed = len(kept) < len(schema)
-    schema[:] = kept
+def _all_in(root: Any) -> Iterator[Members]:
+    """A schema, and all that are in it, but for those that say what is not so, or what has to be so for another."""
+    left = [root]
+    while left:
+        schema = left.pop()
+        if not isinstance(schema, Members):
+            continue
+        yield schema
+        for name, value in schema:
+            if name in _INNER:
+                left.append(value)
+            if name in _SEVERAL and type(value) is list:
+                left += value
+            elif name in _NAMED and isinstance(value, Members):
+                left += [inner for _, inner in value]
+
+
+def _without_limits(schemas: list[Members]) -> bool:
+    is_changed = False
+    for schema in filter(_may_be_text, schemas):
+        kept = [(name, value) for name, value in schema if name not in _LIMITS]
+        is_changed = is_changed or len(kept) < len(schema)
+        schema[:] = kept
+    for schema in schemas if is_changed else ():
+        if not schema.all(_ANY):
+            schema[:] = [(_ANY if name == _ONE else name, value) for name, value in schema]
     return is_changed
+
+
+def _may_be_text(schema: Members) -> bool:
+    types = schema.all("type")
+    return not types or any(one == "string" or (type(one) is list and "string" in one) for one in types)
 
 
 def _all(value: Any, name: str) -> list[Any]:

@@ -56,7 +56,10 @@ class Marking:
 
 
 def _schemas(message: Any) -> Iterator[Any]:
-    """Those of the arguments of each tool."""
+    """Those of the arguments of each tool, in a message or in the answers to a batch."""
+    if not isinstance(message, Members) and type(message) is list:
+        for one in message:
+            yield from _schemas(one) if isinstance(one, Members) else ()
     for result in _all(message, "result"):
         for tools in _all(result, "tools"):
             for tool in tools if type(tools) is list else ():

@@ -98,6 +98,8 @@ class Membership:
         must_write_anew: the store was away, or lost something of ours, since everything was last written.
         has_lost: it lost something, as was seen since then.
         moving: shards of this node that it is giving away: until that is done another owner is no surprise.
+        doubtful: those that may be a peer's, since the store did not say whether it gave them: before they are served
+            it is asked. Until the next renewal, which tells.
         known: what the store said at the last renewal, for it to say what changed since. No later look counts: only of
             a renewal can the store tell that it has not gone back to a time before it. None where it has to say
             everything.
@@ -115,6 +117,7 @@ class Membership:
         self.has_lost = False
         self.known: Snapshot | None = None
         self.moving: set[str] = set()
+        self.doubtful: set[str] = set()
         self._node_id = node_id
         self._lease_seconds = lease_seconds
         self._observer = Observer(lease_seconds)
@@ -177,6 +180,7 @@ class Membership:
         ]
         for shard in lost:
             self._lose(shard, self.view.owner_of(shard))
+        self.doubtful &= self.moving
         return lost
 
     def holds_until_renewed(self, asked: float) -> None:

@@ -56,6 +56,13 @@ class ClusterView:
         """The shards that a node owns, in order."""
         return sorted(shard for shard, owner in self.shards.items() if owner.node_id == node_id)
 
+    def shards_by_node(self) -> dict[str, list[str]]:
+        """The same of all nodes that own any, at once: there may be thousands of nodes."""
+        found: dict[str, list[str]] = {}
+        for shard, owner in sorted(self.shards.items()):
+            found.setdefault(owner.node_id, []).append(shard)
+        return found
+
     def takers(self) -> list[NodeInfo]:
         """The nodes that take new sessions, the least loaded first."""
         takers = (node.info for node in self.nodes.values() if node.takes_new_sessions)
@@ -68,7 +75,7 @@ class ClusterView:
         leaves nothing to anybody.
         """
         heirs = self.takers()
-        orphans = [(shard, owner) for shard, owner in sorted(self.shards.items()) if self._has_left_it(owner.node_id)]
+        orphans = sorted((shard, owner) for shard, owner in self.shards.items() if self._has_left_it(owner.node_id))
         return (
             [orphan for turn, orphan in enumerate(orphans) if heirs[turn % len(heirs)].id == node_id] if heirs else []
         )

@@ -15,8 +15,15 @@ It travels beside the request, in `Mooring-Client: <JSON, base64>;<mac>`, the MA
     headers that are not UTF-8    other bytes; and no control characters
     root_path                     that of the owner's server
     the target                    ASCII, and nothing from a `#` on
+    the path                      that of the target, whatever something around Mooring has made of it
+    what a router around Mooring  nothing, where it does not run for what peers pass on: Starlette's `path_params` and
+    has found in the path         `app_root_path`
 
 A node of an earlier release sends none of it, and its requests are as they come.
+
+Of an answer, the app's own headers stand between `Mooring-Begin` and `Mooring-End`: before and behind are those that
+the owner's server adds, and what is around Mooring there. The node that the client came to adds them as well: without
+a hop they are there once.
 """
 
 from __future__ import annotations
@@ -26,11 +33,11 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from mooring.core.request import INTERNAL_HEADERS
+from mooring.core.request import BEGIN_HEADER, END_HEADER, INTERNAL_HEADERS
 from mooring.errors import SignatureError
 
 Headers = list[tuple[bytes, bytes]]
@@ -54,6 +61,8 @@ class PassedOn:
         client: host and port, or None where the server did not say; a socket of this machine has no port.
         server: the same of the address that the client came to; None also of a peer that does not say it.
         target: path and query as they came; None where the wire has them as they came.
+        path: as it is for the app; None where it is that of the target.
+        routed: what a router around Mooring has put into the scope.
         beside: headers that do not survive the way, each with its place among all of them.
     """
 
@@ -65,6 +74,8 @@ class PassedOn:
     root_path: str = ""
     target: bytes | None = None
     beside: tuple[tuple[int, bytes, bytes], ...] = ()
+    path: str | None = None
+    routed: Mapping[str, Any] = field(default_factory=dict)
 
     def restored(self, headers: Headers) -> Headers:
         """The headers as the client sent them, from those that came over the wire."""
@@ -92,6 +103,40 @@ def parted(headers: Headers, dropped: Collection[bytes]) -> tuple[Headers, tuple
     return wire, tuple(beside)
 
 
+def delimited(headers: Headers) -> Headers:
+    """An answer's headers on their way to a peer."""
+    return [(BEGIN_HEADER, b"1"), *headers, (END_HEADER, b"1")]
+
+
+def within_delimiters(headers: Headers) -> Headers | None:
+    """The app's own of an answer's headers; None where nobody can tell which these are.
+
+    Nor are they where something around Mooring has compressed the body: what it says of that is no less part of it.
+    """
+    names = [name for name, _ in headers]
+    if BEGIN_HEADER not in names or END_HEADER not in names:
+        return None
+    begin, end = names.index(BEGIN_HEADER), len(names) - 1 - names[::-1].index(END_HEADER)
+    if b"content-encoding" in (*names[:begin], *names[end:]):
+        return None
+    return headers[begin + 1 : end]
+
+
+def routed_in(scope: Mapping[str, Any]) -> dict[str, Any]:
+    """What a router around Mooring has put there, as far as it can be written down."""
+    found: dict[str, Any] = {}
+    params, root = scope.get("path_params"), scope.get("app_root_path")
+    if (
+        params
+        and isinstance(params, Mapping)
+        and all(isinstance(value, str | int | float) for value in params.values())
+    ):
+        found["path_params"] = {str(name): value for name, value in params.items()}
+    if isinstance(root, str):
+        found["app_root_path"] = root
+    return found
+
+
 def wire_method(method: str) -> str:
     """What stands for the method on the wire between two nodes, where one may read fewer methods than the other."""
     return method if method in _COMMON_METHODS else _RARE
@@ -106,7 +151,7 @@ def _is_writable(value: bytes) -> bool:
 
 def encode(key: bytes, nonce: str, passed_on: PassedOn) -> str:
     """The value of `Mooring-Client`."""
-    said = {
+    said: dict[str, Any] = {
         "method": passed_on.method,
         "scheme": passed_on.scheme,
         "http": passed_on.http_version,
@@ -116,6 +161,10 @@ def encode(key: bytes, nonce: str, passed_on: PassedOn) -> str:
         "target": None if passed_on.target is None else _text(passed_on.target),
         "beside": [[place, _text(name), _text(value)] for place, name, value in passed_on.beside],
     }
+    if passed_on.path is not None:
+        said["path"] = passed_on.path
+    if passed_on.routed:
+        said["routed"] = passed_on.routed
     text = _text(json.dumps(said, separators=(",", ":")).encode())
     return f"{text};{_mac(key, nonce, text)}"
 
@@ -135,7 +184,7 @@ def decode(key: bytes, nonce: str, text: str) -> PassedOn:
 
 
 def _read(said: Any) -> PassedOn:
-    target = said["target"]
+    target, path = said["target"], said.get("path")
     if said["scheme"] not in _SCHEMES:
         raise ValueError("a scheme of no HTTP")
     return PassedOn(
@@ -147,6 +196,8 @@ def _read(said: Any) -> PassedOn:
         root_path=str(said["root"]),
         target=None if target is None else _bytes(target),
         beside=tuple((int(place), _bytes(name), _bytes(value)) for place, name, value in said["beside"]),
+        path=None if path is None else str(path),
+        routed=routed_in(said.get("routed", {})),
     )
 
 

@@ -25,6 +25,8 @@ _MARK: Final = "mooring:"
 _NAMED: Final = re.compile(rb"mooring:(\d{1,10}):(.{1,10000})", re.DOTALL)
 _ID: Final = re.compile(rb'"id"\s*:\s*("mooring:(?:[^"\\]|\\.){1,20000}")')
 _LARGE_BYTES: Final = 64 * 1024
+_READ_BYTES: Final = 1024 * 1024
+"""What is larger is never read whole: anyone may send it, and it would hold up the node for a second."""
 
 
 def named(data: str, incarnation: int) -> str:
@@ -58,12 +60,14 @@ def restored(body: bytes, incarnation: int) -> bytes | None:
     """A client's answer as the app knows the question; None where nobody asks it any more.
 
     What is no answer is given back as it is. A large one is not read whole. Of a batch those answers are left out that
-    nobody waits for.
+    nobody waits for, unless it is larger than any that is read.
     """
     if body.lstrip()[:1] == b"[":
-        return _restored_batch(body, incarnation)
+        return _restored_batch(body, incarnation) if len(body) <= _READ_BYTES else body
     if len(body) > _LARGE_BYTES and b'"method"' not in body:
         return _restored_unread(body, incarnation)
+    if len(body) > _READ_BYTES:
+        return _restored_unread(body, incarnation) if _has_name_of_ours(body) else body
     message = jsonrpc.read_message(body)
     if message is None or not jsonrpc.is_answer(message):
         return body
@@ -102,6 +106,12 @@ def _restored_unread(body: bytes, incarnation: int) -> bytes | None:
         return None
     inner = _inner_id(jsonrpc.text_in({"id": _read(found[1])}, "id"), incarnation)
     return None if inner is None else body[: found.start(1)] + json.dumps(inner).encode() + body[found.end(1) :]
+
+
+def _has_name_of_ours(body: bytes) -> bool:
+    """Whether the message's own id, which SDKs write at either end, is a question's."""
+    request_id = jsonrpc.id_at_either_end(body[: jsonrpc.HEAD_BYTES], body[-jsonrpc.TAIL_BYTES :])
+    return isinstance(request_id, str) and request_id.startswith(_MARK)
 
 
 def _inner_id(named_id: str, incarnation: int) -> jsonrpc.RequestId | None:

@@ -18,10 +18,13 @@ MODERN_SINCE: Final = b"2026-07-28"
 
 SESSION_HEADER: Final = b"mcp-session-id"
 VERSION_HEADER: Final = b"mcp-protocol-version"
+LAST_EVENT_ID: Final = b"last-event-id"
 PEER_HEADER: Final = b"mooring-peer"
 REPLY_HEADER: Final = b"mooring-reply"
 CLIENT_HEADER: Final = b"mooring-client"
-INTERNAL_HEADERS: Final = frozenset({PEER_HEADER, REPLY_HEADER, CLIENT_HEADER})
+BEGIN_HEADER: Final = b"mooring-begin"
+END_HEADER: Final = b"mooring-end"
+INTERNAL_HEADERS: Final = frozenset({PEER_HEADER, REPLY_HEADER, CLIENT_HEADER, BEGIN_HEADER, END_HEADER})
 
 _READ: Final = frozenset({SESSION_HEADER, VERSION_HEADER}) | INTERNAL_HEADERS
 _REVISION = re.compile(rb"\d{4}-\d{2}-\d{2}")
@@ -131,12 +134,17 @@ def tidied(headers: Headers) -> list[tuple[bytes, bytes]]:
     ]
 
 
-@lru_cache(maxsize=64)
 def is_modern(version: bytes) -> bool:
     """Whether a `MCP-Protocol-Version` names a revision without sessions.
 
-    Revisions are dates, so they compare as text. Anything that is not a date is left to the app to refuse.
+    Revisions are dates, so they compare as text. Anything that is not a date is left to the app to refuse, and not
+    remembered: a client may write megabytes there.
     """
+    return len(version) == len(MODERN_SINCE) and _is_modern(version)
+
+
+@lru_cache(maxsize=64)
+def _is_modern(version: bytes) -> bool:
     if version < MODERN_SINCE or _REVISION.fullmatch(version) is None:
         return False
     try:

@@ -10,7 +10,8 @@
     the outcome of a task, wherever that is told   the same
     a prompt; a resource's text and URI            the same
     what is proposed (completion), or asked for    the same
-    `taskId`, `requestState`                       is wrapped, where the settings say so
+    `taskId`, of each task in a list too           is wrapped, where the settings say so
+    `requestState`                                 the same
     a URL (http, ws) in a text: people open them   stays as it is
     images, sound, blobs, `_meta`, names           stays as it is
 
@@ -29,7 +30,7 @@ from typing import Any, Final
 
 from mooring.core import exact_json
 from mooring.core.exact_json import Members, Spelled, is_text
-from mooring.core.handles import is_meant
+from mooring.core.handles import FORM, is_meant
 
 ANY: Final = "*"
 """In a field's path: each member of a list."""
@@ -41,8 +42,8 @@ _OF_BLOCKS: Final = ("content", "messages", "contents")
 _OF_TEXT: Final = ("description", "completion", "inputRequests")
 _OF_NOTIFICATIONS: Final = ("message", "data", "statusMessage", "inputRequests", "notifications")
 _NEVER: Final = r"(?!)"
-_URL: Final = r"""(?:https?|wss?):(?:/|\\/){2}(?:[^\s"'<>\\]|\\/)*"""
-"""Of a page or a socket: nobody unwraps what is asked for there."""
+_URL: Final = r"""(?:https?|wss?):(?:/|\\/){2}(?:[^\s"'<>\\|`^]|\\/)*"""
+"""Of a page or a socket, up to what no URL holds (RFC 3986): nobody unwraps what is asked for there."""
 _FEW: Final = 50
 _WORD: Final = re.compile(rf"[A-Za-z0-9_-]{{{_LEAST_INSIDE},}}")
 _FIELD = re.compile(r"([A-Za-z0-9_-]+|\*)(\.([A-Za-z0-9_-]+|\*))*|", re.ASCII)
@@ -119,12 +120,16 @@ class Wrapping:
         self._is_changed = False
         try:
             message = exact_json.read(text)
-            if not isinstance(message, Members):
-                return None
-            changed = self._message(message)
+            changed = self._message(message) if isinstance(message, Members) else self._batch(message)
             return exact_json.write(changed) if self._is_changed else None
         except (ValueError, RecursionError):
             return None
+
+    def _batch(self, messages: Any) -> Any:
+        """The answers to a batch (revision 2025-03-26)."""
+        if not isinstance(messages, list):
+            return messages
+        return [self._message(one) if isinstance(one, Members) else one for one in messages]
 
     def _message(self, message: Members) -> Members:
         for result in _results_of(message):
@@ -176,8 +181,10 @@ class Wrapping:
             return self._everywhere(value)
         if name in ("result", "error"):
             return self._outcome(name, value)
-        if name == "task" and isinstance(value, Members):
+        if name == "task":
             return self._params(value)
+        if name == "tasks" and isinstance(value, list) and not isinstance(value, Members):
+            return [self._params(one) for one in value]
         return value
 
     def _outcome(self, name: str, value: Any) -> Any:
@@ -248,7 +255,7 @@ class Wrapping:
 
     def _inside(self, *, in_json: bool, in_uri: bool) -> tuple[re.Pattern[str], dict[str, str]]:
         """What may be known ids as they are spelled, all at once: none is looked for in a handle that another one
-        became. And the handles in their places.
+        became, or was. And the handles in their places.
 
         An answer may have thousands of both, ids and texts: so this is made once, and of many ids those that are words
         are looked up.
@@ -259,7 +266,7 @@ class Wrapping:
             handles = {text: self._known[own_id] for own_id in long for text in spelled(own_id)}
             looked_up = len(handles) > _FEW
             listed = [re.escape(text) for text in handles if not (looked_up and _WORD.fullmatch(text))]
-            either = "|".join([*([] if in_uri else [_URL]), *listed, *([_WORD.pattern] if looked_up else [])])
+            either = "|".join([FORM, *([] if in_uri else [_URL]), *listed, *([_WORD.pattern] if looked_up else [])])
             pattern = rf"(?<![A-Za-z0-9_-])(?:{either})(?![A-Za-z0-9_-])"
             self._insides[in_json, in_uri] = re.compile(pattern if handles else _NEVER, re.ASCII), handles
         return self._insides[in_json, in_uri]

@@ -204,10 +204,11 @@ def topology_of(view: ClusterView, paths: Paths) -> Topology:
     - The endpoints are those of the settings, and those that nodes say they have found.
     """
     named: dict[str, Backend] = {}
+    owned = view.shards_by_node()
     for infos in sorted(_at_one_url(view.alive()), key=lambda infos: max(map(_rank, infos)), reverse=True):
         first = min(infos, key=lambda info: (info.name, info.id))
         name = first.name if first.name not in named else f"{first.name}_{first.id.removeprefix(f'{first.name}-')}"
-        shards = tuple(shard for info in infos for shard in view.shards_of(info.id) if is_shard(shard))
+        shards = tuple(shard for info in infos for shard in owned.get(info.id, ()) if is_shard(shard))
         is_ready = any(info.state in TAKES_NEW_SESSIONS for info in infos)
         try:
             named[name] = Backend(name, first.url_for_clients, shards, is_ready)

@@ -33,6 +33,9 @@ logger = logging.getLogger("mooring.routing")
 _REMEMBERED: Final = 1_000
 """Of how many it is known what the app says."""
 
+_REMEMBERED_LENGTH: Final = 1_000
+"""Of an origin and a path. A page has no longer ones, and whoever is no page may write megabytes there."""
+
 _ASK_SECONDS: Final = 1.0
 """How long the app may take for that; the refusal waits for it."""
 
@@ -139,6 +142,8 @@ class Cors:
     async def _ask(self, scope: Scope, origin: bytes) -> HeaderList:
         """What the app lets pages of this origin read."""
         key = (origin, scope["path"])
+        if len(origin) + len(scope["path"]) > _REMEMBERED_LENGTH:
+            return []
         if key not in self._said:
             try:
                 async with asyncio.timeout(_ASK_SECONDS):

@@ -4,6 +4,7 @@
     -----------------------------------------------------  ------------------------------------------------------------
     in a call on a session, under that session's key       in the session's state: on record with the call's answer
     under any other key: a user's, or a handle's           in memory, on this node, as FastMCP does it by itself
+    on an HTTP+SSE stream                                  the same: its session lives here, and is as long as that
     where there is no such call                            the same; calls find it there, as long as none sets it anew
 
 FastMCP is never imported: it takes whatever has these methods (`key_value.aio.protocols.AsyncKeyValue`).
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, SupportsFloat
 
+from mooring.node.current import what_is_served
 from mooring.node.current_call import use_now
 
 logger = logging.getLogger("mooring.sessions")
@@ -30,6 +32,8 @@ _MOST_LASTING: Final = 100_000
 _MOST_FLEETING: Final = 10_000
 """Of what is kept elsewhere under no user's name, and no handle's: FastMCP makes a session up for each request of
 revision 2026-07-28, and nobody asks for what was set in it."""
+
+_TIDY_SECONDS: Final = 1.0
 
 Entry = list[Any]
 """A value, and when it ends, in seconds since the epoch; None: with its session."""
@@ -48,10 +52,12 @@ class SessionStateStore:
     def __init__(self, of: str = "", *, now: Callable[[], float] = time.time) -> None:
         self._of = of
         self._now = now
-        # What is no session's, and what is of sessions that nobody serves; that which was used last at the end.
+        # What is no session's or of one of HTTP+SSE, and what single requests set; that which was used last at the end.
         self._lasting: dict[str, Entry] = {}
         self._fleeting: dict[str, Entry] = {}
         self._has_warned = False
+        # When it was last looked for what has ended.
+        self._tidied = 0.0
 
     async def get(self, key: str, *, collection: str | None = None) -> dict[str, Any] | None:
         return (await self.ttl(key, collection=collection))[0]
@@ -72,7 +78,8 @@ class SessionStateStore:
         before = entries.get(name)
         if before is not None and _is_same(before[0], dict(value)) and _is_near(before[1], end, now):
             return
-        if end is not None or entries is not self._lasting:  # of which there may be many, and none ends
+        if entries is not self._lasting or (end is not None and now >= self._tidied + _TIDY_SECONDS):  # it may be large
+            self._tidied = now
             for old in [old for old, entry in entries.items() if entry[1] is not None and entry[1] <= now]:
                 del entries[old]
         entries.pop(name, None)
@@ -122,7 +129,9 @@ class SessionStateStore:
         return (self._elsewhere(name), name) if use is None or own is None else (use.part(_PART), own)
 
     def _elsewhere(self, name: str) -> dict[str, Entry]:
-        return self._lasting if _in_session(name) is None else self._fleeting
+        """Where it is, or is to be."""
+        lasts = _in_session(name) is None or name in self._lasting or _is_on_stream()
+        return self._lasting if lasts and name not in self._fleeting else self._fleeting
 
     def _let_go_of_one(self) -> None:
         del self._lasting[next(iter(self._lasting))]
@@ -171,6 +180,14 @@ def _in_session(name: str) -> str | None:
     """The name without the session's id, which the app may give it anew; None where it is no session's."""
     prefix, colon, rest = name.partition(":")
     return None if not colon or f"{prefix}:" in _OF_OTHERS else rest
+
+
+def _is_on_stream() -> bool:
+    """Whether a session of HTTP+SSE asks: its tools run where its stream was opened, or where they were asked for."""
+    serving = what_is_served()
+    if serving is None or serving.session_id is None:
+        return False
+    return serving.scope.get("method") == "GET" or serving.node.sessions.find(serving.session_id) is not None
 
 
 def _is_same(before: dict[str, Any], value: dict[str, Any]) -> bool:

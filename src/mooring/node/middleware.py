@@ -23,6 +23,7 @@ from mooring.asgi import (
 )
 from mooring.core.ids import brief
 from mooring.core.one_node import LOGIN, OneNodePaths
+from mooring.core.passed_on import delimited
 from mooring.core.request import PEER_HEADER, SESSION_HEADER, read_facts
 from mooring.core.routing import Reason
 from mooring.errors import MooringError, SettingsError
@@ -78,6 +79,9 @@ class Mooring:
         self._carrier: tuple[Dump, Load] | None = None
         # The first requests wait here for one of them to join the cluster.
         self._starting = asyncio.Lock()
+        # How often that has failed.
+        self._failed_starts = 0
+        self._start: asyncio.Task[None] | None = None
         self._make_node()
 
     def _make_node(self) -> None:
@@ -242,7 +246,7 @@ class Mooring:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            send = self._cors.around(scope, send)
+            send = self._cors.around(scope, _to_peer(scope, send))
             if scope["method"] == "OPTIONS":
                 await self._handle_options(scope, receive, send)
             elif not self._is_for_endpoint(scope):
@@ -252,6 +256,8 @@ class Mooring:
                 await handle(scope, receive, send)
         elif scope["type"] == "lifespan":
             self._belong_to_this_process()
+            if self._node.is_stopping:  # a lifespan of this app's has ended: a node says goodbye for good
+                self._make_node()
             await Lifespan(self._node, receive, self._looking_for_logins(send)).run(self._app, scope)
         else:
             await self._app(scope, receive, send)
@@ -341,12 +347,13 @@ class Mooring:
         elif is_question(scope):
             await answer_question(self._node, _refuse_stranger, scope, receive, send)
         else:
-            await self._router.handle(scope, receive, self._cors.around(scope, send))
+            await self._router.handle(scope, receive, self._cors.around(scope, _to_peer(scope, send)))
 
     async def _has_started(self, send: Send) -> bool:
         """Whether the node is in its cluster. Where the server runs no lifespan, the first request joins it.
 
-        Sends 503 where that fails.
+        Sends 503 where that fails: to all who waited for it. Each try takes a while, and one after the other would take
+        longer than any of them waits.
         """
         if not self._node.has_joined and not await self._joins():
             await respond(send, 503, b"The node cannot start; its log says why.\n")
@@ -354,14 +361,27 @@ class Mooring:
 
     async def _joins(self) -> bool:
         """Whether the node is in its cluster once it has tried to be."""
+        failed_before = self._failed_starts
         async with self._starting:
             self._belong_to_this_process()
             try:
-                if not self._node.has_joined and not self._node.was_refused:
-                    await self._node.start()
+                if failed_before == self._failed_starts and not self._node.has_joined and not self._node.was_refused:
+                    await self._started()
             except MooringError as error:
+                self._failed_starts += 1
                 logger.error("the node cannot start: %s", error)
         return self._node.has_joined
+
+    async def _started(self) -> None:
+        """The node starts, to its end: some servers cancel the request of a client that leaves, and others wait.
+
+        Raises:
+            MooringError: it cannot.
+        """
+        if self._start is None or self._start.done():
+            self._start = asyncio.create_task(self._node.start(), name="mooring start")
+            self._start.add_done_callback(lambda start: start.cancelled() or start.exception())  # it is told elsewhere
+        await asyncio.shield(self._start)
 
 
 def _may_open(scope: Scope) -> bool:
@@ -374,6 +394,19 @@ def _may_open(scope: Scope) -> bool:
     return (scope["method"] == "POST" and media_type(headers) == b"application/json") or (
         scope["method"] == "GET" and EVENT_STREAM in accepts
     )
+
+
+def _to_peer(scope: Scope, send: Send) -> Send:
+    """Has a peer tell what is answered here from what the server adds to it, and what is around Mooring."""
+    if request_header(scope["headers"], PEER_HEADER) is None:
+        return send
+
+    async def send_delimited(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": delimited(message.get("headers", []))}
+        await send(message)
+
+    return send_delimited
 
 
 async def _refuse_stranger(scope: Scope, receive: Receive, send: Send) -> None:

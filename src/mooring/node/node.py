@@ -10,10 +10,10 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Final
 
 from mooring.asgi import App, Receive, Scope, Send, respond, route_of
-from mooring.core.endpoints import Endpoints
+from mooring.core.endpoints import FOUND_AT_MOST, Endpoints
 from mooring.core.handles import RANDOM_BYTES, Handle, Handles
 from mooring.core.ids import ENTROPY_BYTES, SHARD_LENGTH, SessionIds, derive_key, shard_from_entropy
 from mooring.core.membership import Membership
@@ -46,9 +46,10 @@ from mooring.store.channel import Channel
 from mooring.store.mailbox import Mailbox
 
 logger = logging.getLogger("mooring.lease")
+handles_logger = logging.getLogger("mooring.handles")
 
 _VERSION = version("mooring")
-"""How long an author's thread waits for the event loop, which may be busy, or about to end."""
+_MOST_WARNINGS: Final = 20
 
 
 async def refuse_all(scope: Scope, receive: Receive, send: Send) -> None:
@@ -121,6 +122,7 @@ class Node:
         self.sessions = LocalSessions(store, self.id, settings.session_ttl_seconds, settings.touch_seconds)
         self.sessions.when_gone = self._let_streams_go
         self.sessions.when_fenced = self._let_sleepers_go
+        self.sessions.listened_to = self._shards_listened_to
         self._pulse = None if open_store is None else self._a_pulse(open_store)
         on_beat = self._pulse.beat if self._pulse else lambda _: None
         self.ways = Ways(
@@ -152,8 +154,11 @@ class Node:
         self.open_calls = OpenCalls()
         self.carrying = Carrying(store, settings, self.sessions)
         self._has_warned_of_body = False
+        # What was said of calls with handles, once each.
+        self._warned_of: set[str] = set()
         self.held = 0
         self.is_ending = False
+        self._breaks_off = False
         self.moves = asyncio.Lock()
         self.is_alone = is_alone
         # Sessions that are being opened or revived, and calls with a handle that run.
@@ -192,7 +197,8 @@ class Node:
 
     @property
     def is_stopping(self) -> bool:
-        return self.membership.state is NodeState.GONE
+        """Whether what runs is broken off: its goodbye is the last that a node does."""
+        return self._breaks_off or self.membership.state is NodeState.GONE
 
     @property
     def _is_joining(self) -> bool:
@@ -266,6 +272,7 @@ class Node:
         if self._heart is not None:
             self._heart.cancel()
             await asyncio.gather(self._heart, self.sessions.settle(), return_exceptions=True)
+            self._breaks_off = True
             await self.sessions.end_work()
             if self._pulse is not None:
                 await asyncio.to_thread(self._pulse.stop)
@@ -364,6 +371,14 @@ class Node:
                 self.settings.handle_search_bytes,
             )
 
+    def warn_once(self, text: str, *values: object) -> None:
+        """Of what is so with each call, as with an app whose ids are numbers: the same once, and few of the kind, since
+        clients may have them differ."""
+        said = text % values
+        if said not in self._warned_of and len(self._warned_of) < _MOST_WARNINGS:
+            self._warned_of.add(said)
+            handles_logger.warning("%s", said)
+
     def is_moving(self, shard: str | None) -> bool:
         """Whether a shard is being given to a peer: what is asked of its sessions waits for that."""
         return shard in self.membership.moving
@@ -385,6 +400,12 @@ class Node:
         """The app gives out a session at this path, below `root_path`; returns its endpoint."""
         if self.endpoints.find(path):
             logger.info("found an MCP endpoint at %s (find_endpoints)", clean(path))
+            if self.endpoints.is_full:
+                logger.warning(
+                    "found %d MCP endpoints, and finds no more: name them by a pattern (mcp_path, such as /{id}/mcp), "
+                    "and find no others (find_endpoints)",
+                    FOUND_AT_MOST,
+                )
         return self.endpoints.of(path) or path
 
     def session_ended(self, session_id: str) -> None:
@@ -425,11 +446,14 @@ class Node:
             if self.sessions.find(session_id) is None and self.ids.shard_of(session_id) == shard:
                 self.sessions.run_errand(self.forget_sleeper(session_id))
 
+    def _shards_listened_to(self) -> set[str]:
+        heard = {name for name in self.streams.sessions() if any(one.has_listener for one in self.streams.of(name))}
+        return {shard for name in heard if (shard := self.ids.shard_of(name)) is not None}
+
     async def forget_sleeper(self, session_id: str) -> None:
         """A session that slept here is gone, or another node's: whoever listens to it hears the end."""
         if self.sessions.find(session_id) is None:
-            for stream in self.streams.of(session_id):
-                await stream.dismiss()
+            await asyncio.gather(*(stream.dismiss() for stream in self.streams.of(session_id)))
             self.streams.forget(session_id)
 
     async def end_listening(self) -> None:

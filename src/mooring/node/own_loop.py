@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 _Found = TypeVar("_Found")
 _SECONDS: Final = 30.0
+"""How long an author's thread waits for the event loop, which may be busy, or about to end."""
 
 
 class OwnLoop:

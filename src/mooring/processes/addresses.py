@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
+from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from mooring.errors import StoreUnavailable
+
+_SERVERS: Final = re.compile(r"[a-z+]+://(?:[^/]*@)?([^/?@]*)", re.IGNORECASE)
+"""As the store reads them: in a URL of sentinels or of a cluster, of the password only a slash has to be escaped."""
 
 
 def is_on_this_machine(redis_url: str) -> bool:
@@ -22,8 +27,14 @@ def is_on_this_machine(redis_url: str) -> bool:
 
 def _first_server(redis_url: str) -> SplitResult:
     """Of several servers (sentinels, or nodes of a cluster) the first: what is asked of one is true of all."""
-    servers = urlsplit(redis_url).netloc.rpartition("@")[2]
-    return urlsplit(f"//{servers.partition(',')[0]}")
+    found = _SERVERS.match(redis_url)
+    first = found[1].partition(",")[0] if found else ""
+    try:
+        parts = urlsplit(f"//{first}")
+        _ = parts.port
+    except ValueError:  # which the store says in words of its own
+        return urlsplit("")
+    return parts
 
 
 def address_towards(redis_url: str | None) -> str:

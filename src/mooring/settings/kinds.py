@@ -132,7 +132,7 @@ def _parameter_names(value: str) -> str:
 
 
 def _redis_url(value: str) -> str:
-    if urlsplit(value).scheme not in _REDIS_SCHEMES:
+    if value.partition(":")[0].lower() not in _REDIS_SCHEMES:
         raise ValueError(
             "a URL such as redis://host:6379/0, rediss://host:6379, unix:///run/redis.sock, "
             "redis+sentinel://host:26379,host:26379/name or redis+cluster://host:6379"

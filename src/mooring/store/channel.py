@@ -16,7 +16,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from mooring.core.masking import masked
 from mooring.errors import StoreUnavailable
-from mooring.store.clients import client_of
+from mooring.store.clients import client_of, database_of
 from mooring.store.keys import Keys
 from mooring.store.lane import Command, Lane
 from mooring.store.primary import PrimaryWatch
@@ -62,10 +62,10 @@ class RedisChannel:
         self, url: str, prefix: str, timeout_seconds: float, now: Callable[[], float] = time.monotonic
     ) -> None:
         self._url = url
-        self._name = Keys(prefix).events
         self._timeout_seconds = timeout_seconds
         self._now = now
         self._speaking = client_of(url, timeout_seconds)
+        self._name = Keys(prefix).events_in(database_of(self._speaking))
         self._lane = Lane(self._speaking, self._explain)
 
     async def say(self, message: bytes) -> None:

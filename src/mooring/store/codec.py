@@ -14,15 +14,15 @@ passed on half understood, and is told of once for each entry, not with each hea
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import logging
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Final, get_type_hints
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 
 from mooring.core.changes import Changes
 from mooring.core.ids import brief, is_shard
@@ -38,7 +38,7 @@ _NODE_PARTS: Final[Mapping[str, TypeAdapter[Any]]] = {
         get_type_hints(NodeInfo) | {"sessions": Annotated[int, Field(ge=0)], "capacity": Annotated[int, Field(ge=1)]}
     ).items()
 }
-_HOMES: Final = TypeAdapter(tuple[tuple[str, float], ...])
+_HOMES: Final = TypeAdapter(tuple[tuple[str, FiniteFloat], ...])
 _TEXTS: Final = TypeAdapter(tuple[str, ...])
 _OBJECT: Final = TypeAdapter(dict[str, Any])
 _EPOCH: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
@@ -170,8 +170,8 @@ def decode_session(session_id: str, entry: Mapping[bytes, bytes]) -> SessionReco
         return SessionRecord(
             id=session_id,
             node_id=text(b"node"),
-            created=float(entry[b"created"]),
-            last_seen=float(entry[b"last_seen"]),
+            created=_seconds(entry[b"created"]),
+            last_seen=_seconds(entry[b"last_seen"]),
             principal=text(b"principal"),
             protocol=text(b"protocol"),
             client=text(b"client"),
@@ -189,18 +189,56 @@ def decode_session(session_id: str, entry: Mapping[bytes, bytes]) -> SessionReco
         return None
 
 
+def _seconds(text: bytes) -> float:
+    """
+    Raises:
+        ValueError: it is no moment, as `nan` and `inf` are none.
+    """
+    seconds = float(text)
+    if not math.isfinite(seconds):
+        raise ValueError("no moment")
+    return seconds
+
+
 def _epoch(text: bytes) -> int:
     """As shared.lua has it: what does not read is 0, which anyone may write over."""
     shown = text.decode(errors="replace")
     return int(shown) if _EPOCH.fullmatch(shown) else 0
 
 
-@functools.lru_cache(maxsize=1000)
-def complain(kind: str, name: str, why: str) -> None:
-    """Once for each entry and reason, as long as there are not too many to remember."""
-    logger.warning(
-        "the entry of %s %r cannot be read (%s): is it another program's, or another version's? (key_prefix)",
-        kind,
-        name,
-        why,
-    )
+TOLD_OF: Final = 20
+"""Of entries that cannot be read for one reason: where there are more, one line says so, and none follows."""
+
+
+class _Complaints:
+    """What was told of, by kind and reason: entries, as long as there are not too many."""
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[str, str], set[str]] = {}
+
+    def __call__(self, kind: str, name: str, why: str) -> None:
+        """Once for each entry and reason. With a wrong secret they are as many as there are sessions."""
+        told = self._told.setdefault((kind, why), set())
+        if name in told or len(told) > TOLD_OF:
+            return
+        told.add(name)
+        if len(told) > TOLD_OF:
+            logger.warning(
+                "more than %d entries of the kind %s cannot be read; no more is said (key_prefix, secret)",
+                TOLD_OF,
+                kind,
+            )
+            return
+        logger.warning(
+            "the entry of %s %r cannot be read (%s): is it another program's, or another version's? (key_prefix)",
+            kind,
+            name,
+            why,
+        )
+
+    def forget(self) -> None:
+        """Tell of all anew."""
+        self._told.clear()
+
+
+complain: Final = _Complaints()

@@ -15,7 +15,8 @@
     <prefix>:handle:{<id>}        the same five of a handle, as far as something is kept of it; it is no session's
     <prefix>:place:{<key>}        string  the shard of a placement key, for `placement_idle_seconds`
 
-    <prefix>:{cluster}:events     channel of what nodes tell each other of their servers' changes; keeps nothing
+    <prefix>:{cluster}:events     channel of what nodes tell each other of their servers' changes; keeps nothing. Not
+                                  in database 0 its number is behind it: :events:<number>
 
 The braces are literal: hash tags, so that what one script touches lies on one node of a Redis Cluster.
 A session id becomes a key only after `SessionIds.shard_of` has verified it, or when this node minted it; a handle after
@@ -54,10 +55,9 @@ class Keys:
     def orders(self) -> str:
         return f"{self.prefix}:{{cluster}}:orders"
 
-    @property
-    def events(self) -> str:
-        """The channel, which is no key."""
-        return f"{self.prefix}:{{cluster}}:events"
+    def events_in(self, database: int) -> str:
+        """The channel: no key, so that it is heard in all databases of a Redis, each of which may be a cluster's."""
+        return f"{self.prefix}:{{cluster}}:events{f':{database}' if database else ''}"
 
     def place(self, key: str) -> str:
         return f"{self.prefix}:place:{{{key}}}"

@@ -231,6 +231,7 @@ class Lane:
     async def _drop_doubtful_connections(self) -> None:
         """A cluster's map goes too: redis-py makes it anew only where it was told to retry."""
         if not self._is_in_doubt:
+            await _drop_closed_connections(self._client)
             return
         self._is_in_doubt = False
         if isinstance(self._client, RedisCluster):
@@ -254,3 +255,17 @@ class Lane:
             pipeline.execute_command(*command.parts)
         answers: list[Any] = await pipeline.execute(raise_on_error=False)
         return answers
+
+
+async def _drop_closed_connections(client: Any) -> None:
+    """Those that a server has closed since, as one does that nobody used for its `timeout`, or something on the way: a
+    command that meets such a connection fails. redis-py looks for that with some servers, and not with others.
+    """
+    if isinstance(client, RedisCluster):
+        idle = [connection for node in client.get_nodes() for connection in getattr(node, "_free", ())]
+    else:
+        idle = list(getattr(client.connection_pool, "_available_connections", ()))
+    for connection in idle:
+        reader = getattr(connection, "_reader", None)
+        if reader is not None and reader.at_eof():
+            await connection.disconnect()

@@ -126,7 +126,7 @@ class RedisMailbox:
         await self._lane.ask("reading what peers wrote", command)
 
     async def read(self) -> AsyncGenerator[list[bytes], None]:
-        client = client_of(self._url, self._timeout_seconds + _WAIT_SECONDS)
+        client = client_of(self._url, self._timeout_seconds, waits_seconds=_WAIT_SECONDS)
         has_moved = asyncio.Event()
         watch = PrimaryWatch([client, self._writing], lambda: self._move(has_moved))
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import TypeGuard
+from typing import Final, TypeGuard
 
 from mooring.core.handles import is_meant
 from mooring.core.model import (
@@ -25,6 +25,10 @@ from mooring.errors import DeclaredDead
 from mooring.store.base import REMOVED_SECONDS
 from mooring.store.memory_journal import MemoryJournal
 
+_SWEEP_SECONDS: Final = 60.0
+_MOST_PLACES: Final = 100_000
+"""Clients say the keys; beyond these the one that was used longest ago is forgotten."""
+
 
 class MemoryStore:
     """Leases, shard owners and session records in memory.
@@ -41,11 +45,13 @@ class MemoryStore:
         self._version = 0
         self._leases: dict[str, Lease] = {}
         self._shards: dict[str, ShardOwner] = {}
-        # By key: the shard, and until when it is remembered.
+        # By key: the shard, and until when it is remembered; the one that was used last at the end.
         self._places: dict[str, tuple[str, int]] = {}
         # The operator's words for nodes, and how long they are kept.
         self._orders: dict[str, tuple[str, float]] = {}
         self._sessions: dict[str, tuple[SessionRecord, float]] = {}
+        # When those are looked through whose time is over, and that nobody asks for.
+        self._sweep_at = 0.0
         # The epoch that each record was removed at, and until when that is remembered; the oldest first.
         self._removed: dict[str, tuple[int, float]] = {}
         # After a silence of all nodes nobody adopts until then.
@@ -107,10 +113,16 @@ class MemoryStore:
 
     async def place(self, key: str, shard: str, ttl_ms: int) -> str:
         now_ms = self._now_ms()
-        self._places = {name: place for name, place in self._places.items() if place[1] > now_ms}
-        placed = self._places.get(key, (shard, 0))[0]
+        while self._places and (self._is_over(now_ms) or len(self._places) > _MOST_PLACES):
+            del self._places[next(iter(self._places))]
+        placed, until_ms = self._places.pop(key, (shard, 0))
+        placed = placed if until_ms > now_ms else shard
         self._places[key] = (placed, now_ms + ttl_ms)
         return placed
+
+    def _is_over(self, now_ms: int) -> bool:
+        """Whether the place that was used longest ago is to be forgotten."""
+        return next(iter(self._places.values()))[1] <= now_ms
 
     async def adopt(self, shard: str, node_id: str, expected_epoch: int) -> ShardOwner:
         owner = self._shards.get(shard, NO_OWNER)
@@ -168,7 +180,15 @@ class MemoryStore:
             return Written.REFUSED
         self._removed.pop(record.id, None)
         self._sessions[record.id] = (record, self._now() + ttl_seconds)
+        self._sweep()
         return Written.DONE
+
+    def _sweep(self) -> None:
+        now = self._now()
+        if self._sweep_at <= now:
+            self._sweep_at = now + _SWEEP_SECONDS
+            for session_id in [name for name, (_, until) in self._sessions.items() if until <= now]:
+                self._record(session_id)
 
     async def save_sessions(self, records: Iterable[SessionRecord], ttl_seconds: int) -> Mapping[str, Written]:
         written = {record.id: await self.save_session(record, ttl_seconds) for record in records}

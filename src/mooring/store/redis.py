@@ -32,7 +32,7 @@ from mooring.core.sealing import Seals
 from mooring.errors import DeclaredDead, SettingsError, StoreUnavailable
 from mooring.store import codec
 from mooring.store.base import REMOVED_SECONDS
-from mooring.store.clients import client_of
+from mooring.store.clients import client_of, try_out
 from mooring.store.cluster_watch import ClusterWatch
 from mooring.store.keys import Keys
 from mooring.store.lane import Command, Lane, script
@@ -245,7 +245,9 @@ class RedisStore:
 
 def _client(url: str, timeout_seconds: float) -> Any:
     try:
-        return client_of(url, timeout_seconds)
+        client = client_of(url, timeout_seconds)
+        try_out(client)
+        return client
     except ValueError as error:
         raise SettingsError("redis_url", masked(url), str(error)) from error
 

@@ -83,11 +83,19 @@ _TROUBLES: Final = (
         ("MASTERDOWN",),
     ),
     Trouble(
+        "TRYAGAIN",
+        "is moving these keys from one of its servers to another",
+        "wait until it is done; `redis-cli --cluster check` says whether it is stuck",
+        (exceptions.TryAgainError,),
+        # What a cluster's client says that was told so again and again.
+        ("TTL exhausted",),
+    ),
+    Trouble(
         "MOVED",
         "is a node of a Redis Cluster",
         "redis_url has to say so (redis+cluster://)",
-        (exceptions.AskError, exceptions.MovedError, exceptions.ClusterCrossSlotError, exceptions.TryAgainError),
-        ("CROSSSLOT", "ASK "),
+        (exceptions.AskError, exceptions.MovedError, exceptions.ClusterCrossSlotError),
+        ("CROSSSLOT", "ASK ", "SELECT is not allowed in cluster mode"),
     ),
     Trouble(
         "NOCLUSTER",
@@ -98,7 +106,8 @@ _TROUBLES: Final = (
     Trouble(
         "NOPRIMARY",
         "has no sentinel that names its primary",
-        "do those in redis_url answer, and is the name there one that `redis-cli -p 26379 sentinel masters` shows?",
+        "do those in redis_url answer (over TLS: rediss+sentinel://), and is the name there one that "
+        "`redis-cli -p 26379 sentinel masters` shows?",
         (MasterNotFoundError,),
     ),
     Trouble(
@@ -134,6 +143,35 @@ _TROUBLES: Final = (
         "WRONGTYPE",
         "has something else under one of Mooring's keys",
         "another program uses the same key_prefix",
+    ),
+    Trouble(
+        "DENIED",
+        "takes connections from its own machine alone",
+        "it is in protected mode: give it a password (requirepass), or switch that off where only the nodes reach it",
+    ),
+    Trouble(
+        "NODATABASE",
+        "has no such database",
+        "the number at the end of redis_url is below its `databases`, 16 most often",
+        words=("DB index is out of range", "invalid DB index"),
+    ),
+    Trouble(
+        "NOSENTINEL",
+        "is no sentinel",
+        "redis+sentinel:// names sentinels and their ports, 26379 most often; redis:// is for a Redis itself",
+        words=("unknown command 'SENTINEL'", "unknown command `SENTINEL`"),
+    ),
+    Trouble(
+        "NOSCRIPTS",
+        "runs no scripts",
+        "is it a sentinel, which redis+sentinel:// is for? Redis 7 or Valkey is needed",
+        words=("unknown command 'EVAL", "unknown command `EVAL"),
+    ),
+    Trouble(
+        "NOREDIS",
+        "answers, and not as Redis does",
+        "something else listens where redis_url leads",
+        (exceptions.InvalidResponse,),
     ),
     Trouble(
         "UNKNOWN",
@@ -184,8 +222,12 @@ def _describe(error: Exception) -> tuple[str, str, str]:
         code = _CODE.match(text)
         return "refuses", code[1] if code else type(error).__name__, "its own log may say more"
     if _BROKEN.search(text):
-        # One that has too many clients does the same, and what it says of that is lost on the way.
-        hint = "was it started again just now, or does it have as many clients as its maxclients allows?"
+        # One that has too many clients does the same, and what it says of that is lost on the way; so does one that
+        # speaks TLS alone.
+        hint = (
+            "was it started again just now, does it have as many clients as its maxclients allows, or does it want TLS "
+            "(rediss://)?"
+        )
         return "broke the connection", "closed", hint
     return "does not answer", _silence(error), "is it running, and does redis_url lead there?"
 

@@ -37,6 +37,8 @@ async def send(pace: Pace, reply: Reply, times: int = 1, *, is_opening: bool = F
         (Reply(trouble=Trouble.HANG), False, False),
         (REACHED, False, False),
         (Reply(status=503, body=b"Too many open sessions"), False, False),
+        (Reply(status=503, body=b"No server is available", seconds=3.0), False, False),
+        (Reply(status=429, seconds=3.0), True, True),
     ],
 )
 def test_what_may_be_a_limit(reply: Reply, looks: bool, certain: bool) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import aiohttp
 import pytest
 from aiohttp import web
@@ -74,6 +76,25 @@ async def test_an_answer_that_came_is_one_though_its_stream_stays_open() -> None
     async with serving(stream) as url, Wire(Plan(URL(url))) as wire:
         reply = await wire.send("POST", message=protocol.request(1, "ping"))
     assert (reply.outcome, reply.trouble) == (Outcome.REACHED, None)
+
+
+async def test_a_call_that_hangs_is_no_limit_on_connections_where_others_are_served() -> None:
+    asked = list[str]()
+
+    async def every_second_call_hangs(request: web.Request) -> web.StreamResponse:
+        if request.method == "POST" and (await request.json())["method"] == "ping":
+            asked.append("ping")
+            if len(asked) % 2:
+                await asyncio.sleep(60)
+        return await echo(request)
+
+    async with serving(every_second_call_hangs) as url, Wire(Plan(URL(url), timeout_seconds=1.0)) as wire:
+        lanes = [wire.lane() for _ in range(3)]
+        for lane in lanes:
+            await wire.send("POST", message=protocol.request(1, "tools/list"), lane=lane)
+        reply = await wire.send("POST", message=protocol.request(2, "ping"))
+    assert (reply.outcome, wire.most_connections) == (Outcome.HANG, 0), "it was not the number of connections"
+    assert not any(lane.was_dropped for lane in lanes)
 
 
 async def test_nothing_raises_where_nobody_listens() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,7 @@ from tests.fakes import store_that_is_away
 from tests.node.clusters import Cluster, three_nodes
 from tests.node.links.odd_peer import KEY, ME, PEER, Head, odd_peer
 
+SHARDS = ["".join(letters) for letters in itertools.islice(itertools.product("abcdefg", repeat=5), 3000)]
 WORD = PeerWord(True, {"aaaaa": ShardOwner(PEER.id, 3)})
 
 
@@ -66,6 +68,22 @@ async def test_the_shards_are_in_the_question_and_nothing_else_of_the_node() -> 
         peer.answer = answer
         assert await questions().ask([peer.info], ["bbbbb", "aaaaa"]) == [(peer.info, WORD)]
         assert (peer.heads[0].method, peer.heads[0].target) == ("GET", f"{QUESTION_PATH}?aaaaa+bbbbb".encode())
+
+
+async def test_a_word_that_comes_in_pieces_is_heard_whole() -> None:
+    """Of a node that has many shards it does, over any network; and then it was nobody's word."""
+    async with odd_peer() as peer:
+        word = PeerWord(True, {shard: ShardOwner(PEER.id, 3) for shard in SHARDS})
+
+        async def answer(head: Head, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            whole = head.signed() + said(head, word)
+            for start in range(0, len(whole), 20_000):
+                writer.write(whole[start : start + 20_000])
+                await writer.drain()
+                await asyncio.sleep(0)
+
+        peer.answer = answer
+        assert await questions().ask([peer.info], []) == [(peer.info, word)]
 
 
 @pytest.mark.parametrize(

@@ -175,3 +175,28 @@ async def test_the_scheme_and_the_client_are_those_that_the_first_node_saw() -> 
         assert at_home[1].client[0] == "192.0.2.7"
         assert_same(at_home, over_the_hop)
         assert socket.inet_aton(over_the_hop[1].client[0])
+
+
+@pytest.mark.parametrize("http", UVICORN)
+async def test_what_a_server_adds_to_every_answer_is_there_once(http: str) -> None:
+    added = [("x-frame-options", "DENY"), ("access-control-allow-origin", "*")]
+    async with pair(http, headers=added) as nodes:
+        nodes.app.answer = (200, [(b"x-own", b"1"), (b"x-frame-options", b"SAMEORIGIN")], [b"{}"])
+        assert_same(*await nodes.both(written("POST", b"/mcp", [(b"mcp-session-id", nodes.session)], b"{}")))
+
+
+@pytest.mark.parametrize(("server", "way"), [*HOPS, *RELAYED])
+async def test_an_app_says_when_and_by_whom_it_was_answered(server: str, way: str) -> None:
+    said = [(b"date", b"Tue, 01 Jan 2030 00:00:00 GMT"), (b"server", b"mine"), (b"proxy-authenticate", b"Basic")]
+    async with contextlib.AsyncExitStack() as stack:
+        nodes = await _entered(stack, server, way)
+        nodes.app.answer = (407, said, [b"{}"])
+        request = written("POST", b"/mcp", [(b"mcp-session-id", nodes.session)], b"{}")
+        (at_home, _), (over_the_hop, _) = await nodes.both(request)
+        names = {name for name, _ in said}
+        told, forwarded = (
+            sorted(pair for pair in answer.headers if pair[0] in names and (pair[0] != b"date" or pair in said))
+            for answer in (at_home, over_the_hop)
+        )
+        assert set(said) <= set(told)
+        assert forwarded == told

@@ -6,8 +6,11 @@ from collections.abc import Iterable
 from urllib.parse import unquote
 
 import pytest
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import Mount, Router
 
-from mooring.asgi import App, HeaderList, Receive, Scope, Send
+from mooring.asgi import App, HeaderList, Message, Receive, Scope, Send
+from mooring.core.model import NodeState
 from tests.node.apps import answer
 from tests.node.clusters import Cluster, three_nodes
 from tests.node.direct import Request
@@ -187,3 +190,123 @@ async def test_a_server_that_puts_its_root_path_before_every_path(raw: RawClient
 
 async def ok(scope: Scope, body: bytes, send: Send) -> None:
     await answer(send, 200, b"{}")
+
+
+def marking(app: App) -> App:
+    """Something around Mooring that adds to every answer."""
+
+    async def mark(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], (b"x-marked", b"once")]}
+            await send(message)
+
+        await app(scope, receive, send_marked if scope["type"] == "http" else send)
+
+    return mark
+
+
+async def test_what_is_around_mooring_adds_to_an_answer_once(raw: RawClient) -> None:
+    async with three_nodes(around=marking) as cluster:
+        session = await raw.open(cluster.nodes[0].url)
+        for node in cluster.nodes:
+            reply = await raw.call(node.url, session)
+            assert reply.headers.getall("x-marked") == ["once"]
+        assert cluster.tally(0).forwarded_in == 2
+
+
+async def test_an_answer_that_is_compressed_around_mooring_is_said_to_be(raw: RawClient) -> None:
+    async def reply(scope: Scope, body: bytes, send: Send) -> None:
+        await answer(send, 200, b'{"served": "' + b"x" * 5_000 + b'"}')
+
+    async with three_nodes(around=GZipMiddleware) as cluster:
+        session = await raw.open(cluster.nodes[0].url)
+        cluster.apps[0].on_session = reply
+        for node in cluster.nodes:
+            got = await raw.call(node.url, session)
+            assert (got.headers["content-encoding"], len(got.json["served"])) == ("gzip", 5_000)
+        assert cluster.tally(0).forwarded_in == 2
+
+
+async def test_an_app_that_ends_without_an_answer_has_failed(hop: Hop, cluster: Cluster, raw: RawClient) -> None:
+    """Servers answer 500 for it. To the peer that would be a stranger's, who may have carried it out or not."""
+
+    async def say_nothing(scope: Scope, body: bytes, send: Send) -> None:
+        pass
+
+    cluster.apps[0].on_session = say_nothing
+    replies = [await raw.call(node.url, hop.session) for node in cluster.nodes]
+    assert [(reply.status, reply.body) for reply in replies] == [(500, b"Internal Server Error")] * 3
+    assert len([session for _, session, _ in cluster.apps[0].asked if session]) == 3
+
+
+def stripping(app: App) -> App:
+    """Something around Mooring that takes a prefix off the path, and leaves it as it came (`raw_path`)."""
+
+    async def strip(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope = {**scope, "path": scope["path"].removeprefix("/tenant")}
+        await app(scope, receive, send)
+
+    return strip
+
+
+@pytest.mark.parametrize("own_port", [{}, {"peer_host": "127.0.0.1", "peer_ports": "any"}])
+async def test_a_path_that_was_made_another_around_mooring(raw: RawClient, own_port: dict[str, str]) -> None:
+    """What is there does not run at a port for peers alone."""
+    async with three_nodes(around=stripping, **own_port) as cluster:
+        session = await raw.open(f"{cluster.nodes[0].url}/tenant")
+        for node in cluster.nodes:
+            reply = await raw.call(f"{node.url}/tenant", session)
+            assert "served" in reply.json
+        scopes = cluster.apps[0].scopes[-3:]
+        assert [(scope["path"], scope["raw_path"]) for scope in scopes] == [("/mcp", b"/tenant/mcp")] * 3
+        assert cluster.tally(0).forwarded_in == 2
+
+
+@pytest.mark.parametrize(
+    "named", [b"mcp-session-id", b"close, Mcp-Session-Id", b"mcp-protocol-version", b"mooring-peer"]
+)
+async def test_a_header_that_the_client_calls_its_connections(hop: Hop, named: bytes) -> None:
+    """Its node has read it all the same, and so does the owner."""
+    scope = await hop.pass_on("POST", [(b"connection", named), (b"content-length", b"2")], (b"{}",))
+    assert dict(scope["headers"])[b"mcp-session-id"] == b"inner-1"
+
+
+@pytest.mark.parametrize("session", [b"caf\xe9", b"a\x7fb"])
+async def test_a_session_id_of_any_bytes_on_a_call_that_needs_none(cluster: Cluster, session: bytes) -> None:
+    first = cluster.nodes[0].mooring._node
+    for app in cluster.apps:
+        app.gate = ok
+    first.membership.go(NodeState.DRAINING)
+    body = b'{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "count"}}'
+    headers = [
+        (b"host", b"mcp.example.com"),
+        (b"mcp-protocol-version", b"2026-07-28"),
+        (b"mcp-session-id", session),
+        (b"content-length", b"%d" % len(body)),
+    ]
+    request = await Request("POST", headers=headers, pieces=(body,)).to(cluster.nodes[0].mooring)
+    assert (request.status, request.body) == (200, b"{}")
+    assert first.tally.forwarded_out == 1
+
+
+def mounted(app: App) -> App:
+    """A router around Mooring."""
+    router = Router(routes=[Mount("/t/{tenant}/{number:int}", app=app)])
+
+    async def route(scope: Scope, receive: Receive, send: Send) -> None:
+        await (app if scope["type"] == "lifespan" else router)(scope, receive, send)
+
+    return route
+
+
+@pytest.mark.parametrize("own_port", [{}, {"peer_host": "127.0.0.1", "peer_ports": "any"}])
+async def test_what_a_router_around_mooring_has_found_in_the_path(raw: RawClient, own_port: dict[str, str]) -> None:
+    async with three_nodes(around=mounted, **own_port) as cluster:
+        session = await raw.open(f"{cluster.nodes[0].url}/t/acme/7")
+        for node in cluster.nodes:
+            assert "served" in (await raw.call(f"{node.url}/t/acme/7", session)).json
+        for scope in cluster.apps[0].scopes[-3:]:
+            assert scope["path_params"] == {"tenant": "acme", "number": 7}
+            assert (scope["root_path"], scope["app_root_path"]) == ("/t/acme/7", "")

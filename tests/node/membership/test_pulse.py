@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import logging
+import threading
 
 import pytest
 
@@ -96,3 +98,21 @@ async def test_a_store_that_is_away_is_asked_again() -> None:
     await world.pulse.look(world.store)
     world.clock.now += 2
     assert await world.is_alive()
+
+
+async def test_a_thread_that_is_told_to_stop_before_it_has_begun_ends() -> None:
+    world, may_begin = World(), threading.Event()
+    main = world.pulse._main
+
+    def late() -> None:
+        may_begin.wait(5)
+        main()
+
+    world.pulse._main = late  # type: ignore[method-assign]
+    world.pulse.start()
+    stopping = asyncio.create_task(asyncio.to_thread(world.pulse.stop))
+    await asyncio.sleep(0)
+    may_begin.set()
+    await stopping
+    assert world.pulse._thread is not None
+    assert not world.pulse._thread.is_alive()

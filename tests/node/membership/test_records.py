@@ -216,3 +216,23 @@ async def test_what_is_due_of_some_sessions_is_written_before_they_move() -> Non
     world.store.calls.clear()
     await world.sessions.records.write_due_of(others)
     assert world.store.calls == []
+
+
+async def test_what_was_to_be_written_for_whoever_has_left_is_written_all_the_same() -> None:
+    """Some servers cancel the request of a client that leaves: it had opened the session again, or signed in to it."""
+    world, is_asked = World(1), asyncio.Event()
+
+    async def hang() -> None:
+        is_asked.set()
+        await asyncio.Event().wait()
+
+    world.store.before["save_session"] = hang
+    [session] = world.sessions.living()
+    writing = asyncio.create_task(world.sessions.take_over(session, "alice"))
+    await is_asked.wait()
+    writing.cancel()
+    await asyncio.wait({writing})
+    await world.flush()
+    record = await world.store.load_session(session.id)
+    assert record is not None
+    assert record.principal == "alice"

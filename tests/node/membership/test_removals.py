@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from mooring.errors import StoreUnavailable
@@ -76,3 +78,23 @@ async def test_a_session_that_is_opened_again_is_not_removed_for_an_earlier_one(
     await world.removals.catch_up()
     await world.removals.repeat()
     assert await world.is_there()
+
+
+async def test_what_was_to_be_removed_for_whoever_has_left_is_removed_all_the_same() -> None:
+    """Some servers cancel the request of a client that leaves."""
+    store, is_asked = FlakyStore(MemoryStore()), asyncio.Event()
+
+    async def hang() -> None:
+        is_asked.set()
+        await asyncio.Event().wait()
+
+    store.before["delete_session"] = hang
+    removals = Removals(store, Clock())
+    removing = asyncio.create_task(removals.remove("a session", 1))
+    await is_asked.wait()
+    removing.cancel()
+    await asyncio.wait({removing})
+    assert removals.is_due("a session")
+    await removals.catch_up()
+    assert not removals.is_due("a session")
+    assert store.calls == ["delete_session"] * 2

@@ -91,3 +91,26 @@ async def test_a_failure_is_everyones_and_the_next_call_is_a_new_one() -> None:
     calls.error = None
     calls.may_end.release()
     assert await shared() == 2
+
+
+@pytest.mark.parametrize("at_once", [False, True], ids=["in the turn in which it ends", "as it ends"])
+async def test_one_call_at_a_time_whoever_asks_just_as_one_ends(at_once: bool) -> None:
+    running, most = 0, 0
+
+    async def call() -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        running -= 1
+
+    shared = Shared(call)
+
+    async def ask_again_and_again() -> None:
+        for _ in range(5):
+            await shared()
+            if not at_once:
+                await asyncio.sleep(0)
+
+    await asyncio.gather(ask_again_and_again(), ask_again_and_again(), ask_again_and_again())
+    assert most == 1

@@ -36,6 +36,18 @@ async def test_all_sessions_go_to_the_others_evenly(nodes: Nodes) -> None:
     assert dict(nodes.node(0).membership.shards) == {}
 
 
+async def test_peers_that_are_full_take_what_goes_on(raw: RawClient) -> None:
+    async with some_nodes(raw, 3, capacity=1, drain_seconds=0.5, ingress_seconds=0.05) as nodes:
+        sessions = [await nodes.open(at) for at in range(3)]
+        await asyncio.gather(*(node.mooring._node.keeper.beat() for node in nodes.running))
+        await nodes.node(0).keeper.beat()
+        assert [nodes.lives_at(session) for session in sessions] == [[0], [1], [2]]
+        await nodes.running[0].mooring.drain()
+        assert nodes.node(0).membership.shards == {}
+        assert (await nodes.ping(sessions[0], at=1)).status == 200
+        assert nodes.lives_at(sessions[0]) in ([1], [2])
+
+
 async def test_load_balancers_hear_that_it_takes_nothing_new_and_then_that_it_ends(nodes: Nodes) -> None:
     session = await nodes.open()
     slow = SlowCall(nodes.apps[0])

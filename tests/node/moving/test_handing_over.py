@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from mooring import ClosedSession
+from mooring.asgi import Message, Scope, Send
 from mooring.errors import StoreUnavailable
+from tests.node.apps import answer
+from tests.node.direct import Request
 from tests.node.moving.nodes import Nodes, SlowCall, once, some_nodes
 from tests.node.rpc import RawClient
 
@@ -184,3 +187,71 @@ async def test_a_session_that_is_opened_in_the_last_moment_lives_at_one_node(raw
             assert nodes.lives_at(opened[0]) == [1]
         await nodes.node(0).sessions.settle()
         assert {(one.id, one.reason) for one in closed} == {(session, "moved"), (opened[0], "moved")}
+
+
+async def test_a_client_that_takes_nothing_holds_up_nobody_elses_session(nodes: Nodes) -> None:
+    """It is let go like one that has left, and comes back to the peer."""
+    node, app = nodes.node(0), nodes.apps[0]
+    session = await nodes.open()
+    speaks = asyncio.Event()
+
+    async def stream(scope: Scope, body: bytes, send: Send) -> None:
+        if scope["method"] != "GET":
+            await answer(send, 200, b"{}")
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+        await speaks.wait()
+        await send({"type": "http.response.body", "body": b"data: said\n\n", "more_body": True})
+        await asyncio.Event().wait()
+
+    app.on_session = stream
+    stalls = asyncio.Event()
+    request = Request("GET", session=session, headers=[(b"accept", b"text/event-stream")])
+
+    async def stall(message: Message) -> None:
+        if b"said" in message.get("body", b""):
+            stalls.set()
+            await asyncio.Event().wait()
+
+    listens = asyncio.create_task(nodes.running[0].mooring(request.scope, request.receive, stall))
+    await once(lambda: any(stream.has_listener for stream in node.streams.of(session)), what="it to listen")
+    speaks.set()
+    await stalls.wait()
+    async with asyncio.timeout(5):
+        assert await nodes.give(session)
+    assert (await nodes.ping(session)).status == 200
+    async with asyncio.timeout(5):
+        await asyncio.wait({listens})
+
+
+async def test_a_shard_that_is_lost_before_it_is_given_is_not_given(nodes: Nodes) -> None:
+    """As where somebody takes this node for dead, or a peer says who has it by now."""
+    node, session = nodes.node(0), await nodes.open()
+    local = node.sessions.find(session)
+    assert local is not None
+    async with local.state_turn:
+        giving = asyncio.create_task(nodes.give(session))
+        await once(lambda: bool(local.state_turn._waiters), what="the last step")
+        node.keeper._fence(node.membership.declared_dead())
+    assert not await giving
+    assert "give" not in nodes.store.calls
+    assert node.membership.moving == set()
+
+
+async def test_of_a_shard_that_may_be_given_the_store_is_asked_before_it_is_served(raw: RawClient) -> None:
+    """No answer of the store's came, for as long as requests can wait; the next heartbeat is a while away."""
+    async with some_nodes(raw, hold_seconds=0.4, heartbeat_seconds=60, lease_seconds=600) as nodes:
+        await nodes.node(0).keeper.beat()
+        session = await nodes.open()
+
+        async def lose() -> None:
+            nodes.store.after["give"] = lose
+            raise StoreUnavailable("lost on its way")
+
+        nodes.store.after["give"] = lose
+        assert not await nodes.give(session)
+        await nodes.node(1).keeper.beat()
+        asked = len(nodes.apps[0].asked)
+        assert (await nodes.ping(session)).status == 200
+        assert nodes.lives_at(session) == [1]
+        assert [body for _, _, body in nodes.apps[0].asked[asked:] if b"ping" in body] == []

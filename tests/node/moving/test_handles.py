@@ -9,6 +9,8 @@ import fastmcp
 import pytest
 
 from mooring import ClosedSession
+from mooring.core.reconnects import Reconnects
+from mooring.node.moving.handing_over import HandOver
 from mooring.node.moving.rebalancing import rebalance
 from tests.cluster_in_process import RunningNode, running_nodes
 from tests.node.moving.nodes import once
@@ -110,3 +112,47 @@ async def test_a_shard_with_a_handle_is_not_moved_to_even_the_load(raw: RawClien
         await rebalance(node)
         assert not (await post(raw, nodes[1], visit(handle))).json["result"].get("isError")
         assert node.has_handles(handle[3:8])
+
+
+async def test_a_call_that_outlasts_the_deadline_is_cut_off_where_its_handle_goes_on_elsewhere(raw: RawClient) -> None:
+    """Else it would run beside the next one."""
+    minting = Minting()
+    async with running_nodes(minting, 2, **QUICK) as nodes:
+        opening = visit("")
+        opening["params"] |= {"name": "open_browser", "arguments": {"survives": True}}
+        opened = await post(raw, nodes[0], opening, tool="open_browser")
+        handle = opened.json["result"]["content"][0]["text"]
+        asking = asyncio.create_task(post(raw, nodes[0], slow_visit(handle), tool="visit_slowly"))
+        await once(lambda: (handle, "begins") in minting.browsers[0].ledger, what="the call to run")
+        seen: list[bool] = []
+        give = nodes[0].mooring._node.store.give
+
+        async def give_and_see(shard: str, *others: Any) -> Any:
+            if shard == handle[3:8]:
+                seen.append((handle, "cancelled") in minting.browsers[0].ledger)
+            return await give(shard, *others)
+
+        nodes[0].mooring._node.store.give = give_and_see  # type: ignore[method-assign, assignment]
+        await nodes[0].mooring.drain()
+        assert is_given(nodes[0])
+        assert seen == [True]
+        assert refusal_in(await asking) == "outcome_unknown"
+
+
+async def test_so_does_one_in_a_session_of_another_shard(raw: RawClient) -> None:
+    minting = Minting()
+    async with running_nodes(minting, 2, drain_seconds=20.0, ingress_seconds=0.05) as nodes:
+        node, browsers = nodes[0].mooring._node, minting.browsers[0]
+        handle = await opened_on(nodes[0])
+        session = await raw.open(nodes[0].url)
+        assert session[:5] != handle[3:8]
+        headers = {"mcp-protocol-version": "2025-11-25"}
+        asking = asyncio.create_task(raw.call(nodes[0].url, session, body=slow_visit(handle), headers=headers))
+        await once(lambda: (handle, "begins") in browsers.ledger, what="the call to run")
+        draining = asyncio.create_task(nodes[0].mooring.drain())
+        await once(lambda: len(node.membership.shards) <= 2, what="all other shards to go")
+        assert not await HandOver(node, Reconnects(0)).give(handle[3:8], nodes[1].mooring._node.describe(), 0.05)
+        browsers.finish.set()
+        assert not (await asking).json["result"].get("isError")
+        await draining
+        assert is_given(nodes[0])

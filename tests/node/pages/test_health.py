@@ -6,6 +6,7 @@ import pytest
 
 from mooring.core.model import NodeState
 from mooring.store import MemoryStore
+from mooring.store.trouble import explain
 from tests.cluster_in_process import RunningNode, running_node
 from tests.fakes import FlakyStore
 from tests.node.apps import ScriptedApp
@@ -39,6 +40,18 @@ async def test_a_node_whose_store_is_away_takes_new_sessions_and_says_why_it_is_
         store.away = False
         await mooring._node.keeper.beat()
         assert (await Request("GET", "/readyz").to(mooring)).body == b"ready\n"
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://app:***@10.0.0.5:6379/0", "rediss+sentinel://s1:26379,s2/main", "unix:///r/s"]
+)
+async def test_nobody_without_a_token_learns_where_redis_is(app: ScriptedApp, url: str) -> None:
+    async with joined(app) as mooring:
+        why = explain(ConnectionRefusedError(111, "refused"), url, "renewing the lease")
+        mooring._node.membership.missed(str(why))
+        ready = await Request("GET", "/readyz").to(mooring)
+    assert ready.body.startswith(b"degraded: Redis does not answer while renewing the lease (connection refused)")
+    assert url.partition("//")[2].encode() not in ready.body
 
 
 async def test_a_node_that_drains_or_has_left_is_alive_and_not_ready(app: ScriptedApp) -> None:

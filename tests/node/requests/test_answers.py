@@ -134,3 +134,19 @@ def test_the_log_tells_the_operator_what_the_answer_tells(reason: Reason) -> Non
     assert not advice.endswith(".")
     if reason is Reason.EXPIRED:
         assert advice == "; it was closed, or the app ended it; check the app's idle timeout and session limit"
+
+
+@pytest.mark.parametrize("revision", ["2025-11-25", "2025-06-18"])
+async def test_whoever_comes_back_for_a_stream_too_early_keeps_its_place(revision: str) -> None:
+    """The TypeScript SDK's clients know it from their last connection alone."""
+    headers = [(b"last-event-id", b"YwAA.1.7"), (b"mcp-protocol-version", revision.encode())]
+    _, _, body = await refusal(Reason.UNREACHABLE, method="GET", headers=headers)
+    [event] = SseParser().feed(body)
+    assert (event.id, event.retry_milliseconds) == ("YwAA.1.7", 3000)
+    assert (event.data == "") is (revision == "2025-11-25")
+
+
+@pytest.mark.parametrize("said", [b"", b"two words", b"a\xff", b"x" * 2000])
+async def test_what_is_no_event_id_is_not_said_again(said: bytes) -> None:
+    _, _, body = await refusal(Reason.UNREACHABLE, method="GET", headers=[(b"last-event-id", said)])
+    assert body == b"retry: 3000\n\n"

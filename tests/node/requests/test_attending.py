@@ -55,6 +55,15 @@ async def test_no_more_is_read_ahead_than_a_limit() -> None:
         assert sent == 66
 
 
+async def test_a_client_that_sends_each_byte_by_itself_is_read_no_further_ahead() -> None:
+    """Each takes a message of hundreds of bytes; and some servers pass on pieces in which there is nothing."""
+    for piece in (b"x", b""):
+        request = Request(pieces=[piece] * 10_000)
+        async with AttendedClient(request.receive) as client:
+            assert not await client.leaves_within(0.05)
+            assert len(client._ahead) < 300
+
+
 async def test_a_client_that_cannot_be_heard_has_left() -> None:
     async def receive() -> Message:
         raise ConnectionResetError

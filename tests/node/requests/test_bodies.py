@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import tracemalloc
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from mooring.asgi import Message
 from mooring.core.signing import BODY_MAC_BYTES, BodyMac
-from mooring.node.requests.bodies import RememberedBody, SignedBody, changed_as_it_passes
+from mooring.node.requests.bodies import RememberedBody, SignedBody, WantedBody, changed_as_it_passes
 
 PROPERTY = settings(deadline=None, max_examples=100)
 KEY = b"k" * 32
@@ -321,3 +322,43 @@ def test_what_is_changed_as_it_passes_is_what_the_whole_would_have_been(
     changed, was_whole = asyncio.run(read(receive))
     assert was_whole == is_whole
     assert changed == body.replace(b"one", b"1") if is_whole else body.replace(b"one", b"1").startswith(changed)
+
+
+# What is waited for until it is whole.
+
+
+def pieces_of(*pieces: bytes, ends: bool = True) -> list[Message]:
+    last = len(pieces) - 1
+    return [
+        {"type": "http.request", "body": piece, "more_body": number < last or not ends}
+        for number, piece in enumerate(pieces)
+    ]
+
+
+@PROPERTY
+@given(st.lists(st.binary(max_size=40), min_size=1, max_size=6), st.booleans())
+async def test_what_is_waited_for_comes_to_its_reader_as_if_nobody_had(pieces: list[bytes], ends: bool) -> None:
+    client = Client(pieces_of(*pieces, ends=ends))
+    body = WantedBody(client.receive, LIMIT)
+    await body.read()
+    whole = b"".join(pieces)
+    assert body.is_too_large == any(size > LIMIT for size in itertools.accumulate(map(len, pieces)))
+    assert body.whole == (whole if ends and not body.is_too_large else None)
+    read, more = b"", True
+    while more and (message := await body.receive()) != DISCONNECT:
+        read, more = read + message["body"], message["more_body"]
+    assert (read, more) == (whole, not ends)
+    assert await body.receive() == DISCONNECT
+
+
+async def test_a_body_that_comes_byte_by_byte_takes_no_more_than_another() -> None:
+    client = Client({"type": "http.request", "body": b"x", "more_body": True} for _ in range(50_000))
+    body = WantedBody(client.receive, 49_000)
+    tracemalloc.start()
+    try:
+        await body.read()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert body.is_too_large
+    assert held < 500_000

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.server.mcpserver import MCPServer
 from mcp.shared.exceptions import MCPError
+from mcp_types import ToolAnnotations
 
 from mooring.asgi import WholeBody
 from mooring.core.kept_state import StateUse
@@ -23,7 +25,8 @@ from mooring.node.requests.bodies import RememberedBody
 from mooring.node.requests.committing import Committing
 from mooring.store.journal import Call
 from tests.node.rpc import RawClient
-from tests.node.state_nodes import GATES, apps, fastmcp_app, request, said, sdk_app, state_nodes
+from tests.node.state_nodes import GATES, VERSION, apps, fastmcp_app, hold, request, said, sdk_app, state_nodes
+from tests.servers.state_tools import look
 from tests.waiting import until
 
 json_apps = pytest.mark.parametrize(
@@ -278,3 +281,76 @@ async def test_a_node_that_ends_leaves_a_transactional_call_to_the_next_one(raw:
         assert isinstance(call, Call)
         assert call.body
         assert nodes.commits == 0
+
+
+@apps
+async def test_a_call_that_runs_when_its_node_stops_is_the_next_ones(make_app: Any, raw: RawClient) -> None:
+    """As a server stops that nobody drained: it cancels what its clients have asked for, and ends the lifespan."""
+    async with state_nodes(raw, 2, make_app) as nodes:
+        session = await nodes.open()
+        held = request("hold", entry="e1")
+        sending = await nodes.begin(session, held)
+        nodes.running[0].server.stop()
+        await asyncio.wait({nodes.running[0].serving, sending})
+        assert said(await nodes.post(session, held, at=1)) == "1"
+        assert (await nodes.look(session, at=1))["kept"] == {"entries": ["e1"]}
+
+
+async def test_one_that_changes_nothing_is_carried_out_by_the_next_node_as_well(raw: RawClient) -> None:
+    def app() -> Any:
+        server = MCPServer("reads")
+
+        @server.tool(annotations=ToolAnnotations(read_only_hint=True))
+        async def read(entry: str) -> str:
+            if entry not in GATES:
+                await GATES.setdefault(entry, asyncio.Event()).wait()
+            return "what it read"
+
+        return server.streamable_http_app()
+
+    async with state_nodes(raw, 2, app) as nodes:
+        session = await nodes.open()
+        first, second = nodes.running
+        event_id = await raw.first_id(first.url, session, request("read", entry="r1"), VERSION)
+        await until(nodes.has_called("note_all"), what="the call to be on record")
+        first.server.stop()
+        await asyncio.wait({first.serving})
+        headers = {**VERSION, "last-event-id": event_id, "accept": "text/event-stream"}
+        assert b"what it read" in await raw.first_words("GET", f"{second.url}/mcp", session=session, headers=headers)
+
+
+@pytest.mark.parametrize("tool", ["hold", "slow"])
+async def test_one_that_is_cut_off_at_a_node_that_cannot_be_drained_has_one_outcome_there(
+    tool: str, raw: RawClient
+) -> None:
+    def app() -> Any:
+        server = MCPServer("state")
+        for one in (hold, look):
+            server.add_tool(one)
+
+        @server.tool()
+        async def slow(entry: str) -> str:
+            return await hold(entry)
+
+        return server.streamable_http_app()
+
+    async with state_nodes(raw, 2, app) as nodes:
+        session = await nodes.open()
+        event_id = await raw.first_id(nodes.running[0].url, session, request(tool, entry="e1"), VERSION)
+        await until(nodes.has_called("note_calls" if tool == "hold" else "note_all"), what="the call to be on record")
+        node = nodes.running[0].mooring._node
+
+        async def fail() -> None:
+            raise StoreUnavailable("away")
+
+        nodes.store.before["commit"] = fail
+        nodes.local(session).state.is_in_doubt = True
+        peer = nodes.running[1].mooring._node.describe()
+        assert not await HandOver(node, Reconnects(0)).give(session.partition(".")[0], peer, 0.05, cuts_off=True)
+        headers = {**VERSION, "last-event-id": event_id, "accept": "text/event-stream"}
+        url = f"{nodes.running[0].url}/mcp"
+        async with asyncio.timeout(5):
+            heard = await raw.first_words("GET", url, session=session, headers=headers)
+        assert (b'"1"' if tool == "hold" else b"outcome_unknown") in heard
+        if tool == "hold":
+            assert (await nodes.look(session))["kept"] == {"entries": ["e1"]}

@@ -16,7 +16,7 @@ from mooring.core.sse import SseParser
 from mooring.node.membership.session import ClosedSession
 from mooring.store import MemoryStore
 from tests.core.views import a_node
-from tests.fakes import Clock
+from tests.fakes import Clock, FlakyStore
 from tests.node.apps import ScriptedApp, answer
 from tests.node.direct import Request, initialize, joined
 
@@ -224,3 +224,46 @@ async def test_an_app_that_will_not_end_it_is_told_of(cut: Cut, caplog: pytest.L
     assert "goes on with session" in caplog.text
     assert cut.session not in caplog.text
     assert [closed.reason for closed in cut.closed] == ["fenced"]
+
+
+async def test_a_call_that_was_cut_off_has_an_outcome_also_where_its_session_stays(app: ScriptedApp) -> None:
+    """The lease was over for longer than a request may wait, and nobody has taken the session meanwhile."""
+    store, begun, may_go_on = FlakyStore(MemoryStore()), asyncio.Event(), asyncio.Event()
+
+    async def begin(scope: Scope, body: bytes, send: Send) -> None:
+        if scope["method"] != "POST":
+            await answer(send, 405, b"")
+            return
+        await begins(SSE, b"data: 1\n\n")(send)
+        begun.set()
+        await may_go_on.wait()
+        await send({"type": "http.response.body", "body": b"data: 2\n\n", "more_body": True})
+        await asyncio.Event().wait()
+
+    async with joined(app, store, stream_write_after_seconds=0.001) as mooring:
+        node = mooring._node
+        session = (await initialize().to(mooring)).session_id
+        await store.inner.register(a_node("node-2-aaaaa"), 10**6)
+        await node.keeper.beat()
+        app.on_session = begin
+        request = Request(session=session, pieces=[CALL])
+        task = asyncio.create_task(request.to(mooring))
+        await begun.wait()
+        clock = Clock(node.keeper._now() + 10_000)
+
+        async def sleep(seconds: float) -> None:
+            clock.now += seconds
+
+        node.keeper._now, node.keeper._sleep, store.away = clock, sleep, True
+        may_go_on.set()
+        async with asyncio.timeout(5):
+            await task
+        store.away = False
+        assert await node.keeper.regain()
+        [last_id] = [event.id for event in SseParser().feed(request.body)][-1:]
+        headers = [(b"accept", b"text/event-stream"), (b"last-event-id", (last_id or "").encode())]
+        async with asyncio.timeout(5):
+            resumed = await Request("GET", session=session, headers=headers).to(mooring)
+        assert [json.loads(event.data)["error"]["data"]["reason"] for event in SseParser().feed(resumed.body)] == [
+            "outcome_unknown"
+        ]

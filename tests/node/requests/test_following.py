@@ -16,16 +16,17 @@ import pytest
 
 from mooring import Mooring
 from mooring.asgi import App, Message, Receive, Scope, Send
-from mooring.core.model import NodeInfo, ShardOwner
+from mooring.core.model import NodeInfo, NodeState, ShardOwner
 from mooring.errors import PeerSilent
 from mooring.node.links.peer_link import PassedRequest
 from mooring.store import MemoryStore
 from tests.cluster_in_process import RunningNode, running_node, running_nodes
 from tests.fakes import Clock, store_that_is_away
-from tests.node.apps import ScriptedApp
+from tests.node.apps import ScriptedApp, answer
 from tests.node.clusters import Cluster, three_nodes
 from tests.node.direct import Request, initialize, joined
 from tests.node.links.odd_peer import Head, OddPeer, odd_peer
+from tests.node.moving.nodes import some_nodes
 from tests.node.rpc import INITIALIZE, RawClient
 
 
@@ -443,10 +444,10 @@ async def test_a_user_that_was_found_around_mooring_is_not_lost_on_the_way(raw: 
 
         return around
 
-    store, owners_app = MemoryStore(), ScriptedApp()
+    store, owners_app, others_app = MemoryStore(), ScriptedApp(), ScriptedApp()
     async with (
         running_node(owners_app, store, "node-1", around=signing_in, peer_ports="any") as owner,
-        running_node(ScriptedApp(), store, "node-2", around=signing_in, hold_seconds=30) as other,
+        running_node(others_app, store, "node-2", around=signing_in, hold_seconds=30) as other,
     ):
         session = await raw.open(owner.url)
         await other.mooring._node.keeper.beat()
@@ -455,3 +456,125 @@ async def test_a_user_that_was_found_around_mooring_is_not_lost_on_the_way(raw: 
             refused = await raw.call(other.url, session)
         assert (refused.status, refused.reason, len(owners_app.asked)) == (200, "unreachable", before)
         assert (await raw.call(owner.url, session)).status == 200
+        other.mooring._node.membership.go(NodeState.DRAINING)
+        call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "count"}}
+        modern = {"mcp-protocol-version": "2026-07-28"}
+        others_app.gate = reply_to_all
+        async with asyncio.timeout(5):  # any node may take this one, and so this one may
+            reply = await raw.send("POST", f"{other.url}/mcp", body=call, headers=modern)
+        assert (reply.status, reply.json) == (200, {"served": 1})
+
+
+# What any node may take, on a node that does not want it.
+
+
+async def silent_peer(peer: RunningNode) -> None:
+    """It refuses connections, and its lease is alive."""
+    for listener in peer.server.servers:
+        listener.close()
+    for connection in list(peer.server.server_state.connections):
+        connection.transport.abort()
+
+
+@contextlib.asynccontextmanager
+async def draining(count: int) -> AsyncIterator[tuple[list[RunningNode], list[ScriptedApp]]]:
+    """The first of them gives away what it has; the second one is the least loaded, and silent."""
+    apps = [ScriptedApp() for _ in range(count)]
+    waiting = list(apps)
+    async with running_nodes(lambda: waiting.pop(0), count, hold_seconds=20) as nodes:
+        nodes[0].mooring._node.membership.go(NodeState.DRAINING)
+        await nodes[0].mooring._node.keeper.beat()
+        takers = nodes[0].mooring._node.membership.view.takers()
+        first = next(node for node in nodes if node.id == takers[0].id)
+        await silent_peer(first)
+        yield nodes, apps
+
+
+async def test_a_new_session_opens_at_another_peer_where_the_least_loaded_one_is_silent(raw: RawClient) -> None:
+    async with draining(3) as (nodes, apps):
+        began = time.monotonic()
+        session = await raw.open(nodes[0].url)
+        assert time.monotonic() - began < 5
+        assert not apps[0].sessions
+        assert (await raw.call(nodes[0].url, session)).status == 200
+
+
+@pytest.mark.parametrize("count", [2, 3])
+async def test_a_modern_call_is_served_by_another_or_here_where_the_least_loaded_one_is_silent(
+    raw: RawClient, count: int
+) -> None:
+    async with draining(count) as (nodes, apps):
+        for app in apps:
+            app.gate = reply_to_all
+        began = time.monotonic()
+        call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "count"}}
+        url, modern = f"{nodes[0].url}/mcp", {"mcp-protocol-version": "2026-07-28"}
+        reply = await raw.send("POST", url, body=call, headers=modern)
+        assert (reply.status, reply.json) == (200, {"served": 1})
+        assert time.monotonic() - began < 5
+        assert sum(len(app.asked) for app in apps) == 1
+
+
+async def reply_to_all(scope: Scope, body: bytes, send: Send) -> None:
+    await answer(send, 200, b'{"served": 1}')
+
+
+async def test_a_new_session_opens_elsewhere_where_the_node_that_was_opening_it_has_died(raw: RawClient) -> None:
+    """Nobody has heard of the one that died with it."""
+    apps = [ScriptedApp(), ScriptedApp()]
+    waiting = list(apps)
+    async with running_nodes(lambda: waiting.pop(0), 2, capacity=1) as nodes:
+        await raw.open(nodes[0].url)
+        asked = asyncio.Event()
+
+        async def hang(scope: Scope, body: bytes, send: Send) -> None:
+            asked.set()
+            await asyncio.Event().wait()
+
+        apps[1].gate = hang
+        opening = asyncio.create_task(raw.open(nodes[0].url))
+        await asked.wait()
+        await nodes[1].vanish()
+        session = await opening
+        assert (await raw.call(nodes[0].url, session)).status == 200
+        assert len(apps[0].sessions) == 2
+
+
+async def test_a_batch_that_a_peer_may_have_carried_out_is_not_carried_out_here(
+    raw: RawClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names no session, and so may be anything on a server that has none."""
+    apps = [ScriptedApp(), ScriptedApp()]
+    waiting = list(apps)
+    async with running_nodes(lambda: waiting.pop(0), 2, capacity=1, hold_seconds=1) as nodes:
+        await raw.open(nodes[0].url)
+        for app in apps:
+            app.gate = reply_to_all
+
+        async def lost(forward: Forward, request: PassedRequest) -> None:
+            async def nowhere(_: Message) -> None:
+                pass
+
+            await forward(replace(request, send=nowhere))
+            raise PeerSilent("the connection broke", may_have_run=True)
+
+        interfere(nodes[0], monkeypatch, lost)
+        batch = [{"jsonrpc": "2.0", "id": n, "method": "tools/call", "params": {"name": "pay"}} for n in (1, 2)]
+        reply = await raw.send("POST", f"{nodes[0].url}/mcp", body=batch)
+        assert sum(body == json.dumps(batch).encode() for app in apps for _, _, body in app.asked) == 1
+        assert reply.status == 200
+
+
+@pytest.mark.parametrize("kib", [1, 100, 900, 3_000])
+async def test_a_large_call_arrives_though_its_session_was_given_away_a_moment_ago(raw: RawClient, kib: int) -> None:
+    """The node that it came to has not heard of that yet: whom it asks first tells."""
+    async with some_nodes(raw, 3, heartbeat_seconds=5, lease_seconds=30) as nodes:
+        session = await nodes.open()
+        for number in range(3):
+            await nodes.node(number).keeper.beat()
+        assert await nodes.give(session)
+        arguments = {"name": "store", "arguments": {"text": "x" * 1024 * kib}}
+        call = {"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": arguments}
+        reply = await raw.call(nodes.running[2].url, session, body=call)
+        assert "served" in reply.json
+        assert json.loads(nodes.apps[1].asked[-1][2]) == call

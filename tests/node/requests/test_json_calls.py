@@ -358,6 +358,22 @@ async def test_a_large_answer_is_said_to_be_lost(cluster: Cluster) -> None:
     assert [worker.called for worker in cluster.workers] == [1, 0, 0]
 
 
+async def test_of_many_large_answers_the_latest_stay_on_record(cluster: Cluster) -> None:
+    """A client could fill the store for minutes else, with calls alone."""
+    cluster.workers[0].size = 200_000
+    ids = range(100, 170)
+    calls = [asyncio.create_task(cluster.send(0, {**CALL, "id": one})) for one in ids]
+    await cluster.until_on_record(lambda known: len(known) == len(ids))
+    cluster.workers[0].finish.set()
+    assert {(await call).status for call in calls} == {200}
+
+    def few_are_left(known: list[Any]) -> bool:
+        kept = [call for call in known if isinstance(call, SettledCall)]
+        return len(kept) == len(known) and 32 <= len(kept) <= 42
+
+    await cluster.until_on_record(few_are_left)
+
+
 async def test_a_refusal_is_no_answer_and_is_forgotten(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     call = await cluster.begin(body=CALL)
     monkeypatch.setattr(json_calls, "answers", lambda *_: False)

@@ -7,8 +7,9 @@ import base64
 import gzip
 import json
 import random
+import uuid
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Annotated, Any
 
 import aiohttp
 import fastmcp
@@ -16,6 +17,7 @@ import pytest
 from mcp.client import Client
 from mcp.client.subscriptions import listen
 from mcp.server.mcpserver import MCPServer
+from pydantic import BaseModel, Field
 
 import mooring
 from mooring import ClosedHandle, ClosedSession
@@ -231,10 +233,29 @@ async def test_a_call_that_runs_when_its_node_dies_has_an_outcome(raw: RawClient
     assert refusal_in(reply) == "outcome_unknown"
 
 
-async def test_a_call_whose_handle_another_node_has_by_now_is_cut_off(raw: RawClient, minting: Minting) -> None:
-    """Its node was silent for longer than its lease, and hears of that once it goes on."""
+@pytest.mark.parametrize("fails", [False, True], ids=["cancelled", "failing"])
+async def test_a_call_whose_handle_another_node_has_by_now_is_cut_off(
+    raw: RawClient, minting: Minting, fails: bool
+) -> None:
+    """Its node was silent for longer than its lease, and hears of that once it goes on.
+
+    Args:
+        fails: what is around the app makes an error of its own of the cancellation.
+    """
     store = MemoryStore()
-    async with running_nodes(minting, 1, store) as [node]:
+
+    def make_app() -> Any:
+        app = minting()
+
+        async def failing(scope: Any, receive: Any, send: Any) -> None:
+            try:
+                await app(scope, receive, send)
+            except asyncio.CancelledError:
+                raise RuntimeError("it was cancelled") from None
+
+        return failing if fails else app
+
+    async with running_nodes(make_app, 1, store) as [node]:
         handle = await opened_on(node)
         body = visit(handle)
         body["params"]["name"] = "visit_slowly"
@@ -252,6 +273,33 @@ async def test_a_call_whose_handle_another_node_has_by_now_is_cut_off(raw: RawCl
         reply = await asking
         assert refusal_in(reply) == "outcome_unknown"
         assert (handle, "cancelled") in ledger
+
+
+async def test_so_is_one_of_an_app_that_fails_where_it_is_cancelled(raw: RawClient) -> None:
+    app, begun = ScriptedApp(), asyncio.Event()
+
+    async def gate(_: Any, body: bytes, send: Any) -> None:
+        if b'"open"' in body:
+            result = {"content": [{"type": "text", "text": mooring.new_handle("browser")}]}
+            await answer(send, 200, json.dumps({"jsonrpc": "2.0", "id": 7, "result": result}).encode())
+            return
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise RuntimeError("no response was returned") from None
+
+    app.gate = gate
+    store = MemoryStore()
+    async with running_nodes(lambda: app, 1, store) as [node]:
+        handle = (await post(raw, node, visit("open"))).json["result"]["content"][0]["text"]
+        asking = asyncio.create_task(post(raw, node, visit(handle)))
+        await begun.wait()
+        found = node.mooring._node.handles.read(handle)
+        assert found is not None
+        await store.register(a_node("node-2-aaaaa"), 600)
+        await store.claim(found.shard, ShardOwner("node-2-aaaaa", 2), expected_epoch=1)
+        assert refusal_in(await asking) == "outcome_unknown"
 
 
 async def test_an_answer_with_a_handle_waits_until_its_node_knows_that_it_may(
@@ -374,6 +422,19 @@ async def test_a_larger_body_is_not_searched_and_the_log_says_so_once(
             assert "no browser" in reply.json["result"]["content"][0]["text"]
         assert caplog.text.count("handle_search_bytes") == 1
         assert minting.browsers[1].ledger[0] == (handle, "x" * 5000)
+
+
+async def test_a_larger_call_is_refused_by_its_own_id(raw: RawClient, minting: Minting) -> None:
+    """Nothing of it was read but a header: its client waits for an answer to this very call."""
+    forged = SECRET_OF_OTHERS.mint("abcde", "browser", b"0" * 16, "", survives=False)
+    async with running_nodes(minting, 2, handle_search_bytes=4096) as nodes:
+        for size in (5_000, 200_000):
+            headers = [("mcp-param-browser", forged)]
+            reply = await post(raw, nodes[1], visit("none", page="x" * size), headers=headers)
+            assert refusal_in(reply) == "unknown_handle"
+            assert reply.json["id"] == 7
+            last = {"method": "tools/call", "params": {"text": "x" * size}, "jsonrpc": "2.0", "id": "last"}
+            assert (await post(raw, nodes[1], last, headers=headers)).json["id"] == "last"
 
 
 class Someone:
@@ -653,6 +714,62 @@ async def test_a_handle_in_an_answer_or_a_uri_leads_to_its_node_and_is_guarded(r
     assert not apps[1].asked
 
 
+async def test_anothers_handle_is_guarded_behind_any_number_that_nobody_hears_of(raw: RawClient) -> None:
+    app = ScriptedApp()
+
+    async def gate(_: Any, body: bytes, send: Any) -> None:
+        result = {"content": [{"type": "text", "text": mooring.new_handle("browser")}]}
+        await answer(send, 200, json.dumps({"jsonrpc": "2.0", "id": 7, "result": result}).encode())
+
+    app.gate = gate
+    async with running_nodes(lambda: with_users(app), 1) as [node]:
+        opened = await post(raw, node, visit("open"), headers=[("x-user", "alice")])
+        handle = opened.json["result"]["content"][0]["text"]
+        others = [
+            SECRET_OF_OTHERS.mint(handle[3:8], "browser", bytes([n, *bytes(15)])) for n in range(MOST_HANDLES + 1)
+        ]
+        uris = {"resourceSubscriptions": [f"browser://{one}/page" for one in [*others, handle]]}
+        params = {"notifications": uris, "_meta": META}
+        body = {"jsonrpc": "2.0", "id": 7, "method": "subscriptions/listen", "params": params}
+        headers = {**MODERN, "mcp-method": "subscriptions/listen", "x-user": "mallory"}
+        reply = await raw.send("POST", f"{node.url}/mcp", body=body, headers=headers)
+        assert len(app.asked) == 1
+        assert reply.reason == "mixed_handles"
+
+
+async def test_anothers_handle_is_guarded_where_nothing_is_heard_of_it(raw: RawClient) -> None:
+    """Its author may keep elsewhere what it stands for, and finds it by the handle."""
+    apps: list[ScriptedApp] = []
+
+    async def gate(_: Any, body: bytes, send: Any) -> None:
+        handle = mooring.new_handle("cart", survives=True)
+        result = {"content": [{"type": "text", "text": handle}]}
+        await answer(send, 200, json.dumps({"jsonrpc": "2.0", "id": 7, "result": result}).encode())
+
+    def make_app() -> Any:
+        apps.append(ScriptedApp())
+        apps[-1].gate = gate
+        return with_users(apps[-1])
+
+    async with running_nodes(make_app, 2) as nodes:
+        opened = await post(raw, nodes[0], visit("open"), headers=[("x-user", "alice")])
+        handle = opened.json["result"]["content"][0]["text"]
+        await nodes[0].vanish()
+        uris = {"resourceSubscriptions": [f"cart://{handle}/items"]}
+        params = {"notifications": uris, "_meta": META}
+        body = {"jsonrpc": "2.0", "id": 7, "method": "subscriptions/listen", "params": params}
+
+        async def is_known_to_be_dead() -> bool:
+            return not nodes[1].mooring._node.membership.view.is_alive(nodes[0].id)
+
+        await until(is_known_to_be_dead, what="the first node to be dead")
+        for who, reached in (("mallory", 0), ("alice", 1)):
+            headers = {**MODERN, "mcp-method": "subscriptions/listen", "x-user": who}
+            reply = await raw.send("POST", f"{nodes[1].url}/mcp", body=body, headers=headers)
+            assert len(apps[1].asked) == reached
+            assert (b"unknown_handle" in reply.body) == (who == "mallory")
+
+
 async def test_nobody_is_told_that_anothers_handle_is_one(raw: RawClient, minting: Minting) -> None:
     options: Any = {"mixed_handles": "refuse", "lease_seconds": 60.0, "hold_seconds": 1.0}
     async with running_nodes(lambda: with_users(minting()), 2, **options) as nodes:
@@ -742,3 +859,50 @@ async def test_anothers_handle_is_guarded_in_a_session_of_before(raw: RawClient,
             assert size or body != usual or refusal_in(reply) == "unknown_handle"
         reply = await visited("alice", usual)
         assert reply.json["result"]["content"][0]["text"] == f"page 1 of {handle}"
+
+
+@pytest.mark.parametrize("number", ["1" * 5_000, "[" * 5_000 + "]" * 5_000, '"\xff"'], ids=["long", "deep", "broken"])
+async def test_anothers_handle_is_guarded_in_a_body_that_the_app_alone_can_read(raw: RawClient, number: str) -> None:
+    """Other readers of JSON take longer numbers, deeper nesting and broken UTF-8."""
+    app = ScriptedApp()
+
+    async def gate(_: Any, body: bytes, send: Any) -> None:
+        text = mooring.new_handle("browser") if b'"open"' in body else "visited"
+        result = {"content": [{"type": "text", "text": text}]}
+        await answer(send, 200, json.dumps({"jsonrpc": "2.0", "id": 7, "result": result}).encode())
+
+    app.gate = gate
+    async with running_nodes(lambda: with_users(app), 1) as [node]:
+        opened = await post(raw, node, visit("open"), headers=[("x-user", "alice")])
+        body = json.dumps(visit(opened.json["result"]["content"][0]["text"], n=1)).replace('"n": 1', f'"n": {number}')
+        for who, reached in (("mallory", 1), ("alice", 2)):
+            reply = await post(raw, node, body.encode("latin-1"), headers=[("x-user", who)])
+            assert len(app.asked) == reached
+            assert (b"unknown_handle" in reply.body) == (who == "mallory")
+
+
+class Page(BaseModel):
+    session_id: Annotated[str, Field(max_length=40)]
+    hint: Annotated[str, Field(max_length=60)]
+
+
+@pytest.mark.parametrize("make_server", SERVERS)
+async def test_a_client_takes_what_schemas_would_refuse_since_ids_in_it_are_wrapped(make_server: Any) -> None:
+    server: Any = make_server("strict")
+
+    def create_session() -> Page:
+        own_id = str(uuid.uuid4())
+        return Page(session_id=own_id, hint=f"use {own_id}")
+
+    def visit(session_id: str) -> Page:
+        return Page(session_id=session_id, hint=f"it is {session_id}")
+
+    server.tool()(create_session)
+    server.tool()(visit)
+    rules = [{"mint": "create_session", "field": "session_id", "use": ["session_id"]}]
+    async with running_nodes(lambda: app_of(server), 1, handles=rules) as [node], Client(f"{node.url}/mcp") as client:
+        await client.list_tools()
+        made = await client.call_tool("create_session", {})
+        handle = made.structured_content["session_id"]
+        result = await client.call_tool("visit", {"session_id": handle})
+        assert result.structured_content == {"session_id": handle, "hint": f"it is {handle}"}

@@ -18,6 +18,8 @@ from mooring.store import MemoryStore
 from tests.cluster_in_process import running_node, running_nodes
 from tests.fakes import FlakyStore
 from tests.node.apps import ScriptedApp, answer
+from tests.node.direct import Request, initialize, joined
+from tests.node.moving.nodes import once
 from tests.node.rpc import RawClient, Reply
 from tests.node.tellers import reading
 from tests.node.wrongs import ALICE, BOB, NOBODY, People, call_of
@@ -289,3 +291,94 @@ async def test_an_answer_that_has_begun_is_cut_off(raw: RawClient) -> None:
         may_end.set()
         with pytest.raises(aiohttp.ClientPayloadError):
             await slow
+
+
+class Quiet(ScriptedApp):
+    """Whoever listens to it hears what it is told to say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.to_say: asyncio.Queue[bytes] = asyncio.Queue()
+        self.on_session = self._on_session
+
+    async def _on_session(self, scope: Scope, body: bytes, send: Send) -> None:
+        if scope["method"] != "GET":
+            await answer(send, 200, b"{}")
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+        while True:
+            said = await self.to_say.get()
+            await send({"type": "http.response.body", "body": b"data: %b\n\n" % said, "more_body": True})
+
+
+def by_alice(request: Request) -> Request:
+    """Signed in around Mooring."""
+    request.scope["user"] = SimpleUser("alice")
+    return request
+
+
+def listening(session: str) -> Request:
+    return Request("GET", session=session, headers=[(b"accept", b"text/event-stream")])
+
+
+class Gate:
+    """Holds up whoever comes to it, once."""
+
+    def __init__(self) -> None:
+        self.is_reached, self.may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self) -> None:
+        self.is_reached.set()
+        await self.may_go_on.wait()
+
+
+async def test_nobody_who_is_let_in_to_listen_at_that_moment_hears_nothing_of_theirs() -> None:
+    store, app, gate = FlakyStore(MemoryStore()), Quiet(), Gate()
+    async with joined(app, store) as mooring, asyncio.timeout(10):
+        session = (await initialize().to(mooring)).session_id
+        store.before["save_session"] = gate
+        nobodys = listening(session)
+        listens = asyncio.create_task(nobodys.to(mooring))
+        await gate.is_reached.wait()
+        assert (await by_alice(Request(session=session, pieces=[b"{}"])).to(mooring)).status == 200
+        gate.may_go_on.set()
+        await listens
+        hers = by_alice(listening(session))
+        hears = asyncio.create_task(hers.to(mooring))
+        app.to_say.put_nowait(b"secret")
+        await once(lambda: b"secret" in hers.body, what="her to hear it")
+        assert b"secret" not in nobodys.body
+        hers.leave()
+        await hears
+
+
+async def test_who_listened_hears_the_end_though_whoever_signs_in_leaves_at_once() -> None:
+    """Some servers cancel the request of a client that leaves; the record says whose the session is all the same."""
+    store, app, gate = FlakyStore(MemoryStore()), Quiet(), Gate()
+    async with joined(app, store) as mooring, asyncio.timeout(10):
+        session = (await initialize().to(mooring)).session_id
+        nobodys = listening(session)
+        listens = asyncio.create_task(nobodys.to(mooring))
+        await once(lambda: bool(nobodys.sent), what="it to listen")
+        await mooring._node.sessions.settle()
+        store.before["save_session"] = gate
+        hers = asyncio.create_task(by_alice(listening(session)).to(mooring))
+        await gate.is_reached.wait()
+        hers.cancel()
+        await asyncio.wait({hers})
+        await listens
+        await mooring._node.keeper.beat()
+        assert await principal_on_record(store.inner, session) == PRINCIPAL_OF_ALICE  # type: ignore[arg-type]
+
+
+async def test_whoever_signs_in_to_listen_listens() -> None:
+    app = Quiet()
+    async with joined(app) as mooring, asyncio.timeout(10):
+        session = (await initialize().to(mooring)).session_id
+        hers = by_alice(listening(session))
+        hears = asyncio.create_task(hers.to(mooring))
+        app.to_say.put_nowait(b"hers")
+        await once(lambda: b"hers" in hers.body, what="her to hear it")
+        assert not hears.done()
+        hers.leave()
+        await hears

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 
 import pytest
 
+from mooring.asgi import Scope, Send
 from mooring.core.ids import SessionIds
 from tests.cluster_in_process import SECRET
-from tests.node.clusters import Cluster
+from tests.node.clusters import Cluster, three_nodes
 from tests.node.rpc import RawClient
 from tests.waiting import until
 
@@ -80,3 +82,32 @@ async def test_what_is_logged_was_verified(cluster: Cluster, raw: RawClient, cap
     assert f"{session[:10]}... of {cluster.nodes[1].id}: expired" in said
     warned = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len([line for line in warned if f"node {cluster.nodes[0].id} cannot be reached" in line]) == 1
+
+
+@pytest.mark.parametrize("kib", [1, 100, 900, 3_000])
+@pytest.mark.parametrize("at", [0, 1], ids=["here", "passed on"])
+async def test_a_request_that_is_refused_for_now_is_named_however_large_it_is(
+    raw: RawClient, kib: int, at: int
+) -> None:
+    """A client that gets no answer to its very request waits for one, most of them for ever."""
+    async with three_nodes(hold_seconds=0.3, lease_seconds=20, heartbeat_seconds=5) as cluster:
+        session = await raw.open(cluster.nodes[0].url)
+        if at == 0:
+            cluster.nodes[0].mooring._node.membership.moving.add(session.partition(".")[0])
+        else:
+            await cluster.nodes[1].mooring._node.keeper.beat()
+            hangs = asyncio.Event()
+
+            async def hang(scope: Scope, body: bytes, send: Send) -> None:
+                hangs.set()
+                await asyncio.Event().wait()
+
+            cluster.apps[0].on_session = hang
+        arguments = {"name": "store", "arguments": {"text": "x" * 1024 * kib}}
+        call = {"jsonrpc": "2.0", "id": "of mine", "method": "tools/call", "params": arguments}
+        asking = asyncio.create_task(raw.call(cluster.nodes[at].url, session, body=call))
+        if at == 1:
+            await hangs.wait()
+            await cluster.nodes[0].vanish()
+        reply = await asking
+        assert (reply.status, reply.reason, reply.json["id"]) == (200, "unreachable", "of mine")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import json
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +13,10 @@ import fastmcp
 import pytest
 from mcp.server.mcpserver import MCPServer
 
+from mooring.asgi import Receive, Scope, Send
 from tests.cluster_in_process import RunningNode, running_nodes
+from tests.node.apps import answer, lifespan
+from tests.node.direct import Request, joined
 from tests.node.requests.test_modern import with_users
 from tests.node.rpc import INITIALIZE, RawClient, Reply
 from tests.node.state_nodes import VERSION, request, said
@@ -85,6 +90,29 @@ async def test_own_ids_of_an_unaware_server_lead_back_to_it(raw: RawClient, make
             assert said(await ask(raw, nodes[turn % 3], "visit", session_id=handle, url="p")).startswith(f"page {turn}")
 
 
+@pytest.mark.parametrize("make_server", [MCPServer, fastmcp.FastMCP])
+async def test_so_it_is_at_an_endpoint_that_no_setting_names(raw: RawClient, make_server: Any) -> None:
+    """Since no session tells of it, its clients do, by the revision in their headers."""
+    held: list[Browsers] = []
+
+    def make_app() -> Any:
+        held.append(Browsers())
+        server = minting_server(make_server, held[-1])
+        if make_server is MCPServer:
+            return server.streamable_http_app(streamable_http_path="/tools/mcp", stateless_http=True)
+        return server.http_app(path="/tools/mcp", stateless_http=True)
+
+    async with running_nodes(make_app, 2) as nodes:
+
+        async def ask_there(node: RunningNode, tool: str, **arguments: Any) -> str:
+            body = request(tool, **arguments)
+            return said(await raw.send("POST", f"{node.url}/tools/mcp", body=body, headers=VERSION))
+
+        handle = await ask_there(nodes[0], "open_browser")
+        for turn in (1, 2):
+            assert await ask_there(nodes[turn % 2], "visit", browser=handle, url="p") == f"page {turn} of {handle}"
+
+
 async def test_schemas_say_nothing_that_a_wrapped_id_is_not(raw: RawClient) -> None:
     server: Any = MCPServer("strict")
 
@@ -104,6 +132,7 @@ async def test_a_large_call_may_use_what_is_kept(raw: RawClient) -> None:
     async with running_nodes(CountingNodes(MCPServer, stateless_http=True), 1, handle_search_bytes=1024) as [node]:
         counter = said(await ask(raw, node, "new_counter"))
         assert said(await ask(raw, node, "count_up", counter=counter, more="x" * 4096)) == "1"
+        assert said(await ask(raw, node, "count_up", counter=counter, do="initialize", more="x" * 4096)) == "2"
 
 
 async def test_an_initialize_that_is_too_large_to_be_searched_opens_a_session(raw: RawClient) -> None:
@@ -111,6 +140,22 @@ async def test_an_initialize_that_is_too_large_to_be_searched_opens_a_session(ra
     async with running_nodes(CountingNodes(MCPServer), 2, handle_search_bytes=1024) as nodes:
         opened = await raw.send("POST", f"{nodes[0].url}/mcp", body=initialize)
         assert (await raw.call(nodes[1].url, opened.session_id)).status == 200
+
+
+async def test_what_is_no_json_is_not_held() -> None:
+    """It may be answered before it is whole, as it is where somebody talks to something of the app's own."""
+    heard: list[bytes] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        heard.append((await receive())["body"])
+        await answer(send, 200, b"{}")
+
+    headers = [(b"content-type", b"application/octet-stream")]
+    async with joined(app) as mooring:
+        upload = Request(path="/mcp/upload", headers=headers, pieces=[b"first"], is_whole=False)
+        async with asyncio.timeout(5):
+            assert (await upload.to(mooring)).status == 200
+    assert heard == [b"first"]
 
 
 async def test_a_forged_one_is_a_tool_error(raw: RawClient) -> None:
@@ -140,3 +185,57 @@ async def test_anothers_handle_reaches_no_app(raw: RawClient, shape: str) -> Non
         reply = await send(nodes[0], "mallory", body)
         assert b"unknown_handle" in reply.body, reply.body
     assert [browsers.ledger for browsers in apps.browsers] == [[(handle, "p")], []]
+
+
+class Batching:
+    """A server that takes batches, as those of revision 2025-03-26 do, and answers each call with what it was told.
+
+    Attributes:
+        asked: the bodies that came.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[bytes] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await lifespan(receive, send)
+            return
+        self.asked.append((await receive())["body"])
+        answers = [self._answer(message) for message in json.loads(self.asked[-1])]
+        await answer(send, 200, json.dumps(answers).encode())
+
+    def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
+        tools = [{"name": "create_session", "outputSchema": {"properties": {"session_id": {"format": "uuid"}}}}]
+        result: dict[str, Any] = {"tools": tools}
+        if message["method"] == "tools/call":
+            own_id = message["params"]["arguments"].get("session_id", "browser-123")
+            result = {"structuredContent": {"session_id": own_id}, "content": []}
+        return {"jsonrpc": "2.0", "id": message["id"], "result": result}
+
+
+async def test_a_batch_goes_where_the_handles_in_it_lead(raw: RawClient) -> None:
+    apps: list[Batching] = []
+
+    def make_app() -> Batching:
+        apps.append(Batching())
+        return apps[-1]
+
+    async with running_nodes(make_app, 2, handles=RULES) as nodes:
+
+        async def send(node: RunningNode, *batch: Any) -> Any:
+            return (await raw.send("POST", f"{node.url}/mcp", body=batch, headers=VERSION)).json
+
+        listing = {"jsonrpc": "2.0", "id": "l", "method": "tools/list"}
+        [made, listed] = await send(nodes[1], request("create_session"), listing)
+        handle = made["result"]["structuredContent"]["session_id"]
+        assert handle.startswith("mh~")
+        assert listed["result"]["tools"][0]["outputSchema"] == {"properties": {"session_id": {}}}
+        both = [request("visit", session_id=handle), request("visit", session_id=handle)]
+        answers = await send(nodes[0], *both)
+        assert [one["result"]["structuredContent"]["session_id"] for one in answers] == [handle, handle]
+        assert not apps[0].asked
+        assert b"mh~" not in apps[1].asked[-1]
+        await nodes[1].vanish()
+        gone = await raw.send("POST", f"{nodes[0].url}/mcp", body=both, headers=VERSION)
+        assert gone.reason == "handle_gone"

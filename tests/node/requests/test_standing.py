@@ -10,12 +10,14 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from mooring.asgi import Scope, Send, header
+from mooring.asgi import Receive, Scope, Send, header
 from mooring.core.sse import SseEvent, encode
 from mooring.node.requests import standing
 from mooring.store import MemoryStore
 from tests.cluster_in_process import RunningNode, running_node, running_nodes
 from tests.node.apps import ScriptedApp, answer
+from tests.node.direct import Request, initialize, joined
+from tests.node.moving.nodes import once
 from tests.node.rpc import RawClient
 from tests.node.tellers import Reader, reading
 from tests.waiting import until
@@ -213,6 +215,50 @@ async def test_what_nobody_heard_is_heard_from_the_next_owner(raw: RawClient, ht
     assert third.ids[-1].split(".")[0] == reader.ids[0].split(".")[0]
 
 
+async def test_what_a_server_asks_by_itself_after_a_revival_is_answered(
+    raw: RawClient, http: aiohttp.ClientSession
+) -> None:
+    async with speaking(MemoryStore()) as (nodes, speakers):
+        session = await raw.open(nodes[0].url)
+        async with reading(http, "GET", nodes[0].url, session) as reader:
+            speakers[0].say("a")
+            await texts(reader, 1)
+        await nodes[0].vanish()
+        async with reading(http, "GET", nodes[1].url, session, last=reader.ids[-1]) as again:
+            await again.rest()  # ended well, once
+        async with reading(http, "GET", nodes[1].url, session, last=reader.ids[-1]) as third:
+            speakers[1].say('{"jsonrpc":"2.0","id":7,"method":"roots/list"}')
+            [question] = map(json.loads, await texts(third, 1))
+        reply = {"jsonrpc": "2.0", "id": question["id"], "result": {"roots": []}}
+        await raw.call(nodes[1].url, session, body=reply)
+        assert {**reply, "id": 7} in [json.loads(body) for _, _, body in speakers[1].asked if body]
+
+
+async def test_a_client_that_knows_where_it_is_from_its_last_connection_alone_hears_nothing_twice(
+    raw: RawClient, http: aiohttp.ClientSession
+) -> None:
+    """As the TypeScript SDK's: where a connection brought no event, it comes back without an id."""
+    store = MemoryStore()
+    async with speaking(store) as (nodes, speakers):
+        session = await raw.open(nodes[0].url)
+        async with reading(http, "GET", nodes[0].url, session) as reader:
+            speakers[0].say("a", "b")
+            assert await texts(reader, 2) == ["a", "b"]
+            stream = nodes[0].mooring._node.streams.standing()[0]
+
+            async def is_written() -> bool:
+                return len(await store.journal.read(session, stream.id)) == 3
+
+            await until(is_written, what="all that was said to be written down")
+            await nodes[0].vanish()
+        async with reading(http, "GET", nodes[1].url, session, last=reader.ids[-1]) as again:
+            assert [event.data for event in await again.rest() if event.data] == []  # ended well, once
+        assert again.ids != []
+        async with reading(http, "GET", nodes[1].url, session) as third:
+            speakers[1].say("c")
+            assert await texts(third, 1) == ["c"]
+
+
 async def test_a_client_whose_node_gave_its_session_away_listens_on_at_once(
     raw: RawClient, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -318,3 +364,48 @@ async def test_what_was_forgotten_of_a_stream_keeps_nothing_from_whoever_comes_b
         await until(are_said, what="the server to say more")
         async with reading(http, "GET", served.url, session, last=reader.ids[-1]) as again:
             assert [event.data for event in await again.rest() if event.data] == ["d", "e"]
+
+
+class OneStream(ScriptedApp):
+    """Takes no DELETE, and tells one GET at a time what it says by itself, for as long as that is there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.listeners = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] == "POST":
+            await super().__call__(scope, receive, send)
+        elif scope["method"] == "DELETE":
+            await answer(send, 405, b"")
+        elif self.listeners:
+            await answer(send, 409, b"")
+        else:
+            self.listeners += 1
+            headers = [(b"content-type", b"text/event-stream")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            self.listeners -= 1
+
+
+async def test_the_stream_of_an_idle_session_that_the_app_will_not_end_is_closed() -> None:
+    """Then its own limit ends it, as without us; and whoever comes back listens."""
+    app = OneStream()
+    async with joined(app, idle_seconds=10) as mooring, asyncio.timeout(10):
+        node = mooring._node
+        session = (await initialize().to(mooring)).session_id
+        for _ in range(2):
+            request = Request("GET", session=session, headers=[(b"accept", b"text/event-stream")])
+            listens = asyncio.create_task(request.to(mooring))
+            await once(lambda sent=request.sent: bool(sent), what="it to be answered")  # type: ignore[misc]
+            assert request.status == 200
+            request.leave()
+            await listens
+            local = node.sessions.find(session)
+            assert local is not None
+            local.last_seen -= 20
+            node.keeper._idle.let_go()
+            await node.sessions.settle()
+            await once(lambda: app.listeners == 0, what="the app to be left alone")
+            assert not local.running

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
+from mooring.asgi import Receive, Scope, Send
 from mooring.core.ids import SessionIds
 from mooring.core.model import NodeState, SessionRecord, ShardOwner
 from mooring.node.membership.session import ClosedSession
@@ -113,6 +114,28 @@ async def test_a_stream_whose_session_has_another_owner_ends(http: aiohttp.Clien
         assert [session.reason for session in closed] == ["fenced"]
         record = await _the_record(store)
         assert record is not None  # it is the new owner's
+
+
+async def test_it_ends_as_it_should_where_the_app_fails_when_it_is_cancelled(http: aiohttp.ClientSession) -> None:
+    app, store = StreamApp(), MemoryStore()
+
+    async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await app(scope, receive, send)
+        except asyncio.CancelledError:
+            if scope["type"] != "http":
+                raise
+            raise RuntimeError("no response was returned") from None
+
+    async with running_node(failing, store) as running:
+        node = running.mooring._node
+        async with streaming(http, running.url) as client:
+            shard = node.ids.shard_of(client.session_id) or ""
+            await store.register(a_node("node-2-aaaaa"), 600)
+            await store.claim(shard, ShardOwner("node-2-aaaaa", 2), expected_epoch=1)
+            await node.keeper.beat()
+            async with asyncio.timeout(10):
+                assert await client.next_event() is None
 
 
 @pytest.mark.parametrize(

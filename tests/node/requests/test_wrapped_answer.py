@@ -103,8 +103,9 @@ async def test_what_cannot_be_wrapped_is_told(
         "content": [{"type": "text", "text": json.dumps({"session_id": own_id})}],
     }
     async with running_nodes(lambda: Answering(lambda _: result), 1, handles=RULES) as [node]:
-        reply = await post(raw, node, visit("x"), tool="create_session")
-        assert (reply.json["result"] == result) == bool(said)
+        for _ in range(3):  # and once, as it is so with each call
+            reply = await post(raw, node, visit("x"), tool="create_session")
+            assert (reply.json["result"] == result) == bool(said)
     told = [record.getMessage() for record in caplog.records if record.name == "mooring.handles"]
     assert [said in line for line in told if "not wrapped" in line] == ([True] if said else [])
     assert str(own_id) not in "".join(told)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mooring.asgi import Message
 from mooring.core.sse import SseBareBlock, SseComment, SseEvent
 from mooring.core.stream_ids import Place, StreamFacts, StreamIds, StreamKind
+from mooring.node.passing import PassingAnswer
+from mooring.node.streams.answer import StreamedAnswer
+from mooring.node.streams.listener import Listener
 from mooring.node.streams.stream import GAP, Stream
 from tests.node.streams.listening import Client, Connection
 from tests.waiting import until
@@ -54,6 +59,34 @@ async def test_one_who_cannot_know_where_it_is_gets_what_nobody_has_heard() -> N
     third = Connection()
     await stream.listen(third.listener, None)
     assert [event.data for event in third.events()] == ["b"]
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+async def test_one_who_has_heard_all_is_told_where_that_is_while_more_may_come(is_over: bool) -> None:
+    stream = a_stream()
+    await say(stream, "a")
+    if is_over:
+        await stream.end()
+    again = Connection()
+    await stream.listen(again.listener, Place(1, 1), SseEvent("", "message"))
+    places = [] if is_over else [f"{STREAM_ID}.1.1"]
+    assert [event.id for event in again.events()] == places
+    missed = Connection()
+    await stream.listen(missed.listener, Place(1, 0), SseEvent("", "message"))
+    assert [event.data for event in missed.events()] == ["a"]
+
+
+async def test_what_whoever_comes_back_has_heard_is_not_said_again_to_one_who_cannot_know() -> None:
+    """Also where that was heard of a node that is gone."""
+    stream = a_stream()
+    await say(stream, "a", "b", "c")
+    first = Connection()
+    await stream.listen(first.listener, Place(1, 3))
+    assert first.events() == []
+    second = Connection()
+    await stream.listen(second.listener, None)
+    await say(stream, "d")
+    assert [event.data for event in second.events()] == ["d"]
 
 
 async def test_comments_and_waits_are_for_whoever_listens_now() -> None:
@@ -244,3 +277,49 @@ async def test_a_place_that_never_was_harms_nobody(after: Place) -> None:
     honest = Connection()
     await stream.listen(honest.listener, Place(1, 0))
     assert [event.data for event in honest.events()] == ["a"]
+
+
+async def test_a_batch_of_very_many_is_answered_one_by_one_in_no_time() -> None:
+    ids = tuple(range(10_000))
+    stream = Stream(STREAM_ID, StreamFacts(StreamKind.CALL, 0, ids), 1, 100_000, lambda stream, event: None)
+    answer = StreamedAnswer(stream, "2025-03-26", 1000, 0)
+    began = time.perf_counter()
+    for one in ids[:5_000]:
+        said = json.dumps({"jsonrpc": "2.0", "id": one, "result": {}})
+        await answer.feed(f"data: {said}\n\n".encode())
+    assert time.perf_counter() - began < 1.5
+    assert stream.unanswered == ids[5_000:]
+
+
+async def test_nobody_waits_to_dismiss_one_that_takes_nothing() -> None:
+    """A node that ends, or gives its session away, would wait for half a minute, and so would what is asked of it."""
+    stream = a_stream()
+    connection = Connection()
+    await stream.listen(connection.listener, None)
+    connection.stalls = True
+    saying = asyncio.create_task(say(stream, "a"))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await stream.dismiss()
+        await saying
+    assert connection.listener.is_gone
+    assert not stream.has_listener
+    another = Connection()
+    await stream.listen(another.listener, None)
+    assert [event.data for event in another.events()] == ["a"]
+
+
+async def test_nobody_waits_to_dismiss_one_that_takes_its_time_with_what_it_missed() -> None:
+    stream = a_stream()
+    await say(stream, *(str(number) for number in range(500)))
+
+    async def send(message: Message) -> None:
+        await asyncio.sleep(0.05)
+
+    listener = Listener(PassingAnswer(), send)
+    listening = asyncio.create_task(stream.listen(listener, Place(0, 0)))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await stream.dismiss()
+        await listening
+    assert listener.is_gone

@@ -32,6 +32,8 @@ _ENOUGH: Final = 5
 """So many have to pass at the slower pace."""
 _IN_VAIN: Final = 4
 """So many refusals one after the other, and nothing is sent again: it would be refused as well."""
+_LONG_SECONDS: Final = 1.0
+"""A limit refuses at once. Who says 503 later has tried in vain, as HAProxy does with a node that is down, for 3 s."""
 _OF_SESSIONS: Final = re.compile(rb"session", re.IGNORECASE)
 _LOOK_BYTES: Final = 400
 _NOT_ONCE: Final = 2
@@ -219,7 +221,9 @@ def is_limit(reply: Reply) -> bool:
 def looks_limited(reply: Reply) -> bool:
     """Whether it may be a limit on the rate or the number of requests: nginx and uvicorn say 503. What speaks of
     sessions is a limit on their number, which no pace gets past."""
-    return reply.trouble is None and reply.status in (429, 503) and not _OF_SESSIONS.search(reply.body[:_LOOK_BYTES])
+    if reply.trouble is not None or _OF_SESSIONS.search(reply.body[:_LOOK_BYTES]):
+        return False
+    return is_limit(reply) or (reply.status == 503 and reply.seconds < _LONG_SECONDS)
 
 
 def _wait_seconds(reply: Reply) -> float:

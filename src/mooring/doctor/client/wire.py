@@ -42,6 +42,8 @@ _TRIES: Final = 4
 """Of a request that is refused for the rate."""
 _FEWEST_KEPT: Final = 2
 """Every client may well have so many connections."""
+_LOOKS: Final = 3
+_MOST_LOOK_SECONDS: Final = 5.0
 
 Headers = Mapping[str, str] | list[tuple[str, str]]
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -197,7 +199,9 @@ class Wire:
         self, method: str, message: Mapping[str, Any] | None, data: bytes | AsyncIterator[bytes] | None
     ) -> bool:
         """Close the connections that are kept and at rest, and whether what went unanswered is to be sent once more: it
-        may be their number that keeps others waiting. That is tried once, and then for all that waited as long."""
+        may be their number that keeps others waiting. That is tried once, and then for all that waited as long.
+
+        While they are there no new connection is served then, whatever is asked on it."""
         is_safe = message is None or message.get("method") != "tools/call"
         if method == "DELETE" or not is_safe or not isinstance(data, bytes | None):
             return False
@@ -206,11 +210,18 @@ class Wire:
                 return self.most_connections > 0
             kept = [lane for lane in self._lanes if not lane.is_busy and not lane.was_dropped]
             self._has_made_room = True
-            if len(kept) < _FEWEST_KEPT:
+            if len(kept) < _FEWEST_KEPT or await self._serves_new_connections():
                 return False
             self._kept = len(kept)
             await asyncio.gather(*(lane.drop() for lane in kept))
             return True
+
+    async def _serves_new_connections(self) -> bool:
+        """Whether any of some requests that ask for nothing is answered, each on a connection of its own: in turn they
+        meet other nodes than the one that may hang."""
+        seconds = min(self._plan.timeout_seconds, _MOST_LOOK_SECONDS)
+        heads = (self._send("HEAD", None, None, self._headers({}, 0), None, self.url, seconds) for _ in range(_LOOKS))
+        return any(reply.outcome is not Outcome.HANG for reply in await asyncio.gather(*heads))
 
     def _note_room(self, reply: Reply) -> None:
         if reply.outcome is not Outcome.HANG and not self.most_connections:

@@ -25,7 +25,8 @@ from mooring.errors import PeerSilent, SignatureError
 
 logger = logging.getLogger("mooring.lease")
 
-_WORD_BYTES = 64 * 1024
+_WORD_BYTES = 1024 * 1024
+"""Of a word about more than ten thousand shards."""
 
 
 class PeerRelay(Protocol):
@@ -111,7 +112,7 @@ class PeerQuestions:
         else:
             url = URL(peer.url + target, encoded=True)
             async with client.get(url, headers={"Mooring-Peer": signature}, allow_redirects=False) as answer:
-                text = await answer.content.read(_WORD_BYTES)
+                text = await _read(answer.content)
             status, said = answer.status, answer.headers.get("Mooring-Reply", "")
         try:
             verdict = verify_reply(self._key, said, nonce, peer.id, status)
@@ -128,6 +129,16 @@ class PeerQuestions:
         if not mac.matches(given):
             raise SignatureError("its word is not what it said")
         return word
+
+
+async def _read(content: aiohttp.StreamReader) -> bytes:
+    """All of an answer, which comes in pieces as the network likes; more than a word may have belongs to none."""
+    pieces = bytearray()
+    async for piece in content.iter_any():
+        pieces += piece
+        if len(pieces) > _WORD_BYTES:
+            raise SignatureError("its word is longer than any")
+    return bytes(pieces)
 
 
 def word_mac(key: bytes, nonce: str) -> BodyMac:

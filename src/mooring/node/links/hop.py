@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import unquote
 
 import aiohttp
 
 from mooring.asgi import HeaderList, Send, target_of, written
 from mooring.core.model import NodeInfo, ShardOwner
-from mooring.core.passed_on import PassedOn, encode, parted, wire_method
-from mooring.core.request import CLIENT_HEADER, INTERNAL_HEADERS, PEER_HEADER
+from mooring.core.passed_on import PassedOn, encode, parted, routed_in, wire_method, within_delimiters
+from mooring.core.request import CLIENT_HEADER, INTERNAL_HEADERS, PEER_HEADER, SESSION_HEADER
 from mooring.core.signing import (
     ACCEPTED,
     NO_BODY,
     REFUSED,
+    SAYS_CLIENT,
     SEEN,
     SIGNED_BODY,
     BodyMac,
@@ -49,8 +51,10 @@ _HOP_BY_HOP: Final = frozenset(
 """RFC 9110, section 7.6.1, with those that older proxies still send."""
 
 _NOT_ON_REQUESTS: Final = _HOP_BY_HOP | INTERNAL_HEADERS | {b"content-length", b"expect"}
-_NOT_ON_ANSWERS: Final = _HOP_BY_HOP | INTERNAL_HEADERS | {b"date", b"server"}
-"""Our own server writes Date and Server."""
+_FRAMING: Final = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding"})
+_NOT_ON_ANSWERS: Final = _FRAMING | INTERNAL_HEADERS
+_NOT_ON_MIXED_ANSWERS: Final = _HOP_BY_HOP | INTERNAL_HEADERS | {b"date", b"server"}
+"""Where nobody knows which headers are the app's. Our own server writes Date and Server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,8 @@ async def signed_request(
     """The request as it goes out: its headers that the wire carries, and beside them those that it does not."""
     scope = request.scope
     has_body, receive = await look_for_body(scope, request.receive)
-    claim = PeerClaim(sender, peer.id, time_ms, request.nonce, principal="", body=SIGNED_BODY if has_body else NO_BODY)
+    body_is = SIGNED_BODY if has_body else NO_BODY
+    claim = PeerClaim(sender, peer.id, time_ms, request.nonce, SAYS_CLIENT, body_is)
     given: HeaderList = scope["headers"]
     wire, beside = parted(given, _NOT_ON_REQUESTS | _named_in(given))
     client, server, target = scope.get("client"), scope.get("server"), target_of(scope)
@@ -86,9 +91,11 @@ async def signed_request(
         root_path=scope.get("root_path") or "",
         target=None if written(target) == target else target,
         beside=beside,
+        path=None if _path_in(target) == scope["path"] else scope["path"],
+        routed=routed_in(scope),
     )
     method = wire_method(scope["method"])
-    signature = sign_request(key, claim, method, written(target), request.session_id)
+    signature = sign_request(key, claim, method, written(target), _session_on(wire, beside, request.session_id))
     own = [(CLIENT_HEADER, encode(key, claim.nonce, passed_on).encode()), (PEER_HEADER, signature.encode())]
     body = signed(receive, BodyMac(key, request.nonce)) if has_body else None
     return SignedRequest(method, written(target), [*wire, *own], body)
@@ -153,8 +160,9 @@ async def pass_back(
         pieces: of the body; OSError and aiohttp's errors mean that it broke off.
     """
     status, raw = start
-    dropped = _NOT_ON_ANSWERS | _named_in(raw)
-    headers = [(name, value) for name, value in raw if name not in dropped]
+    own = within_delimiters(raw)
+    dropped = (_NOT_ON_MIXED_ANSWERS if own is None else _NOT_ON_ANSWERS) | _named_in(raw)
+    headers = [(name, value) for name, value in (raw if own is None else own) if name not in dropped]
     passing = PassingAnswer()
     await passing.pass_on({"type": "http.response.start", "status": status, "headers": headers}, send)
     pumping = asyncio.ensure_future(_pump(pieces, peer, passing, send, last_words))
@@ -194,6 +202,17 @@ async def _pump(
 
 def said(error: BaseException) -> str:
     return str(error) or type(error).__name__
+
+
+def _session_on(wire: HeaderList, beside: Sequence[tuple[int, bytes, bytes]], session_id: str | None) -> str | None:
+    """The session id as the wire names it: not where its header travels beside."""
+    is_beside = any(name == SESSION_HEADER for _, name, _ in beside)
+    return None if is_beside and all(name != SESSION_HEADER for name, _ in wire) else session_id
+
+
+def _path_in(target: bytes) -> str:
+    """The path as a server reads it."""
+    return unquote(target.partition(b"?")[0])
 
 
 def _named_in(headers: HeaderList) -> frozenset[bytes]:

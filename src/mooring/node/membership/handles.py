@@ -213,6 +213,22 @@ class LocalHandles:
         if lost:
             logger.warning("shard %s has another owner: ended its %d handles here (lease_seconds)", shard, len(lost))
 
+    def cut_off(self, shard: str) -> None:
+        """The shard is about to be a peer's: nothing runs any more with what goes on there."""
+        for local in tuple(self._handles.values()):
+            if local.handle.shard == shard and local.survives:
+                for cut_off in tuple(local.when_fenced):
+                    cut_off()
+
+    def are_in_use(self, shard: str, *, elsewhere: bool = False) -> bool:
+        """Whether a call with one of them runs.
+
+        Args:
+            elsewhere: with one that goes on at another node.
+        """
+        used = (local for local in self._handles.values() if local.in_use and local.handle.shard == shard)
+        return any(local.survives or not elsewhere for local in used)
+
     def would_lose(self, shard: str) -> bool:
         """Whether something that a handle of it stands for is in this process alone."""
         return any(local.handle.shard == shard and not local.survives for local in self._handles.values())

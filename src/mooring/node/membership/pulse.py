@@ -19,6 +19,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from mooring.errors import StoreUnavailable
@@ -61,6 +62,8 @@ class Pulse:
         self._is_told = False
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        # Set once the thread has its loop.
+        self._has_begun = threading.Event()
         self._stopping = asyncio.Event()
 
     def beat(self, renewed_ms: int) -> None:
@@ -73,14 +76,18 @@ class Pulse:
 
     def stop(self) -> None:
         """Returns once the thread has ended, so that it lengthens nothing after a goodbye."""
-        if self._thread is None or self._loop is None:
+        if self._thread is None:
             return
-        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._has_begun.wait(_STOP_SECONDS)
+        with suppress(RuntimeError):  # it has ended by itself
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(_STOP_SECONDS)
 
     def _main(self) -> None:
         with asyncio.Runner() as runner:
             self._loop = runner.get_loop()
+            self._has_begun.set()
             runner.run(self._watch())
 
     async def _watch(self) -> None:

@@ -13,6 +13,7 @@ have had for good by then; and where there are many, each node begins at its own
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections import deque
@@ -105,6 +106,9 @@ class Records:
             self._due[session.id] = None
             self._is_in_doubt = True
             logger.warning("session %s is not on record until the store is back: %s", brief(session.id), error)
+        except asyncio.CancelledError:  # whoever asked has left, and the session may stay
+            self._due[session.id] = None
+            raise
         else:
             self._note_refusals({session.id: written})
             if self._is_writing_all:  # what the store forgets before that is done is not noticed by itself

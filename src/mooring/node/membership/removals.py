@@ -45,7 +45,7 @@ class Removals:
         """
         try:
             written = await self._store.delete_session(session_id, epoch)
-        except StoreUnavailable:
+        except (StoreUnavailable, asyncio.CancelledError):
             self._due[session_id] = epoch
             raise
         self._due.pop(session_id, None)

@@ -125,6 +125,7 @@ class LocalSession:
         call_names: what calls of this incarnation are called on record, the latest last (`requests.call_names`).
         is_closed: its record is removed, and all that is kept of it goes with that.
         is_superseded: its next incarnation has what is kept of it, or is about to.
+        answered: calls whose answers are on record by themselves, the latest last, and how large each answer is.
         earlier_calls: what is on record of calls by its earlier incarnations, by stream, once anybody has asked.
         answers_in_streams: the app has answered a request of it by an event stream.
         asks_unnamed: what its server asks may have left under the app's own ids, in a stream that nobody could read.
@@ -162,6 +163,7 @@ class LocalSession:
     call_names: dict[str, None] = field(default_factory=dict)
     is_closed: bool = False
     is_superseded: bool = False
+    answered: dict[str, int] = field(default_factory=dict)
     earlier_calls: dict[str, Call | SettledCall] | None = None
     answers_in_streams: bool = False
     asks_unnamed: bool = False

@@ -40,6 +40,7 @@ class LocalSessions:
         handles: those of the modern era, which end with their shards as sessions do.
         when_gone: called with each session that does not live here any more.
         when_fenced: called with each shard that another node has by now.
+        listened_to: names the shards of sessions that somebody listens to, though they may sleep.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class LocalSessions:
         self._errands: set[asyncio.Task[None]] = set()
         self.when_gone: Callable[[LocalSession], None] = lambda _: None
         self.when_fenced: Callable[[str], None] = lambda _: None
+        self.listened_to: Callable[[], set[str]] = set
         self._works: set[asyncio.Task[Any]] = set()
         # The last life here of sessions that may have another one, as long as something is still at work on it.
         self._asleep: WeakValueDictionary[str, LocalSession] = WeakValueDictionary()
@@ -75,8 +77,8 @@ class LocalSessions:
         return list(self._sessions.values())
 
     def shards(self) -> set[str]:
-        """Those that have a session or a handle here."""
-        return {session.shard for session in self._sessions.values()} | self.handles.shards()
+        """Those that have a session or a handle here, or one that sleeps and whose client listens."""
+        return {session.shard for session in self._sessions.values()} | self.handles.shards() | self.listened_to()
 
     def add_close_handler(self, handler: CloseHandler) -> None:
         self._close_handlers.append(handler)

@@ -24,7 +24,8 @@ class Shared(Generic[_T]):
 
     async def join(self) -> _T:
         """The result of the call that is under way, which ends after the asking, though it began before."""
-        return await (self() if self._running is None else asyncio.shield(self._running))
+        running = self._running
+        return await (self() if running is None or running.done() else asyncio.shield(running))
 
     async def __call__(self) -> _T:
         if self._running is None:
@@ -43,5 +44,5 @@ class Shared(Generic[_T]):
         try:
             return await self._call()
         finally:
-            if self._running is asyncio.current_task():
+            if self._following is None:  # else that one is about to begin, and whoever asks by then shares it
                 self._running = None

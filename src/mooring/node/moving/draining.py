@@ -13,7 +13,8 @@
     on to them, for some seconds                      for it
     says goodbye
 
-Where no peer takes new sessions nothing moves: what runs may end, and the records wait for the next start.
+Peers that are full take them where no other does: only new sessions may go elsewhere. Where no peer is ready nothing
+moves: what runs may end, and the records wait for the next start.
 """
 
 from __future__ import annotations

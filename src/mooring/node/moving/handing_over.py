@@ -11,7 +11,8 @@
     what the author has dumped (`carrying`)           or not in time: the session goes without what it would dump
     let what calls have changed be written, and       the store is away: the same
     nothing more of that from now on
-    give the shard, in one step of the store          the same; nobody else can have it meanwhile
+    give the shard, in one step of the store          the same; nobody else can have it meanwhile. Where the store does
+                                                      not say what it did, it is asked again before anybody is served
     end the sessions in the app                       it is logged; the peer has them all the same
     end its handles of the modern era                 those that survive go on at the peer; of the others it says that
                                                       they are gone
@@ -28,7 +29,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
-from mooring.core.model import NodeInfo, ShardOwner
+from mooring.core.model import NO_OWNER, NodeInfo, ShardOwner
 from mooring.core.reconnects import Reconnects
 from mooring.errors import Fenced, StoreUnavailable
 from mooring.node.membership.session import LocalSession
@@ -79,7 +80,8 @@ class HandOver:
         """Whether something of it has been running for so many seconds."""
         since = self._now() - longer_than
         is_busy = any(session.is_busy(since) for session in self.sessions_of(shard))
-        return is_busy or self._node.arrivals.are_in(shard, longer_than)
+        is_in_use = self._node.sessions.handles.are_in_use(shard)  # in a session of whichever shard, too
+        return is_busy or is_in_use or self._node.arrivals.are_in(shard, longer_than)
 
     async def give(
         self,
@@ -109,6 +111,7 @@ class HandOver:
                 return False
             sessions = self.sessions_of(shard)
             self._cut_sessions |= await self._cut_off(sessions)
+            await self._cut_off_handles(shard)
             named = {session.id for session in sessions} | self._sleepers(shard)
             await self._let_clients_go(named)
             await self._node.streams.write_down(named)
@@ -131,6 +134,8 @@ class HandOver:
             for session_id in named:
                 await self._node.forget_sleeper(session_id)
         except StoreUnavailable as error:
+            if not stays:
+                membership.doubtful.add(shard)
             logger.warning("shard %s stays here for now: %s", shard, error)
             return False
         except Fenced as error:
@@ -176,6 +181,14 @@ class HandOver:
             await self._sleep(_LOOK_SECONDS)
         return busy
 
+    async def _cut_off_handles(self, shard: str) -> None:
+        """Calls with handles that go on at the peer. Those with others, which nobody else will have, may end here."""
+        handles = self._node.sessions.handles
+        handles.cut_off(shard)
+        give_up = self._now() + _CUT_OFF_SECONDS
+        while handles.are_in_use(shard, elsewhere=True) and self._now() < give_up:
+            await self._sleep(_LOOK_SECONDS)
+
     async def _pack(self, shard: str, sessions: list[LocalSession]) -> None:
         """
         Raises:
@@ -190,10 +203,13 @@ class HandOver:
         return {name for name in self._node.streams.sessions() if self._node.ids.shard_of(name) == shard}
 
     async def _let_clients_go(self, sessions: Iterable[str]) -> None:
-        for session_id in sessions:
-            for stream in self._node.streams.of(session_id):
-                if stream.has_listener:
-                    await stream.dismiss(self._reconnects.next_milliseconds(self._now()))
+        listened_to = [
+            stream for session_id in sessions for stream in self._node.streams.of(session_id) if stream.has_listener
+        ]
+        # All at once: the shard's requests wait for those that take their time.
+        await asyncio.gather(
+            *(stream.dismiss(self._reconnects.next_milliseconds(self._now())) for stream in listened_to)
+        )
 
     async def _store_gives(self, shard: str, receiver: NodeInfo) -> ShardOwner:
         """Whoever has the shard after this. An answer that was lost on its way is asked for again.
@@ -201,7 +217,10 @@ class HandOver:
         Raises:
             StoreUnavailable: it does not answer for as long as requests can wait.
         """
-        giver = ShardOwner(self._node.id, self._node.membership.shards[shard])
+        epoch = self._node.membership.shards.get(shard)
+        if epoch is None:
+            return NO_OWNER  # it was lost meanwhile
+        giver = ShardOwner(self._node.id, epoch)
         give_up = self._now() + self._node.settings.hold_seconds / 2
         while True:
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from mooring.asgi import Scope, Send, respond
@@ -10,6 +11,9 @@ from mooring.node.node import Node
 
 METHODS: Final = frozenset({"GET", "HEAD"})
 """A request with any other method on these paths goes to the app."""
+
+_WHERE: Final = re.compile(r" at [\w+]+://\S+")
+"""Of Redis: the log and the status page say it, and these pages answer anyone."""
 
 
 async def answer_alive(node: Node, scope: Scope, send: Send) -> None:
@@ -34,14 +38,19 @@ def _readiness(node: Node) -> tuple[int, str]:
     if node.keeper.has_lapsed:
         return 503, f"its lease is over: {_why_no_lease(node)}"
     if membership.state is NodeState.DEGRADED:
-        return 200, f"degraded: {membership.why_degraded}"
+        return 200, f"degraded: {_without_where(membership.why_degraded)}"
     if not node.takes_new_sessions:
         return 503, f"full: {len(node.sessions)} sessions, capacity {node.settings.capacity}"
     return 200, "ready"
 
 
 def _why_no_lease(node: Node) -> str:
-    return " and ".join(filter(None, (node.membership.standing, node.membership.why_degraded))) or "not renewed yet"
+    why = filter(None, (node.membership.standing, node.membership.why_degraded))
+    return _without_where(" and ".join(why)) or "not renewed yet"
+
+
+def _without_where(said: str) -> str:
+    return _WHERE.sub("", said)
 
 
 async def _answer(status: int, text: str, scope: Scope, send: Send) -> None:

@@ -35,12 +35,13 @@ class StatusPage(TokenPage):
     def _nodes(self, me: NodeInfo) -> list[dict[str, Any]]:
         """Every node that is remembered, dead ones too, by name and age. Whoever answers is alive."""
         view = self._node.membership.view
+        owned = view.shards_by_node()
         infos = {**{node_id: node.info for node_id, node in view.nodes.items()}, me.id: me}
         return [
             node_as_json(
                 info,
                 state_of(info, lease_is_alive=info is me or view.is_alive(info.id)),
-                view.shards_of(info.id),
+                owned.get(info.id, []),
             )
             for info in sorted(infos.values(), key=lambda info: (info.name, info.started))
         ]

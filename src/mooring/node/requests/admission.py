@@ -59,9 +59,9 @@ async def admit(node: Node, session: LocalSession, principal: str) -> bool:
     """
     if session.principal == NOBODY and principal != NOBODY:
         logger.info("session %s was nobody's, and belongs to whoever signed in from now on", brief(session.id))
-        await node.sessions.take_over(session, principal)
-        # A client that stalls holds nobody up.
+        # A client that stalls holds nobody up; and one that leaves now keeps nothing from being done.
         node.sessions.run_errand(end_nobodys_listening(node, session))
+        await node.sessions.take_over(session, principal)
     return session.principal == principal
 
 

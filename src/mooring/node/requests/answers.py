@@ -9,12 +9,16 @@ die on a 5xx.
 from __future__ import annotations
 
 import logging
+import re
+from dataclasses import replace
 from typing import Final
 
-from mooring.asgi import Send, respond
+from mooring.asgi import HeaderList, Send, request_header, respond
 from mooring.core import jsonrpc, sse
+from mooring.core.request import LAST_EVENT_ID, VERSION_HEADER
 from mooring.core.routing import Reason
 from mooring.core.stream_ids import StreamFacts
+from mooring.node.streams.answer import nothing_for
 
 logger = logging.getLogger("mooring.routing")
 
@@ -23,6 +27,7 @@ SAY_NOTHING_OF_A_SESSION: Final = frozenset({401, 403, 407, 408, 413, 421, 429})
 
 _COME_AGAIN: Final = sse.encode(sse.SseBareBlock(retry_milliseconds=3000))
 """A whole event stream that says when to open the next one."""
+_EVENT_ID: Final = re.compile(rb"[!-~]{1,1000}")
 
 _GONE = "Session not found. Send initialize without a session id to open a new one."
 _EXPLAINED: Final[dict[Reason, tuple[int, str]]] = {
@@ -96,6 +101,7 @@ async def refuse(
     method: str = "POST",
     request_id: jsonrpc.Asked = None,
     is_posted: bool = False,
+    headers: HeaderList | None = None,
 ) -> None:
     """Answer with the refusal that `reason` stands for.
 
@@ -103,12 +109,23 @@ async def refuse(
         method: of the request; a GET that may work later gets a stream that ends cleanly and says when to come back.
         request_id: the JSON-RPC id of the request, or those of a batch, where it is known.
         is_posted: it is one of HTTP+SSE, whose client reads the status of this answer and no error in it.
+        headers: of the request.
     """
     if reason is Reason.UNREACHABLE and method == "GET":
-        await respond(send, 200, _COME_AGAIN, b"text/event-stream")
+        await respond(send, 200, _come_again(headers or []), b"text/event-stream")
         return
     status = 503 if is_posted and reason is Reason.UNREACHABLE else status_of(reason)
     await respond(send, status, _error(reason, request_id), b"application/json")
+
+
+def _come_again(headers: HeaderList) -> bytes:
+    """The same for whoever came back for a stream: its id is said again, since clients of the TypeScript SDK know it
+    from their last connection alone. Without it they come back to nothing, and wait for their answer for ever."""
+    named = request_header(headers, LAST_EVENT_ID) or b""
+    if _EVENT_ID.fullmatch(named) is None:
+        return _COME_AGAIN
+    nothing = nothing_for((request_header(headers, VERSION_HEADER) or b"").decode("latin-1"))
+    return sse.encode(replace(nothing, id=named.decode(), retry_milliseconds=3000))
 
 
 def last_words(method: str, request_id: jsonrpc.Asked) -> bytes:

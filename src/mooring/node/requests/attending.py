@@ -12,6 +12,8 @@ from mooring.asgi import Message, Receive
 
 _AHEAD_BYTES: Final = 64 * 1024
 """Of a body that nobody reads yet: one of this size is no reason to miss that its client leaves."""
+_LEAST_BYTES: Final = 256
+"""What a piece counts for, however small it is: a client may send each byte by itself."""
 
 
 class AttendedClient:
@@ -48,7 +50,7 @@ class AttendedClient:
         if not self._ahead:
             return {"type": "http.disconnect"}
         message = self._ahead.popleft()
-        self._ahead_bytes -= len(message.get("body", b""))
+        self._ahead_bytes -= _size_of(message)
         self._taken.set()
         return message
 
@@ -71,7 +73,7 @@ class AttendedClient:
         try:
             while (message := await self._receive())["type"] != "http.disconnect":
                 self._ahead.append(message)
-                self._ahead_bytes += len(message.get("body", b""))
+                self._ahead_bytes += _size_of(message)
                 self._stirred.set()
                 while self._ahead_bytes > _AHEAD_BYTES:
                     self._taken.clear()
@@ -79,6 +81,10 @@ class AttendedClient:
         finally:
             self.has_left = True
             self._stirred.set()
+
+
+def _size_of(message: Message) -> int:
+    return max(len(message.get("body", b"")), _LEAST_BYTES)
 
 
 async def _end(task: asyncio.Future[None]) -> None:

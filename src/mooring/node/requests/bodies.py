@@ -6,7 +6,6 @@ Nothing here holds a stream back: pieces go on as they come.
 from __future__ import annotations
 
 import hashlib
-from collections import deque
 from collections.abc import Callable
 
 from mooring.asgi import Message, Receive
@@ -60,19 +59,28 @@ class RememberedBody:
         """Whether it begins as an array does."""
         return (self._head or bytes(self._pieces[: jsonrpc.HEAD_BYTES])).lstrip()[:1] == b"["
 
-    async def read_rest(self) -> None:
-        """Read what the app did not, until the end or the limit."""
-        while not self.is_whole and not self._too_large:
-            if (await self.receive())["type"] == "http.disconnect":
+    async def read_rest(self, most_bytes: int = 0) -> None:
+        """Read what the app did not: until the end, or the limit and so much of it."""
+        size = 0
+        while not self.is_whole and (not self._too_large or size < most_bytes):
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
                 return
+            size += len(message.get("body", b""))
 
     def from_start(self) -> Receive:
-        """For one more reader: the body from its beginning, as far as it is remembered, then whatever comes."""
+        """For one more reader: the body from its beginning, as far as it is remembered, then whatever comes.
+
+        Of one that is too large its first bytes and what is left: whoever refuses it may find its id there.
+        """
         has_begun = False
 
         async def receive() -> Message:
             nonlocal has_begun
             is_first, has_begun = not has_begun, True
+            if is_first and self._too_large:
+                left = self._head + (self._tail if self.is_whole else b"")
+                return {"type": "http.request", "body": left, "more_body": not self.is_whole}
             if is_first and (self._pieces or self.is_whole):
                 return {"type": "http.request", "body": bytes(self._pieces), "more_body": not self.is_whole}
             return await self.receive()
@@ -101,6 +109,13 @@ class RememberedBody:
         if self._batch is None and self.is_whole:
             self._batch = (jsonrpc.asked_in(self._pieces),)
         return None if self._batch is None else self._batch[0]
+
+    def asked_at_either_end(self) -> jsonrpc.Asked:
+        """The same, also of one of which the middle is missing."""
+        if self._too_large or not self.is_whole:
+            return self.asked()
+        head, tail = self._pieces[: jsonrpc.HEAD_BYTES], self._pieces[-jsonrpc.TAIL_BYTES :]
+        return self.asked() or jsonrpc.id_at_either_end(bytes(head), bytes(tail))
 
     @property
     def size(self) -> int:
@@ -131,34 +146,54 @@ class WantedBody:
     def __init__(self, receive: Receive, limit_bytes: int) -> None:
         self._receive = receive
         self._limit_bytes = limit_bytes
-        # What has come, as it came.
-        self._messages: deque[Message] = deque()
+        # What has come, as one message: a client may send each byte by itself, and a message takes hundreds. And what
+        # came after it, where that is not more of it.
+        self._came: Message | None = None
+        self._after: Message | None = None
         self.whole: bytes | None = None
         self.is_too_large = False
 
     async def read(self) -> None:
         """Wait for it, once."""
-        size, more = 0, True
-        while more and not self.is_too_large:
+        message = await self._receive()
+        if message["type"] != "http.request":
+            self._after = message
+            return
+        body: bytes = message.get("body", b"")
+        more: bool = message.get("more_body", False)
+        if more and len(body) <= self._limit_bytes:
+            body, more = await self._read_on(bytearray(body))
+        self.is_too_large = len(body) > self._limit_bytes
+        self._came = {"type": "http.request", "body": body, "more_body": more}
+        if not more and not self.is_too_large:
+            self.whole = body
+
+    async def _read_on(self, pieces: bytearray) -> tuple[bytes, bool]:
+        """The body as far as it is wanted, and whether there is more of it."""
+        more = True
+        while more and len(pieces) <= self._limit_bytes:
             message = await self._receive()
-            self._messages.append(message)
             if message["type"] != "http.request":
-                return
-            size += len(message.get("body", b""))
+                self._after = message
+                break
+            pieces += message.get("body", b"")
             more = message.get("more_body", False)
-            self.is_too_large = size > self._limit_bytes
-        if not self.is_too_large:
-            pieces = [message.get("body", b"") for message in self._messages]
-            self.whole = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return bytes(pieces), more
 
     @property
     def beginning(self) -> bytes:
         """What of it has come, and was not taken yet."""
-        return b"".join(message.get("body", b"") for message in self._messages)
+        return b"" if self._came is None else self._came["body"]
 
     async def receive(self) -> Message:
         """For the one who reads it then: what has come, and what comes after."""
-        return self._messages.popleft() if self._messages else await self._receive()
+        if self._came is not None:
+            came, self._came = self._came, None
+            return came
+        if self._after is not None:
+            after, self._after = self._after, None
+            return after
+        return await self._receive()
 
 
 def in_place_of(receive: Receive, body: bytes) -> Receive:

@@ -26,6 +26,7 @@ class Decisions:
     async def decide(self, facts: RequestFacts) -> Decision:
         """What to do with the request. One whose state is here is decided at sight."""
         decision: Decision | None = None
+        await self._settle_doubt(facts)
         if not self._node.keeper.has_lapsed or await self._node.keeper.regain():
             decision = self._at_sight(facts)
         if decision is None:
@@ -43,11 +44,17 @@ class Decisions:
 
     async def decide_anew(self, facts: RequestFacts) -> Decision:
         """The same with the view of this moment, as far as the store gives one."""
+        await self._settle_doubt(facts)
         if not await self._node.keeper.regain():
             return decide(facts, self._situation(facts))
         answered = await self._node.keeper.look()
         partial = not answered or self._node.keeper.is_in_grace
         return decide(facts, replace(self._situation(facts), consulted=True, store_is_partial=partial))
+
+    async def _settle_doubt(self, facts: RequestFacts) -> None:
+        """Have the store say whether the shard is a peer's by now, as it may be; while it is away, nobody takes it."""
+        if self._node.membership.doubtful and self._node.shard_of(facts) in self._node.membership.doubtful:
+            await self._node.keeper.beat()
 
     async def decide_again(self, facts: RequestFacts, give_up: float) -> Decision:
         """The same a moment later, where what was decided could not be done: refused, once it is too late.

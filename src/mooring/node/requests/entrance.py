@@ -83,6 +83,11 @@ class Entrance:
         self._let_in = principal
         self.note_use()
 
+    @property
+    def principal(self) -> str:
+        """Who sends it, as far as the app has found out by now."""
+        return principal_of(self.scope) if self._let_in is None else self._let_in
+
     def is_its_principals(self) -> bool:
         """Whether the app has found this request to be of the session's principal."""
         return self._let_in is not None or principal_of(self.scope) == self._session.principal

@@ -16,6 +16,7 @@ from typing import Final
 
 from mooring.asgi import App, Message, Scope, Send, is_open_event_stream
 from mooring.core import jsonrpc, sse
+from mooring.core.request import LAST_EVENT_ID
 from mooring.core.stream_ids import StreamFacts, kind_of
 from mooring.errors import StoreUnavailable
 from mooring.node.membership.session import LocalSession
@@ -24,7 +25,7 @@ from mooring.node.passing import PassingAnswer
 from mooring.node.requests.answers import outcome_unknown
 from mooring.node.requests.bodies import RememberedBody
 from mooring.node.requests.call_names import CallName
-from mooring.node.requests.inner import LAST_EVENT_ID, hear, scope_for
+from mooring.node.requests.inner import hear, scope_for
 from mooring.node.streams.answer import StreamedAnswer
 from mooring.node.streams.listener import Listener
 from mooring.node.streams.stream import Stream
@@ -199,6 +200,14 @@ class Exchange:
             return False
         await self._listener.end()
         return True
+
+    def give_up(self) -> None:
+        """It was cut off: whoever comes back for its stream hears what became of it by the record, also where its
+        session has stayed after all."""
+        stream = self._stream
+        if stream is not None and not stream.is_over:
+            self._node.streams.drop(self._session.id, stream)
+            self._node.sessions.run_errand(stream.dismiss())
 
     def leave(self) -> None:
         """The client has left."""

@@ -6,10 +6,12 @@ It is held while nobody owns the session, and tried again while its owner is sil
     ------------------------------------  ---------------------------------------------------------
     answered                              it is done
     the peer says who owns the session    it goes there, as a new request
-    silence; it was not carried out       a new session opens here, if this node takes any, or at last; else it goes
-                                          out again, as it does where it is bound to that node
+    silence; it was not carried out       a new session opens here, if this node takes any, or at last; what any node
+                                          may take goes to another one that does, or a call is served here; all else
+                                          goes out again, as it does where it is bound to that node
     silence; nobody knows                 it goes out again to that peer alone, as the same request, as long as
-                                          the peer is sure to know it again (`peer_age_seconds`)
+                                          the peer is sure to know it again (`peer_age_seconds`); but `initialize` is
+                                          as one that was not carried out: nobody knows of its session
     the peer has had this very request    refuse: nobody knows what became of it
     silence; nobody knows; and then the   what changes nothing is carried out by the new owner; what is on record goes
     peer is dead                          to it, which decides (`mooring.node.requests.json_calls`); of anything else it
@@ -29,11 +31,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from mooring.asgi import Message, Scope, Send
+from mooring.asgi import Message, Scope, Send, request_header
 from mooring.core import jsonrpc
 from mooring.core.model import NodeInfo, ShardOwner
 from mooring.core.request import RequestFacts
-from mooring.core.routing import OPEN, Adopt, Decision, Forward, Hold, Reason, Refuse
+from mooring.core.routing import OPEN, SERVE, Adopt, Decision, Forward, Hold, Reason, Refuse
 from mooring.core.stream_ids import StreamKind, kind_of
 from mooring.errors import PeerError, PeerMoved, PeerSilent, StoreUnavailable
 from mooring.node.links.peer_link import PassedRequest
@@ -47,8 +49,8 @@ from mooring.node.requests.principal import USER
 
 logger = logging.getLogger("mooring.routing")
 
-_REMEMBERED_BYTES: Final = 64 * 1024
-"""Enough to read a request's id from, and to open its session here after all."""
+_REMEMBERED_BYTES: Final = 1024 * 1024
+"""Of a body: enough to read a request's id from, to open its session here after all, and to send nearly all again."""
 
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 0.5
@@ -62,7 +64,8 @@ class _Attempt:
         nonce: the owner's name for this very request.
         sent_to: the node that it may have reached. It goes out again to that one alone, under the same nonce, by which
             the node knows it: so it is never carried out twice.
-        is_over: that node has had it before, and nobody knows what became of it.
+        is_over: it does not go out again: that node has had it before, and nobody knows what became of it; or it may go
+            to none.
         is_first: nothing was tried before.
         sent_at: when it went out to that node first (`time.monotonic`).
     """
@@ -105,6 +108,7 @@ class FollowedRequest:
         self._facts = facts
         self._scope = scope
         self._client = client
+        self._remembered_bytes = remembered_bytes
         self._body = RememberedBody(client.receive, remembered_bytes)
         self._send = send
         self._decide_anew = decide_anew
@@ -112,6 +116,8 @@ class FollowedRequest:
         self.receive = self._body.from_start()
         # Whether it counts among those that the node holds.
         self._is_held = False
+        # The peers that were silent.
+        self._silent: set[str] = set()
         self._passed_on: PassedOn | None = None
 
     async def follow(self, decision: Forward | Hold | Adopt, give_up: float = math.inf) -> Decision | None:
@@ -137,7 +143,7 @@ class FollowedRequest:
     async def _follow(self, decision: Forward | Hold | Adopt, give_up: float) -> Decision | None:
         pause = _FIRST_PAUSE_SECONDS
         attempt = _Attempt(_fresh_nonce(), is_first=True)
-        now: Decision = decision
+        now: Decision = await self._decide_anew() if self._goes_out_once(decision) else decision
         while isinstance(now, Forward | Hold | Adopt):
             if isinstance(now, Adopt):
                 with suppress(StoreUnavailable):
@@ -151,25 +157,34 @@ class FollowedRequest:
                 may_have_run = last.sent_to is None and attempt.sent_to is not None
                 if may_have_run or not self._node.membership.view.is_alive(now.node.id):
                     give_up = self._held_until()  # it ran, or waited there, until now: it is held from here
-                if self._may_open_here() and self._node.takes_new_sessions:
+                if self._may_open_here(attempt) and self._node.takes_new_sessions:
                     return OPEN  # a new session may as well begin here
+                is_last = attempt.is_over or self._another_taker() is None
+                if self._facts.modern and is_last and self._may_be_taken_here(attempt):
+                    return SERVE
             elif isinstance(now, Forward):  # its first owner is gone
                 if not await self._may_go_on():
                     return Refuse(Reason.OUTCOME_UNKNOWN)
                 attempt = _Attempt(_fresh_nonce())
                 continue
             if attempt.is_over or self._body.is_lost or time.monotonic() + pause > give_up or not self._may_be_held():
-                return OPEN if self._may_open_here() else Refuse(Reason.UNREACHABLE)
+                return OPEN if self._may_open_here(attempt) else Refuse(Reason.UNREACHABLE)
             if await self._client.leaves_within(pause):
                 return None
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-            now = await self._decide_anew()
+            now = self._spared(await self._decide_anew(), attempt)
             if attempt.sent_to is not None and not isinstance(now, Forward | Hold | Adopt | Refuse):
                 if not await self._may_go_on():
                     return Refuse(Reason.OUTCOME_UNKNOWN)
                 attempt = _Attempt(_fresh_nonce())
                 now = await self._decide_anew()  # while that was asked, its session may have moved
         return now
+
+    def _goes_out_once(self, decision: Decision) -> bool:
+        """Whether it cannot be sent again, to where its session went a moment ago: that is asked for before."""
+        length = request_header(self._scope["headers"], b"content-length") or b""
+        is_large = length.isdigit() and int(length[:20]) > self._remembered_bytes
+        return is_large and isinstance(decision, Forward)
 
     def _is_forgotten(self, attempt: _Attempt) -> bool:
         """Whether the node that may have had it may not know it again by now, or not when it arrives there.
@@ -201,14 +216,38 @@ class FollowedRequest:
 
     def _may_run_again(self) -> bool:
         """Whether no harm is done if the node that died had carried it out."""
-        if self._facts.method != "POST":
+        if self._facts.method != "POST" or self._only_opens():
             return True
         messages = jsonrpc.read_messages(self._body.raw())  # of a batch all
         return bool(messages) and all(map(_is_harmless, messages))
 
-    def _may_open_here(self) -> bool:
+    def _may_open_here(self, attempt: _Attempt) -> bool:
+        return not self._facts.modern and self._may_be_taken_here(attempt)
+
+    def _may_be_taken_here(self, attempt: _Attempt) -> bool:
+        return self._is_for_any(attempt) and not self._body.is_lost and not self._node.keeper.has_lapsed
+
+    def _is_for_any(self, attempt: _Attempt) -> bool:
+        """Whether any node may take it now, whatever became of this attempt."""
+        is_bound = self._is_bound or self._facts.is_bound
+        return not is_bound and (attempt.sent_to is None or self._facts.method != "POST" or self._only_opens())
+
+    def _only_opens(self) -> bool:
+        """Whether it does nothing but open a session, of which nobody knows before it is answered."""
         is_new = self._facts.session_id is None and not self._facts.modern and not self._is_bound
-        return is_new and not self._body.is_lost and not self._node.keeper.has_lapsed
+        return is_new and jsonrpc.text_in(self._body.message(), "method") == "initialize"
+
+    def _another_taker(self) -> NodeInfo | None:
+        """The least loaded peer that takes what any node may, and was not silent."""
+        spared = {*self._silent, self._node.id}
+        return next((info for info in self._node.membership.view.takers() if info.id not in spared), None)
+
+    def _spared(self, decision: Decision, attempt: _Attempt) -> Decision:
+        """What any node may take does not go to one that was silent, if there is another."""
+        if not isinstance(decision, Forward) or decision.node.id not in self._silent:
+            return decision
+        other = self._another_taker() if self._may_be_taken_here(attempt) else None
+        return decision if other is None else Forward(other)
 
     async def _try(self, attempt: _Attempt, peer: NodeInfo) -> _Attempt:
         """Forward once; returns the same attempt where there is nothing more to do, else the one to make next."""
@@ -219,8 +258,9 @@ class FollowedRequest:
             self._learn(error)
             return _Attempt(_fresh_nonce())
         except PeerSilent as error:
+            self._silent.add(peer.id)
             if not error.may_have_run and attempt.sent_to is None:
-                return _Attempt(_fresh_nonce())
+                return _Attempt(_fresh_nonce(), is_over=error.is_final)
             if not error.may_have_run:  # this time; what became of it before, nobody knows
                 return _Attempt(attempt.nonce, sent_to=attempt.sent_to, sent_at=sent_at)
             return _Attempt(attempt.nonce, sent_to=peer.id, is_over=error.is_final, sent_at=sent_at)
@@ -255,8 +295,8 @@ class FollowedRequest:
                 f"not passed on to node {peer.id}: who sent it was found around Mooring, which does not run for what "
                 "peers pass on to a process that shares its address, or through Redis (peer_link); put the "
                 "authentication inside Mooring",
-                may_have_run=True,  # whether or not: it must not go out again
-                is_final=True,
+                may_have_run=False,
+                is_final=True,  # it must not go out again
             )
 
     def _learn(self, moved: PeerMoved) -> None:

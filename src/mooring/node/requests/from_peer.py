@@ -15,6 +15,7 @@ from mooring.core.signing import (
     ACCEPTED,
     BODY_MAC_BYTES,
     REFUSED,
+    SAYS_CLIENT,
     SEEN,
     SIGNED_BODY,
     BodyMac,
@@ -69,6 +70,8 @@ class PeerRequest:
         claim = self._verify_target(facts)
         self._nonce = claim.nonce
         said = request_header(self.scope["headers"], CLIENT_HEADER)
+        if said is None and claim.principal == SAYS_CLIENT:
+            raise SignatureError("what it says of its client is missing")
         passed_on = None if said is None else decode(self._key, claim.nonce, said.decode("latin-1"))
         if claim.body != SIGNED_BODY and has_body(self.scope["headers"]):
             raise SignatureError("a body that its sender did not announce")
@@ -131,7 +134,8 @@ class PeerRequest:
         await refuse(self.send, Reason.MISROUTED)
 
     async def send_failure(self) -> None:
-        """What the server answers for an app that raised, but signed: else the peer takes it for a stranger's."""
+        """What the server answers for an app that raised, or said nothing, but signed: else the peer takes it for a
+        stranger's."""
         if not self._has_begun:
             await respond(self.send, 500, b"Internal Server Error")
 
@@ -162,6 +166,7 @@ def _as_from_client(scope: Scope, claim: PeerClaim, passed_on: PassedOn | None) 
             ]
         return {**scope, "headers": headers}
     told: Scope = {
+        **passed_on.routed,
         "headers": passed_on.restored(headers),
         "method": passed_on.method,
         "scheme": passed_on.scheme,
@@ -171,6 +176,8 @@ def _as_from_client(scope: Scope, claim: PeerClaim, passed_on: PassedOn | None) 
     }
     if passed_on.server is not None:
         told["server"] = passed_on.server
+    if passed_on.path is not None:
+        told["path"] = passed_on.path
     if passed_on.target is not None:
         told["raw_path"], _, told["query_string"] = passed_on.target.partition(b"?")
     return {**scope, **told}

@@ -21,9 +21,10 @@ class GuardedCall:
         refused: the handle that is another's; the app has answered nothing then that its client has heard.
 
     Args:
-        let_in: told whose call it is, once all of them are theirs, before the app has a byte of it.
-        search: for others in its body, which was too large to be searched before: the app does not get the whole of it
-            where there is one of somebody else.
+        let_in: told whose call it is, once all of them are theirs, before the app has a byte of it; returns whether
+            they are still here.
+        search: for others in its body, which was too large to be searched before, or is nothing that we read: the app
+            does not get the whole of it where there is one of somebody else.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class GuardedCall:
         scope: Scope,
         receive: Receive,
         send: Send,
-        let_in: Callable[[str], None],
+        let_in: Callable[[str], bool],
         search: PassingSearch | None = None,
     ) -> None:
         self._node = node
@@ -60,9 +61,7 @@ class GuardedCall:
         if not self._is_let_in and not self._is_over and not (self._has_begun and self._handles):
             principal = principal_of(self._scope)
             self.refused = self._anothers(self._handles)
-            self._is_let_in = self.refused is None
-            if self._is_let_in:
-                self._let_in(principal)
+            self._is_let_in = self.refused is None and self._let_in(principal)
         if not self._is_let_in:
             return _DISCONNECT
         message = await self._receive()

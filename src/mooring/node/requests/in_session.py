@@ -78,6 +78,7 @@ class SessionRequest:
     Args:
         onto: the stream that the answer goes to, where it is carried out again.
         is_last: the session was opened again for it already: what the app answers now is the answer.
+        is_named: what the server asks in its answer is named by whoever takes that.
 
     Attributes:
         is_cut_off: nothing more of it gets out, and another node decides what becomes of it.
@@ -97,6 +98,7 @@ class SessionRequest:
         *,
         onto: Stream | None = None,
         is_last: bool = False,
+        is_named: bool = False,
     ) -> None:
         self._node = node
         self._session = session
@@ -135,7 +137,7 @@ class SessionRequest:
         # Whether it was looked at for a call that has to be on record before the app has it.
         self._is_noted = onto is not None or not self._is_logged or not node.streams.is_written_behind
         # What the server asks on a stream that is not kept.
-        self._questions = PassingQuestions(session)
+        self._questions = PassingQuestions(session, are_named=is_named)
         # Where it may be answered in JSON, and is carried out for the first time here.
         self._json = JsonCall(node, session, self._body, self._name) if self._is_logged and onto is None else None
         # For handles of somebody else's in it.
@@ -185,7 +187,7 @@ class SessionRequest:
             if self.is_cut_off:
                 await asyncio.sleep(0)  # where the app did not come to meet its cancellation, we do
         except asyncio.CancelledError:
-            is_broken_off = self._node.is_stopping
+            is_broken_off = self._node.is_stopping and not self._node.is_alone  # then nobody else decides
             if not self.is_cut_off:
                 raise
         finally:
@@ -209,17 +211,20 @@ class SessionRequest:
     async def _end(self, *, is_broken_off: bool) -> None:
         """What was said of it, and what it changed, is on record, unless another node decides that.
 
-        Where it was cut off the app may still be at it: then it does not count as done. The same is so of one that is
-        on record to be carried out again, where its node ends before it is answered.
+        Where it was cut off the app may still be at it: then it does not count as done. Where its node ends before it
+        is answered, the next one decides as if this one had died.
         """
         try:
             if self.is_cut_off:
+                self._exchange.give_up()
                 return
-            if is_broken_off and self._use.stream:
+            if is_broken_off:
                 await self._exchange.let_client_go()
+                if not self._use.stream:  # else it may be carried out again, and no other call keeps a part of it
+                    self._states.drop()
                 return
             await self._exchange.end()
-            if self._is_turned_away or self._is_session_gone or is_broken_off:
+            if self._is_turned_away or self._is_session_gone:
                 self._states.drop()
             else:
                 await self._states.end(self._on_record_as)
@@ -237,6 +242,11 @@ class SessionRequest:
         call = self._exchange.noted or (None if self._json is None else self._json.noted)
         return replace(call, body=b"") if call is not None and self._use.is_mixed else call
 
+    @property
+    def principal(self) -> str:
+        """Who sends it, as far as the app has found out by now."""
+        return self._entrance.principal
+
     def from_start(self) -> Receive:
         """The request for one more reader."""
         return self._body.from_start()
@@ -253,7 +263,8 @@ class SessionRequest:
             await self._answer.end(self._send, last_words(self._method, request_id))
         else:
             reason = Reason.UNREACHABLE if request_id is None else Reason.OUTCOME_UNKNOWN
-            await refuse(self._send, reason, method=self._method, request_id=request_id)
+            headers = self._entrance.scope["headers"]
+            await refuse(self._send, reason, method=self._method, request_id=request_id, headers=headers)
 
     def cut_off(self) -> None:
         self.is_cut_off = True
@@ -325,7 +336,8 @@ class SessionRequest:
 
     async def _bring_handles(self) -> None:
         """The handles that it names are in use, and what is kept of them is here, where they are of our shards."""
-        named = [handle for text in in_body(self._body.raw()) if (handle := self._node.handles.read(text)) is not None]
+        known = map(self._node.handles.read, in_body(self._body.raw()) or ())
+        named = [handle for handle in known if handle is not None]
         handles = self._node.sessions.handles
         for handle, kept in (await bring_kept(self._node, named)).items():
             if self._node.handles.may_use(handle, kept.principal) and may_come(self._node, handle, kept):
@@ -400,6 +412,7 @@ class SessionRequest:
     async def send(self, message: Message) -> None:
         if self._node.keeper.has_lapsed and not await self._node.keeper.regain_in_time():
             self.cut_off()
+            self._session.state.cut_off(self._use)  # the session may stay here after all
         if message["type"] == "http.response.start" and not self._is_turned_away and not self.is_cut_off:
             message = await self._start(message)
         if self._is_turned_away or self.is_cut_off or self._is_session_gone:

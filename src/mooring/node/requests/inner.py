@@ -10,11 +10,10 @@ from typing import Final
 from mooring.asgi import EVENT_STREAM, App, HeaderList, Message, Scope, WholeBody, header, media_type, without
 from mooring.core import jsonrpc
 from mooring.core.answer_reader import AnswerReader
-from mooring.core.request import SESSION_HEADER, VERSION_HEADER
+from mooring.core.request import LAST_EVENT_ID, SESSION_HEADER, VERSION_HEADER
 
 logger = logging.getLogger("mooring.sessions")
 
-LAST_EVENT_ID: Final = b"last-event-id"
 _OF_ONE_REQUEST: Final = (
     SESSION_HEADER,
     VERSION_HEADER,

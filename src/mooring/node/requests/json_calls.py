@@ -37,12 +37,16 @@ from mooring.node.requests.exchange import noted
 from mooring.node.requests.harmless import ToolHints, calls_of, leaves_nothing
 from mooring.node.streams.answer import answers
 from mooring.node.streams.stream import lost_answer
-from mooring.store.journal import Call, SettledCall
+from mooring.store.journal import CALLS, Call, SettledCall
 
 logger = logging.getLogger("mooring.sessions")
 
 _ANSWER_BYTES: Final = 256 * 1024
 """Of a larger answer it is on record that it was given, and so it is of one that the app compresses."""
+_LATEST: Final = 32
+_LATEST_BYTES: Final = 8 * 1024 * 1024
+"""Of a session's answers the latest stay on record: as many as have these bytes, and that many whatever they have. The
+ones before have arrived, or nobody asks for them: without a bound a client could fill the store with its calls."""
 _PATIENCE: Final = 4
 """So many times longer the app of a session that has seen streams gets to begin one, before its call is written down as
 one that it may answer in JSON: there are apps that do both, and busy ones."""
@@ -205,6 +209,9 @@ class JsonCall:
             self._forget()
             return
         self._write(journal.settle(session.id, session.epoch, self._stream_id, outcome, self._seconds))
+        over = _no_more_kept(session.answered, self._stream_id, len(outcome))
+        if over:
+            self._write(journal.forget(session.id, session.epoch, over))
 
     def _forget(self) -> None:
         self.noted = None
@@ -222,6 +229,18 @@ class JsonCall:
                 logger.warning("a call is not on record, and its outcome unknown if this node dies: %s", error)
 
         self._node.sessions.run_errand(write())
+
+
+def _no_more_kept(answered: dict[str, int], name: str, size: int) -> list[str]:
+    """This one is on record from now on; returns those that are not any more."""
+    answered.pop(name, None)
+    answered[name] = size
+    left, over = sum(answered.values()), []
+    while len(answered) > CALLS or (len(answered) > _LATEST and left > _LATEST_BYTES):
+        oldest = next(iter(answered))
+        left -= answered.pop(oldest)
+        over.append(oldest)
+    return over
 
 
 async def is_on_record(node: Node, session_id: str, body: RememberedBody) -> bool:

@@ -4,7 +4,8 @@
     ------------------------------------  ------------------------------------------------------------------
     nothing, or nothing of this session   what the server says by itself (`mooring.node.requests.standing`)
     an event of that stream               the same, from there on
-    an event of a request's stream        what followed on that stream alone, and its end
+    an event of a request's stream        what followed on that stream alone, and its end; 405 where nothing did, nor
+                                          will. TypeScript's clients ask for more after an answer that is an error
     one of a stream that is not known     what became of its request, as far as anybody can know
 
 Only the session's principal gets any of it; the app is asked who it is that asks.
@@ -21,7 +22,7 @@ from typing import Final
 from mooring.asgi import App, HeaderList, Receive, Scope, Send, request_header, respond
 from mooring.core import jsonrpc
 from mooring.core.ids import brief
-from mooring.core.request import SESSION_HEADER
+from mooring.core.request import LAST_EVENT_ID, SESSION_HEADER
 from mooring.core.routing import Reason
 from mooring.core.stream_ids import Place, StreamFacts, StreamKind, read_event_id
 from mooring.errors import Fenced, StoreUnavailable
@@ -31,9 +32,9 @@ from mooring.node.passing import PassingAnswer
 from mooring.node.requests.admission import admit, note_refusal
 from mooring.node.requests.answers import refuse
 from mooring.node.requests.identifying import UnidentifiedRequest
-from mooring.node.requests.inner import LAST_EVENT_ID
 from mooring.node.requests.settling import Settlement
 from mooring.node.requests.standing import StandingStream
+from mooring.node.streams.answer import nothing_for
 from mooring.node.streams.listener import Listener
 from mooring.node.streams.stream import Stream
 from mooring.processes.tasks import end
@@ -41,6 +42,7 @@ from mooring.processes.tasks import end
 logger = logging.getLogger("mooring.sessions")
 
 _CONFLICT: Final = "Conflict: Only one SSE stream is allowed per session"
+_HEARD: Final = "All of that stream was heard: its request is answered, and nothing more is said on it"
 _HEADERS: Final[HeaderList] = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-cache, no-transform"),
@@ -57,11 +59,13 @@ class ListeningRequest:
         self._scope = scope
         self._receive = receive
         self._send = send
+        # Whose the session was when it was let in.
+        self._principal = session.principal
 
     async def serve(self, app: App) -> bool:
         """Returns whether it was answered: not where the app has dropped the session by itself."""
         if self._node.listens_no_more:
-            await refuse(self._send, Reason.UNREACHABLE, method="GET")
+            await refuse(self._send, Reason.UNREACHABLE, method="GET", headers=self._scope["headers"])
             return True
         named = self._named()
         if named is None or named[2].kind is StreamKind.STANDING:
@@ -75,9 +79,13 @@ class ListeningRequest:
                     stream = await settlement.settle()
                 except (StoreUnavailable, Fenced) as error:
                     logger.warning("a stream of session %s is not settled yet: %s", brief(self._session.id), error)
-                    await refuse(self._send, Reason.UNREACHABLE, method="GET")
+                    await refuse(self._send, Reason.UNREACHABLE, method="GET", headers=self._scope["headers"])
                     return True
-            await self._listen(stream, place, _HEADERS)
+            if stream.is_heard_to_its_end(place):
+                said = jsonrpc.error_answer(None, jsonrpc.INVALID_REQUEST, _HEARD, {})
+                await respond(self._send, 405, said, b"application/json", [(b"allow", b"POST, DELETE")])
+            else:
+                await self._listen(stream, place, _HEADERS)
         return True
 
     def _named(self) -> tuple[str, Place, StreamFacts] | None:
@@ -98,6 +106,7 @@ class ListeningRequest:
             note_refusal(self._node, session.id)
             await refuse(self._send, Reason.PRINCIPAL)
             return False
+        self._principal = session.principal
         return who is not None
 
     async def _listen_to_server(self, app: App, place: Place | None) -> bool:
@@ -111,6 +120,7 @@ class ListeningRequest:
                 for message in standing.refusal:
                     await self._send(message)
                 return bool(standing.refusal)
+            self._principal = standing.principal
             await self._node.sessions.records.write(self._session)
         elif not await self._is_admitted(app):
             return True
@@ -135,12 +145,23 @@ class ListeningRequest:
         listener = Listener(PassingAnswer(), self._send)
         named = [*headers, (SESSION_HEADER, self._session.id.encode())]
         await listener.begin({"type": "http.response.start", "status": 200, "headers": named})
-        await stream.listen(listener, place)
-        is_standing = stream.facts.kind is StreamKind.STANDING
-        is_gone = self._node.sessions.find(self._session.id) is not self._session
-        if ends_soon or is_gone or (is_standing and self._node.listens_no_more):  # since it was let in
+        if self._may_hear(stream):
+            try:
+                await stream.listen(listener, place, nothing_for(self._session.protocol))
+            except BaseException:  # some servers cancel the request of a client that leaves
+                listener.leave()
+                raise
+        is_last = stream.facts.kind is StreamKind.STANDING and self._node.listens_no_more
+        if ends_soon or is_last or not self._may_hear(stream):
             await listener.end()
         return await self._attend(listener)
+
+    def _may_hear(self, stream: Stream) -> bool:
+        """Whether nothing has happened, since it was let in, that keeps it from what is said."""
+        if self._node.sessions.find(self._session.id) is not self._session:
+            return False
+        is_nobodys = self._session.principal != self._principal  # and the session is somebody's by now
+        return stream.facts.kind is not StreamKind.STANDING or not is_nobodys
 
     async def _attend(self, listener: Listener) -> bool:
         leaving = asyncio.ensure_future(self._leaves())

@@ -51,6 +51,7 @@ from mooring.node.requests.kept_handles import load_kept
 from mooring.node.requests.modern_call import METHOD_HEADER, NONE, ModernCall
 from mooring.node.requests.no_session import of_no_session
 from mooring.node.requests.placing import Placements
+from mooring.node.requests.refusing import id_of_refused
 from mooring.node.requests.subscription import METHOD as LISTEN
 from mooring.node.requests.subscription import Subscription
 
@@ -88,15 +89,20 @@ class ModernRequest:
         self._send = send
         # It is a stream of changes, which has no end of its own.
         self._listens = False
-        # Those that it names, in its order.
+        # Those that it names, in its order; and whether its body was searched for them.
         self._handles: list[Handle] = []
+        self._is_searched = False
+        # Of one that is too large to be read, once it is refused.
+        self._large_id: jsonrpc.RequestId | None = None
+        # Those of which it can hear nothing: it is not brought there, and they are somebody's all the same.
+        self._unheard: list[Handle] = []
 
     async def serve(self) -> Moved | None:
         """Have it answered; returns the one decision that a peer has to be told in its own way."""
         await self._body.read()
         if request_header(self._scope["headers"], METHOD_HEADER) == LISTEN:
             request_id = self.asked()
-            if request_id is not None:
+            if request_id is not None and not isinstance(request_id, tuple):
                 return await self._serve_listener(request_id)
         with self._node.open_calls.call():
             return await self._route()
@@ -156,8 +162,18 @@ class ModernRequest:
                 self._node.warn_of_large_body()
         elif may_hold_handles(body):
             inside = [name for rule in self._node.wrap_rules for name in rule.use]
-            found += in_body(body, inside, self._node.wrapped_members, everywhere=True)
-        return [text for text in dict.fromkeys(found) if not self._listens or self._is_there(text)]
+            inside_of_it = in_body(body, inside, self._node.wrapped_members, everywhere=True)
+            self._is_searched = inside_of_it is not None
+            found += inside_of_it or ()
+        else:
+            self._is_searched = True
+        named = list(dict.fromkeys(found))
+        if not self._listens or len(named) > MOST_HANDLES:
+            return named
+        there = [text for text in named if self._is_there(text)]
+        known = (self._node.handles.read(text) for text in named if text not in there)
+        self._unheard = [handle for handle in known if handle is not None]
+        return there
 
     def _is_there(self, text: str) -> bool:
         """Whether anything can be heard of it, as far as is known. A client that listens for several resources, again
@@ -220,6 +236,7 @@ class ModernRequest:
             case Revive(reason=reason):
                 return await self._revive(reason, receive, give_up)
             case Refuse(reason=reason):
+                await self._find_id(receive)
                 await self._refuse(reason)
             case Moved():
                 return decision
@@ -234,7 +251,16 @@ class ModernRequest:
         )
 
     async def _serve(self, receive: Receive, revived: Mapping[Handle, LocalSession | None] = NONE) -> None:
-        call = ModernCall(self._node, self._app, self._scope, self._body.whole, self, self._handles)
+        call = ModernCall(
+            self._node,
+            self._app,
+            self._scope,
+            self._body.whole,
+            self,
+            self._handles,
+            unheard=self._unheard,
+            is_searched=self._is_searched,
+        )
         anothers = await call.serve(receive, self._send, revived)
         if anothers is not None:
             await self._say(Reason.PRINCIPAL, anothers.text)
@@ -281,6 +307,11 @@ class ModernRequest:
             found[handle] = kept
         return found
 
+    async def _find_id(self, receive: Receive) -> None:
+        """Of one that was too large to be read: its client waits for an answer to this very request."""
+        if self._body.is_too_large:
+            self._large_id = await id_of_refused(receive)
+
     async def _refuse(self, reason: Reason) -> None:
         """Answer it. What is to be said of a handle that this cluster made is for its principal alone."""
         text = self._facts.handle
@@ -311,9 +342,15 @@ class ModernRequest:
             logger.warning("refused a modern request: %s%s", reason, advice_on(reason))
 
     def message(self) -> jsonrpc.Message:
-        """The request; empty where it is none, or was too large to be read."""
-        return {} if self._body.whole is None else jsonrpc.read_message(self._body.whole) or {}
+        """The request; empty where it is none. Of one that was too large to be read its id, where it is refused."""
+        if self._body.whole is not None:
+            return jsonrpc.read_message(self._body.whole) or {}
+        if self._large_id is None:
+            return {}
+        method = request_header(self._scope["headers"], METHOD_HEADER) or b""
+        return {"id": self._large_id, "method": method.decode("latin-1")}
 
-    def asked(self) -> jsonrpc.RequestId | None:
-        """Its id."""
-        return jsonrpc.id_of(self.message())
+    def asked(self) -> jsonrpc.Asked:
+        """Its id, or those of a batch."""
+        message = self.message()
+        return jsonrpc.id_of(message) if message else jsonrpc.asked_in(self._body.whole or b"")

@@ -12,8 +12,7 @@ no time, where another node has its handles        that nobody knows; and nothin
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -40,12 +39,12 @@ from mooring.node.requests.no_session import naming_no_session, of_no_session
 from mooring.node.requests.principal import NOBODY, principal_of
 from mooring.node.requests.wrapped_answer import WrappedAnswer
 
-logger = logging.getLogger("mooring.handles")
-
 METHOD_HEADER: Final = b"mcp-method"
 
 _TASK: Final = "taskId"
-_OF_TASKS: Final = ("tasks/get", "tasks/result", "subscriptions/listen")
+_OF_TASKS: Final = frozenset({"tasks/get", "tasks/result", "subscriptions/listen"})
+_BATCH_BYTES: Final = 64
+"""In which the first letter of a body stands."""
 
 _Served = TypeVar("_Served")
 
@@ -58,12 +57,23 @@ class ModernCall:
         body: None where it was too large to be held.
         request: the same, to be read.
         handles: those that it names, in its order.
+        unheard: others in it, by which it is not brought anywhere.
+        is_searched: whether these are all.
     """
 
-    __slots__ = ("_app", "_body", "_handles", "_node", "_request", "_scope")
+    __slots__ = ("_app", "_body", "_handles", "_is_searched", "_node", "_request", "_scope", "_unheard")
 
     def __init__(
-        self, node: Node, app: App, scope: Scope, body: bytes | None, request: ReadBody, handles: list[Handle]
+        self,
+        node: Node,
+        app: App,
+        scope: Scope,
+        body: bytes | None,
+        request: ReadBody,
+        handles: list[Handle],
+        *,
+        unheard: list[Handle],
+        is_searched: bool,
     ) -> None:
         self._node = node
         self._app = app
@@ -71,6 +81,8 @@ class ModernCall:
         self._body = body
         self._request = request
         self._handles = handles
+        self._unheard = unheard
+        self._is_searched = is_searched
 
     async def serve(
         self, receive: Receive, send: Send, revived: Mapping[Handle, LocalSession | None] = NONE
@@ -93,24 +105,25 @@ class ModernCall:
         cut = _CutOff(node, self._request, self._handles[0], send) if self._handles else None
         send = naming_no_session(send if cut is None else cut.send)
         fields = self._wrapped_fields() if node.wrap_rules else ()
-        marks = node.settings.mark_handle_params and self._method() == "tools/list"
-        loosens = bool(node.wrap_rules) and self._method() == "tools/list"
+        lists = (node.settings.mark_handle_params or bool(node.wrap_rules)) and "tools/list" in self._methods()
+        marks = node.settings.mark_handle_params and lists
+        loosens = bool(node.wrap_rules) and lists
         wraps = bool(fields or own_ids or node.wrapped_members)
         if wraps or marks or loosens:  # the answer is read here
             scope["headers"] = without(scope["headers"], b"accept-encoding")
         if wraps:
-            send = WrappedAnswer(lambda: self._wrapping(scope, fields, own_ids), send).send
+            send = WrappedAnswer(lambda: self._wrapping(scope, fields, own_ids), send, node.warn_once).send
         if marks:
-            send = WrappedAnswer(lambda: Marking(node.settings.handle_names), send).send
+            send = WrappedAnswer(lambda: Marking(node.settings.handle_names), send, node.warn_once).send
         if loosens:
-            send = WrappedAnswer(lambda: Loosening(node.wrap_rules), send).send
+            send = WrappedAnswer(lambda: Loosening(node.wrap_rules), send, node.warn_once).send
         states = CallStates(node, self._request, scope)
         send = partial(states.pass_on, send=send)
-        with Serving(node, scope, None, None, states):
+        with Serving(node, scope, None, None, None if self._is_batch() else states):
             try:
                 if cut is not None:
-                    return await cut.serve(self._serve_with_handles(scope, receive, send, revived, cut.cut_off))
-                if self._body is None:
+                    return await cut.serve(self._serve_with_handles(scope, receive, send, revived, cut))
+                if self._unheard or not self._is_searched:
                     return await self._serve_with_handles(scope, receive, send, revived)
                 await self._app(scope, receive, send)
             finally:
@@ -123,25 +136,31 @@ class ModernCall:
         receive: Receive,
         send: Send,
         revived: Mapping[Handle, LocalSession | None],
-        cut_off: Callable[[], None] = lambda: None,
+        cut: _CutOff | None = None,
     ) -> Handle | None:
         """They are in use meanwhile, if they are the caller's: the app has no byte of the call before that is known."""
         node, handles = self._node, self._node.sessions.handles
-        owned = [handle for handle in self._handles if handle.is_owned]  # wherever it is: its author may keep it
-        in_use = handles.using([handle.text for handle in self._handles], cut_off)
+        named_or_not = (*self._handles, *self._unheard)
+        owned = [handle for handle in named_or_not if handle.is_owned]  # wherever it is: its author may keep it
+        named = [handle.text for handle in self._handles]
+        in_use = handles.using(named) if cut is None else handles.using(named, cut.cut_off)
 
-        def let_in(principal: str) -> None:
+        def let_in(principal: str) -> bool:
+            if cut is not None and self._handles[0].shard not in node.membership.shards:
+                cut.let_go()
+                return False
             for handle, kept in revived.items():
                 if may_come(node, handle, kept):
                     handles.add(handle, principal if handle.is_owned else NOBODY, kept)
             in_use.begin()
+            return True
 
-        search = PassingSearch() if self._body is None else None
+        search = None if self._is_searched else PassingSearch()
         guarded = GuardedCall(node, owned, scope, receive, send, let_in, search)
         try:
             if not owned and search is None:
-                let_in(NOBODY)
-                await self._app(scope, receive, send)
+                if let_in(NOBODY):
+                    await self._app(scope, receive, send)
             else:
                 await guarded.serve(self._app)
         finally:
@@ -167,16 +186,25 @@ class ModernCall:
 
         The outcome of a task may be any tool's: nobody knows which, so that a rule without a field says nothing of it.
         """
-        if _TASK in self._node.wrapped_members and self._method() in _OF_TASKS:
+        if _TASK in self._node.wrapped_members and not _OF_TASKS.isdisjoint(self._methods()):
             return tuple(rule.field for rule in self._node.wrap_rules if rule.field)
         named = request_header(self._scope["headers"], NAME_HEADER)
-        tool = decoded(named) if named is not None else jsonrpc.text_in(self._request.message(), "params", "name")
-        return tuple(rule.field for rule in self._node.wrap_rules if rule.mint == tool)
+        tools = {decoded(named)} if named is not None else self._said("params", "name")
+        return tuple(rule.field for rule in self._node.wrap_rules if rule.mint in tools)
 
-    def _method(self) -> str:
+    def _methods(self) -> set[str]:
         """What is asked. Calls of the legacy era do not say it in a header."""
         said = request_header(self._scope["headers"], METHOD_HEADER)
-        return jsonrpc.text_in(self._request.message(), "method") if said is None else said.decode("latin-1")
+        return self._said("method") if said is None else {said.decode("latin-1")}
+
+    def _said(self, *path: str) -> set[str]:
+        """What stands there in the message, or in those of a batch."""
+        messages = jsonrpc.read_messages(self._body or b"") if self._is_batch() else [self._request.message()]
+        return {jsonrpc.text_in(message, *path) for message in messages}
+
+    def _is_batch(self) -> bool:
+        """Whether there will be several answers: none of them can go on record with what all of its calls change."""
+        return self._body is not None and self._body[:_BATCH_BYTES].lstrip()[:1] == b"["
 
     def _wrapping(self, scope: Scope, fields: tuple[str, ...], own_ids: Mapping[str, str]) -> Wrapping:
         """What becomes of the answer, once the app has named the user in the scope."""
@@ -187,12 +215,13 @@ class ModernCall:
             fields,
             {own_id: handle for handle, own_id in own_ids.items()},
             self._node.wrapped_members,
-            _tell,
+            self._tell,
         )
 
-
-def _tell(why: str) -> None:
-    logger.warning("an id of the server's own is not wrapped, so that calls with it reach any node (handles): %s", why)
+    def _tell(self, why: str) -> None:
+        self._node.warn_once(
+            "an id of the server's own is not wrapped, so that calls with it reach any node (handles): %s", why
+        )
 
 
 class _CutOff:
@@ -210,6 +239,7 @@ class _CutOff:
         self._send = send
         self._answer = PassingAnswer()
         self._is_cut_off = False
+        self._reason = Reason.OUTCOME_UNKNOWN
         # The task that the app runs in, to cancel.
         self._task: asyncio.Task[Any] | None = None
 
@@ -217,11 +247,18 @@ class _CutOff:
         """Do this until it is done, or cut off; then its client hears that nobody knows."""
         self._task = asyncio.current_task()
         try:
-            served = await work
-            if not self._is_cut_off:
-                return served
+            try:
+                served = await work
+                if not self._is_cut_off:
+                    return served
+            except Exception:
+                if not self._is_cut_off:  # else the app misses what it did not get
+                    raise
             await asyncio.sleep(0)  # where the app did not come to meet its cancellation, we do
         except asyncio.CancelledError:
+            if not self._is_cut_off:
+                raise
+        except Exception:  # what becomes of the app that is cancelled is its own affair
             if not self._is_cut_off:
                 raise
         if self._task is not None and self._task.uncancel():
@@ -229,8 +266,13 @@ class _CutOff:
         if self._answer.has_begun:
             await self._answer.end(self._send, last_words("POST", self._request.asked()))
         else:
-            await refuse_handle(self._send, Reason.OUTCOME_UNKNOWN, self._request.message(), self._handle.text)
+            await refuse_handle(self._send, self._reason, self._request.message(), self._handle.text)
         return None
+
+    def let_go(self) -> None:
+        """They are another node's by now, and the app has read nothing of it."""
+        self._reason = Reason.UNREACHABLE
+        self.cut_off()
 
     def cut_off(self) -> None:
         if not self._is_cut_off and self._task is not None:

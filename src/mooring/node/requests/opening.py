@@ -94,7 +94,7 @@ class OpeningRequest:
     async def _serve_guarded(self) -> None:
         """A server without sessions carries calls out, too: it gets no whole body that has another's handle in it."""
         guarded = GuardedCall(
-            self._node, [], self._scope, self._body.receive, self.send, lambda _: None, PassingSearch()
+            self._node, [], self._scope, self._body.receive, self.send, lambda _: True, PassingSearch()
         )
         await guarded.serve(self._app)
         if guarded.refused is not None:

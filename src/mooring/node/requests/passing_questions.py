@@ -11,10 +11,15 @@ from mooring.node.membership.session import LocalSession
 
 
 class PassingQuestions:
-    """Those of one answer, of a later incarnation of its session."""
+    """Those of one answer, of a later incarnation of its session.
 
-    def __init__(self, session: LocalSession) -> None:
+    Args:
+        are_named: whoever gets the answer names them.
+    """
+
+    def __init__(self, session: LocalSession, *, are_named: bool = False) -> None:
         self._session = session
+        self._are_named = are_named
         # Once the answer turns out to be a stream that can be read.
         self._parser: SseParser | None = None
 
@@ -26,7 +31,7 @@ class PassingQuestions:
         if message["type"] == "http.response.start":
             headers = message.get("headers", [])
             is_open = is_open_event_stream(headers)
-            self._parser = SseParser() if is_open else None
+            self._parser = SseParser() if is_open and not self._are_named else None
             if media_type(headers) == EVENT_STREAM and not is_open:
                 self._session.asks_unnamed = True
         elif message["type"] == "http.response.body" and self._parser is not None:

@@ -63,7 +63,7 @@ def _warn_of(user: Any, what: str) -> None:
     if type(user) not in _warned:
         _warned.add(type(user))
         logger.warning(
-            "scope['user'] is of the class %s, which %s: have it say what Starlette's BaseUser does",
+            "scope['user'] is of the class %s, which %s: let it say what Starlette's BaseUser does",
             type(user).__qualname__,
             what,
         )

@@ -33,7 +33,8 @@ from mooring.node.requests.principal import NOBODY, principal_of
 logger = logging.getLogger("mooring.routing")
 
 _REMEMBERED_BYTES: Final = 64 * 1024
-"""Enough to read a request's id from."""
+"""Enough to read a request's id from; of a larger one it is looked for at either end."""
+_READ_BYTES: Final = 64 * 1024 * 1024
 
 
 class RefusedRequest:
@@ -104,16 +105,17 @@ class RefusedRequest:
     async def _answer(self, reason: Reason) -> None:
         self._node.tally.refused[reason] += 1
         logger.warning("refused %s %s: %s%s", self._facts.method, self._named(), reason, advice_on(reason))
-        request_id = await self._read_id() if reason in (Reason.UNREACHABLE, Reason.OUTCOME_UNKNOWN) else None
-        await refuse(
-            self._send, reason, method=self._facts.method, request_id=request_id, is_posted=self._facts.in_query
+        request_id = (
+            await asked_by_refused(self._receive) if reason in (Reason.UNREACHABLE, Reason.OUTCOME_UNKNOWN) else None
         )
-
-    async def _read_id(self) -> jsonrpc.Asked:
-        """The JSON-RPC id, to answer that very request; None where it has none."""
-        body = RememberedBody(self._receive, _REMEMBERED_BYTES)
-        await body.read_rest()
-        return body.asked()
+        await refuse(
+            self._send,
+            reason,
+            method=self._facts.method,
+            request_id=request_id,
+            is_posted=self._facts.in_query,
+            headers=self._scope["headers"],
+        )
 
     def _named(self) -> str:
         """The session for a log line: its beginning and its owner, and nothing that was not verified."""
@@ -122,3 +124,20 @@ class RefusedRequest:
             return "(no session id of this cluster)"
         owner = self._node.membership.view.owner_of(shard)
         return f"{brief(self._facts.session_id)} of {owner.node_id if owner else 'no known node'}"
+
+
+async def asked_by_refused(receive: Receive) -> jsonrpc.Asked:
+    """The JSON-RPC id, to answer that very request, or those of a batch; None where it has none.
+
+    Args:
+        receive: the request, from its beginning.
+    """
+    body = RememberedBody(receive, _REMEMBERED_BYTES)
+    await body.read_rest(_READ_BYTES)
+    return body.asked_at_either_end()
+
+
+async def id_of_refused(receive: Receive) -> jsonrpc.RequestId | None:
+    """The same of one that is no batch."""
+    asked = await asked_by_refused(receive)
+    return None if isinstance(asked, tuple) else asked

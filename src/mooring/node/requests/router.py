@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from mooring.asgi import EVENT_STREAM, App, Receive, Scope, Send, is_at, media_type, request_header, route_of
 from mooring.core import jsonrpc
 from mooring.core.http_sse import id_in
-from mooring.core.request import RequestFacts, read_facts, tidied
+from mooring.core.request import VERSION_HEADER, RequestFacts, read_facts, tidied
 from mooring.core.routing import Adopt, Consult, Decision, Forward, Hold, Moved, Open, Reason, Refuse, Revive, Serve
 from mooring.errors import SignatureError
 from mooring.node.membership.session import LocalSession
@@ -29,7 +31,6 @@ from mooring.node.requests.in_session import SessionRequest
 from mooring.node.requests.keep_alive import KeptAlive
 from mooring.node.requests.listening import ListeningRequest
 from mooring.node.requests.modern import ModernRequest
-from mooring.node.requests.modern_call import METHOD_HEADER
 from mooring.node.requests.no_session import naming_no_session, of_no_session
 from mooring.node.requests.opening import OpeningRequest
 from mooring.node.requests.placing import Placements
@@ -39,6 +40,8 @@ from mooring.node.requests.reviving import Revivals
 from mooring.node.requests.streaming import StreamingRequest, StreamPaths
 
 logger = logging.getLogger("mooring.routing")
+
+_INITIALIZES: Final = re.compile(rb'"method"\s*:\s*"initialize"')
 
 
 class Router:
@@ -72,12 +75,12 @@ class Router:
         gets an HTTP+SSE stream, as known     opens a session, here or where there is room for it
         is another GET                        is served here, and the app's answer tells
         posts JSON, as what opens a session   is served here, and the app's answer tells
-        says that it is of the modern era     goes where its handles lead: no session will ever tell
+        says its revision, and no session     goes where its handles lead: no session may ever tell
         is anything else                      is the app's
         """
         facts = self._read(scope)
         may_stream = facts.method == "GET" and facts.session_id is None and not facts.modern
-        is_ours = facts.peer is not None or self._is_ours(facts) or _says_it_is_modern(facts, scope)
+        is_ours = facts.peer is not None or self._is_ours(facts) or _says_its_revision(facts, scope)
         if is_ours or (may_stream and route_of(scope) in self._streams):
             await self.handle(scope, receive, send)
         elif may_stream:
@@ -132,7 +135,7 @@ class Router:
             await refuse(request.send, Reason.SIGNATURE)
             return
         self._node.tally.forwarded_in += 1
-        forwarded = replace(facts, method=request.scope["method"], peer=None, forwarded=True)
+        forwarded = replace(self._read(request.scope), peer=None, forwarded=True)  # of what the client has sent
         try:
             moved = await self._handle(forwarded, request.scope, request.receive, request.send)
         except Exception:
@@ -142,10 +145,11 @@ class Router:
             self._node.tally.refused[Reason.MISROUTED] += 1
             await request.send_moved(moved.owner)
         await request.finish()
+        await request.send_failure()
 
     def _handle(self, facts: RequestFacts, scope: Scope, receive: Receive, send: Send) -> Awaitable[Moved | None]:
         """Do what is decided; returns the one decision that a peer has to be told in its own way."""
-        if facts.method == "POST" and facts.session_id is None and not facts.modern:
+        if facts.method == "POST" and facts.session_id is None and not facts.modern and _may_post_json(scope):
             return self._handle_without_session(facts, scope, receive, send)
         if facts.modern and facts.method == "POST":
             return self._call(facts, scope, receive, send)
@@ -313,19 +317,28 @@ class Router:
 def _may_open(body: WantedBody) -> bool:
     """Whether a session may come of it: of one that is too large to be read, as far as its beginning tells."""
     if body.is_too_large:
-        return b'"initialize"' in body.beginning
-    return jsonrpc.text_in(jsonrpc.read_message(body.whole or b""), "method") in ("", "initialize")
+        return _INITIALIZES.search(body.beginning) is not None
+    methods = {jsonrpc.text_in(message, "method") for message in jsonrpc.read_messages(body.whole or b"")}
+    return "initialize" in methods or not any(methods)
 
 
-def _says_it_is_modern(facts: RequestFacts, scope: Scope) -> bool:
-    """Whether it has the headers that each request of revision 2026-07-28 has."""
-    return facts.modern and _posts_json(scope) and request_header(scope["headers"], METHOD_HEADER) is not None
+def _says_its_revision(facts: RequestFacts, scope: Scope) -> bool:
+    """Whether it is a message on no session with the header that each has since revision 2025-06-18, once its client is
+    through with `initialize`."""
+    is_on_none = facts.modern or facts.session_id is None
+    return is_on_none and _posts_json(scope) and request_header(scope["headers"], VERSION_HEADER) is not None
 
 
 def _accepts_events(accept: bytes) -> bool:
     """Whether an event stream is among what a client takes, by name or by a wildcard (RFC 9110, section 12.5.1)."""
     kinds = (part.partition(b";")[0].strip().lower() for part in accept.split(b","))
     return any(kind in (EVENT_STREAM, b"text/*", b"*/*") for kind in kinds)
+
+
+def _may_post_json(scope: Scope) -> bool:
+    """Whether it may be a message. Anything else is the app's own, and is not held until it is whole."""
+    kind = media_type(scope["headers"])
+    return not kind or b"json" in kind
 
 
 def _posts_json(scope: Scope) -> bool:

@@ -174,6 +174,7 @@ class Settlement:
             if message["type"] == "http.response.body":
                 answer.extend(message.get("body", b""))
 
+        self._session.state.begins_again(stream.id)
         request = SessionRequest(
             self._node, self._session, facts, scope, WholeBody(call.body).receive, take, onto=stream
         )

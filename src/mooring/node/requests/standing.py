@@ -24,14 +24,15 @@ from typing import Final
 
 from mooring.asgi import EVENT_STREAM, App, HeaderList, Message, Scope, WholeBody, media_type, without
 from mooring.core.ids import brief
-from mooring.core.request import SESSION_HEADER, RequestFacts
+from mooring.core.request import LAST_EVENT_ID, SESSION_HEADER, RequestFacts
 from mooring.core.sse import SseEvent
 from mooring.core.stream_ids import Place, StreamFacts, StreamKind
 from mooring.errors import StoreUnavailable
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.node.requests.in_session import SessionRequest
-from mooring.node.requests.inner import LAST_EVENT_ID, scope_for
+from mooring.node.requests.inner import scope_for
+from mooring.node.requests.principal import NOBODY
 from mooring.node.streams.answer import StreamedAnswer
 from mooring.node.streams.stream import Stream
 from mooring.store.journal import LogEntry
@@ -50,6 +51,7 @@ class StandingStream:
         refusal: what the app answered in its place.
         ends_next: whether the next client that comes back is ended cleanly.
         headers: of the app's answer.
+        principal: in whose name the app was asked.
     """
 
     def __init__(self, node: Node, session: LocalSession, app: App, scope: Scope) -> None:
@@ -57,11 +59,15 @@ class StandingStream:
         self.refusal: list[Message] = []
         self.ends_next = session.incarnation > 0 and not node.membership.was_given(session.shard)
         self.headers: HeaderList = []
+        self.principal = NOBODY
         self._node = node
         self._session = session
         self._app = app
         self._scope = scope_for(scope, session.id, session.protocol, method="GET")
         self._streamed: StreamedAnswer | None = None
+        # The last time that the app was asked; it hears of it if nobody listens any more.
+        self._request: SessionRequest | None = None
+        self._asked = WholeBody(b"")
         # Set once the app has begun its stream, or refused it.
         self._is_known = asyncio.Event()
         self._work: asyncio.Task[None] | None = None
@@ -98,6 +104,7 @@ class StandingStream:
     def close(self) -> None:
         """The session is gone from here."""
         self._is_closed = True
+        self._asked.leave()
         if self._work is not None:
             self._work.cancel()
 
@@ -135,13 +142,18 @@ class StandingStream:
             scope = {**scope, "headers": [*scope["headers"], (LAST_EVENT_ID, last_inner_id.encode())]}
         facts = RequestFacts(method="GET", session_id=self._session.id)
         self._streamed = None
-        await SessionRequest(self._node, self._session, facts, {**scope}, WholeBody(b"").receive, self._take).serve(
-            self._app
+        self._asked = WholeBody(b"")
+        self._request = SessionRequest(
+            self._node, self._session, facts, {**scope}, self._asked.receive, self._take, is_named=True
         )
+        await self._request.serve(self._app)
+        self._request = None  # each holds the other
 
     async def _take(self, message: Message) -> None:
         if message["type"] == "http.response.start" and self._begins(message):
             self.headers = without(message.get("headers", []), b"date", b"server", SESSION_HEADER)
+            if self._request is not None:
+                self.principal = self._request.principal
             session = self._session
             self.stream, is_new = await self._found()
             retry = round(self._node.settings.retry_seconds * 1000)

@@ -21,7 +21,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from mooring.asgi import EVENT_STREAM, App, Message, Receive, Scope, Send, header, is_compressed, media_type, route_of
-from mooring.core.endpoints import FOUND_AT_MOST
+from mooring.core.endpoints import FOUND_AT_MOST, FOUND_LENGTH
 from mooring.core.http_sse import EVENT, FirstEvent, PostAddress, read_address, readdressed
 from mooring.core.sse import SseEvent
 from mooring.core.text import clean
@@ -43,7 +43,7 @@ class StreamPaths:
     """The paths at which the app has opened HTTP+SSE streams, and those of which a warning was given."""
 
     def __init__(self) -> None:
-        # Each at most `FOUND_AT_MOST` long.
+        # Each at most `FOUND_AT_MOST` long, and the paths no longer than any that is found (`mooring.core.endpoints`).
         self._known: set[str] = set()
         self._warned: set[str] = set()
 
@@ -51,12 +51,12 @@ class StreamPaths:
         return path in self._known
 
     def add(self, path: str) -> None:
-        if path not in self._known and len(self._known) < FOUND_AT_MOST:
+        if path not in self._known and len(self._known) < FOUND_AT_MOST and len(path) <= FOUND_LENGTH:
             self._known.add(path)
             logger.info("found an HTTP+SSE endpoint at %s", clean(path))
 
     def warn_once(self, path: str, what: str) -> None:
-        if path not in self._warned and len(self._warned) < FOUND_AT_MOST:
+        if path not in self._warned and len(self._warned) < FOUND_AT_MOST and len(path) <= FOUND_LENGTH:
             self._warned.add(path)
             logger.warning("the event stream at %s %s", clean(path), clean(what))
 
@@ -92,6 +92,9 @@ class StreamingRequest:
             if self._is_cut_off:
                 await asyncio.sleep(0)  # where the app did not come to meet its cancellation, we do
         except asyncio.CancelledError:
+            if not self._is_cut_off:
+                raise
+        except Exception:  # what becomes of the app that is cancelled is its own affair
             if not self._is_cut_off:
                 raise
         finally:

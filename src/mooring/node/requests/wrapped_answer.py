@@ -31,11 +31,18 @@ class WrappedAnswer:
     """
     Args:
         wrapping: says what becomes of each message; called when the answer begins: by then the app has said who asks.
+        warn: says what is not done, as a logger does.
     """
 
-    def __init__(self, wrapping: Callable[[], Wrapping | Marking | Loosening], send: Send) -> None:
+    def __init__(
+        self,
+        wrapping: Callable[[], Wrapping | Marking | Loosening],
+        send: Send,
+        warn: Callable[..., None] = logger.warning,
+    ) -> None:
         self._make_wrapping = wrapping
         self._send = send
+        self._warn = warn
         self._wrapping: Wrapping | Marking | Loosening | None = None
         # The beginning of an answer in JSON, until it is whole; and what came of the message that is not whole yet.
         self._start: Message | None = None
@@ -66,7 +73,7 @@ class WrappedAnswer:
                 return
             message = {**message, "headers": without(headers, b"content-length")}  # it will be longer
         elif not is_plain:
-            logger.warning(
+            self._warn(
                 "an answer is compressed, though it was asked for as it is: no id in it is wrapped (handles), and no "
                 "argument marked (mark_handle_params); let the ingress compress"
             )
@@ -124,7 +131,5 @@ class WrappedAnswer:
         return body if changed is None else changed.encode()
 
     def _give_up(self) -> None:
-        logger.warning(
-            "an answer of more than %d bytes went out as it is: no id in it is wrapped (handles)", LIMIT_BYTES
-        )
+        self._warn("an answer of more than %d bytes went out as it is: no id in it is wrapped (handles)", LIMIT_BYTES)
         self._wrapping = None

@@ -33,6 +33,13 @@ warning in Python's log, progress for an unknown token an error of TypeScript's 
 """
 
 
+def nothing_for(protocol: str, retry_milliseconds: int | None = None) -> SseEvent:
+    """What says nothing but its id, to clients of that revision."""
+    if protocol >= PRIMED_SINCE:
+        return SseEvent("", retry_milliseconds=retry_milliseconds)
+    return SseEvent(NOTHING, "message", retry_milliseconds=retry_milliseconds)
+
+
 class StreamedAnswer:
     """
     Args:
@@ -55,7 +62,7 @@ class StreamedAnswer:
         self.last_inner_id = ""
         self._settle = settle
         self._stream = stream
-        self._is_primed = protocol >= PRIMED_SINCE
+        self._protocol = protocol
         self._retry_milliseconds = retry_milliseconds
         self._incarnation = incarnation
         self._parser = SseParser()
@@ -78,10 +85,7 @@ class StreamedAnswer:
 
     async def begin(self) -> None:
         """The stream has begun."""
-        if self._is_primed:
-            await self._stream.say(SseEvent("", retry_milliseconds=self._retry_milliseconds))
-        else:
-            await self._stream.say(SseEvent(NOTHING, "message", retry_milliseconds=self._retry_milliseconds))
+        await self._stream.say(nothing_for(self._protocol, self._retry_milliseconds))
 
     async def feed(self, piece: bytes) -> None:
         """The next bytes of the app's answer."""
@@ -103,7 +107,7 @@ class StreamedAnswer:
         if (self._told > -math.inf or self._unknown > 0) and self._was_told(_progress(data)):
             return
         may_answer = '"result"' in data or '"error"' in data
-        is_answer = may_answer and not self._stream.is_answered and answers(data, self._stream.facts.request_id)
+        is_answer = may_answer and not self._stream.is_answered and answers(data, self._stream.wanted)
         if is_answer and self._settle is not None:
             settled = await self._settle(data)
             if settled is None:
@@ -130,7 +134,7 @@ def _progress(data: str) -> float:
         return math.inf
 
 
-def answers(data: str, asked: jsonrpc.Asked) -> bool:
+def answers(data: str, asked: jsonrpc.Wanted) -> bool:
     """Whether this answers that request, or one of a batch; where nobody knows what was asked, whether it is one."""
     if asked is None:
         return any(jsonrpc.is_answer(message) for message in jsonrpc.read_messages(data))

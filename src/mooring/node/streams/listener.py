@@ -65,6 +65,12 @@ class Listener:
         if sender is not None:
             sender.cancel()
 
+    def stall(self) -> None:
+        """It does not take what it is given: its connection is of no use any more, and nobody waits for it."""
+        if not self.is_gone:
+            self.leave()
+            self._on_stall()
+
     async def _pass_on(self, message: Message) -> None:
         if self.is_gone:
             return
@@ -93,7 +99,6 @@ class Listener:
         loop = asyncio.get_running_loop()
         left = self._since + STALL_SECONDS - loop.time()
         if left <= 0:
-            self.leave()
-            self._on_stall()
+            self.stall()
         else:
             self._watch = loop.call_later(left, self._look)
