@@ -282,6 +282,17 @@ async def test_a_session_that_sleeps_here_is_not_called_misrouted(
         assert (said.levelname, "misrouted" in said.getMessage()) == ("INFO", False)
 
 
+async def test_an_author_hears_that_a_session_was_deleted_while_it_slept_and_once(raw: RawClient) -> None:
+    """What was kept to wake it with is of no use any more."""
+    async with sleepers(raw) as world:
+        session = await raw.open(world.url)
+        await world.sleeps(session)
+        for status in (200, 404):
+            assert (await raw.send("DELETE", f"{world.url}/mcp", session=session)).status == status
+        await world.nodes[0].mooring._node.sessions.settle()
+        assert [(one.id, one.reason) for one in world.closed] == [(session, "hibernated"), (session, "deleted")]
+
+
 async def test_the_shard_of_one_that_sleeps_stays_where_its_client_listens(
     raw: RawClient, http: aiohttp.ClientSession
 ) -> None:

@@ -155,7 +155,8 @@ class Mooring:
         return Registry(self._store)
 
     def on_close(self, handler: CloseHandler) -> CloseHandler:
-        """Call `handler(ClosedSession)` once for each session that ends on this node. Works as a decorator.
+        """Call `handler(ClosedSession)` once for each life of a session that ends on this node, and for one that lived
+        nowhere when its client ended it. Works as a decorator.
 
         The handler may be a coroutine function. It is called after the record is gone; what it raises is logged.
         It is not called when the node itself stops: the process ends with all that it holds.

@@ -289,6 +289,10 @@ class LocalSessions:
         for handler in self._close_handlers:
             await _call("on_close", handler, closed)
 
+    def tell_deleted(self, session_id: str, principal: str) -> None:
+        """A session that lived nowhere was ended by its client: whoever keeps something to revive it with hears so."""
+        self.run_errand(self._tell_closed(ClosedSession(session_id, "deleted", principal)))
+
     async def tell_revived(self, revived: RevivedSession) -> None:
         """Let the author bring back what the app kept for it in memory."""
         for handler in self._revive_handlers:

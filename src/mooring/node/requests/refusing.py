@@ -87,7 +87,8 @@ class RefusedRequest:
         """
         try:
             epoch = await self._node.keeper.adoption.hold_for(record, self._node.ids.shard_of(record.id) or "")
-            if not epoch or await self._node.store.delete_session(record.id, epoch) is Written.REFUSED:
+            written = await self._node.store.delete_session(record.id, epoch) if epoch else Written.REFUSED
+            if written is Written.REFUSED:
                 await self._answer(Reason.UNREACHABLE)
                 return
             await self._node.forget_sleeper(record.id)
@@ -95,6 +96,8 @@ class RefusedRequest:
             await self._answer(Reason.UNREACHABLE)
             return
         if self._facts.method == "DELETE":
+            if written is Written.DONE:
+                self._node.sessions.tell_deleted(record.id, record.principal)
             await respond(self._send, 200, b"")
         else:
             await self._answer(Reason.EXPIRED if record.node_id == self._node.id else Reason.OWNER_LOST)
