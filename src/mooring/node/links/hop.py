@@ -54,6 +54,10 @@ _NOT_ON_ANSWERS: Final = _HOP_BY_HOP | INTERNAL_HEADERS | {b"date", b"server"}
 """Our own server writes Date and Server."""
 
 
+_CONNECTION_BYTES: Final = 4 * 1024
+"""As far as a Connection is read: a server may let in one of megabytes, which takes a second."""
+
+
 @dataclass(frozen=True, slots=True)
 class SignedRequest:
     """What goes out.
@@ -200,5 +204,5 @@ def said(error: BaseException) -> str:
 
 def _named_in(headers: HeaderList) -> frozenset[bytes]:
     """The headers that a Connection header names as its own."""
-    named = (value for name, value in headers if name == b"connection")
+    named = (value[:_CONNECTION_BYTES] for name, value in headers if name == b"connection")
     return frozenset(token.strip().lower() for value in named for token in value.split(b","))

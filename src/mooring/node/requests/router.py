@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from mooring.asgi import EVENT_STREAM, App, Receive, Scope, Send, is_at, media_type, request_header, route_of
 from mooring.core import jsonrpc
@@ -39,6 +40,10 @@ from mooring.node.requests.reviving import Revivals
 from mooring.node.requests.streaming import StreamingRequest, StreamPaths
 
 logger = logging.getLogger("mooring.routing")
+
+
+_ACCEPT_BYTES: Final = 4 * 1024
+"""As far as an Accept is read: a server may let in one of megabytes, which takes a second."""
 
 
 class Router:
@@ -323,7 +328,7 @@ def _says_it_is_modern(facts: RequestFacts, scope: Scope) -> bool:
 
 def _accepts_events(accept: bytes) -> bool:
     """Whether an event stream is among what a client takes, by name or by a wildcard (RFC 9110, section 12.5.1)."""
-    kinds = (part.partition(b";")[0].strip().lower() for part in accept.split(b","))
+    kinds = (part.partition(b";")[0].strip().lower() for part in accept[:_ACCEPT_BYTES].split(b","))
     return any(kind in (EVENT_STREAM, b"text/*", b"*/*") for kind in kinds)
 
 
