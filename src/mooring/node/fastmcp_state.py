@@ -31,6 +31,8 @@ _MOST_FLEETING: Final = 10_000
 """Of what is kept elsewhere under no user's name, and no handle's: FastMCP makes a session up for each request of
 revision 2026-07-28, and nobody asks for what was set in it."""
 
+_SWEEP_SECONDS: Final = 10.0
+
 Entry = list[Any]
 """A value, and when it ends, in seconds since the epoch; None: with its session."""
 
@@ -51,6 +53,8 @@ class SessionStateStore:
         # What is no session's, and what is of sessions that nobody serves; that which was used last at the end.
         self._lasting: dict[str, Entry] = {}
         self._fleeting: dict[str, Entry] = {}
+        # When those of them are let go whose time is over.
+        self._sweep_at = 0.0
         self._has_warned = False
 
     async def get(self, key: str, *, collection: str | None = None) -> dict[str, Any] | None:
@@ -72,9 +76,12 @@ class SessionStateStore:
         before = entries.get(name)
         if before is not None and _is_same(before[0], dict(value)) and _is_near(before[1], end, now):
             return
-        if end is not None or entries is not self._lasting:  # of which there may be many, and none ends
-            for old in [old for old, entry in entries.items() if entry[1] is not None and entry[1] <= now]:
-                del entries[old]
+        if entries is not self._lasting and entries is not self._fleeting:
+            _let_go_of_old(entries, now)
+        elif self._sweep_at <= now:  # now and then: there may be a hundred thousand
+            self._sweep_at = now + _SWEEP_SECONDS
+            _let_go_of_old(self._lasting, now)
+            _let_go_of_old(self._fleeting, now)
         entries.pop(name, None)
         entries[name] = [copy.deepcopy(dict(value)), end]
         if entries is self._fleeting and len(entries) > _MOST_FLEETING:
@@ -171,6 +178,11 @@ def _in_session(name: str) -> str | None:
     """The name without the session's id, which the app may give it anew; None where it is no session's."""
     prefix, colon, rest = name.partition(":")
     return None if not colon or f"{prefix}:" in _OF_OTHERS else rest
+
+
+def _let_go_of_old(entries: dict[str, Entry], now: float) -> None:
+    for old in [old for old, entry in entries.items() if entry[1] is not None and entry[1] <= now]:
+        del entries[old]
 
 
 def _is_same(before: dict[str, Any], value: dict[str, Any]) -> bool:
