@@ -21,7 +21,7 @@ PARAMETER_HEADERS: Final = b"mcp-param-"
 _URIS: Final = ("uri", "notifications")
 """Members of `params` whose texts are URIs of resources, to read or to listen for; of tasks, ids."""
 _GIVEN_BACK: Final = ("inputResponses", "argument", "context")
-"""Of answers to questions, and of what is to be completed: models write longer texts there."""
+"""Of answers to questions, and of what clients want completed: models write longer texts there."""
 
 MOST_HANDLES: Final = 100
 """Of one request. One more than that is found in one that has more: it may be anybody's, and nobody looks at it."""
