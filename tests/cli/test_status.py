@@ -137,6 +137,14 @@ def test_what_is_said_below_the_table_is_bounded(clock: Clock, monkeypatch: pyte
     assert below.endswith("503 nodes: 502 ready, 1 dead; 1006 sessions\n")
 
 
+def test_nodes_of_several_versions_are_told_apart(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = filled_store(clock)
+    use(store, monkeypatch)
+    assert "version" not in mooring("status").out
+    asyncio.run(store.register(replace(NODE_2, version="0.2.0"), 5))
+    assert "version 0.1.0: node-1\nversion 0.2.0: node-2\n" in mooring("status").out
+
+
 def test_an_empty_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     use(MemoryStore(), monkeypatch)
     assert mooring("status").out == "no nodes\n"
