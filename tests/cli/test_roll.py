@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from mooring.core.model import NodeInfo
 from mooring.store import MemoryStore
 from tests.cli.command import mooring
 from tests.cli.registries import NODE_1, use
@@ -59,6 +60,38 @@ def test_a_process_that_is_not_there_is_named(run_dir: Path, monkeypatch: pytest
     said = mooring("roll", "--run-dir", str(run_dir))
     assert said.code == 1
     assert f"node-1 cannot be told to stop (process {2**22 + 1})" in said.error_line
+
+
+def test_a_node_that_ends_while_others_are_replaced_is_told_nothing(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may have its number by then; and it was started again, which is all that a roll wants."""
+    store = MemoryStore(Clock(1_800_000_000.0))
+    first, second = 2**22 + 1, 2**22 + 2
+
+    async def register(*nodes: NodeInfo) -> None:
+        for node in nodes:
+            await store.register(node, 60)
+
+    other = replace(NODE_1, id="node-2-abcde", name="node-2", pid=second)
+    asyncio.run(register(replace(NODE_1, pid=first), other))
+    told: list[int] = []
+
+    def kill(pid: int, _: int) -> None:
+        """The first is replaced at once; so is the other, which nobody has told to stop."""
+        told.append(pid)
+        for node in (NODE_1, other):
+            lease = store._leases[node.id]
+            anew = replace(lease.node, id=f"{node.name}-fghij", pid=pid + 100)
+            store._leases[anew.id] = replace(lease, node=anew)
+            store._leases[node.id] = replace(lease, until_ms=0)
+
+    monkeypatch.setattr("mooring.cli.chosen_cluster.open_store", lambda *_: store)
+    monkeypatch.setattr("mooring.cli.roll.os.kill", kill)
+    said = mooring("roll", "--run-dir", str(run_dir), "--timeout", "5")
+    assert (said.code, told) == (0, [first])
+    assert "node-2: has ended by itself, and is started again\n" in said.out
+    assert "replaced 2 nodes" in said.out
 
 
 @pytest.mark.real

@@ -137,6 +137,26 @@ def test_what_is_said_below_the_table_is_bounded(clock: Clock, monkeypatch: pyte
     assert below.endswith("503 nodes: 502 ready, 1 dead; 1006 sessions\n")
 
 
+def test_nodes_of_several_versions_are_told_apart(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = filled_store(clock)
+    use(store, monkeypatch)
+    assert "version" not in mooring("status").out
+    asyncio.run(store.register(replace(NODE_2, version="0.2.0"), 5))
+    assert "version 0.1.0: node-1\nversion 0.2.0: node-2\n" in mooring("status").out
+
+
+def test_json_does_not_reach_the_terminal_as_anything_else(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever writes to Redis names a node."""
+    odd = "n\x9b2J\x7f\u202eode ä"
+    store = filled_store(clock)
+    asyncio.run(store.register(replace(NODE_1, name=odd), 5))
+    use(store, monkeypatch)
+    said = mooring("status", "--json")
+    assert odd in [node["name"] for node in said.json["nodes"]]
+    assert not {"\x9b", "\x7f", "\u202e"} & set(said.out)
+    assert "ä" in said.out
+
+
 def test_an_empty_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     use(MemoryStore(), monkeypatch)
     assert mooring("status").out == "no nodes\n"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,6 +46,15 @@ def test_headers_that_travel_beside_come_back_to_their_places(
         assert name not in dropped
     of_the_hop = [(b"host", b"10.0.0.7"), *wire, (b"content-length", b"7"), (b"transfer-encoding", b"chunked")]
     assert PassedOn("GET", beside=beside).restored(of_the_hop) == given_headers
+
+
+def test_very_many_headers_come_back_in_no_time() -> None:
+    given_headers = [(b"x", b"\xff" if number % 2 else b"1") for number in range(200_000)]
+    wire, beside = parted(given_headers, ())
+    passed_on = PassedOn("POST", beside=beside)
+    began = time.perf_counter()
+    assert passed_on.restored(wire) == given_headers
+    assert time.perf_counter() - began < 0.25
 
 
 def test_what_each_hop_writes_for_itself_is_the_clients_own_again() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from functools import partial
 from typing import Any
 
@@ -195,3 +196,15 @@ async def test_what_single_requests_leave_behind_pushes_no_users_state_out(monke
     assert await store.get("user:ann:_user") == {"n": 1}
     assert await store.get("session:ann:one") == {"n": 2}
     assert [await store.get(f"request-{n}:count") for n in (6, 9)] == [None, {"n": 9}]
+
+
+async def test_what_is_kept_of_many_users_takes_no_time_with_each_call() -> None:
+    clock = Clock(1_000.0)
+    store = SessionStateStore(now=clock)
+    began = time.perf_counter()
+    for number in range(20_000):
+        await store.put(f"user:{number}:x", {"value": number}, ttl=86_400)
+    assert time.perf_counter() - began < 3
+    clock.now += 90_000
+    await store.put("user:new:x", {"value": 1}, ttl=86_400)
+    assert list(store._lasting) == ["user:new:x"]

@@ -156,3 +156,12 @@ def test_a_url_that_means_nothing_is_a_wrong_setting_and_hides_its_password(url:
         RedisStore(url, "mcp", timeout_seconds=1, seals=SEALS)
     assert told.value.name == "redis_url"
     assert "hunter2" not in str(told.value)
+
+
+@pytest.mark.parametrize("junk", ["", "abcdefg", "ABCDE", "abcd\n", "{}", "\xff\xfe\xff\xfe\xff"])
+async def test_what_is_no_shard_is_no_place(junkyard: tuple[RedisStore, Any], junk: str) -> None:
+    """Calls would go there, and a node would claim it."""
+    store, client = junkyard
+    await client.set("mcp:place:{key}", junk)
+    assert await store.place("key", "fghij", 60_000) == "fghij"
+    assert await store.place("key", "klmno", 60_000) == "fghij"

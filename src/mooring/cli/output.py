@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from typing import Any, Final, Literal
 
@@ -15,6 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 WIDTH_OF_A_PIPE: Final = 200
+_UNPRINTABLE: Final = re.compile("[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+"""Control characters that JSON need not escape, and those that turn text around. All stand in texts."""
 _GAP: Final = 2
 _CUT_WIDTH: Final = 8
 """Of the column that gives way, at least."""
@@ -58,5 +61,6 @@ def _width_of(cell: Any) -> int:
 
 
 def print_json(value: Any) -> None:
-    """For programs, and still readable."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """For programs, and still readable, also on a terminal: what would move its cursor is escaped."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    typer.echo(_UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))

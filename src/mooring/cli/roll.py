@@ -63,12 +63,15 @@ async def _roll(cluster: ChosenCluster, its_pid: int, seconds_each: float) -> No
 async def _replace(store: Store, old: NodeStatus) -> None:
     began = time.monotonic()
     name = plain(old.info.name)
-    sessions = (await _now(store, old)).info.sessions
-    try:
-        os.kill(old.info.pid, signal.SIGTERM)
-    except (ProcessLookupError, PermissionError) as error:
-        raise ClusterError(f"{name} cannot be told to stop (process {old.info.pid}): {error}") from error
-    typer.echo(f"{name}: gives {sessions} sessions away")
+    now = await _now(store, old)
+    if now is None:  # its number may be another process's by now
+        typer.echo(f"{name}: has ended by itself, and is started again")
+    else:
+        try:
+            os.kill(old.info.pid, signal.SIGTERM)
+        except (ProcessLookupError, PermissionError) as error:
+            raise ClusterError(f"{name} cannot be told to stop (process {old.info.pid}): {error}") from error
+        typer.echo(f"{name}: gives {now.info.sessions} sessions away")
     while True:
         others = [node for node in await living_nodes(store) if node.info.name == old.info.name]
         if any(node.info.id != old.info.id and takes_sessions(node) for node in others):
@@ -86,5 +89,6 @@ def _parent_of(pid: int) -> int | None:
         return None
 
 
-async def _now(store: Store, node: NodeStatus) -> NodeStatus:
-    return next((one for one in await living_nodes(store) if one.info.id == node.info.id), node)
+async def _now(store: Store, node: NodeStatus) -> NodeStatus | None:
+    """The same as it is now; None where it is no longer there."""
+    return next((one for one in await living_nodes(store) if one.info.id == node.info.id), None)

@@ -77,6 +77,8 @@ def _print(cluster: ChosenCluster, nodes: list[NodeStatus], hidden: int) -> None
             out.print(Text(plain(line, 1_000)))
         if len(lines) > _LINES:
             out.print(f"and {len(lines) - _LINES} more nodes like these: --json has all")
+    for line in _versions(nodes):
+        out.print(Text(plain(line, 300)))
     if len(nodes) > _LINES:
         states = Counter(node.state for node in nodes)
         counted = ", ".join(f"{count} {state}" for state, count in states.most_common())
@@ -103,6 +105,15 @@ def _adopted(nodes: list[NodeStatus]) -> list[str]:
 def _kept(nodes: list[NodeStatus]) -> list[str]:
     did = [(node.info.name, node.counters) for node in nodes if node.counters.streams_kept and not _is_over(node)]
     return [f"{name} keeps {done.streams_kept} streams, {done.streams_open} of them open" for name, done in did]
+
+
+def _versions(nodes: list[NodeStatus]) -> list[str]:
+    """Who has which, where that differs, as in the middle of a deploy."""
+    named: dict[str, list[str]] = {}
+    for node in nodes:
+        if not _is_over(node):
+            named.setdefault(node.info.version, []).append(node.info.name)
+    return [f"version {one}: {', '.join(names)}" for one, names in sorted(named.items())] if len(named) > 1 else []
 
 
 def _links(nodes: list[NodeStatus]) -> list[str]:

@@ -33,7 +33,7 @@ _MOST_FLEETING: Final = 10_000
 """Of what is kept elsewhere under no user's name, and no handle's: FastMCP makes a session up for each request of
 revision 2026-07-28, and nobody asks for what was set in it."""
 
-_TIDY_SECONDS: Final = 1.0
+_SWEEP_SECONDS: Final = 10.0
 
 Entry = list[Any]
 """A value, and when it ends, in seconds since the epoch; None: with its session."""
@@ -55,9 +55,9 @@ class SessionStateStore:
         # What is no session's or of one of HTTP+SSE, and what single requests set; that which was used last at the end.
         self._lasting: dict[str, Entry] = {}
         self._fleeting: dict[str, Entry] = {}
+        # When those of them are let go whose time is over.
+        self._sweep_at = 0.0
         self._has_warned = False
-        # When it was last looked for what has ended.
-        self._tidied = 0.0
 
     async def get(self, key: str, *, collection: str | None = None) -> dict[str, Any] | None:
         return (await self.ttl(key, collection=collection))[0]
@@ -78,10 +78,12 @@ class SessionStateStore:
         before = entries.get(name)
         if before is not None and _is_same(before[0], dict(value)) and _is_near(before[1], end, now):
             return
-        if entries is not self._lasting or (end is not None and now >= self._tidied + _TIDY_SECONDS):  # it may be large
-            self._tidied = now
-            for old in [old for old, entry in entries.items() if entry[1] is not None and entry[1] <= now]:
-                del entries[old]
+        if entries is not self._lasting and entries is not self._fleeting:
+            _let_go_of_old(entries, now)
+        elif self._sweep_at <= now:  # now and then: there may be a hundred thousand
+            self._sweep_at = now + _SWEEP_SECONDS
+            _let_go_of_old(self._lasting, now)
+            _let_go_of_old(self._fleeting, now)
         entries.pop(name, None)
         entries[name] = [copy.deepcopy(dict(value)), end]
         if entries is self._fleeting and len(entries) > _MOST_FLEETING:
@@ -188,6 +190,11 @@ def _is_on_stream() -> bool:
     if serving is None or serving.session_id is None:
         return False
     return serving.scope.get("method") == "GET" or serving.node.sessions.find(serving.session_id) is not None
+
+
+def _let_go_of_old(entries: dict[str, Entry], now: float) -> None:
+    for old in [old for old, entry in entries.items() if entry[1] is not None and entry[1] <= now]:
+        del entries[old]
 
 
 def _is_same(before: dict[str, Any], value: dict[str, Any]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import multiprocessing
 import os
 import secrets
@@ -50,6 +51,7 @@ handles_logger = logging.getLogger("mooring.handles")
 
 _VERSION = version("mooring")
 _MOST_WARNINGS: Final = 20
+_SAY_AGAIN_SECONDS: Final = 60.0
 
 
 async def refuse_all(scope: Scope, receive: Receive, send: Send) -> None:
@@ -154,6 +156,8 @@ class Node:
         self.open_calls = OpenCalls()
         self.carrying = Carrying(store, settings, self.sessions)
         self._has_warned_of_body = False
+        # When it was last said that no more requests are held, by a steady clock.
+        self._said_no_room = -math.inf
         # What was said of calls with handles, once each.
         self._warned_of: set[str] = set()
         self.held = 0
@@ -369,6 +373,17 @@ class Node:
                 "a request of more than %d bytes was served where it arrived: handles are not looked for in larger "
                 "ones (handle_search_bytes); let its tool mark the handle's argument with x-mcp-header",
                 self.settings.handle_search_bytes,
+            )
+
+    def note_no_room(self) -> None:
+        """One more request would have to be held than may be: the log says so, and not with each of them."""
+        now = time.monotonic()
+        if self.settings.held_requests and now - self._said_no_room >= _SAY_AGAIN_SECONDS:
+            self._said_no_room = now
+            logger.warning(
+                "%d requests are held for nodes that do not answer, and no more are (held_requests): others are "
+                "answered unreachable at once; see which nodes those are (`mooring status`)",
+                self.settings.held_requests,
             )
 
     def warn_once(self, text: str, *values: object) -> None:

@@ -108,7 +108,9 @@ def interfere(
     return nonces
 
 
-async def test_only_so_many_are_held_and_the_others_are_told_to_try_again(raw: RawClient) -> None:
+async def test_only_so_many_are_held_and_the_others_are_told_to_try_again(
+    raw: RawClient, caplog: pytest.LogCaptureFixture
+) -> None:
     async with running_nodes(ScriptedApp, 2, held_requests=2, hold_seconds=20, lease_seconds=2) as nodes:
         session = await raw.open(nodes[0].url)
         peer = nodes[1].mooring._node
@@ -118,6 +120,7 @@ async def test_only_so_many_are_held_and_the_others_are_told_to_try_again(raw: R
         refused = [reply.reason for reply in replies if "error" in reply.json]
         assert refused == ["unreachable"] * 3
         assert peer.held == 0
+        assert sum("2 requests are held" in line and "(held_requests)" in line for line in caplog.messages) == 1
 
 
 async def test_a_request_is_held_until_its_owner_answers(

@@ -106,6 +106,14 @@ async def test_another_clusters_key(peer: Peer) -> None:
     assert_refused(peer, await peer.send(peer.claim(), key=derive_key("another cluster's", "peer request")))
 
 
+async def test_a_stranger_does_not_learn_which_node_it_is(peer: Peer) -> None:
+    """Load balancers pass on what anybody says to be a peer's."""
+    reply = await peer.send(peer.claim(), key=derive_key("a stranger's", "peer request"))
+    assert reply.status == 403
+    assert "mooring-reply" not in reply.headers
+    assert peer.node.id not in str(reply.headers)
+
+
 async def test_the_key_of_another_purpose(peer: Peer) -> None:
     assert_refused(peer, await peer.send(peer.claim(), key=derive_key(SECRET, "session id")))
 

@@ -100,3 +100,12 @@ async def test_a_node_that_was_paused_asks_the_store_before_it_serves_what_it_ma
         assert len(new_owner.heads) == 1
         assert not node.keeper.has_lapsed
         assert (await Request(session=kept).to(mooring)).status == 200
+
+
+async def test_an_accept_of_megabytes_takes_no_time() -> None:
+    async with joined(ScriptedApp()) as mooring:
+        session = (await initialize().to(mooring)).session_id
+        request = Request("GET", session=session, headers=[(b"accept", b"," * 4_000_000)])
+        began = time.perf_counter()
+        await request.to(mooring)
+        assert time.perf_counter() - began < 0.2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 import weakref
 
 from hypothesis import given, settings
@@ -183,3 +184,14 @@ async def _carry_out(plan: list[tuple[str, int, int]]) -> None:
 @settings(deadline=None)
 def test_what_is_counted_is_what_is_held_and_within_its_bounds(plan: list[tuple[str, int, int]]) -> None:
     asyncio.run(_carry_out(plan))
+
+
+async def test_thousands_of_open_streams_in_a_session_hold_up_nothing() -> None:
+    """A client that leaves does not end what it asked: so it may have as many as it likes."""
+    memory, _ = a_memory(room_bytes=64 * 1024 * KIB)
+    streams = [memory.open("one", FACTS, 1) for _ in range(8_000)]
+    began = time.perf_counter()
+    for stream in streams[:1_000]:
+        await stream.say(SseEvent("said"))
+    assert time.perf_counter() - began < 0.3
+    assert memory.open_streams == 8_000

@@ -57,6 +57,10 @@ _NOT_ON_MIXED_ANSWERS: Final = _HOP_BY_HOP | INTERNAL_HEADERS | {b"date", b"serv
 """Where nobody knows which headers are the app's. Our own server writes Date and Server."""
 
 
+_CONNECTION_BYTES: Final = 4 * 1024
+"""As far as a Connection is read: a server may let in one of megabytes, which takes a second."""
+
+
 @dataclass(frozen=True, slots=True)
 class SignedRequest:
     """What goes out.
@@ -226,5 +230,5 @@ def _path_in(target: bytes) -> str:
 
 def _named_in(headers: HeaderList) -> frozenset[bytes]:
     """The headers that a Connection header names as its own."""
-    named = (value for name, value in headers if name == b"connection")
+    named = (value[:_CONNECTION_BYTES] for name, value in headers if name == b"connection")
     return frozenset(token.strip().lower() for value in named for token in value.split(b","))

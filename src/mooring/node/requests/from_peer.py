@@ -122,7 +122,7 @@ class PeerRequest:
         if message["type"] == "http.response.start":
             await self.finish()
             self._has_begun = True
-            if not self._withheld:
+            if not self._withheld and self._nonce:  # else it is anybody's, who need not know which node this is
                 reply = sign_reply(self._key, self._nonce, self._node_id, self._verdict, message["status"])
                 message = {**message, "headers": [*message.get("headers", []), (REPLY_HEADER, reply.encode())]}
         if not self._withheld:

@@ -44,6 +44,10 @@ logger = logging.getLogger("mooring.routing")
 _INITIALIZES: Final = re.compile(rb'"method"\s*:\s*"initialize"')
 
 
+_ACCEPT_BYTES: Final = 4 * 1024
+"""As far as an Accept is read: a server may let in one of megabytes, which takes a second."""
+
+
 class Router:
     """Serves, forwards or refuses the requests of one node."""
 
@@ -332,7 +336,7 @@ def _says_its_revision(facts: RequestFacts, scope: Scope) -> bool:
 
 def _accepts_events(accept: bytes) -> bool:
     """Whether an event stream is among what a client takes, by name or by a wildcard (RFC 9110, section 12.5.1)."""
-    kinds = (part.partition(b";")[0].strip().lower() for part in accept.split(b","))
+    kinds = (part.partition(b";")[0].strip().lower() for part in accept[:_ACCEPT_BYTES].split(b","))
     return any(kind in (EVENT_STREAM, b"text/*", b"*/*") for kind in kinds)
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
@@ -72,6 +72,8 @@ class StreamMemory:
         self._streams: dict[str, OrderedDict[str, Stream]] = {}
         # Those that are over, or rest, in that order: of which session, and since when.
         self._over: OrderedDict[Stream, tuple[str, float]] = OrderedDict()
+        # How many of them a session has.
+        self._over_of: Counter[str] = Counter()
         # What each of them counts for, and each session.
         self._counted: dict[Stream, int] = {}
         self._of_session: dict[str, int] = {}
@@ -186,7 +188,8 @@ class StreamMemory:
     def is_over(self, session_id: str, stream: Stream) -> None:
         """The stream is over; from now on it may be let go."""
         if stream in self._counted:
-            self._over[stream] = (session_id, self._now())
+            self._goes_on(stream)
+            self._is_over(session_id, stream)
         if self._behind is not None:
             self._behind.over(session_id, stream)
         self._make_room()
@@ -200,12 +203,23 @@ class StreamMemory:
         for stream in self.of(session_id):
             if but_listeners and stream.has_listener:
                 continue
-            self._over.setdefault(stream, (session_id, self._now()))
+            if stream not in self._over:
+                self._is_over(session_id, stream)
         self._make_room()
 
     def wake(self, stream: Stream) -> None:
         """It goes on."""
-        self._over.pop(stream, None)
+        self._goes_on(stream)
+
+    def _is_over(self, session_id: str, stream: Stream) -> None:
+        self._over[stream] = (session_id, self._now())
+        self._over_of[session_id] += 1
+
+    def _goes_on(self, stream: Stream) -> None:
+        session_id, _ = self._over.pop(stream, ("", 0.0))
+        self._over_of[session_id] -= 1
+        if self._over_of[session_id] <= 0:
+            del self._over_of[session_id]
 
     def drop(self, session_id: str, stream: Stream) -> None:
         """Nothing can be said of it here: whoever asks for it next finds none."""
@@ -237,7 +251,8 @@ class StreamMemory:
 
     def _make_room_in(self, session_id: str) -> None:
         streams = self._streams[session_id]
-        while self._has_too_much(session_id):
+        # A client may have thousands of streams open in a session, which would be gone through with each event.
+        while self._over_of[session_id] and self._has_too_much(session_id):
             oldest = next((stream for stream in streams.values() if stream in self._over), None)
             if oldest is None:
                 return
@@ -253,7 +268,7 @@ class StreamMemory:
 
     def _drop(self, session_id: str, stream: Stream) -> None:
         self._count(session_id, stream, 0)
-        self._over.pop(stream, None)
+        self._goes_on(stream)
         if self._behind is not None:
             self._behind.forget(stream)
         del self._counted[stream]
