@@ -338,3 +338,16 @@ async def test_through_a_real_redis_that_is_started_again(redis: RealRedis) -> N
             return all(PromptsListChanged() in node.heard for node in nodes)
 
         await until(all_hear, what="all to hear")
+
+
+async def test_a_server_whose_app_is_started_again_hears_and_tells_as_before() -> None:
+    air = Air()
+    again, other = SomeNode("node-1", air), SomeNode("node-2", air)
+    async with running(again, other):
+        await again.events.stop()
+        again.events = SharedEvents(air, KEY, "node-3", MAX_AGE_MS, sleep=lambda _: asyncio.sleep(0.01))
+        await again.events.start()
+        await other.bus.publish(ToolsListChanged())
+        await again.hears(ToolsListChanged())
+        await again.bus.publish(PromptsListChanged())
+        await other.hears(ToolsListChanged(), PromptsListChanged())

@@ -98,6 +98,8 @@ class Membership:
         must_write_anew: the store was away, or lost something of ours, since everything was last written.
         has_lost: it lost something, as was seen since then.
         moving: shards of this node that it is giving away: until that is done another owner is no surprise.
+        adopting: those for which the store is asked at this moment, or (False) did not say whether they are ours by
+            now: where they are, nobody gave them.
         doubtful: those that may be a peer's, since the store did not say whether it gave them: before they are served
             it is asked. Until the next renewal, which tells.
         known: what the store said at the last renewal, for it to say what changed since. No later look counts: only of
@@ -118,6 +120,7 @@ class Membership:
         self.known: Snapshot | None = None
         self.moving: set[str] = set()
         self.doubtful: set[str] = set()
+        self.adopting: dict[str, bool] = {}
         self._node_id = node_id
         self._lease_seconds = lease_seconds
         self._observer = Observer(lease_seconds)
@@ -323,6 +326,7 @@ class Membership:
         self._observer.see(snapshot, now)
         if self.view.version != before.version and not self.has_left:
             self._find_given(before.shards)
+        self.adopting = {shard: is_asked for shard, is_asked in self.adopting.items() if is_asked}
 
     def _find_given(self, before: Mapping[str, ShardOwner]) -> None:
         """A shard that the store says is ours, at an epoch at which it never was: a peer gave it to us."""
@@ -332,7 +336,9 @@ class Membership:
                 and owner.epoch > self._passed.get(shard, 0)
                 and shard not in self._shards
             ):
-                self._shards[shard] = self._gifts[shard] = owner.epoch
+                self._shards[shard] = owner.epoch
+                if shard not in self.adopting:
+                    self._gifts[shard] = owner.epoch
                 giver = before.get(shard, owner).node_id
                 self._given[shard] = "" if giver == self._node_id else giver
 

@@ -22,7 +22,7 @@ from typing import Any, Final
 from mooring.core.server_events import LISTS, Announcement, ServerEvent, seal, unseal
 from mooring.core.signing import NonceWindow
 from mooring.errors import RequestSeen, SignatureError, StoreUnavailable
-from mooring.node.subscription_buses import SharedBus, take_buses
+from mooring.node.subscription_buses import SharedBus, give_back, take_buses
 from mooring.store.channel import Channel
 from mooring.store.stopping import stopped
 
@@ -97,6 +97,7 @@ class SharedEvents:
         if self._channel is None:
             return
         await stopped(self._tasks)
+        give_back(self._buses)
         if self._tasks:
             try:
                 async with asyncio.timeout(_STOP_SECONDS):

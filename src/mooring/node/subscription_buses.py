@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from mooring.core.server_events import LISTS, UPDATED, ServerEvent
@@ -29,6 +29,8 @@ _KINDS: Final = dict(zip(("ToolsListChanged", "PromptsListChanged", "ResourcesLi
 
 _waiting: list[Any] = []
 """Servers that the next node of this process takes."""
+_given_back: list[SharedBus] = []
+"""Buses of servers whose node has stopped: so does the next one, where the app is started again."""
 
 
 def share_changes(server: Any) -> None:
@@ -46,12 +48,18 @@ def share_changes(server: Any) -> None:
 def take_buses() -> list[SharedBus]:
     """Those of all servers that were named since this was last asked, and that can be shared."""
     servers, _waiting[:] = list(_waiting), []
-    found: dict[int, SharedBus] = {}
+    found = {bus.key: bus for bus in _given_back}
+    _given_back.clear()
     for server in servers:
         bus = _bus_of(server)
         if bus is not None:
             found.setdefault(id(bus), SharedBus(bus, _name_of(server)))  # several servers may have one
     return list(found.values())
+
+
+def give_back(buses: Iterable[SharedBus]) -> None:
+    """The next node of this process takes them."""
+    _given_back.extend(buses)
 
 
 class SharedBus:
@@ -61,10 +69,12 @@ class SharedBus:
 
     Attributes:
         server: the name that it has on every node.
+        key: what tells the bus from others of this process.
     """
 
     def __init__(self, bus: Any, server: str) -> None:
         self._bus = bus
+        self.key = id(bus)
         self.server = server
 
     def connect(self, tell: Callable[[ServerEvent], None]) -> None:

@@ -243,3 +243,36 @@ async def test_a_shard_that_was_let_go_is_taken_again_by_whoever_is_asked_for_it
     record: Any = replace(session.record(ME))
     assert await world.peer.adoption.hold_for(record, "ddddd") == 3
     assert await world.owner_of("ddddd") == ShardOwner(PEER, 3)
+
+
+@pytest.mark.parametrize("hears_first", [False, True])
+async def test_what_was_adopted_and_whose_answer_was_lost_is_no_gift(world: World, hears_first: bool) -> None:
+    """Nobody let its clients go before it moved, and what was dumped of its sessions is old."""
+    owner = await world.owner_of("ddddd")
+
+    async def lose() -> None:
+        if hears_first:
+            await world.me.beat()
+        raise StoreUnavailable("lost on its way")
+
+    world.store.after["adopt"] = lose
+    with pytest.raises(StoreUnavailable):
+        await world.me.adoption.adopt("ddddd", owner)
+    await world.me.beat()
+    assert world.me.membership.shards["ddddd"] == 2
+    assert not world.me.membership.was_given("ddddd")
+    world.me.adoption.notice_given()
+    assert "ddddd" in world.me.adoption.adopted
+
+
+async def test_what_is_given_after_it_could_not_be_adopted_is_a_gift(world: World) -> None:
+    async def lose() -> None:
+        raise StoreUnavailable("lost on its way")
+
+    world.store.before["adopt"] = lose
+    with pytest.raises(StoreUnavailable):
+        await world.me.adoption.adopt("bbbbb", await world.owner_of("bbbbb"))
+    await world.me.beat()
+    await world.memory.give("bbbbb", ShardOwner(PEER, 1), ME)
+    await world.me.beat()
+    assert world.me.membership.was_given("bbbbb")

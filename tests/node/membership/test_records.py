@@ -236,3 +236,27 @@ async def test_what_was_to_be_written_for_whoever_has_left_is_written_all_the_sa
     record = await world.store.load_session(session.id)
     assert record is not None
     assert record.principal == "alice"
+
+
+async def test_it_is_so_also_while_the_record_is_being_written_with_others() -> None:
+    world, is_asked = World(2), asyncio.Event()
+    [session, _] = world.sessions.living()
+
+    async def hang() -> None:
+        is_asked.set()
+        await asyncio.Event().wait()
+
+    async def sign_in_and_leave() -> None:
+        world.store.before["save_session"] = hang
+        writing = asyncio.create_task(world.sessions.take_over(session, "alice"))
+        await is_asked.wait()
+        writing.cancel()
+        await asyncio.wait({writing})
+
+    world.sessions.records.write_all_again(from_the_start=True)
+    world.store.before["save_sessions"] = sign_in_and_leave
+    await world.flush()
+    await world.flush()
+    record = await world.store.load_session(session.id)
+    assert record is not None
+    assert record.principal == "alice"

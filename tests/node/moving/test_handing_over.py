@@ -9,6 +9,7 @@ import pytest
 
 from mooring import ClosedSession
 from mooring.asgi import Message, Scope, Send
+from mooring.core.model import ShardOwner
 from mooring.errors import StoreUnavailable
 from tests.node.apps import answer
 from tests.node.direct import Request
@@ -254,4 +255,24 @@ async def test_of_a_shard_that_may_be_given_the_store_is_asked_before_it_is_serv
         asked = len(nodes.apps[0].asked)
         assert (await nodes.ping(session)).status == 200
         assert nodes.lives_at(session) == [1]
+        assert [body for _, _, body in nodes.apps[0].asked[asked:] if b"ping" in body] == []
+
+
+async def test_nor_is_one_served_that_turns_out_to_be_anothers(raw: RawClient) -> None:
+    """As where this node was paused in the middle of it, for longer than its lease."""
+    async with some_nodes(raw, 3, heartbeat_seconds=60, lease_seconds=600) as nodes:
+        for at in range(3):
+            await nodes.node(at).keeper.beat()
+        session = await nodes.open()
+        shard = nodes.shard_of(session)
+
+        async def adopt() -> None:
+            await nodes.store.inner.give(shard, ShardOwner(nodes.node(0).id, 1), nodes.node(2).id)
+            await nodes.node(2).keeper.beat()
+
+        nodes.store.before["give"] = adopt
+        assert not await nodes.give(session)
+        asked = len(nodes.apps[0].asked)
+        assert (await nodes.ping(session)).status == 200
+        assert nodes.lives_at(session) == [2]
         assert [body for _, _, body in nodes.apps[0].asked[asked:] if b"ping" in body] == []

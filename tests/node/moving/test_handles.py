@@ -125,14 +125,15 @@ async def test_a_call_that_outlasts_the_deadline_is_cut_off_where_its_handle_goe
         asking = asyncio.create_task(post(raw, nodes[0], slow_visit(handle), tool="visit_slowly"))
         await once(lambda: (handle, "begins") in minting.browsers[0].ledger, what="the call to run")
         seen: list[bool] = []
-        give = nodes[0].mooring._node.store.give
+        store: Any = nodes[0].mooring._node.store
+        give = store.give
 
         async def give_and_see(shard: str, *others: Any) -> Any:
             if shard == handle[3:8]:
                 seen.append((handle, "cancelled") in minting.browsers[0].ledger)
             return await give(shard, *others)
 
-        nodes[0].mooring._node.store.give = give_and_see  # type: ignore[method-assign, assignment]
+        store.give = give_and_see
         await nodes[0].mooring.drain()
         assert is_given(nodes[0])
         assert seen == [True]

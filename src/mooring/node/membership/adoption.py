@@ -71,8 +71,14 @@ class Adoption:
         """
         known = self._membership.shards.get(shard)
         self._asking.add(shard)
+        self._membership.adopting[shard] = True
         try:
             now_owned_by = await self._store.adopt(shard, self._node_id, owner.epoch)
+        except BaseException:
+            self._membership.adopting[shard] = False  # the next look tells
+            raise
+        else:
+            self._membership.adopting.pop(shard, None)
         finally:
             self._asking.discard(shard)
         is_news = known != now_owned_by.epoch

@@ -16,7 +16,6 @@ store. A handle with something on record survives. Wrapped handles are not here:
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -24,6 +23,7 @@ from typing import Any, Final
 from mooring.core.handles import Handle, brief
 from mooring.core.kept_state import NOTHING, KeptState
 from mooring.core.model import SessionRecord
+from mooring.node.clock import passing_time
 from mooring.node.membership.session import ClosedHandle, ClosedSession, LocalSession
 
 logger = logging.getLogger("mooring.handles")
@@ -113,7 +113,7 @@ class LocalHandles:
         run_errand: Callable[[Coroutine[Any, Any, None]], None],
         remove: Callable[[LocalSession], Coroutine[Any, Any, None]],
         renew: Callable[[LocalSession], Coroutine[Any, Any, None]],
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float] = passing_time,
     ) -> None:
         self.kept: dict[str, LocalSession] = {}
         self._remove = remove
@@ -274,7 +274,7 @@ def kept_on_record(handle: Handle, record: SessionRecord, epoch: int, state: Kep
 
 def _session_of(handle: Handle, principal: str, created: float, epoch: int) -> LocalSession:
     """On record a handle is like a session that nobody opens again."""
-    now = time.time()
+    now = passing_time()
     return LocalSession(
         id=handle.text,
         shard=handle.shard,

@@ -17,11 +17,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from mooring.core.ids import brief
+from mooring.node.clock import passing_time
 from mooring.node.membership import inner_ids
 from mooring.node.membership.session import LocalSession
 from mooring.node.membership.sessions import LocalSessions
@@ -42,7 +42,7 @@ class IdleSessions:
         now: seconds since the epoch.
     """
 
-    def __init__(self, sessions: LocalSessions, settings: Settings, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, sessions: LocalSessions, settings: Settings, now: Callable[[], float] = passing_time) -> None:
         self._sessions = sessions
         self._settings = settings
         self._now = now

@@ -67,6 +67,8 @@ class Records:
         self.when_written_again: Callable[[], None] = lambda: None
         # The sessions whose records are due, in the order in which they are written: a set that has one.
         self._due: dict[str, None] = {}
+        # Those of them that came into it while they may have been on their way as they were before.
+        self._cut_short: set[str] = set()
         # Those of them that the app has ended meanwhile: their next requests need the record.
         self._let_go: dict[str, LocalSession] = {}
         # Whether all of them are being written again, and when that begins; and what was written of them lately.
@@ -108,6 +110,7 @@ class Records:
             logger.warning("session %s is not on record until the store is back: %s", brief(session.id), error)
         except asyncio.CancelledError:  # whoever asked has left, and the session may stay
             self._due[session.id] = None
+            self._cut_short.add(session.id)
             raise
         else:
             self._note_refusals({session.id: written})
@@ -180,8 +183,9 @@ class Records:
                     await self._removals.repeat()
                 while due is self._due and (batch := list(islice(due, _BATCH))):
                     written = list(filter(None, map(self._find, batch)))
+                    self._cut_short.difference_update(batch)
                     await self._save(written)
-                    for name in batch:
+                    for name in set(batch) - self._cut_short:
                         due.pop(name, None)
                         self._let_go.pop(name, None)
                     doubtful.update({session.id: None for session in written if session.state.is_in_doubt})

@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
 from mooring.core.ids import brief
+from mooring.node.clock import passing_time
 from mooring.node.membership import inner_ids
 from mooring.node.membership.handles import LocalHandles
 from mooring.node.membership.records import Records
@@ -44,7 +44,12 @@ class LocalSessions:
     """
 
     def __init__(
-        self, store: Store, node_id: str, ttl_seconds: int, touch_seconds: float, now: Callable[[], float] = time.time
+        self,
+        store: Store,
+        node_id: str,
+        ttl_seconds: int,
+        touch_seconds: float,
+        now: Callable[[], float] = passing_time,
     ) -> None:
         # By public id; `open` puts in, `_drop` takes out.
         self._sessions: dict[str, LocalSession] = {}

@@ -134,8 +134,6 @@ class HandOver:
             for session_id in named:
                 await self._node.forget_sleeper(session_id)
         except StoreUnavailable as error:
-            if not stays:
-                membership.doubtful.add(shard)
             logger.warning("shard %s stays here for now: %s", shard, error)
             return False
         except Fenced as error:
@@ -144,8 +142,11 @@ class HandOver:
             return False
         finally:
             membership.moving.discard(shard)
-            if stays and shard in membership.shards:
-                self._node.carrying.unpack_soon(shard)
+            if shard in membership.shards:
+                if stays:
+                    self._node.carrying.unpack_soon(shard)
+                else:
+                    membership.doubtful.add(shard)
         logger.info(
             "gave shard %s with %d sessions to node %s in %.0f ms",
             shard,

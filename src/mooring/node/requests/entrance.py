@@ -15,11 +15,11 @@ So another app that reads the body first and authenticates then sees the body of
 
 from __future__ import annotations
 
-import time
 from typing import Final
 
 from mooring.asgi import HeaderList, Scope, replaced, without
 from mooring.core.request import SESSION_HEADER
+from mooring.node.clock import passing_time
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.node.requests.admission import admit
@@ -132,6 +132,6 @@ class Entrance:
     def note_use(self) -> None:
         """It is the principal's."""
         self.is_used = True
-        self._session.last_seen = time.time()
+        self._session.last_seen = passing_time()
         if self._ends:
             self._session.ends_as = "deleted"

@@ -30,6 +30,7 @@ from mooring.core.kept_state import StateUse
 from mooring.core.request import SESSION_HEADER, RequestFacts
 from mooring.core.routing import Reason
 from mooring.errors import Fenced, StoreUnavailable
+from mooring.node.clock import passing_time
 from mooring.node.current import Serving
 from mooring.node.current_call import has_transactional_tools, is_transactional
 from mooring.node.membership import inner_ids
@@ -195,7 +196,7 @@ class SessionRequest:
             if self._in_use is not None:
                 self._in_use.end()
             if self._entrance.is_used:
-                self._session.last_seen = time.time()
+                self._session.last_seen = passing_time()
             self._is_over.set()
             if self._json is not None:
                 self._json.stop()

@@ -28,6 +28,7 @@ from mooring.asgi import EVENT_STREAM, App, Message, Scope, header, media_type
 from mooring.core.ids import brief
 from mooring.core.stream_ids import StreamFacts, kind_of
 from mooring.errors import Fenced, StoreUnavailable
+from mooring.node.clock import passing_time
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.node.requests.answers import outcome_unknown
@@ -144,7 +145,7 @@ class JsonCall:
             return None
         if session.earlier_calls is None:
             await self._read()
-        if session.earlier_calls and time.time() - session.since > self._seconds:
+        if session.earlier_calls and passing_time() - session.since > self._seconds:
             session.earlier_calls = {}
         call = _find(node, session.id, session.incarnation - 1, body, session.earlier_calls or {})
         if leaves_nothing(call):

@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from typing import Final
 
 from mooring.asgi import App, HeaderList, Receive, Scope, Send, request_header, respond
@@ -26,6 +25,7 @@ from mooring.core.request import LAST_EVENT_ID, SESSION_HEADER
 from mooring.core.routing import Reason
 from mooring.core.stream_ids import Place, StreamFacts, StreamKind, read_event_id
 from mooring.errors import Fenced, StoreUnavailable
+from mooring.node.clock import passing_time
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.node.passing import PassingAnswer
@@ -171,7 +171,7 @@ class ListeningRequest:
             return not listener.is_gone
         finally:
             listener.leave()
-            self._session.last_seen = time.time()  # it was used until now
+            self._session.last_seen = passing_time()  # it was used until now
             await end(leaving, gone)
 
     async def _leaves(self) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import time
 from contextlib import ExitStack
 from typing import Final
 
@@ -32,6 +31,7 @@ from mooring.core.ids import brief
 from mooring.core.kept_state import KeptState
 from mooring.core.request import SESSION_HEADER
 from mooring.core.routing import Reason
+from mooring.node.clock import passing_time
 from mooring.node.current import Serving
 from mooring.node.membership import inner_ids
 from mooring.node.membership.session import LocalSession
@@ -133,7 +133,7 @@ class OpeningRequest:
         if not await self._node.may_open(self._shard):
             await self._refuse()
             return
-        now = time.time()
+        now = passing_time()
         initialize = self._body.message()
         session = LocalSession(
             id=self._public_id,

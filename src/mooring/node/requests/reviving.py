@@ -41,6 +41,7 @@ from mooring.core.model import SessionRecord
 from mooring.core.request import SESSION_HEADER
 from mooring.core.routing import CONSULT, Consult, Reason
 from mooring.errors import StoreUnavailable
+from mooring.node.clock import passing_time
 from mooring.node.current import Serving
 from mooring.node.membership import inner_ids
 from mooring.node.membership.session import LocalSession, RevivedSession
@@ -265,7 +266,7 @@ class _Revival:
         return self._of(record, epoch, self._inner_id, answer.message)
 
     def _of(self, record: SessionRecord, epoch: int, inner_id: str, result: jsonrpc.Message) -> LocalSession:
-        now = time.time()
+        now = passing_time()
         if record.node_id != self._node.id:  # what is known of its streams here is older than what is on record
             self._node.streams.forget(self._id)
         session = LocalSession(

@@ -19,7 +19,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import time
 from typing import Final
 
 from mooring.asgi import EVENT_STREAM, App, HeaderList, Message, Scope, WholeBody, media_type, without
@@ -28,6 +27,7 @@ from mooring.core.request import LAST_EVENT_ID, SESSION_HEADER, RequestFacts
 from mooring.core.sse import SseEvent
 from mooring.core.stream_ids import Place, StreamFacts, StreamKind
 from mooring.errors import StoreUnavailable
+from mooring.node.clock import passing_time
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.node.requests.in_session import SessionRequest
@@ -183,7 +183,7 @@ class StandingStream:
             entries = await self._node.store.journal.read(session.id, stream_id)
         stream = memory.restored(session.id, stream_id, facts, session.epoch, entries)
         if not entries:  # whatever was said, it is lost: also at this epoch, where the session ended on this very node
-            stream.log.skip_to(Place(session.epoch, round(time.time() * 1000)))
+            stream.log.skip_to(Place(session.epoch, round(passing_time() * 1000)))
         return stream, not entries
 
     def _begins(self, start: Message) -> bool:

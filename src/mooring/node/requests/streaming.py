@@ -25,6 +25,7 @@ from mooring.core.endpoints import FOUND_AT_MOST, FOUND_LENGTH
 from mooring.core.http_sse import EVENT, FirstEvent, PostAddress, read_address, readdressed
 from mooring.core.sse import SseEvent
 from mooring.core.text import clean
+from mooring.node.clock import passing_time
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.node.passing import PassingAnswer
@@ -175,7 +176,7 @@ class StreamingRequest:
     async def _open(self, address: PostAddress, public_id: str, shard: str) -> None:
         """The session lives here from now on; then its first event may leave."""
         self._paths.add(self._path)
-        now = time.time()
+        now = passing_time()
         self._session = LocalSession(
             id=public_id,
             shard=shard,
