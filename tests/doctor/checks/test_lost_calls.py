@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+import json
+
+import pytest
+
+from mooring.core.routing import Reason
 from mooring.doctor.checks.affinity import judge
 from mooring.doctor.client.reply import Reply
 from mooring.doctor.client.ways import WAYS
+from mooring.node.requests import answers
 from tests.doctor.examples import LOST, REACHED, alike, calls, examination, session
 
 
@@ -27,3 +33,31 @@ def test_calls_that_meet_no_mcp_server_are_no_lack_of_affinity() -> None:
     assert found.changes
     exam.calls += alike(LOST)
     assert judge(exam).says.startswith("works with one replica"), "others met a node that has not their session"
+
+
+def of_mooring(reason: Reason) -> Reply:
+    """What one of Mooring's nodes answers."""
+    return Reply(status=404, message=json.loads(answers._error(reason, 1)))
+
+
+@pytest.mark.parametrize("reason", [Reason.FORGED, Reason.UNKNOWN])
+def test_nodes_of_mooring_that_are_no_cluster_are_told_so(reason: Reason) -> None:
+    found = judge(examination(alike(REACHED, of_mooring(reason))))
+    assert f"Nodes of Mooring answer so (`{reason}`)" in found.why
+    [change] = found.changes
+    assert "the same secret, the same redis_url and the same key_prefix" in change.what
+
+
+def test_nodes_without_mooring_beside_others_are_told_so() -> None:
+    found = judge(examination(alike(REACHED, of_mooring(Reason.FORGED), LOST)))
+    assert "some nodes serve MCP at this path without Mooring" in found.why
+    [change] = found.changes
+    assert "mcp_path" in change.what
+
+
+def test_sessions_that_ended_in_a_cluster_of_mooring_are_no_lack_of_one() -> None:
+    gone = session("gone")
+    made = [call for way in WAYS for call in calls(gone, way, REACHED)]
+    made += [call for way in WAYS for call in calls(gone, way, *[of_mooring(Reason.UNKNOWN)] * 2)]
+    found = judge(examination(made + alike(REACHED)))
+    assert (found.evidence["pattern"], "no cluster" in found.why) == ("ended", False)

@@ -221,7 +221,7 @@ class Wire:
         meet other nodes than the one that may hang."""
         seconds = min(self._plan.timeout_seconds, _MOST_LOOK_SECONDS)
         heads = (self._send("HEAD", None, None, self._headers({}, 0), None, self.url, seconds) for _ in range(_LOOKS))
-        return any([reply.outcome is not Outcome.HANG for reply in await asyncio.gather(*heads)])
+        return any(reply.outcome is not Outcome.HANG for reply in await asyncio.gather(*heads))
 
     def _note_room(self, reply: Reply) -> None:
         if reply.outcome is not Outcome.HANG and not self.most_connections:
