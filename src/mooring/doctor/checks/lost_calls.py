@@ -102,7 +102,8 @@ _NOT_ALL_MOORING: Final = (
 )
 _ONE_CLUSTER: Final = Change(
     "Give every node the same secret, the same redis_url and the same key_prefix: one without redis_url is a cluster "
-    "of its own. `mooring status` shows the nodes that are in one cluster. Nothing has to be changed at the load balancer.",
+    "of its own. `mooring status` shows the nodes that are in one cluster. Nothing has to be changed at the load "
+    "balancer.",
     "# on every node\nMOORING_REDIS_URL=redis://...\nMOORING_SECRET=...",
 )
 _ALL_MOORING: Final = Change(
