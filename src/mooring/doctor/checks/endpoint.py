@@ -291,6 +291,11 @@ def _no_answer(exam: Examination, reply: Reply) -> Finding:
         ),
         Trouble.NO_WAY: (f"no connection to {host}:{port}", "Check the network, the firewall and the proxy."),
         Trouble.NOT_SENT: ("nothing more was sent", "Run it again."),
+        Trouble.ENCODED: (
+            str(Trouble.ENCODED),
+            "The doctor asks for `Accept-Encoding: identity`. Look at what compresses answers on the way: it may do so "
+            "for nobody who does not ask for it, and Content-Encoding has to go where something unpacks them.",
+        ),
         Trouble.NOT_HTTP: ("what answers does not speak HTTP", "Check the port, and http against https."),
     }
     assert reply.trouble is not None
