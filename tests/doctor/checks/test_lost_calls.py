@@ -8,6 +8,7 @@ from mooring.core.routing import Reason
 from mooring.doctor.checks.affinity import judge
 from mooring.doctor.client.reply import Reply
 from mooring.doctor.client.ways import WAYS
+from mooring.doctor.examination import Call
 from mooring.node.requests import answers
 from tests.doctor.examples import LOST, REACHED, alike, calls, examination, session
 
@@ -33,6 +34,26 @@ def test_calls_that_meet_no_mcp_server_are_no_lack_of_affinity() -> None:
     assert found.changes
     exam.calls += alike(LOST)
     assert judge(exam).says.startswith("works with one replica"), "others met a node that has not their session"
+
+
+def reached_at_first(count: int, *, but: int = 0) -> list[Call]:
+    """The calls of so many sessions, each of which was reached right after its opening, but for some."""
+    opened = [session(f"session-{number}") for number in range(count)]
+    for one in opened[but:]:
+        one.was_reached = True
+    return [call for one in opened for way in WAYS for call in calls(one, way, REACHED, LOST)]
+
+
+def test_a_table_that_forgets_is_no_lack_of_one() -> None:
+    found = judge(examination(reached_at_first(8)))
+    assert found.says == "sessions are reached at first, and later 50% of calls miss them"
+    assert found.evidence["pattern"] == "forgotten"
+    assert any("room" in change.what for change in found.changes)
+
+
+@pytest.mark.parametrize(("count", "but"), [(3, 0), (9, 1)])
+def test_what_may_be_chance_is_no_table(count: int, but: int) -> None:
+    assert judge(examination(reached_at_first(count, but=but))).says.startswith("works with one replica")
 
 
 def of_mooring(reason: Reason) -> Reply:

@@ -12,7 +12,7 @@ from mooring.doctor.client.protocol import error_text, reason
 from mooring.doctor.client.reply import Outcome, Reply
 from mooring.doctor.client.ways import WAYS, Way
 from mooring.doctor.client.wire import Carried
-from mooring.doctor.evidence.call_pattern import CallTally, Pattern
+from mooring.doctor.evidence.call_pattern import CallTally, Pattern, sessions_of
 from mooring.doctor.evidence.ended_sessions import count_ended, count_evicted
 from mooring.doctor.evidence.opening_kinds import OpeningRefusal, refusal_of_opening
 from mooring.doctor.examination import Examination
@@ -69,6 +69,19 @@ _EVICTED: Final = (
     "newer sessions work on every connection. A server that keeps so many sessions and ends the oldest looks like "
     "this, and one that has a single transport for all clients: with each client that comes, another one loses its "
     "session.",
+)
+_FORGOTTEN: Final = (
+    "sessions are reached at first, and later {missed} of calls miss them",
+    "Right after it was opened, each of the {sessions} sessions was reached by a call on a new connection and without "
+    "cookies, which is no chance; later ones meet nodes that answer `{label}`, and others arrive all the same. So what "
+    "leads to its node is forgotten as more sessions come: a table with too little room looks like this.",
+)
+_ENOUGH_REACHED: Final = 8
+"""So many sessions are not all reached by chance."""
+_MORE_ROOM: Final = Change(
+    "Give the table in which the load balancer remembers sessions room for all that are open at a time, and let its "
+    "entries live for as long as sessions do.",
+    "# HAProxy\nstick-table type string len 64 size 1m expire 8h\n# nginx\nsticky learn ... zone=mcp:10m timeout=8h;",
 )
 _MOST: Final = 0.6
 """So many sessions work that no hash over two nodes or more is likely to be the reason."""
@@ -146,6 +159,9 @@ def judge_lost(
         texts = _ONE_NODE
     if evicted:
         texts = _EVICTED
+    is_forgotten = pattern is Pattern.ROUND_ROBIN and not _of_mooring(exam) and _were_reached_at_first(exam)
+    if is_forgotten:
+        texts = _FORGOTTEN
     says, why = (text.format(**values) for text in texts)
     why += _on_disguise(exam)
     if pattern not in _WITHIN_A_CLUSTER and (reasons := _of_mooring(exam)):
@@ -156,8 +172,12 @@ def judge_lost(
         Verdict.BROKEN,
         says,
         why,
-        {**evidence, "pattern": "evicted" if evicted else pattern.name.lower(), "nodes_about": nodes or None},
-        _EVICTED_CHANGES if evicted else _changes(exam, pattern),
+        {
+            **evidence,
+            "pattern": "evicted" if evicted else "forgotten" if is_forgotten else pattern.name.lower(),
+            "nodes_about": nodes or None,
+        },
+        _EVICTED_CHANGES if evicted else (_MORE_ROOM,) if is_forgotten else _changes(exam, pattern),
     )
 
 
@@ -174,6 +194,12 @@ def _changes(exam: Examination, pattern: Pattern) -> tuple[Change, ...]:
         is_proxys = _are_a_proxys(exam)
         changes.append(advice(Topic.ERROR_PAGES, exam.proxy) if is_proxys else advice(Topic.MISSING_SESSION, None))
     return tuple(changes)
+
+
+def _were_reached_at_first(exam: Examination) -> bool:
+    """Whether each session was, by the call right after its opening."""
+    sessions = sessions_of(exam.calls)
+    return len(sessions) >= _ENOUGH_REACHED and all(session.was_reached for session in sessions)
 
 
 def _mooring_reason(reply: Reply) -> str:
