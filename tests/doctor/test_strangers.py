@@ -321,6 +321,12 @@ CASES: Final[dict[str, Case]] = {
         may=("resumption",),
         fields=MANY,
     ),
+    "a table that is too small, HAProxy": Case(
+        lambda n: ha(n.v2, STICKY[0].replace("10k", "8"), *STICKY[1:]),
+        {"affinity": r"sessions are reached at first, and later \d\d% of calls miss them"},
+        fields={"sessions": 18},
+        not_said=("Nothing keeps", "learn which node"),
+    ),
     "sessions in turn, TypeScript": Case(
         lambda n: nginx.running_nginx(n.typescript), {"affinity": FAILS_WITH_TWO}, may=TYPESCRIPT
     ),

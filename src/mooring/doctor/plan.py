@@ -19,6 +19,20 @@ one with digits among its letters may be a secret, whatever its name."""
 _SHORT: Final = 4
 """The same where the name speaks of a secret."""
 _NAMES_A_SECRET: Final = re.compile(r"auth|cookie|cred|key|passw|secret|sig|token", re.IGNORECASE)
+_OF_A_LOGIN: Final = re.compile(r"state|nonce|code|code_challenge", re.IGNORECASE)
+"""What OAuth gives to one browser alone."""
+
+
+def secrets_in_query(query: str) -> set[str]:
+    """What in the query of a URL may be a secret, as it is written there and as it is meant."""
+    values = set[str]()
+    for pair in query.split("&"):
+        name, _, value = pair.partition("=")
+        is_random = len(value) >= _LONG and not value.isdigit() and any(map(str.isdigit, value))
+        is_named = _NAMES_A_SECRET.search(name) or _OF_A_LOGIN.fullmatch(name)
+        if is_random or (is_named and len(value) >= _SHORT):
+            values |= {value, unquote_plus(value)}
+    return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +91,5 @@ class Plan:
                 values |= {word for word in (value, *value.split()[-1:]) if len(word) >= _SHORT}
         queries = [url.raw_query_string for url in (self.url, self.status_url) if url]
         for query in (*queries, (self.other_path or "").partition("?")[2]):
-            for pair in query.split("&"):
-                name, _, value = pair.partition("=")
-                is_random = len(value) >= _LONG and not value.isdigit() and any(map(str.isdigit, value))
-                if is_random or (_NAMES_A_SECRET.search(name) and len(value) >= _SHORT):
-                    values |= {value, unquote_plus(value)}
+            values |= secrets_in_query(query)
         return tuple(sorted(values - {""}, key=len, reverse=True))

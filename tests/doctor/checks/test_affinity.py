@@ -238,3 +238,24 @@ async def test_nodes_that_refuse_unknown_sessions_with_an_error_under_200() -> N
     unknown = finding(report, "unknown-session")
     assert unknown.verdict is Verdict.BROKEN
     assert unknown.says == "an unknown session is answered with an error under 200; 404 is due: 200 Unknown client"
+
+
+async def test_nodes_without_sessions_that_answer_for_others_keep_none() -> None:
+    turn = iter(range(10_000))
+    odd = Odd()
+
+    async def mixed(request: web.Request) -> web.StreamResponse:
+        """Every other request meets a node without sessions, which answers whatever it is asked."""
+        if next(turn) % 2:
+            return await odd.answer(request)
+        message = await request.json() if request.method == "POST" else {}
+        if "id" not in message:
+            return web.Response(status=202 if message else 405)
+        result = {"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": {"name": "odd", "version": "1"}}
+        return web.json_response({"jsonrpc": "2.0", "id": message["id"], "result": result})
+
+    async with serving(mixed) as url:
+        report = await run(url, sessions=6, calls=2, only=frozenset({"eras", "affinity", "unknown-session"}))
+    assert finding(report, "eras").says.startswith("some nodes give out sessions")
+    assert finding(report, "affinity").verdict is Verdict.UNKNOWN
+    assert "eras" in report.not_run["unknown-session"]

@@ -164,6 +164,21 @@ async def test_redirects_to_the_same_server(
     assert not any("Give clients the URL http://" in change.what for change in found.changes)
 
 
+@pytest.mark.parametrize("where", ["https://login.example/authorize", "/authorize"])
+async def test_what_a_login_gives_to_one_client_is_not_shown(where: str) -> None:
+    exam = await examination()
+    secrets = ("qzxwvu", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM")
+    location = f"{where}?client=mcp&state={secrets[0]}&code_challenge={secrets[1]}"
+    answer, leads = reply(302, Location=location), redirect_of(URL("https://h/mcp"), location)
+    exam.wire.url = URL("https://h/mcp")
+    found = [redirected_away(exam, answer, leads)]
+    if leads.repaired is not None:
+        found.append(redirected(exam, answer, leads))
+    for said in map(str, found):
+        assert "client=mcp" in said
+        assert not any(secret in said for secret in secrets)
+
+
 @pytest.mark.parametrize(
     ("typed", "location", "change"),
     [

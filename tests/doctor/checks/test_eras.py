@@ -43,3 +43,13 @@ async def test_nodes_of_different_versions_are_warned_of() -> None:
         exam.sessions.opened[0].server = {"name": "ledger", "version": "2"}
         found = await eras.run(exam)
     assert (found.verdict, found.says) == (Verdict.WARNING, "sessions met different server versions: 1, 2")
+
+
+@pytest.mark.parametrize(("version", "named"), [("2099-01-01", "2099-01-01"), ("1.0", "1.0"), ("", "none")])
+async def test_a_version_that_no_client_speaks_is_broken(version: str, named: str) -> None:
+    async with running_odd() as odd, examined(odd.url, sessions=2) as exam:
+        exam.eras.legacy["2025-11-25"] = version
+        found = await eras.run(exam)
+    assert found.verdict is Verdict.BROKEN
+    assert found.says == f"`initialize` is answered with a version that nobody asked for: {named}"
+    assert found.changes

@@ -98,6 +98,7 @@ def test_what_makes_two_failures_the_same() -> None:
         (Reply(504), (5.0, 5.1, 5.0, 5.2), True),
         (Reply(trouble=Trouble.CUT), (0.35, 0.31, 0.33, 0.4), True),
         (Reply(504), (0.01, 0.02, 0.01, 0.02), False),
+        (Reply(503), (3.0, 3.0, 3.1, 3.0), False),
         (Reply(502), (0.3, 5.0, 1.0, 2.0), False),
         (HANG, (5.0, 5.0, 5.0, 5.0), False),
     ],

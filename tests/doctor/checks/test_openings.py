@@ -8,13 +8,13 @@ import time
 import pytest
 from aiohttp import web
 
-from mooring.doctor.checks.openings import judge
+from mooring.doctor.checks.openings import judge, judge_initialized
 from mooring.doctor.client.protocol import SESSION
 from mooring.doctor.client.reply import Reply, Trouble
 from mooring.doctor.client.sessions import Attempt
 from mooring.doctor.findings import Verdict
 from mooring.doctor.report import Outlook
-from tests.doctor.examples import REACHED
+from tests.doctor.examples import CUT, HANG, REACHED, session
 from tests.doctor.odd import Odd, running_odd
 from tests.doctor.runs import finding, problems, run
 from tests.doctor.serving import serving
@@ -187,3 +187,13 @@ async def test_a_limit_on_sessions_is_no_limit_on_the_rate(status: int, body: st
     assert found.verdict is Verdict.BROKEN
     assert "could not be opened" in found.says
     assert "After 6 sessions no other was opened, and when one was closed, one could be" in found.why
+
+
+@pytest.mark.parametrize(("reply", "verb"), [(HANG, "fails"), (CUT, "fails"), (Reply(403), "is refused")])
+def test_what_gets_no_answer_was_refused_by_nobody(reply: Reply, verb: str) -> None:
+    opened = session("one")
+    opened.initialized.append(reply)
+    found = judge_initialized([Attempt(REACHED, "2025-11-25", opened)], (), str)
+    assert found is not None
+    assert found.says == f"`notifications/initialized` {verb} in each session: {reply.label}"
+    assert any("looking at the method" in change.what for change in found.changes) is (verb == "is refused")

@@ -97,6 +97,18 @@ async def test_a_call_that_hangs_is_no_limit_on_connections_where_others_are_ser
     assert not any(lane.was_dropped for lane in lanes)
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "br", "zstd", "deflate"])
+async def test_an_answer_in_another_encoding_is_http_all_the_same(encoding: str) -> None:
+    async def packs(request: web.Request) -> web.StreamResponse:
+        answer = await echo(request)
+        answer.headers["Content-Encoding"] = encoding
+        return answer
+
+    async with serving(packs) as url, Wire(Plan(URL(url))) as wire:
+        reply = await wire.send("POST", message=protocol.request(1, "ping"))
+    assert (reply.trouble, reply.outcome) == (Trouble.ENCODED, Outcome.ODD)
+
+
 async def test_nothing_raises_where_nobody_listens() -> None:
     async with Wire(Plan(URL(f"http://127.0.0.1:{free_port()}/mcp"))) as wire:
         assert (await wire.send("GET")).trouble is Trouble.REFUSED

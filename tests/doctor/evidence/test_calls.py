@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
 from aiohttp import web
 
 from mooring.doctor.client.protocol import SESSION
 from mooring.doctor.client.reply import Outcome
 from mooring.doctor.client.ways import WAYS
+from mooring.doctor.evidence import calls as module
 from mooring.doctor.evidence.calls import calls_in_turn, make_calls, see_through_disguise
 from tests.doctor.examined import examined
 from tests.doctor.ledger import running_ledger
@@ -68,3 +72,21 @@ async def test_calls_that_hang_end_soon() -> None:
     ):
         await make_calls(exam)
         assert exam.no_calls == "calls hang here"
+
+
+async def test_calls_that_fail_after_long_end_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LONG_SECONDS", 0.2)
+    odd, turn = Odd(), iter(range(10_000))
+
+    async def every_second_node_is_dead(request: web.Request) -> web.StreamResponse:
+        is_ping = request.method == "POST" and (await request.json())["method"] == "ping"
+        if is_ping and next(turn) % 2:
+            await asyncio.sleep(0.3)
+            return web.Response(status=502)
+        return await odd.answer(request)
+
+    async with serving(every_second_node_is_dead) as url, examined(url, sessions=2, calls=12) as exam:
+        await make_calls(exam)
+        failed = [(call.session.id, call.way) for call in exam.calls if call.reply.outcome is Outcome.UNAVAILABLE]
+        assert len(failed) <= len(set(failed)) + 2, "but for the last look at the first connection"
+        assert 6 <= len(await calls_in_turn(exam)) < 12, "it is regular"

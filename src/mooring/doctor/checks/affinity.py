@@ -63,6 +63,9 @@ async def run(exam: Examination) -> Finding | NotRun:
         return judge(exam, is_dropped=await _is_dropped(exam, lost))
     is_odd = any(call.reply.outcome is not Outcome.REACHED for call in exam.calls)
     found = judge(exam, in_turn=await calls_in_turn(exam) if is_odd else ())
+    if found.verdict is Verdict.OK and exam.sessions.sessionless:
+        says = "cannot tell: nodes that keep no sessions answer calls in the sessions of others"
+        return Finding(NAME, Verdict.UNKNOWN, says, "See the check `eras`.", found.evidence)
     return (await find_unlisted(NAME, exam) or found) if found.verdict is Verdict.OK else found
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from mooring.core.masking import masked_secrets
 from mooring.doctor.checks.opening_refusals import OPENING_CHANGES, OPENING_MEANS
 from mooring.doctor.client.protocol import ACCEPT, error_text
 from mooring.doctor.client.reply import Outcome, Reply, Trouble
@@ -16,6 +17,7 @@ from mooring.doctor.evidence.opening_kinds import refusal_of_opening
 from mooring.doctor.evidence.redirects import Lost, Redirect, same_origin
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, Verdict
+from mooring.doctor.plan import secrets_in_query
 
 NAME: Final = "endpoint"
 _BECOMES_GET: Final = frozenset({301, 302, 303})
@@ -28,9 +30,15 @@ _FORWARDED: Final = {
 }
 
 
+def _shown(exam: Examination, url: object) -> str:
+    """Where a redirect leads, without what a login may have put into it for this one client."""
+    text = str(url)
+    return exam.show(masked_secrets(text, secrets_in_query(text.partition("?")[2])))
+
+
 def redirected(exam: Examination, reply: Reply, leads: Redirect) -> Finding:
     """A redirect to the same server, which was followed once, at the origin that was typed."""
-    typed, target = exam.show(exam.wire.url), exam.show(leads.target)
+    typed, target = exam.show(exam.wire.url), _shown(exam, leads.target)
     evidence = {"status": reply.status, "url": typed, "location": target, "lost": [str(one) for one in leads.lost]}
     if leads.lost:
         return _lost_on_redirect(exam, reply, leads, evidence)
@@ -50,13 +58,13 @@ def redirected(exam: Examination, reply: Reply, leads: Redirect) -> Finding:
 
 def _lost_on_redirect(exam: Examination, reply: Reply, leads: Redirect, evidence: Mapping[str, Any]) -> Finding:
     """The server redirects to what it takes for its own URL, and it is not that of its clients."""
-    lost, repaired = " and the ".join(leads.lost), exam.show(leads.repaired)
+    lost, repaired = " and the ".join(leads.lost), _shown(exam, leads.repaired)
     evidence = {**evidence, "would_be": repaired}
     headers = [_FORWARDED[one] for one in leads.lost]
     return Finding(
         NAME,
         Verdict.BROKEN,
-        f"redirected to {exam.show(leads.target)}: the {lost} of {exam.show(exam.wire.url)} is lost",
+        f"redirected to {_shown(exam, leads.target)}: the {lost} of {exam.show(exam.wire.url)} is lost",
         f"The server redirects ({reply.status}), and names its URL as it sees it from behind the proxy. Clients do not "
         f"follow that, or reach nothing there; a token would go out in clear. The target should be {repaired}, and "
         "that is what was examined.",
@@ -76,7 +84,7 @@ def _lost_on_redirect(exam: Examination, reply: Reply, leads: Redirect, evidence
 
 def redirected_away(exam: Examination, reply: Reply, leads: Redirect) -> Finding:
     """A redirect that clients do not follow."""
-    location = exam.show(reply.headers.get("Location", "nowhere"))
+    location = _shown(exam, reply.headers.get("Location", "nowhere"))
     typed, target = exam.wire.url, leads.target
     why = "Clients do not follow a redirect to another origin, which would carry their token there."
     if target is None or not target.host:
@@ -104,7 +112,7 @@ def redirected_to_no_mcp(exam: Examination, reply: Reply) -> Finding:
     return _cannot(
         exam,
         reply,
-        f"every request is redirected to {exam.show(exam.wire.url)}, where no session is opened",
+        f"every request is redirected to {_shown(exam, exam.wire.url)}, where no session is opened",
         f"That is from {exam.show(exam.plan.url)}. There, it is so: {there.says}. A login page in front of the server "
         "looks like this, and so does a proxy that changes the path.",
         "Look at what redirects, and why. For a login, put a bearer token into an environment variable and name it: "
@@ -291,6 +299,11 @@ def _no_answer(exam: Examination, reply: Reply) -> Finding:
         ),
         Trouble.NO_WAY: (f"no connection to {host}:{port}", "Check the network, the firewall and the proxy."),
         Trouble.NOT_SENT: ("nothing more was sent", "Run it again."),
+        Trouble.ENCODED: (
+            str(Trouble.ENCODED),
+            "The doctor asks for `Accept-Encoding: identity`. Look at what compresses answers on the way: it may do so "
+            "for nobody who does not ask for it, and Content-Encoding has to go where something unpacks them.",
+        ),
         Trouble.NOT_HTTP: ("what answers does not speak HTTP", "Check the port, and http against https."),
     }
     assert reply.trouble is not None

@@ -51,6 +51,17 @@ async def run(exam: Examination) -> Finding:
         else "no sessions in this era: no affinity needed"
     )
     says = f"{', '.join(filter(None, spoken_eras))}; {sessions}"
+    unheard = sorted({exam.show(version) for version in eras.legacy.values() if version not in LEGACY_VERSIONS})
+    if unheard:
+        return Finding(
+            NAME,
+            Verdict.BROKEN,
+            f"`initialize` is answered with a version that nobody asked for: {', '.join(unheard) or 'none'}",
+            f"It was asked for {', '.join(eras.legacy)}. A client that does not speak what the "
+            "server chooses has to disconnect (2025-11-25, Lifecycle: Version Negotiation), and those of today do not.",
+            {**evidence, "versions_unheard": unheard},
+            (Change("Have the server answer with the version that was asked for, or with the newest that it speaks."),),
+        )
     if len(versions) > 1:
         return Finding(
             NAME,

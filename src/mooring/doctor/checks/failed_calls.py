@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, Final
 
 from mooring.doctor.checks.cannot_tell import ASK_FOR_LESS, RATE_IS_LIMITED
@@ -128,9 +129,12 @@ def _time_of(failed: Sequence[Reply]) -> str:
     is_alike = len(took) >= _SEVERAL and min(took) >= _LONG_SECONDS and max(took) <= _ALIKE * min(took)
     if not is_alike or failed[0].outcome not in MAY_PASS:
         return ""
+    seconds = duration(statistics.median(took))
+    if failed[0].status == HTTPStatus.SERVICE_UNAVAILABLE:  # what is over time is 504
+        return f"Each failed about {seconds} after it was sent: for so long a proxy tried to reach a node, it seems."
     return (
-        f"Each failed about {duration(statistics.median(took))} after it was sent, as where a limit of time on the way "
-        "is over: a call that takes longer, or says nothing for so long, cannot be made."
+        f"Each failed about {seconds} after it was sent, as where a limit of time on the way is over: a call that "
+        "takes longer, or says nothing for so long, cannot be made."
     )
 
 

@@ -8,10 +8,11 @@ from typing import Any, Final
 
 from mooring.doctor.advice import Topic, advice
 from mooring.doctor.checks.opening_refusals import OPENING_CHANGES
-from mooring.doctor.client.reply import Outcome
+from mooring.doctor.client.protocol import error_text, reason
+from mooring.doctor.client.reply import Outcome, Reply
 from mooring.doctor.client.ways import WAYS, Way
 from mooring.doctor.client.wire import Carried
-from mooring.doctor.evidence.call_pattern import CallTally, Pattern
+from mooring.doctor.evidence.call_pattern import CallTally, Pattern, sessions_of
 from mooring.doctor.evidence.ended_sessions import count_ended, count_evicted
 from mooring.doctor.evidence.opening_kinds import OpeningRefusal, refusal_of_opening
 from mooring.doctor.examination import Examination
@@ -69,6 +70,19 @@ _EVICTED: Final = (
     "this, and one that has a single transport for all clients: with each client that comes, another one loses its "
     "session.",
 )
+_FORGOTTEN: Final = (
+    "sessions are reached at first, and later {missed} of calls miss them",
+    "Right after it was opened, each of the {sessions} sessions was reached by a call on a new connection and without "
+    "cookies, which is no chance; later ones meet nodes that answer `{label}`, and others arrive all the same. So what "
+    "leads to its node is forgotten as more sessions come: a table with too little room looks like this.",
+)
+_ENOUGH_REACHED: Final = 8
+"""So many sessions are not all reached by chance."""
+_MORE_ROOM: Final = Change(
+    "Give the table in which the load balancer remembers sessions room for all that are open at a time, and let its "
+    "entries live for as long as sessions do.",
+    "# HAProxy\nstick-table type string len 64 size 1m expire 8h\n# nginx\nsticky learn ... zone=mcp:10m timeout=8h;",
+)
 _MOST: Final = 0.6
 """So many sessions work that no hash over two nodes or more is likely to be the reason."""
 _BY_WORKER: Final = (
@@ -88,6 +102,26 @@ _WORKERS: Final = Change(
     "uvicorn server:app --workers 1\nmooring serve server.py:server --workers 4 --redis-url redis://...",
 )
 _EVICTED_CHANGES: Final = tuple(Change(OPENING_CHANGES[kind]) for kind in (OpeningRefusal.TAKEN, OpeningRefusal.FULL))
+_ASUNDER: Final = frozenset({"forged", "unknown"})
+"""Mooring's reasons where the id was made under another secret, or is on record in another Redis."""
+_WITHIN_A_CLUSTER: Final = frozenset({Pattern.ENDED, Pattern.DROPPED})
+_NO_CLUSTER: Final = (
+    " Nodes of Mooring answer so ({reasons}), and those of one cluster pass on what belongs to another of them: so "
+    "these are no cluster together, or something on the way changes the id."
+)
+_NOT_ALL_MOORING: Final = (
+    " Some of these answers are those of Mooring's nodes ({reasons}), and others are not: so some nodes serve MCP at "
+    "this path without Mooring."
+)
+_ONE_CLUSTER: Final = Change(
+    "Give every node the same secret, the same redis_url and the same key_prefix: one without redis_url is a cluster "
+    "of its own. `mooring status` shows the nodes that are in one cluster. Nothing has to be changed at the load "
+    "balancer.",
+    "# on every node\nMOORING_REDIS_URL=redis://...\nMOORING_SECRET=...",
+)
+_ALL_MOORING: Final = Change(
+    "Have every node serve MCP through Mooring at this path: compare how each is started, its version and its mcp_path."
+)
 _LEAST_SHARE: Final = 0.05
 """Where so few calls find their session, their share tells nothing of how many nodes there are."""
 
@@ -125,19 +159,31 @@ def judge_lost(
         texts = _ONE_NODE
     if evicted:
         texts = _EVICTED
+    is_forgotten = pattern is Pattern.ROUND_ROBIN and not _of_mooring(exam) and _were_reached_at_first(exam)
+    if is_forgotten:
+        texts = _FORGOTTEN
     says, why = (text.format(**values) for text in texts)
     why += _on_disguise(exam)
+    if pattern not in _WITHIN_A_CLUSTER and (reasons := _of_mooring(exam)):
+        text = _NO_CLUSTER if _are_all_moorings(exam) else _NOT_ALL_MOORING
+        why += text.format(reasons=", ".join(f"`{one}`" for one in reasons))
     return Finding(
         check,
         Verdict.BROKEN,
         says,
         why,
-        {**evidence, "pattern": "evicted" if evicted else pattern.name.lower(), "nodes_about": nodes or None},
-        _EVICTED_CHANGES if evicted else _changes(exam, pattern),
+        {
+            **evidence,
+            "pattern": "evicted" if evicted else "forgotten" if is_forgotten else pattern.name.lower(),
+            "nodes_about": nodes or None,
+        },
+        _EVICTED_CHANGES if evicted else (_MORE_ROOM,) if is_forgotten else _changes(exam, pattern),
     )
 
 
 def _changes(exam: Examination, pattern: Pattern) -> tuple[Change, ...]:
+    if pattern not in _WITHIN_A_CLUSTER and _of_mooring(exam):
+        return (_ONE_CLUSTER if _are_all_moorings(exam) else _ALL_MOORING,)
     topics = {Pattern.ENDED: Topic.SURVIVAL, Pattern.DROPPED: Topic.SESSION_HEADER}
     changes = [advice(topics.get(pattern, Topic.AFFINITY), exam.proxy)]
     if pattern is Pattern.NEVER:
@@ -148,6 +194,28 @@ def _changes(exam: Examination, pattern: Pattern) -> tuple[Change, ...]:
         is_proxys = _are_a_proxys(exam)
         changes.append(advice(Topic.ERROR_PAGES, exam.proxy) if is_proxys else advice(Topic.MISSING_SESSION, None))
     return tuple(changes)
+
+
+def _were_reached_at_first(exam: Examination) -> bool:
+    """Whether each session was, by the call right after its opening."""
+    sessions = sessions_of(exam.calls)
+    return len(sessions) >= _ENOUGH_REACHED and all(session.was_reached for session in sessions)
+
+
+def _mooring_reason(reply: Reply) -> str:
+    """Mooring's reason for not knowing a session; empty where the answer is not that of one of its nodes."""
+    said = reason(reply.message)
+    return said if said in _ASUNDER and "Operator:" in error_text(reply.message) else ""
+
+
+def _of_mooring(exam: Examination) -> list[str]:
+    """The reasons that Mooring's nodes gave for calls that missed their session."""
+    lost = (call.reply for call in exam.calls if call.reply.outcome is Outcome.LOST)
+    return sorted({_mooring_reason(reply) for reply in lost} - {""})
+
+
+def _are_all_moorings(exam: Examination) -> bool:
+    return all(_mooring_reason(call.reply) for call in exam.calls if call.reply.outcome is Outcome.LOST)
 
 
 def _are_workers(exam: Examination, pattern: Pattern) -> bool:

@@ -83,24 +83,31 @@ def judge_initialized(attempts: Sequence[Attempt], calls: Collection[str], show:
     if not refused:
         return None
     labels = Counter(show(reply.label) for reply in refused)
+    is_answered = refused[0].outcome not in (Outcome.HANG, Outcome.CUT)
+    verb = "is refused" if is_answered else "fails"
     count = "each session" if len(refused) == len(last) else f"{len(refused)} of {len(last)} sessions"
     return Finding(
         NAME,
         Verdict.WARNING if len(refused) == 1 and len(last) > 4 else Verdict.BROKEN,
-        f"`notifications/initialized` is refused in {count}: {labels.most_common(1)[0][0]}",
+        f"`notifications/initialized` {verb} in {count}: {labels.most_common(1)[0][0]}",
         "A client sends it right after `initialize`, and a 202 is due. The TypeScript SDK's client gives up "
-        "connecting where it is refused."
+        f"connecting where {'it is refused' if is_answered else 'no answer comes'}."
         + (
             " The answer is a page made for people, so a proxy gave it and no MCP server." if refused[0].is_page else ""
         ),
         {"tried": len(last), "refused": len(refused), "answers": dict(labels)},
-        (
-            Change(
-                "Let the proxy pass on POSTs without looking at the method in their body, and the server answer "
-                "notifications with 202. The proxy's and the server's log at the time of this run say who refuses it."
-            ),
-        ),
+        (_PASS_NOTIFICATIONS if is_answered else _ANSWER_NOTIFICATIONS,),
     )
+
+
+_PASS_NOTIFICATIONS: Final = Change(
+    "Let the proxy pass on POSTs without looking at the method in their body, and the server answer notifications with "
+    "202. The proxy's and the server's log at the time of this run say who refuses it."
+)
+_ANSWER_NOTIFICATIONS: Final = Change(
+    "Have the server answer notifications with 202 at once. Where it is some sessions only, a node hangs, or the "
+    "way from one node to another: the proxy's and the server's log at the time of this run say which."
+)
 
 
 def judge(

@@ -34,6 +34,7 @@ class Trouble(enum.StrEnum):
     CUT = "connection closed before the answer was whole"
     NO_WAY = "no connection"
     NOT_HTTP = "the answer is not HTTP"
+    ENCODED = "the answer is in an encoding that was not asked for, or is not what it says"
     NOT_SENT = "not sent, since calls open new sessions here"
 
 
@@ -154,7 +155,7 @@ class Reply:
         if self.trouble is Trouble.HANG or (self.trouble is None and self.status == 0):
             return Outcome.HANG
         if self.trouble is not None:
-            return Outcome.UNSENT if self.trouble is Trouble.NOT_SENT else Outcome.CUT
+            return _BY_TROUBLE.get(self.trouble, Outcome.CUT)
         if self.is_disguised:
             return Outcome.LOST
         if self._is_about_the_call:
@@ -171,6 +172,7 @@ class Reply:
         return Outcome.ODD
 
 
+_BY_TROUBLE: Final = {Trouble.NOT_SENT: Outcome.UNSENT, Trouble.ENCODED: Outcome.ODD}
 _BY_STATUS: Final = {
     404: Outcome.LOST,
     401: Outcome.LOGIN,

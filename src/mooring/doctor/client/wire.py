@@ -402,6 +402,8 @@ async def _read(response: aiohttp.ClientResponse, into: bytearray, request_id: i
 
 def trouble_of(error: Exception) -> Trouble:
     """What an exception of the HTTP library says of the answer."""
+    if isinstance(error, aiohttp.ClientError) and "content-encoding" in str(error).lower():
+        return Trouble.ENCODED
     troubles: list[tuple[type[Exception] | tuple[type[Exception], ...], Trouble]] = [
         (TimeoutError, Trouble.HANG),
         ((aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError, ssl.SSLError), Trouble.TLS),

@@ -7,9 +7,10 @@ import contextlib
 import dataclasses
 from typing import Final
 
-from mooring.doctor.client.reply import Outcome
+from mooring.doctor.client.reply import FAILURES, Outcome
 from mooring.doctor.client.sessions import Session
 from mooring.doctor.client.ways import HOME, WAYS, Way
+from mooring.doctor.evidence.failure_pattern import turn_of
 from mooring.doctor.evidence.references import References, disguise_of, is_error
 from mooring.doctor.examination import Call, Examination
 
@@ -19,6 +20,7 @@ _SLOW_SESSIONS: Final = 3
 _SLOW_SECONDS: Final = 8.0
 """For the calls of one way where each request has to wait for its turn."""
 _IN_TURN: Final = 12
+_LONG_SECONDS: Final = 1.0
 _AGAIN: Final = 4
 
 
@@ -80,8 +82,8 @@ async def _use(exam: Examination, session: Session, way: Way, count: int) -> Non
         if reply.outcome is Outcome.UNSENT:
             return
         exam.calls.append(Call(session, way, reply))
-        if reply.outcome is Outcome.HANG:
-            return
+        if reply.outcome is Outcome.HANG or (reply.outcome in FAILURES and reply.seconds > _LONG_SECONDS):
+            return  # each further one may take as long
 
 
 async def see_through_disguise(exam: Examination) -> None:
@@ -116,4 +118,6 @@ async def calls_in_turn(exam: Examination) -> list[bool]:
         failed.append(reply.outcome is not Outcome.REACHED)
         if reply.outcome is Outcome.HANG:
             return []
+        if reply.seconds > _LONG_SECONDS and turn_of(failed):
+            break  # it is regular, and each round takes as long
     return failed

@@ -95,7 +95,7 @@ async def try_calls(exam: Examination, session: Session) -> None:
     replies = list[Reply]()
     for way in WAYS:
         replies.append(await exam.sessions.ping(session, way))
-        if replies[-1].seconds > _LONG_SECONDS and replies[-1].outcome in (Outcome.REACHED, Outcome.HANG):
+        if replies[-1].seconds > _LONG_SECONDS and replies[-1].outcome is not Outcome.LOST:
             break  # each further one would take as long, and sessions are opened one by one anyway
     session.was_reached = all(reply.outcome is Outcome.REACHED for reply in replies)
     for reply in replies:
