@@ -312,7 +312,7 @@ class ModernRequest:
             return
         owned = [handle for handle in self._handles if handle.is_owned] if reason in _OF_ITS_OWN else []
         if owned:
-            asked = UnidentifiedRequest(of_no_session(self._scope), self._send, "")
+            asked = UnidentifiedRequest(of_no_session(self._scope), self._send, None)
             principal = await asked.find_out(self._app)
             if principal is None:
                 return
