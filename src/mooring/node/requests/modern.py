@@ -325,7 +325,7 @@ class ModernRequest:
         self._count(reason)
         handle = self._node.handles.read(text)
         logger.warning("refused a call with %s: %s", "a handle" if handle is None else brief(text), reason)
-        await refuse_handle(self._send, reason, self.message(), text)
+        await refuse_handle(self._send, self._scope, reason, self.message(), text, asked=self.asked())
 
     def _count(self, reason: Reason) -> None:
         self._node.tally.refused[reason] += 1
