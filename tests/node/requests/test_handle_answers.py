@@ -55,6 +55,7 @@ async def test_a_client_of_before_takes_no_status_for_the_end_of_its_connection(
     status, told = await refusal(Reason.EXPIRED, asked, revision=b"2025-11-25")
     assert (status, told["error"]["code"], told["error"]["data"]["reason"]) == (200, -32602, "handle_gone")
     assert (await refusal(Reason.PRINCIPAL, asked, revision=b"2024-11-05", is_posted=True))[0] == 400
+    assert (await refusal(Reason.PRINCIPAL, None, revision=b"2025-11-25"))[0] == 400
 
 
 async def test_anothers_handle_looks_exactly_as_one_that_never_was() -> None:

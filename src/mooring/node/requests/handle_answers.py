@@ -1,8 +1,9 @@
 """What a call hears whose handle cannot be served: what the tool's author would say, so that the model can act on it.
 
 A `tools/call` gets a result with `isError`; any other request an error, 400 as the modern era has it for wrong
-parameters, and 200 in the legacy era, where clients take another status for the end of their connection. The handle is
-named whole: whoever asks has sent it. Of another principal's handle the same is said as of one that never was.
+parameters. Clients of the legacy era take that for the end of their connection: they get 200, if it is known what they
+ask. The handle is named whole: whoever asks has sent it. Of another principal's handle the same is said as of one that
+never was.
 """
 
 from __future__ import annotations
@@ -85,6 +86,8 @@ async def refuse_handle(
         await respond(send, 200, body, b"application/json")
     else:
         data = {"reason": name, "handle": handle[:_SHOWN_LENGTH]}
-        body = jsonrpc.error_answer(asked if request_id is None else request_id, jsonrpc.INVALID_PARAMS, text, data)
-        status = 400 if is_posted or read_facts(scope["method"], scope["headers"]).modern else 200
+        asked = asked if request_id is None else request_id
+        body = jsonrpc.error_answer(asked, jsonrpc.INVALID_PARAMS, text, data)
+        is_modern = read_facts(scope["method"], scope["headers"]).modern
+        status = 400 if is_posted or is_modern or asked is None else 200  # without its id nobody would take it for this
         await respond(send, status, body, b"application/json")
