@@ -806,10 +806,12 @@ async def test_anothers_handle_is_guarded_in_a_body_that_is_too_large_to_be_held
         ]
         for body in [*(body.encode() for body in bodies), usual.encode("utf-16"), usual.encode("utf-32")]:
             reply = await post(raw, node, body, headers=[("x-user", "mallory")])
-            assert (reply.status, reply.reason) == (400, "unknown_handle")  # nobody has read which request it is
+            assert (reply.status, reply.reason) == (400, "unknown_handle")  # nobody has read what it asks
             assert minting.browsers[0].ledger == []
         reply = await post(raw, node, first.encode(), headers=[("x-user", "alice")])
         assert reply.json["result"]["content"][0]["text"] == f"page 1 of {handle}"
+        reply = await post(raw, node, usual.encode(), headers=[("x-user", "mallory")])
+        assert reply.json["id"] == 7  # which stands at its beginning
         about = json.dumps(visit("none", page=f"about {handle} " + "x" * 5000)).encode()
         reply = await post(raw, node, about, headers=[("x-user", "mallory")])
         assert reply.json["result"]["content"][0]["text"] == "no browser none"

@@ -126,6 +126,7 @@ class WantedBody:
     Attributes:
         whole: the body; None where it is larger than the limit, or its client has left before it was sent.
         is_too_large: it is larger.
+        head: of one that is, its beginning.
     """
 
     def __init__(self, receive: Receive, limit_bytes: int) -> None:
@@ -135,6 +136,7 @@ class WantedBody:
         self._messages: deque[Message] = deque()
         self.whole: bytes | None = None
         self.is_too_large = False
+        self.head = b""
 
     async def read(self) -> None:
         """Wait for it, once."""
@@ -147,7 +149,9 @@ class WantedBody:
             size += len(message.get("body", b""))
             more = message.get("more_body", False)
             self.is_too_large = size > self._limit_bytes
-        if not self.is_too_large:
+        if self.is_too_large:
+            self.head = self.beginning[: jsonrpc.HEAD_BYTES]
+        else:
             pieces = [message.get("body", b"") for message in self._messages]
             self.whole = pieces[0] if len(pieces) == 1 else b"".join(pieces)
 

@@ -333,8 +333,11 @@ class ModernRequest:
             logger.warning("refused a modern request: %s%s", reason, advice_on(reason))
 
     def message(self) -> jsonrpc.Message:
-        """The request; empty where it is none, or was too large to be read."""
-        return {} if self._body.whole is None else jsonrpc.read_message(self._body.whole) or {}
+        """The request, its id alone where it is too large and that stands at its beginning; empty where it is none."""
+        if self._body.whole is not None:
+            return jsonrpc.read_message(self._body.whole) or {}
+        request_id = jsonrpc.id_at_either_end(self._body.head, b"")
+        return {} if request_id is None else {"id": request_id}
 
     def asked(self) -> jsonrpc.Asked:
         """Its id, or those of a batch."""
