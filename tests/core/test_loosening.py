@@ -69,6 +69,12 @@ def test_an_argument_that_is_one_of_several_takes_handles() -> None:
     assert tool["inputSchema"]["properties"] == {"session": {"anyOf": [TEXT, TEXT]}}
 
 
+def test_alternatives_that_are_told_apart_by_a_member_stay_what_they_are() -> None:
+    kinds = {"oneOf": [{"properties": {"id": UUID}}], "discriminator": {"propertyName": "kind"}}
+    tool = loosened("id", listed({"properties": {"of": kinds}}, {}))
+    assert tool["outputSchema"]["properties"]["of"] == {**kinds, "oneOf": [{"properties": {"id": TEXT}}]}
+
+
 @pytest.mark.parametrize("name", ["make", "other"])
 def test_an_argument_that_takes_ids_takes_handles(name: str) -> None:
     tool = loosened("id", listed({}, {"session": UUID, "page": {**TEXT, "maxLength": 9}}, name))

@@ -18,6 +18,8 @@ from mooring.core.wrapping import WrapRule
 _LIMITS: Final = frozenset({"format", "pattern", "minLength", "maxLength"})
 _ONE: Final = "oneOf"
 _ANY: Final = "anyOf"
+_TOLD_APART: Final = "discriminator"
+"""By a member's value, which says which alternative it is (OpenAPI); some readers want `oneOf` beside it."""
 _EITHER: Final = (_ANY, _ONE, "allOf")
 _INNER: Final = frozenset(
     {"additionalItems", "additionalProperties", "contains", "else", "items", "then", "unevaluatedItems"}
@@ -125,7 +127,7 @@ def _without_limits(schemas: list[Members]) -> bool:
         is_changed = is_changed or len(kept) < len(schema)
         schema[:] = kept
     for schema in schemas if is_changed else ():
-        if not schema.all(_ANY):
+        if not schema.all(_ANY) and not schema.all(_TOLD_APART):
             schema[:] = [(_ANY if name == _ONE else name, value) for name, value in schema]
     return is_changed
 

@@ -15,13 +15,16 @@ CALL = {"jsonrpc": "2.0", "id": "seven", "method": "tools/call"}
 SAYABLE = [reason for reason in Reason if can_be_said(reason)]
 
 
-async def refusal(reason: Reason, message: Any, handle: str = "mh~aaaaa.m.x") -> tuple[int, dict[str, Any]]:
+async def refusal(
+    reason: Reason, message: Any, handle: str = "mh~aaaaa.m.x", revision: bytes = b"2026-07-28", **options: Any
+) -> tuple[int, dict[str, Any]]:
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await refuse_handle(send, reason, message, handle)
+    scope = {"method": "POST", "headers": [(b"mcp-protocol-version", revision)]}
+    await refuse_handle(send, scope, reason, message, handle, **options)
     return sent[0]["status"], json.loads(sent[1]["body"])
 
 
@@ -44,6 +47,15 @@ async def test_anybody_else_hears_an_error_of_json_rpc(reason: Reason, message: 
     assert told["id"] == ("seven" if message and message["id"] else None)
     assert told["error"]["code"] == -32602
     assert told["error"]["data"]["handle"] == "mh~aaaaa.m.x"
+
+
+async def test_a_client_of_before_takes_no_status_for_the_end_of_its_connection() -> None:
+    """SDK v1 for Python closes all that it has where an answer has another status than these."""
+    asked = {**CALL, "method": "prompts/get"}
+    status, told = await refusal(Reason.EXPIRED, asked, revision=b"2025-11-25")
+    assert (status, told["error"]["code"], told["error"]["data"]["reason"]) == (200, -32602, "handle_gone")
+    assert (await refusal(Reason.PRINCIPAL, asked, revision=b"2024-11-05", is_posted=True))[0] == 400
+    assert (await refusal(Reason.PRINCIPAL, None, revision=b"2025-11-25"))[0] == 400
 
 
 async def test_anothers_handle_looks_exactly_as_one_that_never_was() -> None:

@@ -207,6 +207,30 @@ async def test_a_handle_that_nobody_uses_ends(minting: Minting, raw: RawClient) 
         assert refusal_in(await post(raw, node, visit(handle))) == "handle_gone"
 
 
+@pytest.mark.parametrize("says_so", [True, False])
+async def test_an_app_that_fails_over_an_empty_body_keeps_nobody_from_hearing_that(
+    raw: RawClient, says_so: bool
+) -> None:
+    """It is asked with one who sends the call, and has named that one by then."""
+    app = ScriptedApp()
+
+    async def gate(_: Any, body: bytes, send: Any) -> None:
+        if not body:
+            if says_so:
+                await answer(send, 500, b"Internal Server Error")
+            raise ValueError("an empty body is no JSON")
+        handle = mooring.new_handle("browser")
+        mooring.end(handle)
+        result = {"content": [{"type": "text", "text": handle}]}
+        await answer(send, 200, json.dumps({"jsonrpc": "2.0", "id": 7, "result": result}).encode())
+
+    app.gate = gate
+    async with running_nodes(lambda: with_users(app), 1) as [node]:
+        alice = [("x-user", "alice")]
+        gone = (await post(raw, node, visit("open"), headers=alice)).json["result"]["content"][0]["text"]
+        assert refusal_in(await post(raw, node, visit(gone), headers=alice)) == "handle_gone"
+
+
 async def test_a_handle_of_a_dead_node_is_said_to_be_gone(raw: RawClient, minting: Minting) -> None:
     async with running_nodes(minting) as nodes:
         handle = await opened_on(nodes[0])
@@ -814,10 +838,12 @@ async def test_anothers_handle_is_guarded_in_a_body_that_is_too_large_to_be_held
         ]
         for body in [*(body.encode() for body in bodies), usual.encode("utf-16"), usual.encode("utf-32")]:
             reply = await post(raw, node, body, headers=[("x-user", "mallory")])
-            assert (reply.status, reply.reason) == (400, "unknown_handle")  # nobody has read which request it is
+            assert (reply.status, reply.reason) == (400, "unknown_handle")  # nobody has read what it asks
             assert minting.browsers[0].ledger == []
         reply = await post(raw, node, first.encode(), headers=[("x-user", "alice")])
         assert reply.json["result"]["content"][0]["text"] == f"page 1 of {handle}"
+        reply = await post(raw, node, usual.encode(), headers=[("x-user", "mallory")])
+        assert reply.json["id"] == 7  # which stands at its beginning
         about = json.dumps(visit("none", page=f"about {handle} " + "x" * 5000)).encode()
         reply = await post(raw, node, about, headers=[("x-user", "mallory")])
         assert reply.json["result"]["content"][0]["text"] == "no browser none"

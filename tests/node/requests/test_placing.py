@@ -188,6 +188,37 @@ async def test_an_app_that_turns_the_sender_away_is_heard(raw: RawClient, apps: 
     assert (reply.status, reply.body) == (401, b'{"who": "are you"}')
 
 
+@pytest.mark.parametrize("says_so", [True, False])
+@pytest.mark.parametrize("user", ["alice", None])
+async def test_an_app_that_fails_over_an_empty_body_has_failed_no_call(
+    raw: RawClient, apps: Nodes, says_so: bool, user: str | None
+) -> None:
+    """It is asked with one who sends the call, and is not written for that."""
+
+    def make_app() -> Any:
+        app = apps()
+        gate = app.gate
+        assert gate is not None
+
+        async def failing(scope: Any, body: bytes, send: Any) -> None:
+            if not body:
+                if says_so:
+                    await answer(send, 500, b"Internal Server Error")
+                raise ValueError("an empty body is no JSON")
+            await gate(scope, body, send)
+
+        app.gate = failing
+        return with_users(app)
+
+    async with running_nodes(make_app, 3, placement_key=HEADER) as nodes:
+        named = [] if user is None else [("x-user", user)]
+        headers = [("x-conversation-id", "one"), ("authorization", "Bearer some"), *named]
+        replies = [await post(raw, node, visit("x"), headers=headers) for node in nodes]
+        assert [reply.status for reply in replies] == [200] * 3
+        served = [sum(bool(body) for _, _, body in app.asked) for app in apps.apps]
+        assert sorted(served) == [0, 0, 3]
+
+
 async def test_while_the_secret_is_changed_nodes_find_the_same() -> None:
     """Some have the new one first by then, and some the old one."""
     store = MemoryStore()

@@ -168,6 +168,15 @@ async def test_a_forged_one_is_a_tool_error(raw: RawClient) -> None:
     assert all(not browsers.ledger for browsers in apps.browsers)
 
 
+async def test_what_is_no_tools_call_hears_an_error_that_ends_no_connection(raw: RawClient) -> None:
+    """SDK v1 for Python closes all that it has over a 400."""
+    async with running_nodes(Sessionless(), 1) as [node]:
+        handle = said(await ask(raw, node, "open_browser"))
+        body = {**request("visit", browser=handle[:-4]), "method": "prompts/get"}
+        reply = await raw.send("POST", f"{node.url}/mcp", body=body, headers=VERSION)
+    assert (reply.status, reply.json["id"], reply.reason) == (200, body["id"], "unknown_handle")
+
+
 @pytest.mark.parametrize("shape", ["small", "large", "batch", "with an odd method"])
 async def test_anothers_handle_reaches_no_app(raw: RawClient, shape: str) -> None:
     apps = Sessionless()
@@ -237,5 +246,6 @@ async def test_a_batch_goes_where_the_handles_in_it_lead(raw: RawClient) -> None
         assert not apps[0].asked
         assert b"mh~" not in apps[1].asked[-1]
         await nodes[1].vanish()
-        gone = await raw.send("POST", f"{nodes[0].url}/mcp", body=both, headers=VERSION)
-        assert gone.reason == "handle_gone"
+        gone = await send(nodes[0], *both)
+        assert [one["id"] for one in gone] == [one["id"] for one in both]
+        assert {one["error"]["data"]["reason"] for one in gone} == {"handle_gone"}

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import random
+import threading
 import uuid
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -555,3 +556,38 @@ async def test_clients_mirror_what_is_marked_for_a_server_that_marks_nothing(
         await client.call_tool("visit", {"session_id": session, "url": "p"})
     assert seen == [session.encode()]
     assert [pages for one in unaware.browsers for pages in one.pages.values()] == [["p"]]
+
+
+class Reader(Wrapping):
+    """Notes in which thread it reads."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda own_id: HANDLES.wrap("abcde", own_id), ("session_id",))
+        self.threads: list[int] = []
+
+    def message(self, text: str) -> str | None:
+        self.threads.append(threading.get_ident())
+        return super().message(text)
+
+
+@pytest.mark.parametrize("kind", [b"application/json", b"text/event-stream"])
+async def test_a_large_message_holds_nobody_else_up(kind: bytes) -> None:
+    reader, sent = Reader(), bytearray()
+
+    async def send(message: Message) -> None:
+        sent.extend(message.get("body", b""))
+
+    wrapped = WrappedAnswer(lambda: reader, send)
+    await wrapped.send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]})
+    said = {"structuredContent": {"session_id": "browser-1", "page": "x" * 1_000_000}}
+    large, small = (json.dumps({"id": 1, "result": one}).encode() for one in (said, {"last": True}))
+    if kind == b"application/json":
+        await wrapped.send({"type": "http.response.body", "body": large})
+    else:  # and what is said at the same time comes after it
+        pieces = [(b"data: %b\n\n" % large, True), (b"data: %b\n\n" % small, False)]
+        messages = [{"type": "http.response.body", "body": body, "more_body": more} for body, more in pieces]
+        await asyncio.gather(*map(wrapped.send, messages))
+        assert bytes(sent).endswith(pieces[1][0])
+    assert reader.threads[0] != threading.get_ident()
+    assert threading.get_ident() in reader.threads[1:] or kind == b"application/json"
+    assert b'"session_id":"mh~' in sent

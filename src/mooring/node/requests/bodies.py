@@ -141,6 +141,7 @@ class WantedBody:
     Attributes:
         whole: the body; None where it is larger than the limit, or its client has left before it was sent.
         is_too_large: it is larger.
+        head: of one that is, its beginning.
     """
 
     def __init__(self, receive: Receive, limit_bytes: int) -> None:
@@ -152,6 +153,7 @@ class WantedBody:
         self._after: Message | None = None
         self.whole: bytes | None = None
         self.is_too_large = False
+        self.head = b""
 
     async def read(self) -> None:
         """Wait for it, once."""
@@ -165,7 +167,9 @@ class WantedBody:
             body, more = await self._read_on(bytearray(body))
         self.is_too_large = len(body) > self._limit_bytes
         self._came = {"type": "http.request", "body": body, "more_body": more}
-        if not more and not self.is_too_large:
+        if self.is_too_large:
+            self.head = body[: jsonrpc.HEAD_BYTES]
+        elif not more:
             self.whole = body
 
     async def _read_on(self, pieces: bytearray) -> tuple[bytes, bool]:

@@ -1,8 +1,9 @@
 """What a call hears whose handle cannot be served: what the tool's author would say, so that the model can act on it.
 
 A `tools/call` gets a result with `isError`; any other request an error, 400 as the modern era has it for wrong
-parameters. The handle is named whole: whoever asks has sent it. Of another principal's handle the same is said as of
-one that never was.
+parameters. Clients of the legacy era take that for the end of their connection: they get 200, if it is known what they
+ask. The handle is named whole: whoever asks has sent it. Of another principal's handle the same is said as of one that
+never was.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from mooring.asgi import Send, respond
+from mooring.asgi import Scope, Send, respond
 from mooring.core import jsonrpc
+from mooring.core.request import read_facts
 from mooring.core.routing import Reason
 
 REASON_KEY: Final = "mooring/reason"
@@ -51,12 +53,24 @@ def can_be_said(reason: Reason) -> bool:
     return reason in _SAID
 
 
-async def refuse_handle(send: Send, reason: Reason, message: jsonrpc.Message | None, handle: str) -> None:
+async def refuse_handle(
+    send: Send,
+    scope: Scope,
+    reason: Reason,
+    message: jsonrpc.Message | None,
+    handle: str,
+    *,
+    asked: jsonrpc.Asked = None,
+    is_posted: bool = False,
+) -> None:
     """Answer that the handle cannot be served.
 
     Args:
-        message: the request; None where it cannot be read.
+        scope: of the request, and
+        message: what it says; None where it cannot be read.
         handle: as it was sent.
+        asked: the ids of what a batch asks, where it is one.
+        is_posted: it is one of HTTP+SSE, whose client reads the status of this answer and no error in it.
     """
     text = _SAID[reason].format(handle=handle[:_SHOWN_LENGTH])
     name = _NAMED.get(reason, str(reason))
@@ -72,5 +86,8 @@ async def refuse_handle(send: Send, reason: Reason, message: jsonrpc.Message | N
         await respond(send, 200, body, b"application/json")
     else:
         data = {"reason": name, "handle": handle[:_SHOWN_LENGTH]}
-        body = jsonrpc.error_answer(request_id, jsonrpc.INVALID_PARAMS, text, data)
-        await respond(send, 400, body, b"application/json")
+        asked = asked if request_id is None else request_id
+        body = jsonrpc.error_answer(asked, jsonrpc.INVALID_PARAMS, text, data)
+        is_modern = read_facts(scope["method"], scope["headers"]).modern
+        status = 400 if is_posted or is_modern or asked is None else 200  # without its id nobody would take it for this
+        await respond(send, status, body, b"application/json")

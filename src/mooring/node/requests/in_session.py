@@ -333,7 +333,8 @@ class SessionRequest:
             return
         self._is_turned_away = True
         if not self._answer.has_begun:
-            await refuse_handle(self._send, Reason.PRINCIPAL, self._body.message(), anothers.text)
+            scope, message, is_posted = self._entrance.scope, self._body.message(), self._session.is_in_query
+            await refuse_handle(self._send, scope, Reason.PRINCIPAL, message, anothers.text, is_posted=is_posted)
 
     async def _bring_handles(self) -> None:
         """The handles that it names are in use, and what is kept of them is here, where they are of our shards."""

@@ -321,7 +321,7 @@ class ModernRequest:
             return
         owned = [handle for handle in self._handles if handle.is_owned] if reason in _OF_ITS_OWN else []
         if owned:
-            asked = UnidentifiedRequest(of_no_session(self._scope), self._send, "")
+            asked = UnidentifiedRequest(of_no_session(self._scope), self._send, None)
             principal = await asked.find_out(self._app)
             if principal is None:
                 return
@@ -334,7 +334,7 @@ class ModernRequest:
         self._count(reason)
         handle = self._node.handles.read(text)
         logger.warning("refused a call with %s: %s", "a handle" if handle is None else brief(text), reason)
-        await refuse_handle(self._send, reason, self.message(), text)
+        await refuse_handle(self._send, self._scope, reason, self.message(), text, asked=self.asked())
 
     def _count(self, reason: Reason) -> None:
         self._node.tally.refused[reason] += 1
@@ -342,13 +342,16 @@ class ModernRequest:
             logger.warning("refused a modern request: %s%s", reason, advice_on(reason))
 
     def message(self) -> jsonrpc.Message:
-        """The request; empty where it is none. Of one that was too large to be read its id, where it is refused."""
+        """The request, its id alone where it is too large and that could be found; empty where it is none."""
         if self._body.whole is not None:
             return jsonrpc.read_message(self._body.whole) or {}
-        if self._large_id is None:
+        request_id = self._large_id
+        if request_id is None:
+            request_id = jsonrpc.id_at_either_end(self._body.head, b"")
+        if request_id is None:
             return {}
         method = request_header(self._scope["headers"], METHOD_HEADER) or b""
-        return {"id": self._large_id, "method": method.decode("latin-1")}
+        return {"id": request_id, "method": method.decode("latin-1")}
 
     def asked(self) -> jsonrpc.Asked:
         """Its id, or those of a batch."""

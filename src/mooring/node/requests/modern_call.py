@@ -102,7 +102,7 @@ class ModernCall:
         own_ids = self._own_ids() if self._handles else {}
         if own_ids:
             scope, receive = self._unwrapped(scope, receive, own_ids)
-        cut = _CutOff(node, self._request, self._handles[0], send) if self._handles else None
+        cut = _CutOff(node, self._scope, self._request, self._handles[0], send) if self._handles else None
         send = naming_no_session(send if cut is None else cut.send)
         fields = self._wrapped_fields() if node.wrap_rules else ()
         lists = (node.settings.mark_handle_params or bool(node.wrap_rules)) and "tools/list" in self._methods()
@@ -228,12 +228,13 @@ class _CutOff:
     """What ends a call with handles, should they turn out to be another node's while it runs.
 
     Args:
-        request: to answer it in the app's place.
+        scope, request: of the call, to answer it in the app's place.
         handle: that it names first.
     """
 
-    def __init__(self, node: Node, request: ReadBody, handle: Handle, send: Send) -> None:
+    def __init__(self, node: Node, scope: Scope, request: ReadBody, handle: Handle, send: Send) -> None:
         self._node = node
+        self._scope = scope
         self._handle = handle
         self._request = request
         self._send = send
@@ -266,7 +267,8 @@ class _CutOff:
         if self._answer.has_begun:
             await self._answer.end(self._send, last_words("POST", self._request.asked()))
         else:
-            await refuse_handle(self._send, self._reason, self._request.message(), self._handle.text)
+            message, asked = self._request.message(), self._request.asked()
+            await refuse_handle(self._send, self._scope, self._reason, message, self._handle.text, asked=asked)
         return None
 
     def let_go(self) -> None:

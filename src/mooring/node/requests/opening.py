@@ -98,7 +98,8 @@ class OpeningRequest:
         )
         await guarded.serve(self._app)
         if guarded.refused is not None:
-            await refuse_handle(self._send, Reason.PRINCIPAL, self._body.message(), guarded.refused.text)
+            scope, message = self._as_it_came, self._body.message()
+            await refuse_handle(self._send, scope, Reason.PRINCIPAL, message, guarded.refused.text)
 
     async def _note_principal(self, scope: Scope, send: Send) -> bool:
         self._principal = principal_of(scope)

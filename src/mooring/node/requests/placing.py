@@ -138,7 +138,7 @@ class Placements:
         known, since = self._senders.get(sender, (NOBODY, 0.0))
         if sender in self._senders and self._now() - since < _SENDER_SECONDS:
             return known
-        principal = await UnidentifiedRequest(of_no_session(scope), send, "").find_out(self._app)
+        principal = await UnidentifiedRequest(of_no_session(scope), send, None, goes_on=True).find_out(self._app)
         if principal is not None:
             self._senders[sender] = (principal, self._now())
             if len(self._senders) > _REMEMBERED:

@@ -1,11 +1,13 @@
 """An answer on its way to the client, with the server's own ids wrapped (`mooring.core.wrapping`).
 
 JSON is held until it is whole, an event stream one event at a time. What is larger than the limit goes out as it is,
-and the log says so; so does what is compressed.
+and the log says so; so does what is compressed. A large message is read in a thread: meanwhile the node serves others,
+and is seen to be alive.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Callable
@@ -22,6 +24,8 @@ logger = logging.getLogger("mooring.handles")
 
 LIMIT_BYTES: Final = 16 * 1024 * 1024
 """Of JSON, or of one event."""
+_AT_ONCE: Final = 256 * 1024
+"""Letters of a message that is read in no more time than a node may be silent for."""
 
 _EVENT_END: Final = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _LONGEST_END: Final = 4
@@ -50,16 +54,17 @@ class WrappedAnswer:
         # How much of that holds no event's end.
         self._searched = 0
         self._in_events = False
+        # Some apps say several things at a time, and each in one piece.
+        self._turn = asyncio.Lock()
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             await self._begin(message)
         elif message["type"] != "http.response.body" or self._wrapping is None:
             await self._send(message)
-        elif self._in_events:
-            await self._pass_events(message)
         else:
-            await self._take(message)
+            async with self._turn:
+                await (self._pass_events(message) if self._in_events else self._take(message))
 
     async def _begin(self, message: Message) -> None:
         headers = message.get("headers", [])
@@ -85,7 +90,7 @@ class WrappedAnswer:
         more = message.get("more_body", False)
         if more and len(self._held) <= LIMIT_BYTES:
             return
-        body = bytes(self._held) if more else self._wrapped(bytes(self._held))
+        body = bytes(self._held) if more else await self._wrapped(bytes(self._held))
         if self._start is not None:
             headers = replaced(list(self._start.get("headers", [])), b"content-length", b"%d" % len(body))
             await self._send(self._start if more else {**self._start, "headers": headers})
@@ -97,7 +102,7 @@ class WrappedAnswer:
         self._held += message.get("body", b"")
         ready = bytearray()
         while (end := _EVENT_END.search(self._held, self._searched)) is not None:
-            ready += self._event(bytes(self._held[: end.end()]))
+            ready += await self._event(bytes(self._held[: end.end()]))
             del self._held[: end.end()]
             self._searched = 0
         self._searched = max(0, len(self._held) - _LONGEST_END + 1)
@@ -111,24 +116,31 @@ class WrappedAnswer:
         if ready or not more:
             await self._send({**message, "body": bytes(ready)})
 
-    def _event(self, block: bytes) -> bytes:
+    async def _event(self, block: bytes) -> bytes:
         """One event as it goes out: as it came, where nothing in it is wrapped."""
         if b"data" not in block:
             return block
         parts = SseParser().read(block)
-        changed = [self._part(part) for part in parts]
+        changed = [await self._part(part) for part in parts]
         return block if changed == parts else b"".join(map(encode, changed))
 
-    def _part(self, part: SsePart) -> SsePart:
-        data = self._wrapping.message(part.data) if isinstance(part, SseEvent) and self._wrapping else None
+    async def _part(self, part: SsePart) -> SsePart:
+        data = await self._message(part.data) if isinstance(part, SseEvent) else None
         return replace(part, data=data) if isinstance(part, SseEvent) and data is not None else part
 
-    def _wrapped(self, body: bytes) -> bytes:
+    async def _wrapped(self, body: bytes) -> bytes:
         try:
-            changed = None if self._wrapping is None else self._wrapping.message(body.decode())
+            changed = await self._message(body.decode())
         except UnicodeDecodeError:
             changed = None
         return body if changed is None else changed.encode()
+
+    async def _message(self, text: str) -> str | None:
+        if self._wrapping is None:
+            return None
+        if len(text) <= _AT_ONCE:
+            return self._wrapping.message(text)
+        return await asyncio.to_thread(self._wrapping.message, text)
 
     def _give_up(self) -> None:
         self._warn("an answer of more than %d bytes went out as it is: no id in it is wrapped (handles)", LIMIT_BYTES)
