@@ -119,8 +119,8 @@ async def refuse(
 
 
 def _come_again(headers: HeaderList) -> bytes:
-    """The same for whoever came back for a stream: its id is said again, since clients of the TypeScript SDK know it from
-    their last connection alone. Without it they come back to nothing, and wait for their answer for ever."""
+    """The same for whoever came back for a stream: its id is said again, since clients of the TypeScript SDK know it
+    from their last connection alone. Without it they come back to nothing, and wait for their answer for ever."""
     named = request_header(headers, LAST_EVENT_ID) or b""
     if _EVENT_ID.fullmatch(named) is None:
         return _COME_AGAIN
