@@ -110,7 +110,7 @@ async def test_a_client_that_stalls_is_let_go_at_once_and_comes_back_for_the_res
         finish.set()
         get = [(b"accept", b"text/event-stream"), (b"last-event-id", seen[-1].encode())]
         rest = await Request("GET", session=session, headers=get).to(mooring)
-        assert [json.loads(event.data)["id"] for event in SseParser().feed(rest.body)] == [7]
+        assert [json.loads(event.data)["id"] for event in SseParser().feed(rest.body) if event.data] == [7]
         assert len([body for _, _, body in app.asked if b"tools/call" in body]) == 1
 
 

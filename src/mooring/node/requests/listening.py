@@ -141,7 +141,8 @@ class ListeningRequest:
         listener = Listener(PassingAnswer(), self._send)
         named = [*headers, (SESSION_HEADER, self._session.id.encode())]
         await listener.begin({"type": "http.response.start", "status": 200, "headers": named})
-        await stream.listen(listener, place, nothing_for(self._session.protocol))
+        retry = round(self._node.settings.retry_seconds * 1000)
+        await stream.listen(listener, place, nothing_for(self._session.protocol, retry))
         is_standing = stream.facts.kind is StreamKind.STANDING
         is_gone = self._node.sessions.find(self._session.id) is not self._session
         if ends_soon or is_gone or (is_standing and self._node.listens_no_more):  # since it was let in
