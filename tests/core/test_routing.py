@@ -256,7 +256,7 @@ def test_each_row_of_the_documented_table(row: tuple[str, str], case: tuple[Requ
 @pytest.mark.parametrize("shard", [THEIRS, NOBODYS])
 def test_nothing_is_gone_and_nobody_dead_while_the_store_may_lack_it(shard: str) -> None:
     here = Situation(ME, PEER_DEAD, shard=shard, consulted=True, store_is_partial=True)
-    assert decide(LEGACY, here) == Refuse(Reason.UNREACHABLE)
+    assert decide(LEGACY, here) == HOLD
 
 
 def test_a_dead_owners_shard_is_adopted_at_its_epoch() -> None:
@@ -466,9 +466,14 @@ def test_a_doubled_session_id_is_always_refused(request: RequestFacts, here: Sit
 
 @PROPERTY
 @given(facts, situations)
-def test_unreachable_is_said_only_while_the_store_is_away(request: RequestFacts, here: Situation) -> None:
+def test_unreachable_is_decided_only_of_a_living_owner_to_whom_there_is_no_way(
+    request: RequestFacts, here: Situation
+) -> None:
     if decide(request, here) == Refuse(Reason.UNREACHABLE):
-        assert here.store_is_partial
+        owner = here.view.owner_of(here.shard or "")
+        assert owner is not None
+        assert here.view.is_alive(owner.node_id)
+        assert not here.view.nodes[owner.node_id].info.has_a_way
     assert decide(request, replace(here, store_is_partial=True)) != Refuse(Reason.UNKNOWN)
 
 

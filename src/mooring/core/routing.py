@@ -26,7 +26,7 @@
     shard is another live node's       its entry cannot be read: no URL       consult, refuse 200 `unreachable`
     shard's owner is dead              -                                      consult, adopt; then as "ours"
     shard is not known                 -                                      consult, revive
-    the last two                       the store is away, or may lack it      consult, refuse 200 `unreachable`
+    the last two                       the store is away, or may lack it      consult, hold
 
 A handle is the modern era's session id: from the row "shard is ours" on they are decided alike. What revives it is the
 author's own, where it says that it survives; without that it is refused. So is decided of a call that was placed by its
@@ -228,8 +228,11 @@ def _follow(shard: str, facts: RequestFacts, here: Situation) -> Decision:
         return Moved(None) if facts.forwarded else HOLD
     if owner is not None and owner.node_id == here.node_id:
         return Revive(Reason.EXPIRED)
-    if here.store_is_partial or (owner is not None and here.view.is_alive(owner.node_id)):
-        return Moved(owner) if facts.forwarded else Refuse(Reason.UNREACHABLE)
+    is_alive = owner is not None and here.view.is_alive(owner.node_id)
+    if is_alive or here.store_is_partial:
+        if facts.forwarded:
+            return Moved(owner)
+        return Refuse(Reason.UNREACHABLE) if is_alive else HOLD
     if facts.forwarded and owner is None:
         return Moved(None)
     return Revive(Reason.UNKNOWN) if owner is None else Adopt(shard, owner)

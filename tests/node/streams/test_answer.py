@@ -76,7 +76,26 @@ async def test_ids_and_priming_events_of_the_apps_are_its_own() -> None:
         await answer.feed(encode(part))
     assert answer.last_inner_id == "own-3"
     assert [(event.data, event.id) for event in connection.events()] == [("a", f"{stream.id}.1.1")]
-    assert connection.received.startswith(b"retry: 7\n\n: ping\n")
+    assert connection.received.startswith(b": ping\n")
+    assert answer.retry_milliseconds == 7
+
+
+@pytest.mark.parametrize(("retry", "is_passed_on"), [(200, False), (RETRY, True), (60_000, True)])
+async def test_an_app_makes_no_client_give_up_sooner_than_we_would_have_it(retry: int, is_passed_on: bool) -> None:
+    """It tries twice, each after that wait: less than it takes a load balancer to start again."""
+    parts = (
+        SseEvent("", "", "own-1", retry),
+        SseEvent("a", "", "own-2", retry),
+        SseBareBlock(retry_milliseconds=retry),
+    )
+    connection = Connection()
+    answer, stream = None, a_stream()
+    answer = StreamedAnswer(stream, "2025-11-25", RETRY, 0)
+    await stream.listen(connection.listener, None)
+    for part in parts:
+        await answer.feed(encode(part))
+    assert connection.received.count(b"retry: %d\n" % retry) == (3 if is_passed_on else 0)
+    assert answer.retry_milliseconds == retry
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,8 @@ class Exchange:
             return
         await self._streamed.feed(message.get("body", b""))
         if not message.get("more_body", False):
-            await (self._stream.dismiss() if self._is_let_go() else self.end())
+            wait = self._streamed.retry_milliseconds
+            await (self._stream.dismiss(wait) if self._is_let_go() else self.end())
 
     async def hear_the_rest(self, app: App, scope: Scope) -> None:
         """The app is done with the request. Where it let its client go before it had answered, to say the rest to a

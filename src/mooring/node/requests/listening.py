@@ -145,9 +145,10 @@ class ListeningRequest:
         listener = Listener(PassingAnswer(), self._send)
         named = [*headers, (SESSION_HEADER, self._session.id.encode())]
         await listener.begin({"type": "http.response.start", "status": 200, "headers": named})
+        retry = round(self._node.settings.retry_seconds * 1000)
         if self._may_hear(stream):
             try:
-                await stream.listen(listener, place, nothing_for(self._session.protocol))
+                await stream.listen(listener, place, nothing_for(self._session.protocol, retry))
             except BaseException:  # some servers cancel the request of a client that leaves
                 listener.leave()
                 raise

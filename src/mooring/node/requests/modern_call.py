@@ -248,13 +248,9 @@ class _CutOff:
         """Do this until it is done, or cut off; then its client hears that nobody knows."""
         self._task = asyncio.current_task()
         try:
-            try:
-                served = await work
-                if not self._is_cut_off:
-                    return served
-            except Exception:
-                if not self._is_cut_off:  # else the app misses what it did not get
-                    raise
+            served = await work
+            if not self._is_cut_off:
+                return served
             await asyncio.sleep(0)  # where the app did not come to meet its cancellation, we do
         except asyncio.CancelledError:
             if not self._is_cut_off:

@@ -6,7 +6,9 @@ the beginning of the stream            the same at once, and an event that says 
                                        makes a client come back (2025-11-25); to clients of earlier revisions,
                                        which cannot read that, `NOTHING`
 an event                               the same under our id
-an event that says nothing             its wait (`retry`), if there is any: it was for the app's own store
+an event that says nothing             its wait (`retry`), if there is any: it was for the app's own store. A shorter
+                                       one than ours only where the app lets its client go: clients try twice, and
+                                       what broke off takes longer to be back
 a comment, a block without data        the same, unless nobody listens
 a request of the server's              the same; from a second incarnation on under an id that names it
 the end                                the end. Where the answer is missing, and the app named events, it goes on
@@ -49,6 +51,7 @@ class StreamedAnswer:
 
     Attributes:
         last_inner_id: the last id that the app itself gave an event; "" where it gave none.
+        retry_milliseconds: how long the app would have its client wait; None where it does not say.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class StreamedAnswer:
         settle: Callable[[str], Awaitable[str | None]] | None = None,
     ) -> None:
         self.last_inner_id = ""
+        self.retry_milliseconds: int | None = None
         self._settle = settle
         self._stream = stream
         self._protocol = protocol
@@ -98,8 +102,9 @@ class StreamedAnswer:
             return
         self.last_inner_id = part.id or self.last_inner_id
         if isinstance(part, SseBareBlock) or not part.data:
-            if part.retry_milliseconds is not None:
-                await self._stream.say(SseBareBlock(retry_milliseconds=part.retry_milliseconds))
+            retry = self._wait_in(part)
+            if retry is not None:
+                await self._stream.say(SseBareBlock(retry_milliseconds=retry))
             return
         data = part.data
         if self._incarnation and '"method"' in data:
@@ -113,7 +118,14 @@ class StreamedAnswer:
             if settled is None:
                 return
             data = message_event(settled).data
-        await self._stream.say(SseEvent(data, part.event, None, part.retry_milliseconds), is_answer=is_answer)
+        await self._stream.say(SseEvent(data, part.event, None, self._wait_in(part)), is_answer=is_answer)
+
+    def _wait_in(self, part: SseEvent | SseBareBlock) -> int | None:
+        """How long its client is told to wait from now on; None for as long as before."""
+        if part.retry_milliseconds is None:
+            return None
+        self.retry_milliseconds = part.retry_milliseconds
+        return part.retry_milliseconds if part.retry_milliseconds >= self._retry_milliseconds else None
 
     def _was_told(self, progress: float) -> bool:
         if progress > self._told and self._unknown > 0:
