@@ -86,9 +86,9 @@ def test_what_a_path_belongs_to_is_at_it_or_above_it(endpoints: list[str], path:
 
 def test_a_path_of_very_many_parts_takes_no_time() -> None:
     endpoints = Endpoints(["/mcp", "/servers/{id}/mcp"], finds=True)
-    began = time.perf_counter()
+    began = time.process_time()
     assert [endpoints.of("/" * 60_000), endpoints.of("/mcp" + "/" * 60_000)] == [None, "/mcp"]
-    assert time.perf_counter() - began < 0.05
+    assert time.process_time() - began < 0.05
 
 
 def test_no_path_is_found_that_stands_for_others() -> None:

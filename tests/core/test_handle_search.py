@@ -214,9 +214,9 @@ def test_headers_are_unwrapped_in_longer_text_as_the_body_is_that_they_mirror() 
 
 def test_many_rare_letters_take_no_longer() -> None:
     body = b"~" * 1024 * 1024
-    began = time.perf_counter()
+    began = time.process_time()
     assert not may_hold_handles(body)
-    assert time.perf_counter() - began < 0.1
+    assert time.process_time() - began < 0.1
 
 
 def test_one_is_found_however_deep_the_rest_is_that_could_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,9 +260,9 @@ def _best_seconds(work: Callable[[], object]) -> float:
     """Of several tries: others are busy on this machine, too."""
     taken = []
     for _ in range(5):
-        began = time.perf_counter()
+        began = time.process_time()
         work()
-        taken.append(time.perf_counter() - began)
+        taken.append(time.process_time() - began)
     return min(taken)
 
 

@@ -257,6 +257,6 @@ def test_which_requests_of_a_batch_are_answered() -> None:
 def test_many_answers_to_many_requests_are_told_at_once() -> None:
     ids = tuple(range(20_000))
     data = json.dumps([{"jsonrpc": "2.0", "id": one, "result": {}} for one in ids])
-    began = time.perf_counter()
+    began = time.process_time()
     assert answered_in(data, ids) == ids
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5

@@ -52,9 +52,9 @@ def test_very_many_headers_come_back_in_no_time() -> None:
     given_headers = [(b"x", b"\xff" if number % 2 else b"1") for number in range(200_000)]
     wire, beside = parted(given_headers, ())
     passed_on = PassedOn("POST", beside=beside)
-    began = time.perf_counter()
+    began = time.process_time()
     assert passed_on.restored(wire) == given_headers
-    assert time.perf_counter() - began < 0.25
+    assert time.process_time() - began < 0.25
 
 
 def test_what_each_hop_writes_for_itself_is_the_clients_own_again() -> None:

@@ -161,6 +161,6 @@ def test_a_very_large_answer_that_speaks_of_a_method_finds_its_question(id_first
 def test_a_very_large_message_is_not_read() -> None:
     filling = b"{}," * 2_000_000
     for body in (b"[" + filling + b"{}]", b'{"id":7,"method":"tools/call","params":[' + filling + b"{}]}"):
-        began = time.perf_counter()
+        began = time.process_time()
         assert restored(body, 3) == body
-        assert time.perf_counter() - began < 0.1
+        assert time.process_time() - began < 0.1

@@ -122,6 +122,6 @@ def test_thousands_of_nodes_take_no_time() -> None:
     infos = [node(f"node-{number}", f"h{number}") for number in range(3000)]
     names = (f"{one}{two}{three}aa" for one in LETTERS for two in LETTERS for three in LETTERS)
     shards = {shard: infos[number % len(infos)].id for number, shard in enumerate(names)}
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(backends(infos, shards)) == 3000
-    assert time.perf_counter() - began < 0.7
+    assert time.process_time() - began < 0.7

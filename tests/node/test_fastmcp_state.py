@@ -201,10 +201,10 @@ async def test_what_single_requests_leave_behind_pushes_no_users_state_out(monke
 async def test_what_is_kept_of_many_users_takes_no_time_with_each_call() -> None:
     clock = Clock(1_000.0)
     store = SessionStateStore(now=clock)
-    began = time.perf_counter()
+    began = time.process_time()
     for number in range(20_000):
         await store.put(f"user:{number}:x", {"value": number}, ttl=86_400)
-    assert time.perf_counter() - began < 3
+    assert time.process_time() - began < 3
     clock.now += 90_000
     await store.put("user:new:x", {"value": 1}, ttl=86_400)
     assert list(store._lasting) == ["user:new:x"]

@@ -110,10 +110,10 @@ async def test_what_nobody_asks_for_any_more_is_not_held_for_ever() -> None:
 async def test_keys_that_clients_make_up_take_neither_time_nor_room_without_end() -> None:
     clock = Clock(1_000.0)
     store = MemoryStore(clock)
-    began = time.perf_counter()
+    began = time.process_time()
     for number in range(120_000):
         await store.place(f"key {number}", "aaaaa", 3_600_000)
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10
     assert len(store._places) <= 100_001
     assert await store.place("key 119999", "bbbbb", 3_600_000) == "aaaaa"
     clock.now += 3_601

@@ -106,6 +106,6 @@ async def test_an_accept_of_megabytes_takes_no_time() -> None:
     async with joined(ScriptedApp()) as mooring:
         session = (await initialize().to(mooring)).session_id
         request = Request("GET", session=session, headers=[(b"accept", b"," * 4_000_000)])
-        began = time.perf_counter()
+        began = time.process_time()
         await request.to(mooring)
-        assert time.perf_counter() - began < 0.2
+        assert time.process_time() - began < 0.2

@@ -190,8 +190,8 @@ async def test_thousands_of_open_streams_in_a_session_hold_up_nothing() -> None:
     """A client that leaves does not end what it asked: so it may have as many as it likes."""
     memory, _ = a_memory(room_bytes=64 * 1024 * KIB)
     streams = [memory.open("one", FACTS, 1) for _ in range(8_000)]
-    began = time.perf_counter()
+    began = time.process_time()
     for stream in streams[:1_000]:
         await stream.say(SseEvent("said"))
-    assert time.perf_counter() - began < 0.3
+    assert time.process_time() - began < 0.3
     assert memory.open_streams == 8_000

@@ -283,11 +283,11 @@ async def test_a_batch_of_very_many_is_answered_one_by_one_in_no_time() -> None:
     ids = tuple(range(10_000))
     stream = Stream(STREAM_ID, StreamFacts(StreamKind.CALL, 0, ids), 1, 100_000, lambda stream, event: None)
     answer = StreamedAnswer(stream, "2025-03-26", 1000, 0)
-    began = time.perf_counter()
+    began = time.process_time()
     for one in ids[:5_000]:
         said = json.dumps({"jsonrpc": "2.0", "id": one, "result": {}})
         await answer.feed(f"data: {said}\n\n".encode())
-    assert time.perf_counter() - began < 1.5
+    assert time.process_time() - began < 1.5
     assert stream.unanswered == ids[5_000:]
 
 
