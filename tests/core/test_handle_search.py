@@ -114,7 +114,10 @@ doubled_values: Any = st.recursive(
 @given(st.lists(st.tuples(st.sampled_from("ab"), doubled_values), max_size=4).map(Doubled), json_values)
 def test_whatever_stands_twice_wherever_all_of_it_counts(arguments: Doubled, other: Any) -> None:
     params = Doubled([("arguments", arguments), ("name", "t"), ("_meta", other)])
-    assert texts(written(Doubled([("params", params)])).encode()) == each_once(texts_with_doubles(arguments))
+    found = texts(written(Doubled([("params", params)])).encode())
+    # Which of two of one name comes first is for each reader of JSON to say.
+    assert len(found) == len(set(found))
+    assert set(found) == set(texts_with_doubles(arguments))
 
 
 def test_longer_text_is_looked_into_where_a_rule_says_so() -> None:

@@ -345,13 +345,11 @@ class ModernRequest:
         """The request, its id alone where it is too large and that could be found; empty where it is none."""
         if self._body.whole is not None:
             return jsonrpc.read_message(self._body.whole) or {}
-        request_id = self._large_id
-        if request_id is None:
+        if self._large_id is None:
             request_id = jsonrpc.id_at_either_end(self._body.head, b"")
-        if request_id is None:
-            return {}
+            return {} if request_id is None else {"id": request_id}
         method = request_header(self._scope["headers"], METHOD_HEADER) or b""
-        return {"id": request_id, "method": method.decode("latin-1")}
+        return {"id": self._large_id, "method": method.decode("latin-1")}
 
     def asked(self) -> jsonrpc.Asked:
         """Its id, or those of a batch."""
