@@ -88,7 +88,7 @@ async def test_a_call_that_hangs_is_no_limit_on_connections_where_others_are_ser
                 await asyncio.sleep(60)
         return await echo(request)
 
-    async with serving(every_second_call_hangs) as url, Wire(Plan(URL(url), timeout_seconds=1.0)) as wire:
+    async with serving(every_second_call_hangs) as url, Wire(Plan(URL(url), timeout_seconds=2.0)) as wire:
         lanes = [wire.lane() for _ in range(3)]
         for lane in lanes:
             await wire.send("POST", message=protocol.request(1, "tools/list"), lane=lane)
