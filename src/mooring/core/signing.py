@@ -22,9 +22,6 @@ from mooring.errors import RequestSeen, SignatureError
 
 BODY_MAC_BYTES: Final = 32
 SIGNED_BODY: Final = "signed"
-SAYS_CLIENT: Final = "mooring-client"
-"""In the place of a principal: what the request says of its client (`mooring.core.passed_on`) comes with it. Without
-this nobody could tell that it was taken off on the way, and the app would see its peer's address for the client's."""
 NO_BODY: Final = "none"
 ACCEPTED: Final = "accepted"
 """The answer is the app's, or what the owner says in its place."""
@@ -54,8 +51,7 @@ class PeerClaim:
     Attributes:
         time_ms: when it was sent, milliseconds since the epoch by the sender's clock.
         nonce: 22 letters, used once.
-        principal: `SAYS_CLIENT` from nodes of today; who sent it, or "", from those of earlier releases. That decides
-            nothing.
+        principal: who sent it, as far as the sender says; "" from nodes of today. It decides nothing.
         body: `signed` where a body follows with its MAC, else `none`.
     """
 

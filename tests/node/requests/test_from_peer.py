@@ -14,7 +14,7 @@ from starlette.authentication import SimpleUser
 from mooring import Mooring
 from mooring.asgi import Receive, Scope, Send
 from mooring.core.ids import SessionIds, derive_key
-from mooring.core.signing import NO_BODY, SAYS_CLIENT, SIGNED_BODY, BodyMac, PeerClaim, sign_request, verify_reply
+from mooring.core.signing import NO_BODY, SIGNED_BODY, BodyMac, PeerClaim, sign_request, verify_reply
 from mooring.node.requests.principal import principal_of
 from mooring.store import MemoryStore
 from tests.cluster_in_process import SECRET, RunningNode, running_node
@@ -95,11 +95,6 @@ async def test_while_the_secret_is_changed_the_answer_is_signed_with_the_askers(
         without_body_mac = peer.claim()
         reply = await peer.send(without_body_mac, key=key, mac=bytes(32))
         assert reply.status == 403
-
-
-async def test_what_it_says_of_its_client_cannot_be_taken_off_on_the_way(peer: Peer) -> None:
-    """The app would see the peer's address, which it may trust, for the client's."""
-    assert_refused(peer, await peer.send(replace(peer.claim(), principal=SAYS_CLIENT)))
 
 
 async def test_another_clusters_key(peer: Peer) -> None:

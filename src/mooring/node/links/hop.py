@@ -19,7 +19,6 @@ from mooring.core.signing import (
     ACCEPTED,
     NO_BODY,
     REFUSED,
-    SAYS_CLIENT,
     SEEN,
     SIGNED_BODY,
     BodyMac,
@@ -81,8 +80,7 @@ async def signed_request(
     """The request as it goes out: its headers that the wire carries, and beside them those that it does not."""
     scope = request.scope
     has_body, receive = await look_for_body(scope, request.receive)
-    body_is = SIGNED_BODY if has_body else NO_BODY
-    claim = PeerClaim(sender, peer.id, time_ms, request.nonce, SAYS_CLIENT, body_is)
+    claim = PeerClaim(sender, peer.id, time_ms, request.nonce, principal="", body=SIGNED_BODY if has_body else NO_BODY)
     given: HeaderList = scope["headers"]
     wire, beside = parted(given, _NOT_ON_REQUESTS | _named_in(given))
     client, server, target = scope.get("client"), scope.get("server"), target_of(scope)

@@ -15,7 +15,6 @@ from mooring.core.signing import (
     ACCEPTED,
     BODY_MAC_BYTES,
     REFUSED,
-    SAYS_CLIENT,
     SEEN,
     SIGNED_BODY,
     BodyMac,
@@ -70,8 +69,6 @@ class PeerRequest:
         claim = self._verify_target(facts)
         self._nonce = claim.nonce
         said = request_header(self.scope["headers"], CLIENT_HEADER)
-        if said is None and claim.principal == SAYS_CLIENT:
-            raise SignatureError("what it says of its client is missing")
         passed_on = None if said is None else decode(self._key, claim.nonce, said.decode("latin-1"))
         if claim.body != SIGNED_BODY and has_body(self.scope["headers"]):
             raise SignatureError("a body that its sender did not announce")
