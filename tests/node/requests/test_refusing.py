@@ -47,25 +47,24 @@ async def test_a_session_id_twice_is_a_bad_request(cluster: Cluster, raw: RawCli
     assert (reply.status, reply.reason) == (400, "duplicate_header")
 
 
-async def test_an_unknown_session_is_not_said_to_be_gone_while_the_store_may_lack_it(
-    cluster: Cluster, raw: RawClient
-) -> None:
-    node = cluster.nodes[0]
-    lost = SessionIds(SECRET).mint("zzzzz", b"0" * 16)
-    cluster.store._leases.clear()
-    cluster.store._shards.clear()
-    reply = await raw.call(node.url, lost, body={"jsonrpc": "2.0", "id": 3, "method": "ping"})
-    assert (reply.status, reply.reason, reply.json["id"]) == (200, "unreachable", 3)
+async def test_an_unknown_session_is_not_said_to_be_gone_while_the_store_may_lack_it(raw: RawClient) -> None:
+    async with three_nodes(hold_seconds=0.1) as cluster:
+        node = cluster.nodes[0]
+        lost = SessionIds(SECRET).mint("zzzzz", b"0" * 16)
+        cluster.store._leases.clear()
+        cluster.store._shards.clear()
+        reply = await raw.call(node.url, lost, body={"jsonrpc": "2.0", "id": 3, "method": "ping"})
+        assert (reply.status, reply.reason, reply.json["id"]) == (200, "unreachable", 3)
 
-    async def has_everything_again() -> bool:
-        return len((await cluster.store.snapshot()).shards or {}) == 24
+        async def has_everything_again() -> bool:
+            return len((await cluster.store.snapshot()).shards or {}) == 24
 
-    await until(has_everything_again, what="the store to have everything again")
-    assert (await raw.call(node.url, lost)).reason == "unreachable"
-    keeper = node.mooring._node.keeper
-    keeper._now = lambda: time.monotonic() + node.mooring.settings.lease_seconds
-    assert not keeper.is_in_grace
-    assert (await raw.call(node.url, lost)).reason == "unknown"
+        await until(has_everything_again, what="the store to have everything again")
+        assert (await raw.call(node.url, lost)).reason == "unreachable"
+        keeper = node.mooring._node.keeper
+        keeper._now = lambda: time.monotonic() + node.mooring.settings.lease_seconds
+        assert not keeper.is_in_grace
+        assert (await raw.call(node.url, lost)).reason == "unknown"
 
 
 async def test_what_is_logged_was_verified(cluster: Cluster, raw: RawClient, caplog: pytest.LogCaptureFixture) -> None:
