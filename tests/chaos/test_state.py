@@ -34,7 +34,7 @@ NODES: Final = 4
 SESSIONS: Final = 6
 CALLS: Final = 12
 """Answered between two deaths."""
-KILLS: Final = int(os.environ.get("KILLS", "24"))
+KILLS: Final = int(os.environ.get("KILLS", "16"))
 ANSWER_SECONDS: Final = 45.0
 _NAMES: Final = itertools.count()
 

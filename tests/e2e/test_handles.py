@@ -30,7 +30,7 @@ from tests.waiting import until
 pytestmark = pytest.mark.real
 
 CONNECTIONS, CALLS = 5, 3
-EACH = int(os.environ.get("CONVERSATIONS", "100")) // CONNECTIONS
+EACH = int(os.environ.get("CONVERSATIONS", "60")) // CONNECTIONS
 RULES = [{"mint": "create_session", "field": "session_id", "use": ["session_id"]}]
 VARIABLES = {
     "MOORING_HANDLES": json.dumps(RULES),
