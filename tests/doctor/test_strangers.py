@@ -361,11 +361,6 @@ CASES: Final[dict[str, Case]] = {
         {"pause": r"a session that is silent for (2 s to )?5 s is gone: 404 .*"},
         fields={"idle_seconds": 6.0},
     ),
-    "HAProxy forgets where a session is": Case(
-        lambda n: ha(n.v2, *(line.replace("1h", "3s") for line in STICKY)),
-        {"pause": r"after \d+ s of silence some calls miss .*|a session that is silent .* is gone: 404 .*"},
-        fields=ALONE,
-    ),
     "Apache keeps connections that are dead": Case(
         lambda n: behind(lambda urls: apache.running_apache(urls), forgetful(n.v2[0], 1.5)),
         # Where the client's connection was in use before, Apache closes it in place of a 502.
@@ -541,7 +536,6 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
     "HTTP+SSE beside it": ("HTTP+SSE beside it", "HTTP+SSE beside it, nginx", "HTTP+SSE beside it, Caddy"),
     "what a pause ends": (
         "idle sessions end",
-        "HAProxy forgets where a session is",
         "Apache keeps connections that are dead",
         "nginx keeps connections that are dead",
         "a firewall forgets connections",
