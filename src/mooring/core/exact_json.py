@@ -43,6 +43,11 @@ def write(value: Any) -> str:
     return "".join(pieces)
 
 
+def all_of(value: Any, name: str) -> list[Any]:
+    """The values of the members of that name; none where it is no object."""
+    return value.all(name) if isinstance(value, Members) else []
+
+
 def is_text(value: Any) -> bool:
     return type(value) is str
 

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from mooring.core import exact_json
-from mooring.core.exact_json import Members, is_text
+from mooring.core.exact_json import Members, all_of, is_text
+from mooring.core.tool_lists import tools_in
 from mooring.core.wrapping import WrapRule
 
 _LIMITS: Final = frozenset({"format", "pattern", "minLength", "maxLength"})
@@ -46,7 +47,7 @@ class Loosening:
         """A message with its tools' schemas loosened; None where it stays as it is."""
         try:
             message = exact_json.read(text)
-            loosened = [self._loosen(tool) for tool in _tools(message)]
+            loosened = [self._loosen(tool) for tool in tools_in(message)]
             return exact_json.write(message) if any(loosened) else None
         except (ValueError, RecursionError):
             return None
@@ -58,16 +59,6 @@ class Loosening:
         return any([_without_limits(taken), _without_limits(told)])
 
 
-def _tools(message: Any) -> Iterator[Members]:
-    """Those of a message, or of the answers to a batch."""
-    if not isinstance(message, Members) and type(message) is list:
-        for one in message:
-            yield from _tools(one) if isinstance(one, Members) else ()
-    for result in _all(message, "result"):
-        for tools in _all(result, "tools"):
-            yield from (tool for tool in tools if isinstance(tool, Members)) if type(tools) is list else ()
-
-
 def _arguments(root: Any, names: Iterable[str]) -> list[Members]:
     """The schemas of these arguments."""
     here = _alternatives(root, [root])
@@ -77,7 +68,7 @@ def _arguments(root: Any, names: Iterable[str]) -> list[Members]:
 
 
 def _members(schema: Members, name: str) -> list[Any]:
-    declared = [one for properties in schema.all("properties") for one in _all(properties, name)]
+    declared = [one for properties in schema.all("properties") for one in all_of(properties, name)]
     return declared or schema.all("additionalProperties")
 
 
@@ -99,7 +90,7 @@ def _named(root: Any, reference: str) -> list[Any]:
     """What a reference inside of a schema leads to (RFC 6901, without escapes: names of classes have none)."""
     found = [root] if reference.startswith(_INSIDE) else []
     for name in reference.removeprefix(_INSIDE).split("/"):
-        found = [member for one in found for member in _all(one, name)]
+        found = [member for one in found for member in all_of(one, name)]
     return found
 
 
@@ -135,7 +126,3 @@ def _without_limits(schemas: list[Members]) -> bool:
 def _may_be_text(schema: Members) -> bool:
     types = schema.all("type")
     return not types or any(one == "string" or (type(one) is list and "string" in one) for one in types)
-
-
-def _all(value: Any, name: str) -> list[Any]:
-    return value.all(name) if isinstance(value, Members) else []

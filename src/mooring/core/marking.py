@@ -8,11 +8,12 @@ valid (specification 2026-07-28, Custom Headers from Tool Parameters).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Final
 
 from mooring.core import exact_json
-from mooring.core.exact_json import Members, is_text
+from mooring.core.exact_json import Members, all_of, is_text
+from mooring.core.tool_lists import tools_in
 
 MARK: Final = "x-mcp-header"
 
@@ -34,8 +35,9 @@ class Marking:
             message = exact_json.read(text)
             marked = [
                 self._mark(properties, _marks_in(schema))
-                for schema in _schemas(message)
-                for properties in _all(schema, "properties")
+                for tool in tools_in(message)
+                for schema in tool.all("inputSchema")
+                for properties in all_of(schema, "properties")
                 if isinstance(properties, Members)
             ]
             return exact_json.write(message) if any(marked) else None
@@ -46,24 +48,13 @@ class Marking:
         marked = False
         for argument, schema in properties:
             name = self._names.get(plain(argument))
-            if name is None or name.lower() in taken or _all(schema, MARK):
+            if name is None or name.lower() in taken or all_of(schema, MARK):
                 continue
             if isinstance(schema, Members) and schema.all("type") == ["string"]:
                 schema.append((MARK, name))
                 taken.add(name.lower())
                 marked = True
         return marked
-
-
-def _schemas(message: Any) -> Iterator[Any]:
-    """Those of the arguments of each tool, in a message or in the answers to a batch."""
-    if not isinstance(message, Members) and type(message) is list:
-        for one in message:
-            yield from _schemas(one) if isinstance(one, Members) else ()
-    for result in _all(message, "result"):
-        for tools in _all(result, "tools"):
-            for tool in tools if type(tools) is list else ():
-                yield from _all(tool, "inputSchema")
 
 
 def _marks_in(schema: Any) -> set[str]:
@@ -78,10 +69,6 @@ def _marks_in(schema: Any) -> set[str]:
         elif isinstance(value, list):
             left += value
     return taken
-
-
-def _all(value: Any, name: str) -> list[Any]:
-    return value.all(name) if isinstance(value, Members) else []
 
 
 def plain(name: str) -> str:
