@@ -84,6 +84,11 @@ def media_type(headers: HeaderList) -> bytes:
     return (header(headers, b"content-type") or b"").partition(b";")[0].strip().lower()
 
 
+def posts_json(scope: Scope) -> bool:
+    """Whether a request is a POST that says that it brings JSON, as each message has to."""
+    return bool(scope["method"] == "POST") and media_type(scope["headers"]) == b"application/json"
+
+
 def is_compressed(headers: HeaderList) -> bool:
     """Whether a body cannot be read as it is. Apps that want nobody to compress their streams say `identity` (RFC 9110,
     section 12.5.3), or `none`, which is no coding and taken for none by all clients."""

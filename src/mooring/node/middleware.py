@@ -15,8 +15,8 @@ from mooring.asgi import (
     Receive,
     Scope,
     Send,
-    media_type,
     off_root,
+    posts_json,
     request_header,
     respond,
     route_of,
@@ -391,9 +391,7 @@ def _may_open(scope: Scope) -> bool:
     if request_header(headers, SESSION_HEADER) is not None:
         return True
     accepts = (request_header(headers, b"accept") or b"").lower()
-    return (scope["method"] == "POST" and media_type(headers) == b"application/json") or (
-        scope["method"] == "GET" and EVENT_STREAM in accepts
-    )
+    return posts_json(scope) or (scope["method"] == "GET" and EVENT_STREAM in accepts)
 
 
 def _to_peer(scope: Scope, send: Send) -> Send:

@@ -13,16 +13,7 @@ import time
 from dataclasses import replace
 from typing import Any, Final
 
-from mooring.asgi import (
-    App,
-    Message,
-    Receive,
-    Scope,
-    Send,
-    is_at,
-    replaced,
-    respond,
-)
+from mooring.asgi import App, Message, Receive, Scope, Send, is_at, replaced, respond
 from mooring.core import jsonrpc, questions
 from mooring.core.handle_search import PassingSearch, in_body
 from mooring.core.handles import PREFIX
@@ -107,7 +98,7 @@ class SessionRequest:
         self.is_listening = facts.method == "GET"
         self.since = time.monotonic()
         # For what the app is asked beside it: routers write into the scope what they have made of the path.
-        self._as_it_came = {**scope}
+        self.as_it_came = {**scope}
         # Below the endpoint's path the app may have something else.
         self._is_at_endpoint = is_at(scope, session.endpoint)
         self._is_delete = facts.method == "DELETE" and self._is_at_endpoint
@@ -184,7 +175,7 @@ class SessionRequest:
         try:
             await self._serve(app)
             if not self.is_cut_off:
-                await self._exchange.hear_the_rest(app, self._as_it_came)
+                await self._exchange.hear_the_rest(app, self.as_it_came)
             if self.is_cut_off:
                 await asyncio.sleep(0)  # where the app did not come to meet its cancellation, we do
         except asyncio.CancelledError:
@@ -385,7 +376,7 @@ class SessionRequest:
         if self._is_turned_away or not self._entrance.is_its_principals() or self._app is None:
             return self._is_turned_away
         try:
-            outcome = await call.outcome(self._app, self._as_it_came)
+            outcome = await call.outcome(self._app, self.as_it_came)
             if call.again:
                 self._is_noted, self._use.stream = True, call.again
                 self._name.give(call.again)

@@ -11,7 +11,18 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from mooring.asgi import EVENT_STREAM, App, Receive, Scope, Send, is_at, media_type, request_header, route_of
+from mooring.asgi import (
+    EVENT_STREAM,
+    App,
+    Receive,
+    Scope,
+    Send,
+    is_at,
+    media_type,
+    posts_json,
+    request_header,
+    route_of,
+)
 from mooring.core import jsonrpc
 from mooring.core.http_sse import id_in
 from mooring.core.request import VERSION_HEADER, RequestFacts, read_facts, tidied
@@ -42,7 +53,6 @@ from mooring.node.requests.streaming import StreamingRequest, StreamPaths
 logger = logging.getLogger("mooring.routing")
 
 _INITIALIZES: Final = re.compile(rb'"method"\s*:\s*"initialize"')
-
 
 _ACCEPT_BYTES: Final = 4 * 1024
 """As far as an Accept is read: a server may let in one of megabytes, which takes a second."""
@@ -91,7 +101,7 @@ class Router:
             path = route_of(scope)
             with self._kept_alive(facts, send, lambda: path in self._streams) as answer:
                 await StreamingRequest(self._node, self._streams, scope, receive, answer.send).serve(self._app)
-        elif facts.session_id is None and not facts.modern and _posts_json(scope):
+        elif facts.session_id is None and not facts.modern and posts_json(scope):
             await OpeningRequest(self._node, self._app, scope, receive, send).serve()
         else:
             await self._app(scope, receive, send)
@@ -289,11 +299,10 @@ class Router:
                 return None
             body = receive
         else:
-            as_it_came = {**scope}  # routers write into it what they have made of the path
             request = SessionRequest(self._node, session, facts, scope, receive, send)
             if await request.serve(self._app):
                 return None
-            body, scope = request.from_start(), as_it_came
+            body, scope = request.from_start(), request.as_it_came
         give_up = time.monotonic() + self._node.settings.hold_seconds
         with self._node.arrivals.one_in(session.shard):
             outcome = await self._revivals.revive(session.id, scope, send, Reason.EXPIRED)
@@ -331,7 +340,7 @@ def _says_its_revision(facts: RequestFacts, scope: Scope) -> bool:
     """Whether it is a message on no session with the header that each has since revision 2025-06-18, once its client is
     through with `initialize`."""
     is_on_none = facts.modern or facts.session_id is None
-    return is_on_none and _posts_json(scope) and request_header(scope["headers"], VERSION_HEADER) is not None
+    return is_on_none and posts_json(scope) and request_header(scope["headers"], VERSION_HEADER) is not None
 
 
 def _accepts_events(accept: bytes) -> bool:
@@ -344,7 +353,3 @@ def _may_post_json(scope: Scope) -> bool:
     """Whether it may be a message. Anything else is the app's own, and is not held until it is whole."""
     kind = media_type(scope["headers"])
     return not kind or b"json" in kind
-
-
-def _posts_json(scope: Scope) -> bool:
-    return bool(scope["method"] == "POST") and media_type(scope["headers"]) == b"application/json"
