@@ -132,6 +132,28 @@ async def test_one_that_had_not_begun_is_told_the_same(cut: Cut) -> None:
     assert (request.status, request.body) == (200, b"retry: 3000\n\n")
 
 
+async def test_one_that_is_cut_off_for_two_reasons_at_once_is_told_the_same(cut: Cut) -> None:
+    begun = asyncio.Event()
+
+    async def begin(scope: Scope, body: bytes, send: Send) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    cut.app.on_session = begin
+    request = Request("POST", session=cut.session, pieces=[CALL])
+    task = asyncio.create_task(request.to(cut.mooring))
+    await begun.wait()
+    session = cut.mooring._node.sessions.find(cut.session)
+    assert session is not None
+    (running,) = session.running
+    running.cut_off()
+    running.cut_off()
+    async with asyncio.timeout(5):
+        await task
+    assert json.loads(request.body)["id"] == "call 1"
+    assert request.reason == "outcome_unknown"
+
+
 async def test_half_an_answer_is_broken_off(cut: Cut) -> None:
     request = await cut.serving(begins(JSON, b'{"half":'))
     assert request.sent[-1]["more_body"] is True

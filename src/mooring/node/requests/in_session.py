@@ -259,9 +259,9 @@ class SessionRequest:
             await refuse(self._send, reason, method=self._method, request_id=request_id, headers=headers)
 
     def cut_off(self) -> None:
-        self.is_cut_off = True
-        if self._task is not None:
+        if not self.is_cut_off and self._task is not None:  # more than once would be taken for the server's own wish
             self._task.cancel()
+        self.is_cut_off = True
 
     async def _serve(self, app: App) -> None:
         scope = self._states.scope = self._entrance.show()

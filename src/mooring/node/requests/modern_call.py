@@ -11,7 +11,6 @@ no time, where another node has its handles        that nobody knows; and nothin
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine, Mapping
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -32,6 +31,7 @@ from mooring.node.requests.answers import last_words
 from mooring.node.requests.bodies import changed_as_it_passes, in_place_of
 from mooring.node.requests.call_states import CallStates
 from mooring.node.requests.committing import ReadBody
+from mooring.node.requests.cutting import CutOff
 from mooring.node.requests.guarding import GuardedCall
 from mooring.node.requests.handle_answers import refuse_handle
 from mooring.node.requests.kept_handles import bring_kept, may_come
@@ -102,7 +102,7 @@ class ModernCall:
         own_ids = self._own_ids() if self._handles else {}
         if own_ids:
             scope, receive = self._unwrapped(scope, receive, own_ids)
-        cut = _CutOff(node, self._scope, self._request, self._handles[0], send) if self._handles else None
+        cut = _CutOffCall(node, self._scope, self._request, self._handles[0], send) if self._handles else None
         send = naming_no_session(send if cut is None else cut.send)
         fields = self._wrapped_fields() if node.wrap_rules else ()
         lists = (node.settings.mark_handle_params or bool(node.wrap_rules)) and "tools/list" in self._methods()
@@ -136,7 +136,7 @@ class ModernCall:
         receive: Receive,
         send: Send,
         revived: Mapping[Handle, LocalSession | None],
-        cut: _CutOff | None = None,
+        cut: _CutOffCall | None = None,
     ) -> Handle | None:
         """They are in use meanwhile, if they are the caller's: the app has no byte of the call before that is known."""
         node, handles = self._node, self._node.sessions.handles
@@ -224,7 +224,7 @@ class ModernCall:
         )
 
 
-class _CutOff:
+class _CutOffCall:
     """What ends a call with handles, should they turn out to be another node's while it runs.
 
     Args:
@@ -239,27 +239,14 @@ class _CutOff:
         self._request = request
         self._send = send
         self._answer = PassingAnswer()
-        self._is_cut_off = False
+        self._cut = CutOff()
         self._reason = Reason.OUTCOME_UNKNOWN
-        # The task that the app runs in, to cancel.
-        self._task: asyncio.Task[Any] | None = None
 
     async def serve(self, work: Coroutine[Any, Any, _Served]) -> _Served | None:
         """Do this until it is done, or cut off; then its client hears that nobody knows."""
-        self._task = asyncio.current_task()
-        try:
-            served = await work
-            if not self._is_cut_off:
-                return served
-            await asyncio.sleep(0)  # where the app did not come to meet its cancellation, we do
-        except asyncio.CancelledError:
-            if not self._is_cut_off:
-                raise
-        except Exception:  # what becomes of the app that is cancelled is its own affair
-            if not self._is_cut_off:
-                raise
-        if self._task is not None and self._task.uncancel():
-            raise asyncio.CancelledError  # the server wanted it, too
+        served = await self._cut.serve(work)
+        if not self._cut.has_come:
+            return served
         if self._answer.has_begun:
             await self._answer.end(self._send, last_words("POST", self._request.asked()))
         else:
@@ -273,12 +260,10 @@ class _CutOff:
         self.cut_off()
 
     def cut_off(self) -> None:
-        if not self._is_cut_off and self._task is not None:
-            self._is_cut_off = True
-            self._task.cancel()
+        self._cut.cut()
 
     async def send(self, message: Message) -> None:
         if self._node.keeper.has_lapsed and not await self._node.keeper.regain_in_time():
             self.cut_off()
-        if not self._is_cut_off:
+        if not self._cut.has_come:
             await self._answer.pass_on(message, self._send)

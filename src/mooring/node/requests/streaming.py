@@ -14,10 +14,9 @@ The first event of the answer tells, and nothing else of it is touched:
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote
 
 from mooring.asgi import EVENT_STREAM, App, Message, Receive, Scope, Send, header, is_compressed, media_type, route_of
@@ -30,6 +29,7 @@ from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.node.passing import PassingAnswer
 from mooring.node.requests.answers import last_words
+from mooring.node.requests.cutting import CutOff
 from mooring.node.requests.principal import principal_of
 
 logger = logging.getLogger("mooring.sessions")
@@ -79,38 +79,27 @@ class StreamingRequest:
         self._first: FirstEvent | None = None
         # From the first event until the stream ends.
         self._session: LocalSession | None = None
-        # The task that the app runs in, to cancel; whether another node owns the session by now.
-        self._task: asyncio.Task[Any] | None = None
-        self._is_cut_off = False
+        # Where another node owns the session by now.
+        self._cut = CutOff()
         self.is_listening = False  # what it answers comes on it, and it cannot be opened again elsewhere
         self.since = time.monotonic()
         self.noted = None  # nor is anything of it on record
 
     async def serve(self, app: App) -> None:
-        self._task = asyncio.current_task()
         try:
-            await app(self._scope, self._receive, self.send)
-            if self._is_cut_off:
-                await asyncio.sleep(0)  # where the app did not come to meet its cancellation, we do
-        except asyncio.CancelledError:
-            if not self._is_cut_off:
-                raise
-        except Exception:  # what becomes of the app that is cancelled is its own affair
-            if not self._is_cut_off:
-                raise
+            await self._cut.serve(self._serve(app))
         finally:
             if self._session is not None:
                 self._session.running.discard(self)
                 self._node.session_ended(self._session.id)
-        if self._is_cut_off:
-            if self._task is not None and self._task.uncancel():
-                raise asyncio.CancelledError  # the server wanted it, too
+        if self._cut.has_come:
             await self._answer.end(self._send, last_words("GET", None))
 
+    async def _serve(self, app: App) -> None:
+        await app(self._scope, self._receive, self.send)
+
     def cut_off(self) -> None:
-        self._is_cut_off = True
-        if self._task is not None:
-            self._task.cancel()
+        self._cut.cut()
 
     async def send(self, message: Message) -> None:
         if self._session is not None and self._node.keeper.has_lapsed and not await self._node.keeper.regain_in_time():
@@ -119,7 +108,7 @@ class StreamingRequest:
             self._look_at(message)
         elif message["type"] == "http.response.body" and self._first is not None:
             message = await self._read(self._first, message)
-        if not self._is_cut_off:
+        if not self._cut.has_come:
             await self._answer.pass_on(message, self._send)
 
     def _look_at(self, start: Message) -> None:
