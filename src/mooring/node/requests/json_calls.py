@@ -24,7 +24,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any, Final
 
-from mooring.asgi import EVENT_STREAM, App, Message, Scope, header, media_type
+from mooring.asgi import EVENT_STREAM, App, Message, Scope, is_compressed, media_type
 from mooring.core.ids import brief
 from mooring.core.stream_ids import StreamFacts, kind_of
 from mooring.errors import Fenced, StoreUnavailable
@@ -118,8 +118,9 @@ class JsonCall:
         """The next message of the app's answer, before it goes out."""
         if message["type"] == "http.response.start":
             headers = message.get("headers", [])
-            is_compressed = (header(headers, b"content-encoding") or b"identity").lower() != b"identity"
-            self._is_unreadable = message["status"] == 200 and (is_compressed or media_type(headers) == EVENT_STREAM)
+            self._is_unreadable = message["status"] == 200 and (
+                is_compressed(headers) or media_type(headers) == EVENT_STREAM
+            )
         if message["type"] != "http.response.body":
             return
         if not self._is_too_large and not self._is_unreadable:
