@@ -106,7 +106,7 @@ class Wrapping:
         self._wrap = wrap
         self._tell = lru_cache(tell)  # the same of many is said once
         self._fields = fields
-        self._places = [place for field in fields for place in places_of(field)]
+        self._places = [place for field in fields for place in _places_of(field)]
         self._known = dict(known or {})
         self._members = members
         self._is_changed = False
@@ -316,7 +316,7 @@ def _is_no_word(own_id: str) -> bool:
     return len(own_id) >= _LEAST_INSIDE and not (own_id.isalpha() and len(own_id) <= _LONGEST_WORD)
 
 
-def places_of(field: str) -> list[list[str]]:
+def _places_of(field: str) -> list[list[str]]:
     """Where a field's value stands. What a tool returns that is no object is `result` in its structured content, and is
     itself in its text, or each of a list in one of its own (SDK v2, FastMCP)."""
     path = field.split(".") if field else []

@@ -129,6 +129,11 @@ class SurvivalSettings(BaseModel):
         return max(self.stream_log_seconds, _CALL_LOG_SECONDS)
 
     @property
+    def retry_milliseconds(self) -> int:
+        """`retry_seconds` as event streams say it (`retry`)."""
+        return round(self.retry_seconds * 1000)
+
+    @property
     def most_drain_seconds(self) -> float:
         """`drain_seconds`, or what it is where nobody has set it."""
         return DRAIN_SECONDS if self.drain_seconds is None else self.drain_seconds

@@ -116,7 +116,7 @@ class Exchange:
     async def begin(self, start: Message) -> None:
         """The app begins its answer."""
         session = self._session
-        retry = round(self._node.settings.retry_seconds * 1000)
+        retry = self._node.settings.retry_milliseconds
         if self._stream is not None:
             self._streamed = self._streaming(self._stream, retry)
             self._streamed.skip_what_was_told()

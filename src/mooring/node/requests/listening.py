@@ -145,7 +145,7 @@ class ListeningRequest:
         listener = Listener(PassingAnswer(), self._send)
         named = [*headers, (SESSION_HEADER, self._session.id.encode())]
         await listener.begin({"type": "http.response.start", "status": 200, "headers": named})
-        retry = round(self._node.settings.retry_seconds * 1000)
+        retry = self._node.settings.retry_milliseconds
         if self._may_hear(stream):
             try:
                 await stream.listen(listener, place, nothing_for(self._session.protocol, retry))

@@ -156,7 +156,7 @@ class StandingStream:
                 self.principal = self._request.principal
             session = self._session
             self.stream, is_new = await self._found()
-            retry = round(self._node.settings.retry_seconds * 1000)
+            retry = self._node.settings.retry_milliseconds
             self._streamed = StreamedAnswer(self.stream, session.protocol, retry, session.incarnation)
             if is_new:
                 await self._streamed.begin()

@@ -188,7 +188,7 @@ class StreamMemory:
     def is_over(self, session_id: str, stream: Stream) -> None:
         """The stream is over; from now on it may be let go."""
         if stream in self._counted:
-            self._goes_on(stream)
+            self.wake(stream)
             self._is_over(session_id, stream)
         if self._behind is not None:
             self._behind.over(session_id, stream)
@@ -207,15 +207,12 @@ class StreamMemory:
                 self._is_over(session_id, stream)
         self._make_room()
 
-    def wake(self, stream: Stream) -> None:
-        """It goes on."""
-        self._goes_on(stream)
-
     def _is_over(self, session_id: str, stream: Stream) -> None:
         self._over[stream] = (session_id, self._now())
         self._over_of[session_id] += 1
 
-    def _goes_on(self, stream: Stream) -> None:
+    def wake(self, stream: Stream) -> None:
+        """It goes on."""
         session_id, _ = self._over.pop(stream, ("", 0.0))
         self._over_of[session_id] -= 1
         if self._over_of[session_id] <= 0:
@@ -268,7 +265,7 @@ class StreamMemory:
 
     def _drop(self, session_id: str, stream: Stream) -> None:
         self._count(session_id, stream, 0)
-        self._goes_on(stream)
+        self.wake(stream)
         if self._behind is not None:
             self._behind.forget(stream)
         del self._counted[stream]

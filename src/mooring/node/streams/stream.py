@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from mooring.core import jsonrpc
-from mooring.core.jsonrpc import Asked, Batch, Wanted
+from mooring.core.jsonrpc import Asked, Batch, RequestId, Wanted
 from mooring.core.sse import SseBareBlock, SseComment, SseEvent, SsePart, encode
 from mooring.core.stream_ids import BEGINNING, Place, StreamFacts, event_id
 from mooring.core.stream_log import LoggedEvent, StreamLog
@@ -22,6 +22,8 @@ _LOST: Final = (
     "compressed. Look before you send it again, unless it changes nothing. Operator: see stream_log_bytes and "
     "stream_room_bytes; let the ingress compress, and not the app."
 )
+
+_NO_BATCH: Final[frozenset[RequestId]] = frozenset()
 
 
 def lost_answer(asked: Asked) -> bytes:
@@ -65,8 +67,8 @@ class Stream:
         self._on_add = on_add
         # Where answers stand, and to which requests: one place, or more for a batch.
         self._answers: dict[Place, Batch] = {}
-        # Of a batch: what it asks, and what of that has no answer.
-        self._asked = frozenset(jsonrpc.each_of(facts.request_id))
+        # Of a batch, and of that alone: what it asks, and what of that has no answer.
+        self._asked = frozenset(facts.request_id) if isinstance(facts.request_id, tuple) else _NO_BATCH
         self._left = set(self._asked)
         # Whoever came last; and whether it has been told all that was said before it came.
         self._listener: Listener | None = None
