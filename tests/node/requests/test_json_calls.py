@@ -205,6 +205,29 @@ async def test_one_that_cannot_be_read_is_said_to_be_lost_and_its_call_is_not_ca
     assert [each.called for each in cluster.workers] == [1, 0, 0]
 
 
+async def test_one_whose_app_says_that_it_is_not_compressed_is_kept_in_whichever_words(cluster: Cluster) -> None:
+    worker = cluster.workers[0]
+
+    async def say_none(scope: Scope, body: bytes, send: Send) -> None:
+        if scope["method"] == "DELETE":  # by its node, which finds out that it is fenced
+            await answer(send, 200, b"")
+            return
+        await worker.finish.wait()
+        said = json.dumps({"jsonrpc": "2.0", "id": json.loads(body)["id"], "result": "done"}).encode()
+        given = [(b"content-type", b"application/json"), (b"content-encoding", b"none")]
+        await send({"type": "http.response.start", "status": 200, "headers": given})
+        await send({"type": "http.response.body", "body": said, "more_body": False})
+
+    worker.app.on_session = say_none
+    call = await cluster.begin()
+    call.cancel()
+    await asyncio.wait({call})
+    worker.finish.set()
+    await cluster.until_on_record(lambda calls: not calls or isinstance(calls[0], SettledCall))
+    await cluster.kill()
+    assert (await cluster.send(1)).json["result"] == "done"
+
+
 async def test_another_request_is_none_that_was_sent_again(cluster: Cluster) -> None:
     call = await cluster.begin()
     await cluster.kill()
