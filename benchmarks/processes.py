@@ -61,9 +61,11 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(app: str, *, mooring: bool, tuned: bool = False, core: int = 0, **settings: object) -> Iterator[Server]:
+def serving(
+    app: str, *, mooring: bool, least: bool = False, tuned: bool = False, core: int = 0, **settings: object
+) -> Iterator[Server]:
     """A server of `benchmarks.serving`. `settings` of the node: `redis_url` and so on."""
-    flags = [*(["--mooring"] if mooring else []), *(["--tuned"] if tuned else [])]
+    flags = [f"--{name}" for name, is_set in (("mooring", mooring), ("least", least), ("tuned", tuned)) if is_set]
     with running([sys.executable, "-m", "benchmarks.serving", app, *flags], _environment(settings)) as process:
         pin(process.pid, core)
         yield Server(process, int(first_line(process, "the server")))

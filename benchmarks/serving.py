@@ -1,4 +1,4 @@
-"""One server as a process of its own: `python -m benchmarks.serving APP [--mooring] [--tuned]`.
+"""One server as a process of its own: `python -m benchmarks.serving APP [--mooring | --least] [--tuned]`.
 
 With and without Mooring it is the same app below the same uvicorn with the same options. The port is printed as the
 first line; settings come from the environment. The process ends with its standard input.
@@ -46,6 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("app", help="a factory in benchmarks.apps")
     parser.add_argument("--mooring", action="store_true")
+    parser.add_argument("--least", action="store_true", help="with the middleware of `benchmarks.least`")
     parser.add_argument("--tuned", action="store_true", help="the garbage collector as `mooring serve` sets it")
     chosen = parser.parse_args()
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
@@ -55,6 +56,10 @@ def main() -> None:
         from mooring import Mooring, Settings  # the bare server has nothing of it, in memory neither
 
         app = Mooring(app, Settings.load(advertise_url=f"http://127.0.0.1:{port}"))
+    if chosen.least:
+        from benchmarks.least import Least
+
+        app = Least(app)
     threading.Thread(target=_end_with_stdin, daemon=True).start()
     print(port, flush=True)
     config = uvicorn.Config(

@@ -1,7 +1,8 @@
 """One node with Mooring against the same app bare: calls per second, latency, and CPU time per call.
 
 Twice: against the bare server as it comes, which is what an operator changes from, and against one whose garbage
-collector is set as `mooring serve` sets it, which shows what Mooring itself costs.
+collector is set as `mooring serve` sets it, which shows what Mooring itself costs. Against the latter stands the least
+that any middleware in Python costs there as well (`benchmarks.least`): what lies between the two is Mooring's to save.
 
 What else the machine does disturbs a single comparison far more than Mooring does, and two processes of the very same
 server differ by some percent, by how their memory came to lie. So the servers take turns in blocks of a tenth of a
@@ -33,8 +34,8 @@ _FLOOR_TUNED = 0.95
 _FLOOR_WITH_A_HANDLE = 0.93
 _CEILING_MS = 0.1
 
-_BARE, _TUNED, _MOORED = "bare", "tuned bare", "Mooring"
-_SERVERS = (_BARE, _TUNED, _MOORED)
+_BARE, _TUNED, _LEAST, _MOORED = "bare", "tuned bare", "least", "Mooring"
+_SERVERS = (_BARE, _TUNED, _LEAST, _MOORED)
 
 Requests = list[tuple[int, bytes]]
 
@@ -124,7 +125,7 @@ class Comparison:
 
 
 Comparisons = dict[str, Comparison]
-"""By the bare server that Mooring is set against."""
+"""By the bare server that Mooring is set against; under `least` is that middleware against the tuned one."""
 
 
 def run(*, quick: bool = False) -> Result:
@@ -133,7 +134,8 @@ def run(*, quick: bool = False) -> Result:
         "throughput: one node with Mooring against the same app bare; ratios, and the CPU time that it adds",
         ("app, era", "", _BARE, "ratio", "noise", _TUNED, "ratio", "noise"),
         caption=f"{_CONNECTIONS} connections; {rounds} rounds of {turns} turns of blocks, all servers on one core; the "
-        "garbage collector of the tuned one and of the one with Mooring is as `mooring serve` sets it",
+        "garbage collector of all but the bare one is as `mooring serve` sets it; the least: calls/s with a middleware "
+        "that does only what none in Python can leave out",
     )
     with generating() as generator:
         for era, compared in _measure("sdk_v2", generator, rounds, turns).items():
@@ -148,23 +150,28 @@ def run(*, quick: bool = False) -> Result:
 
 
 def _measure(app: str, generator: Generator, rounds: int, turns: int) -> dict[str, Comparisons]:
-    measured: dict[str, Comparisons] = defaultdict(lambda: {_BARE: Comparison(), _TUNED: Comparison()})
+    measured: dict[str, Comparisons] = defaultdict(
+        lambda: {_BARE: Comparison(), _TUNED: Comparison(), _LEAST: Comparison()}
+    )
     for number in range(rounds):
         with contextlib.ExitStack() as stack:
             servers = {
-                name: stack.enter_context(serving(app, mooring=name == _MOORED, tuned=name != _BARE))
+                name: stack.enter_context(
+                    serving(app, mooring=name == _MOORED, least=name == _LEAST, tuned=name != _BARE)
+                )
                 for name in _in_turn(number)
             }
             for era, requests in _ERAS.items():
                 blocks = {name: Blocks(servers[name], requests(servers[name])) for name in _SERVERS}
                 _take_turns(blocks, generator, turns)
-                for name, comparison in measured[era].items():
-                    comparison.add(blocks[name], blocks[_MOORED])
+                measured[era][_BARE].add(blocks[_BARE], blocks[_MOORED])
+                measured[era][_TUNED].add(blocks[_TUNED], blocks[_MOORED])
+                measured[era][_LEAST].add(blocks[_TUNED], blocks[_LEAST])
     return measured
 
 
 def _in_turn(number: int) -> tuple[str, ...]:
-    """Each server comes first, second and last as often as the others."""
+    """Each server comes first, and at every other place, as often as the others."""
     first = number % len(_SERVERS)
     return _SERVERS[first:] + _SERVERS[:first]
 
@@ -185,7 +192,8 @@ def _report(label: str, compared: Comparisons, result: Result) -> None:
         ("CPU ms/call", "cpu_ms", 3, "+"),
     ):
         cells: list[str] = []
-        for comparison in compared.values():
+        for against in (_BARE, _TUNED):
+            comparison = compared[against]
             quantity: Quantity = getattr(comparison, name)
             spread = Spread.of(quantity.compared)
             of_ratio = 3 if sign else 2
@@ -196,6 +204,8 @@ def _report(label: str, compared: Comparisons, result: Result) -> None:
             ]
         result.rows.append((label, title, *cells))
         label = ""
+    least = Spread.of(compared[_LEAST].per_second.compared)
+    result.rows.append(("", "the least", "", "", "", "", f"{least.median:.2f}", least.noise(2)))
 
 
 def _figures(label: str, compared: Comparisons, floor: float) -> list[Figure]:

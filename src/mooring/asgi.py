@@ -81,7 +81,11 @@ def request_header(headers: HeaderList, name: bytes) -> bytes | None:
 
 def media_type(headers: HeaderList) -> bytes:
     """What a body is, by its Content-Type without parameters, in lower case; empty where that is not said."""
-    return (header(headers, b"content-type") or b"").partition(b";")[0].strip().lower()
+    return _kind_in(header(headers, b"content-type") or b"")
+
+
+def _kind_in(content_type: bytes) -> bytes:
+    return content_type.partition(b";")[0].strip().lower()
 
 
 def posts_json(scope: Scope) -> bool:
@@ -92,16 +96,23 @@ def posts_json(scope: Scope) -> bool:
 def is_compressed(headers: HeaderList) -> bool:
     """Whether a body cannot be read as it is. Apps that want nobody to compress their streams say `identity` (RFC 9110,
     section 12.5.3), or `none`, which is no coding and taken for none by all clients."""
-    return (header(headers, b"content-encoding") or b"identity").strip().lower() not in (b"identity", b"none")
+    return _is_a_coding(header(headers, b"content-encoding") or b"identity")
+
+
+def _is_a_coding(content_encoding: bytes) -> bool:
+    return content_encoding.strip().lower() not in (b"", b"identity", b"none")
 
 
 def is_open_event_stream(headers: HeaderList) -> bool:
     """Whether a body is an event stream that can be read, and added to: not compressed, and without a length."""
-    return (
-        media_type(headers) == EVENT_STREAM
-        and not is_compressed(headers)
-        and header(headers, b"content-length") is None
-    )
+    kind: bytes | None = None
+    for given, value in headers:
+        name = given.lower()
+        if name == b"content-length" or (name == b"content-encoding" and _is_a_coding(value)):
+            return False
+        if name == b"content-type" and kind is None:
+            kind = _kind_in(value)
+    return kind == EVENT_STREAM
 
 
 def has_body(headers: HeaderList) -> bool:

@@ -27,7 +27,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from mooring.core.jsonrpc import Asked
 
@@ -82,8 +82,7 @@ class StreamFacts:
     request_id: Asked = None
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
+class Place(NamedTuple):
     """Where an event stands in its stream."""
 
     epoch: int

@@ -319,9 +319,12 @@ class Router:
         return None
 
     def _is_listening(self, session: LocalSession, facts: RequestFacts, scope: Scope) -> bool:
-        accepts = _accepts_events(request_header(scope["headers"], b"accept") or b"")
-        is_logged = is_at(scope, session.endpoint) and self._node.settings.stream_logs
-        return facts.method == "GET" and accepts and is_logged
+        return (
+            facts.method == "GET"
+            and self._node.settings.stream_logs
+            and is_at(scope, session.endpoint)
+            and _accepts_events(request_header(scope["headers"], b"accept") or b"")
+        )
 
     def _is_the_apps(self, facts: RequestFacts, scope: Scope) -> bool:
         """Whether the app says what becomes of a request that we cannot serve: it is on no endpoint that we know."""
