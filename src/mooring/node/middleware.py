@@ -258,7 +258,8 @@ class Mooring:
             self._belong_to_this_process()
             if self._node.is_stopping:  # a lifespan of this app's has ended: a node says goodbye for good
                 self._make_node()
-            await Lifespan(self._node, receive, self._looking_for_logins(send)).run(self._app, scope)
+            lifespan = Lifespan(self._node, receive, self._looking_for_logins(send), self.drain)
+            await lifespan.run(self._app, scope)
         else:
             await self._app(scope, receive, send)
 
