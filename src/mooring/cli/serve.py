@@ -25,7 +25,7 @@ from mooring.hosting.server import run_server
 from mooring.hosting.target import load_target
 from mooring.hosting.workers import WorkerReport
 from mooring.node.fastmcp_state import keep_state_of
-from mooring.node.middleware import Mooring
+from mooring.node.middleware import Mooring, has_mooring
 from mooring.node.subscription_buses import share_changes
 from mooring.processes.addresses import is_on_this_machine
 from mooring.settings import Settings
@@ -144,8 +144,8 @@ def _wrap(target: str, settings: Settings) -> tuple[App, Mooring]:
 
     inner = load_target(target, settings, prepare)
     take_over_loggers()
-    if isinstance(inner, Mooring):
-        raise TargetError(f"{target} is already wrapped in Mooring: run it with a server, or name the app inside it")
+    if has_mooring(inner):
+        raise TargetError(f"{target} has Mooring in it already: run it with a server, or name the app inside it")
     return inner, Mooring(inner, settings)
 
 
