@@ -13,13 +13,12 @@ import aiohttp
 import pytest
 
 from mooring.core.ids import brief
-from tests.bare import ROOT, python_for, serve
+from tests.bare import python_for, serve
 from tests.cli.command import mooring
 from tests.cli.served_node import COUNTER, served_node
 from tests.real_redis import real_redis
 from tests.waiting import until
 
-EMBEDDED = ROOT / "examples/embedded.py"
 SECRET = "a secret for tests and nothing else"
 INITIALIZE: dict[str, Any] = {
     "jsonrpc": "2.0",
@@ -137,10 +136,25 @@ app = Starlette(lifespan=lifespan)
     assert said.error_line == "mooring: the app did not start: OSError: no database (failing.py:7)"
 
 
-def test_an_app_that_is_wrapped_already() -> None:
-    said = mooring("serve", f"{EMBEDDED}:app", "--port", "0")
+@pytest.mark.parametrize("shape", ["itself", "within", "mounted", "added"])
+def test_an_app_that_has_mooring_already(shape: str, tmp_path: Path) -> None:
+    (tmp_path / f"wrapped_{shape}.py").write_text(
+        """
+from mooring import Mooring
+from starlette.applications import Starlette
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import Mount
+
+itself = Mooring(Starlette())
+within = GZipMiddleware(itself)
+mounted = Starlette(routes=[Mount("/api", itself)])
+added = Starlette()
+added.add_middleware(Mooring)
+"""
+    )
+    said = mooring("serve", f"wrapped_{shape}.py:{shape}", "--port", "0")
     assert said.code == 4
-    assert said.error_line.endswith("is already wrapped in Mooring: run it with a server, or name the app inside it")
+    assert said.error_line.endswith("has Mooring in it already: run it with a server, or name the app inside it")
 
 
 @pytest.mark.parametrize(("flags", "tuned"), [((), True), (("--gc", "server"), True), (("--gc", "python"), False)])

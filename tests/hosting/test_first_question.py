@@ -13,6 +13,7 @@ from mcp.server.mcpserver import MCPServer
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 
+from mooring import Settings
 from mooring.asgi import App, Receive, Scope, Send, respond
 from mooring.hosting import exchange
 from mooring.hosting.first_question import FirstQuestion
@@ -66,6 +67,15 @@ async def test_one_that_serves_elsewhere(path: str, found: str, caplog: pytest.L
             f"WARNING the target answers 404 at /mcp; it serves MCP at {found}: set mcp_path to {found}, "
             "which tells the ingress, too"
         ]
+
+
+async def test_one_whose_path_ends_with_a_slash_which_no_setting_does(caplog: pytest.LogCaptureFixture) -> None:
+    async with sdk_app("/", "/api") as app:
+        (line,) = await said_of(app, caplog)
+        assert "it serves MCP at /api/: set mcp_path to /api, which" in line
+        assert Settings.load(mcp_path="/api").endpoints == ("/api",)
+        _, line = await said_of(app, caplog, "/api")
+        assert line.startswith("INFO the target serves MCP at /api/: counter 1.2")
 
 
 async def test_what_may_do_something_else_is_not_asked(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 import pytest
 from fastmcp import FastMCP
+from fastmcp.client.transports.config import MCPConfigTransport
 from mcp.server.mcpserver import MCPServer, RequestStateSecurity
 
 from mooring.errors import SettingsError
-from mooring.hosting.request_state import _boundaries, keys_of, share_own_keys, share_request_state, watch_for_own_keys
+from mooring.hosting.request_state import _boundaries, keys_of, share_own_keys, share_request_state
 from mooring.settings import Settings
 
 SECRET = "a secret for tests, nowhere else"
@@ -43,25 +44,55 @@ def opens(second: Any, first: Any) -> bool:
 
 
 @pytest.fixture(autouse=True)
-def watched() -> None:
-    watch_for_own_keys()
+def own_keys() -> Iterator[None]:
+    """Other tests run `mooring serve` in this process."""
+    share_own_keys()
+    yield
+    share_own_keys()
 
 
 @pytest.mark.parametrize("make", [lambda: MCPServer("a"), MCPServer, lambda: FastMCP("a"), FastMCP])
 def test_two_nodes_open_what_the_other_has_sealed(make: Any) -> None:
+    assert not opens(make(), make())
+    share_own_keys(KEY)
     first, second = make(), make()
-    assert not opens(second, first)
-    for server in (first, second):
-        share_own_keys(server, KEY)
     assert opens(second, first)
     assert opens(first, second)
 
 
 @pytest.mark.parametrize("make", [MCPServer, FastMCP])
+def test_servers_of_one_app_do_not_open_what_the_other_has_sealed(make: Any) -> None:
+    share_own_keys(KEY)
+    assert not opens(make("alpha"), make("beta"))
+    servers = make("alpha"), make("beta")
+    for server in servers:
+        share_request_state(server, settings())
+    assert not opens(*servers)
+
+
+def test_what_passes_on_to_several_servers_opens_what_the_other_has_sealed() -> None:
+    """FastMCP makes a server of its own between them and the client."""
+    config = {"mcpServers": {name: {"url": f"http://{name}/mcp"} for name in ("a", "b")}}
+    share_own_keys(KEY)
+    first, second = (
+        FastMCP("router", request_state_security=MCPConfigTransport(config)._request_state_security) for _ in range(2)
+    )
+    assert opens(second, first)
+
+
+@pytest.mark.parametrize("make", [MCPServer, FastMCP])
 def test_an_authors_own_key_is_left_alone(make: Any) -> None:
-    server = make("a", request_state_security=RequestStateSecurity(keys=[OWN]))
-    share_own_keys(server, KEY)
-    assert opens(make("a", request_state_security=RequestStateSecurity(keys=[OWN])), server)
+    share_own_keys(KEY)
+    own = make("a", request_state_security=RequestStateSecurity(keys=[OWN]))
+    assert opens(make("a", request_state_security=RequestStateSecurity(keys=[OWN])), own)
+    assert not opens(make("a"), own)
+
+
+@pytest.mark.parametrize("make", [MCPServer, FastMCP])
+def test_an_authors_own_audience_is_left_alone(make: Any) -> None:
+    own = make(request_state_security=RequestStateSecurity(keys=[OWN], audience="mine-0123"))
+    share_request_state(own, settings())
+    assert boundary(own)._audience == "mine-0123"
 
 
 @pytest.mark.parametrize("make", [MCPServer, FastMCP])
@@ -106,52 +137,22 @@ def test_a_server_that_seals_nothing_is_said_to(caplog: pytest.LogCaptureFixture
     assert "seals no requestState" in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("lines", "warned"),
-    [
-        ("server = MCPServer('a')", True),
-        ("server = MCPServer('a'); share_own_keys(server, b'k' * 32)", False),
-        ("server = MCPServer('a'); mooring.share_request_state(server)", False),
-        (f"server = MCPServer('a', request_state_security=RequestStateSecurity(keys=[{OWN!r}]))", False),
-        ("", False),
-    ],
-)
-@pytest.mark.real
-def test_an_app_whose_server_has_a_key_of_its_own_is_warned_of(lines: str, warned: bool) -> None:
-    script = f"""
-import logging, mooring
-from mooring.hosting.request_state import share_own_keys, warn_of_own_keys, watch_for_own_keys
-logging.basicConfig()
-watch_for_own_keys()
-from mcp.server.mcpserver import MCPServer, RequestStateSecurity
-{lines}
-warn_of_own_keys()
-"""
-    environment = {**os.environ, "MOORING_SECRET": SECRET}
-    ended = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True, timeout=60
-    )
-    assert ("mooring.share_request_state(server)" in ended.stderr) is warned
-
-
 SCRIPT = """
 import json, sys
-from mooring.hosting.request_state import watch_for_own_keys, share_own_keys, _boundaries
-watch_for_own_keys()
-watch_for_own_keys()
+from mooring.hosting.request_state import share_own_keys, _boundaries
+share_own_keys(b"not this one, of 32 bytes or more")
+share_own_keys(b"k" * 32)
 assert "mcp" not in sys.modules
 from mcp.server.mcpserver import MCPServer
-server = MCPServer("a")
-share_own_keys(server, b"k" * 32)
-(found,) = _boundaries(server)
+(found,) = _boundaries(MCPServer("a"))
 print(json.dumps(found._security.codec.seal(b"progress")))
 """
 
 
 @pytest.mark.real
-def test_the_sdk_is_watched_for_before_it_is_loaded() -> None:
+def test_the_sdk_is_waited_for_until_it_is_loaded() -> None:
     """As in `mooring serve`, which knows no SDK until the target brings one."""
     printed = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, check=True, timeout=60)
+    share_own_keys(KEY)
     here = MCPServer("a")
-    share_own_keys(here, KEY)
     assert boundary(here)._security.codec.unseal(json.loads(printed.stdout)) == b"progress"

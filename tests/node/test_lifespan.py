@@ -17,11 +17,13 @@ from mooring.asgi import Message, Receive, Scope, Send
 from mooring.core.ids import SessionIds
 from mooring.core.model import NodeState
 from mooring.node.links.own_address import OwnAddress
+from mooring.processes.tasks import end
 from mooring.store import MemoryStore
-from tests.cluster_in_process import SECRET, running_node
+from tests.cluster_in_process import SECRET, RunningNode, running_node, running_nodes
 from tests.fakes import FlakyStore
 from tests.node.apps import ScriptedApp, answer, initialize_result
 from tests.node.direct import Request, a_mooring, initialize, joined
+from tests.node.moving.nodes import once
 from tests.node.rpc import INITIALIZE, RawClient
 
 
@@ -46,13 +48,73 @@ async def reads_and_leaves(scope: Scope, receive: Receive, send: Send) -> None:
     await answer(send, 200, b"{}")
 
 
-@pytest.mark.parametrize("app", [http_only, ignores, reads_and_leaves])
+async def starts_and_leaves(scope: Scope, receive: Receive, send: Send) -> None:
+    """An app that does not wait for the shutdown."""
+    if scope["type"] == "http":
+        await answer(send, 200, b"{}")
+    else:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+
+
+class Failing:
+    """An MCP app whose lifespan fails while it is served, once `fails` is set: its sessions end with that."""
+
+    def __init__(self) -> None:
+        self.fails = asyncio.Event()
+        self._app = MCPServer("failing").streamable_http_app(json_response=True)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+        await receive()
+        async with self._app.router.lifespan_context(self._app):
+            await send({"type": "lifespan.startup.complete"})
+            stopping, failing = asyncio.ensure_future(receive()), asyncio.ensure_future(self.fails.wait())
+            await asyncio.wait({stopping, failing}, return_when=asyncio.FIRST_COMPLETED)
+            await end(stopping, failing)
+            if self.fails.is_set():
+                raise ConnectionError("the database is gone")
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+async def health_of(node: RunningNode, raw: RawClient) -> list[int]:
+    return [(await raw.send("GET", f"{node.url}{path}")).status for path in ("/readyz", "/healthz")]
+
+
+@pytest.mark.parametrize("app", [http_only, ignores, reads_and_leaves, starts_and_leaves])
 async def test_an_app_without_a_lifespan_is_served(app: Any, raw: RawClient) -> None:
     store = MemoryStore()
     async with running_node(app, store) as node:
         assert (await raw.send("GET", f"{node.url}/readyz")).status == 200
         assert (await raw.send("POST", f"{node.url}/mcp", body={})).status == 200
     assert [lease.node.state for lease in (await store.snapshot()).leases.values()] == [NodeState.GONE]
+
+
+async def test_what_lives_at_a_node_whose_app_has_failed_since_goes_on_elsewhere(
+    raw: RawClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, apps = MemoryStore(), [Failing(), Failing()]
+    making = iter(apps)
+    async with running_nodes(lambda: next(making), 2, store, ingress_seconds=0.05) as nodes:
+        session = (await raw.send("POST", f"{nodes[0].url}/mcp", body=INITIALIZE)).session_id
+        apps[0].fails.set()
+        await once(lambda: nodes[0].mooring._node.is_ending, what="the node to give all away")
+        assert "the database is gone" in caplog.text
+        assert await health_of(nodes[0], raw) == [503, 503]
+        assert (await raw.call(nodes[0].url, session)).status == 200
+        assert await nodes[1].mooring.has_session(session)
+        assert (await raw.send("POST", f"{nodes[0].url}/mcp", body=INITIALIZE)).status == 200
+    assert {lease.node.state for lease in (await store.snapshot()).leases.values()} == {NodeState.GONE}
+
+
+async def test_a_node_alone_whose_app_has_failed_since_is_not_well(raw: RawClient) -> None:
+    app = Failing()
+    async with running_node(app, None) as node:
+        app.fails.set()
+        await once(lambda: node.mooring._node.is_ending, what="the node to say so")
+        assert await health_of(node, raw) == [503, 503]
 
 
 async def test_an_app_that_fails_to_start_fails() -> None:

@@ -9,6 +9,8 @@ import string
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from mooring import ClosedSession, Mooring, SettingsError, StoreUnavailable
 from mooring.asgi import Receive, Scope, Send
@@ -27,6 +29,16 @@ from tests.node.rpc import RawClient
 PROPERTY = settings(deadline=None, max_examples=100)
 
 FORGED = "zzzzz.AAAAAAAAAAAAAAAAAAAAAA.AAAAAAAAAAA"
+
+
+# What is wrapped.
+
+
+@pytest.mark.parametrize("is_wrapped", [False, True])
+def test_an_app_that_is_wrapped_twice_is_warned_of(is_wrapped: bool, caplog: pytest.LogCaptureFixture) -> None:
+    inner = a_mooring(ScriptedApp()) if is_wrapped else ScriptedApp()
+    a_mooring(Starlette(routes=[Mount("/api", inner)]))
+    assert ("wrap it once" in caplog.text) is is_wrapped
 
 
 # Which requests are touched.

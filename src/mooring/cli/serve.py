@@ -20,12 +20,12 @@ from mooring.core.masking import masked
 from mooring.errors import SettingsError, TargetError
 from mooring.hosting.first_question import FirstQuestion
 from mooring.hosting.listener import Listener
-from mooring.hosting.request_state import keys_of, share_own_keys, warn_of_own_keys, watch_for_own_keys
+from mooring.hosting.request_state import keys_of, share_own_keys
 from mooring.hosting.server import run_server
 from mooring.hosting.target import load_target
 from mooring.hosting.workers import WorkerReport
 from mooring.node.fastmcp_state import keep_state_of
-from mooring.node.middleware import Mooring
+from mooring.node.middleware import Mooring, has_mooring
 from mooring.node.subscription_buses import share_changes
 from mooring.processes.addresses import is_on_this_machine
 from mooring.settings import Settings
@@ -136,21 +136,16 @@ def _inherited(worker_fds: str | None) -> tuple[int | None, WorkerReport | None]
 
 def _wrap(target: str, settings: Settings) -> tuple[App, Mooring]:
     """What the target names, and the node around it."""
-    watch_for_own_keys()
-    keys = keys_of(settings)
+    share_own_keys(*keys_of(settings))
 
     def prepare(server: Any) -> None:
-        if keys:
-            share_own_keys(server, *keys)
         share_changes(server)
         keep_state_of(server)
 
     inner = load_target(target, settings, prepare)
-    if settings.redis_url is not None:
-        warn_of_own_keys()
     take_over_loggers()
-    if isinstance(inner, Mooring):
-        raise TargetError(f"{target} is already wrapped in Mooring: run it with a server, or name the app inside it")
+    if has_mooring(inner):
+        raise TargetError(f"{target} has Mooring in it already: run it with a server, or name the app inside it")
     return inner, Mooring(inner, settings)
 
 

@@ -59,9 +59,14 @@ class FirstQuestion:
     async def ask(self) -> None:
         try:
             for path in self._paths:
-                await self._ask_at(path)
+                await self._ask_at(self._as_the_app_has_it(path))
         except Exception as error:
             logger.debug("the target was not asked what it serves: %s", type(error).__name__)
+
+    def _as_the_app_has_it(self, path: str) -> str:
+        """With a slash at its end, which no setting has, where that alone is a route of the app's."""
+        found = set(_endpoints_in(self._app))
+        return f"{path}/" if f"{path}/" in found and path not in found else path
 
     async def _ask_at(self, path: str) -> None:
         answer, modern = await self._initialize(path), await self._discover(path)
@@ -82,8 +87,8 @@ class FirstQuestion:
         found = [other for other in _endpoints_in(self._app) if other != path]
         found = [other for other in found if _is_result(await self._initialize(other))]
         if found:
-            paths = ",".join(found)
-            return f"; it serves MCP at {paths}: set mcp_path to {paths}, which tells the ingress, too"
+            setting = ",".join(other.rstrip("/") or "/" for other in found)
+            return f"; it serves MCP at {','.join(found)}: set mcp_path to {setting}, which tells the ingress, too"
         older = next(_older_in(self._app), None)
         if older is not None:
             return f"; it has the older HTTP+SSE transport at {older}, which works as it is"

@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable
 
+from mooring.app_routes import apps_in
 from mooring.asgi import (
     EVENT_STREAM,
     App,
@@ -71,6 +72,11 @@ class Mooring:
     """
 
     def __init__(self, app: App, settings: Settings | None = None, *, store: Store | None = None) -> None:
+        if has_mooring(app):
+            logger.warning(
+                "there is Mooring in this app already, and now around it as well: what is kept of a session goes with "
+                "its node; wrap it once"
+            )
         self.settings = with_tasks_of(app, (settings or Settings.load()).placed())
         self._app = app
         self._given_store = store
@@ -258,7 +264,8 @@ class Mooring:
             self._belong_to_this_process()
             if self._node.is_stopping:  # a lifespan of this app's has ended: a node says goodbye for good
                 self._make_node()
-            await Lifespan(self._node, receive, self._looking_for_logins(send)).run(self._app, scope)
+            lifespan = Lifespan(self._node, receive, self._looking_for_logins(send), self.drain)
+            await lifespan.run(self._app, scope)
         else:
             await self._app(scope, receive, send)
 
@@ -382,6 +389,20 @@ class Mooring:
             self._start = asyncio.create_task(self._node.start(), name="mooring start")
             self._start.add_done_callback(lambda start: start.cancelled() or start.exception())  # it is told elsewhere
         await asyncio.shield(self._start)
+
+
+def has_mooring(app: object) -> bool:
+    """Whether the app is one, or has one in it, as far as can be seen: around it, mounted, or as its middleware."""
+    return any(
+        isinstance(one, Mooring) or any(getattr(added, "cls", None) is Mooring for added in _middleware_of(one))
+        for one in apps_in(app)
+    )
+
+
+def _middleware_of(app: object) -> list[object]:
+    """What was added to a Starlette, which puts it around its routes when it is first called."""
+    added = getattr(app, "user_middleware", None)
+    return added if isinstance(added, list) else []
 
 
 def _may_open(scope: Scope) -> bool:

@@ -35,6 +35,8 @@ def _readiness(node: Node) -> tuple[int, str]:
     membership = node.membership
     if membership.state not in TAKES_NEW_SESSIONS:
         return 503, str(membership.state)
+    if node.is_ending:
+        return 503, "about to end"
     if node.keeper.has_lapsed:
         return 503, f"its lease is over: {_why_no_lease(node)}"
     if membership.state is NodeState.DEGRADED:
