@@ -46,6 +46,7 @@ AT_HOME = Situation(ME, BOTH)
 MODERN = RequestFacts("POST", modern=True, handle="a handle")
 PLACED = RequestFacts("POST", modern=True, placed_on=OURS)
 LAPSED = replace(AT_HOME, has_lapsed=True)
+LEAVING = replace(AT_HOME, view=BOTH.without(PEER), takes_new=False, is_draining=True)
 
 facts = st.builds(
     RequestFacts,
@@ -69,6 +70,7 @@ situations = st.builds(
     consulted=st.booleans(),
     store_is_partial=st.booleans(),
     has_left=st.booleans(),
+    is_draining=st.booleans(),
 )
 lapsed = st.builds(lambda here, helper: replace(here, has_lapsed=True, helper=helper), situations, helpers)
 
@@ -190,8 +192,12 @@ TABLE: dict[tuple[str, str], list[tuple[RequestFacts, Situation]]] = {
         (LEGACY, Situation(ME, BOTH.without(PEER), shard=THEIRS)),
         (LEGACY, Situation(ME, a_view(a_node(ME), owners={THEIRS: PEER}), shard=THEIRS)),
     ],
+    ("such a session, not forwarded", "is draining; a peer takes new ones"): [
+        (LEGACY, replace(LEAVING, shard=THEIRS)),
+        (MODERN, replace(LEAVING, shard=THEIRS)),
+    ],
     ("shard is not known", "-"): [(LEGACY, replace(AT_HOME, shard=NOBODYS))],
-    ("the last two", "the store is away, or may lack it"): [
+    ("the last three", "the store is away, or may lack it"): [
         (LEGACY, Situation(ME, PEER_DEAD, shard=THEIRS, store_is_partial=True)),
         (LEGACY, replace(AT_HOME, shard=NOBODYS, store_is_partial=True)),
     ],
@@ -409,7 +415,8 @@ def test_forwarding_goes_to_a_live_peer_and_with_a_session_to_its_owner(request:
         assert decision.node == here.view.nodes[peer].info
         if request.session_id is not None:
             assert here.shard is not None
-            assert here.view.shards[here.shard].node_id == peer
+            owner = here.view.shards[here.shard].node_id
+            assert owner == peer or (here.is_draining and not here.view.is_alive(owner))
 
 
 @PROPERTY

@@ -25,8 +25,9 @@
     any other session                  this node said goodbye, or is declared dead   consult, hold
     shard is another live node's       its entry cannot be read: no URL       consult, refuse 200 `unreachable`
     shard's owner is dead              -                                      consult, adopt; then as "ours"
+    such a session, not forwarded      is draining; a peer takes new ones     consult, forward to the least loaded peer
     shard is not known                 -                                      consult, revive
-    the last two                       the store is away, or may lack it      consult, hold
+    the last three                     the store is away, or may lack it      consult, hold
 
 A handle is the modern era's session id: from the row "shard is ours" on they are decided alike. What revives it is the
 author's own, where it says that it survives; without that it is refused. So is decided of a call that was placed by its
@@ -164,6 +165,10 @@ class Situation:
     sessions: int = 0
     capacity: int = 1
 
+    def another_taker(self) -> NodeInfo | None:
+        """The least loaded peer that takes new sessions."""
+        return next((info for info in self.view.takers() if info.id != self.node_id), None)
+
 
 def decide_at_sight(
     facts: RequestFacts, session_here: bool, *, is_moving: bool = False, is_draining: bool = False
@@ -205,7 +210,7 @@ def _decline(facts: RequestFacts, here: Situation) -> Decision:
 
 def _place(facts: RequestFacts, here: Situation) -> Decision:
     """Where a new session begins."""
-    peer = next((info for info in here.view.takers() if info.id != here.node_id), None)
+    peer = here.another_taker()
     if peer is None:
         return OPEN
     if facts.forwarded:  # whoever passed it on may not know yet that this node is about to end
@@ -235,4 +240,7 @@ def _follow(shard: str, facts: RequestFacts, here: Situation) -> Decision:
         return Refuse(Reason.UNREACHABLE) if is_alive else HOLD
     if facts.forwarded and owner is None:
         return Moved(None)
-    return Revive(Reason.UNKNOWN) if owner is None else Adopt(shard, owner)
+    if owner is None:
+        return Revive(Reason.UNKNOWN)
+    heir = here.another_taker() if here.is_draining and not facts.forwarded else None
+    return Adopt(shard, owner) if heir is None else Forward(heir)
