@@ -71,6 +71,7 @@ situations = st.builds(
     store_is_partial=st.booleans(),
     has_left=st.booleans(),
     is_draining=st.booleans(),
+    store_is_filling=st.booleans(),
 )
 lapsed = st.builds(lambda here, helper: replace(here, has_lapsed=True, helper=helper), situations, helpers)
 
@@ -197,7 +198,10 @@ TABLE: dict[tuple[str, str], list[tuple[RequestFacts, Situation]]] = {
         (MODERN, replace(LEAVING, shard=THEIRS)),
     ],
     ("shard is not known", "-"): [(LEGACY, replace(AT_HOME, shard=NOBODYS))],
-    ("the last three", "the store is away, or may lack it"): [
+    ("the same, not forwarded", "the store was empty as this node joined"): [
+        (LEGACY, replace(AT_HOME, shard=NOBODYS, store_is_filling=True)),
+    ],
+    ("the last four", "the store is away, or may lack it"): [
         (LEGACY, Situation(ME, PEER_DEAD, shard=THEIRS, store_is_partial=True)),
         (LEGACY, replace(AT_HOME, shard=NOBODYS, store_is_partial=True)),
     ],
@@ -383,6 +387,7 @@ def test_a_session_is_revived_only_where_its_shard_is_ours_or_surely_nobodys(
         owner = here.view.owner_of(here.shard)
         if owner is None:
             assert not here.store_is_partial
+            assert not here.store_is_filling
             assert not request.forwarded
             assert decision.reason is Reason.UNKNOWN
         else:
