@@ -143,7 +143,7 @@ class Situation:
         shard: the shard that the session id or the handle names; None where there is none or it does not verify.
         consulted: the store was asked for this request; so the view is current, unless
         store_is_partial: the store did not answer, or may not have everything again that it lost.
-        store_is_filling: it was empty just before this node joined: its peers may not have written again what they hold.
+        store_is_filling: it was empty just before this node joined: peers may not have written again what they hold.
         has_lapsed: this node's lease is over, and it was not told that it may go on: it serves nothing.
         helper: a peer that could renew its lease when this node could not.
         has_left: the node's end is on record: it takes nothing more, whatever is nobody's.
