@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 
-from mooring.core.model import CHANGES_PER_LIFE, ShardOwner
 from mooring.core.request import RequestFacts
 from mooring.core.routing import OPEN, SERVE, Reason, Refuse, Revive
 from mooring.node.requests.deciding import Decisions
 from mooring.store import MemoryStore
 from tests.cluster_in_process import running_node
-from tests.fakes import FlakyStore
+from tests.fakes import FlakyStore, old_store
 from tests.node.apps import ScriptedApp
 from tests.node.direct import joined
 from tests.node.rpc import RawClient
@@ -36,10 +35,7 @@ async def test_what_is_here_is_decided_without_the_store() -> None:
 
 
 async def test_what_is_not_here_is_decided_by_what_the_store_says() -> None:
-    inner = MemoryStore()
-    await inner.claim("filled", ShardOwner("somebody", 1), 0)
-    inner._version = CHANGES_PER_LIFE  # long ago
-    store = FlakyStore(inner)
+    store = FlakyStore(await old_store())
     async with joined(ScriptedApp(), store, heartbeat_seconds=30.0, lease_seconds=60.0) as one:
         node, decisions = one._node, Decisions(one._node)
         gone = RequestFacts("POST", modern=True, handle=node.mint_handle("browser", "", None, survives=False))
