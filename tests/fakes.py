@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
-from mooring.core.model import NodeInfo, SessionRecord, ShardOwner, Snapshot, Touch, Written
+from mooring.core.model import CHANGES_PER_LIFE, NodeInfo, SessionRecord, ShardOwner, Snapshot, Touch, Written
 from mooring.errors import StoreUnavailable
 from mooring.store import MemoryStore, Store
 from mooring.store.journal import Call, Calls, Entries, LogEntry, SettledCall, StateChange
@@ -52,6 +52,14 @@ class SteppedTime(Clock):
             first[1].set()
             await self.turns()
         self.now = end
+
+
+async def old_store() -> MemoryStore:
+    """One that was first filled long ago."""
+    store = MemoryStore()
+    await store.claim("first", ShardOwner("somebody", 1), 0)
+    store._version = CHANGES_PER_LIFE
+    return store
 
 
 class FlakyStore:

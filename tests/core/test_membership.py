@@ -486,6 +486,20 @@ def test_what_a_version_says_of_the_store(before: int, after: int, lost: bool) -
     assert observer.is_in_grace(1_001.0) is lost
 
 
+@pytest.mark.parametrize(
+    ("began", "is_filling"),
+    [(1_000, True), (1_000 - LEASE_SECONDS, True), (999 - LEASE_SECONDS, False), (None, False)],
+)
+def test_who_looks_first_at_a_store_that_just_began_may_miss_what_others_hold(
+    began: float | None, is_filling: bool
+) -> None:
+    observer = Observer(LEASE_SECONDS)
+    version = 0 if began is None else int(began) * CHANGES_PER_LIFE + 1
+    observer.see(Snapshot(1_000_000, version, {}, {}), 50.0)
+    assert observer.is_filling(50.0) is is_filling
+    assert not observer.is_filling(50.0 + LEASE_SECONDS)
+
+
 def test_what_is_let_go_is_ours_no_more_and_missed_by_nobody() -> None:
     node, store = a_member()
     node.let_go("aaaaa")

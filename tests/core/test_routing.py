@@ -46,6 +46,7 @@ AT_HOME = Situation(ME, BOTH)
 MODERN = RequestFacts("POST", modern=True, handle="a handle")
 PLACED = RequestFacts("POST", modern=True, placed_on=OURS)
 LAPSED = replace(AT_HOME, has_lapsed=True)
+LEAVING = replace(AT_HOME, view=BOTH.without(PEER), takes_new=False, is_draining=True)
 
 facts = st.builds(
     RequestFacts,
@@ -69,6 +70,8 @@ situations = st.builds(
     consulted=st.booleans(),
     store_is_partial=st.booleans(),
     has_left=st.booleans(),
+    is_draining=st.booleans(),
+    store_is_filling=st.booleans(),
 )
 lapsed = st.builds(lambda here, helper: replace(here, has_lapsed=True, helper=helper), situations, helpers)
 
@@ -190,8 +193,15 @@ TABLE: dict[tuple[str, str], list[tuple[RequestFacts, Situation]]] = {
         (LEGACY, Situation(ME, BOTH.without(PEER), shard=THEIRS)),
         (LEGACY, Situation(ME, a_view(a_node(ME), owners={THEIRS: PEER}), shard=THEIRS)),
     ],
+    ("such a session, not forwarded", "is draining; a peer takes new ones"): [
+        (LEGACY, replace(LEAVING, shard=THEIRS)),
+        (MODERN, replace(LEAVING, shard=THEIRS)),
+    ],
     ("shard is not known", "-"): [(LEGACY, replace(AT_HOME, shard=NOBODYS))],
-    ("the last two", "the store is away, or may lack it"): [
+    ("the same, not forwarded", "the store was empty as this node joined"): [
+        (LEGACY, replace(AT_HOME, shard=NOBODYS, store_is_filling=True)),
+    ],
+    ("the last four", "the store is away, or may lack it"): [
         (LEGACY, Situation(ME, PEER_DEAD, shard=THEIRS, store_is_partial=True)),
         (LEGACY, replace(AT_HOME, shard=NOBODYS, store_is_partial=True)),
     ],
@@ -377,6 +387,7 @@ def test_a_session_is_revived_only_where_its_shard_is_ours_or_surely_nobodys(
         owner = here.view.owner_of(here.shard)
         if owner is None:
             assert not here.store_is_partial
+            assert not here.store_is_filling
             assert not request.forwarded
             assert decision.reason is Reason.UNKNOWN
         else:
@@ -409,7 +420,8 @@ def test_forwarding_goes_to_a_live_peer_and_with_a_session_to_its_owner(request:
         assert decision.node == here.view.nodes[peer].info
         if request.session_id is not None:
             assert here.shard is not None
-            assert here.view.shards[here.shard].node_id == peer
+            owner = here.view.shards[here.shard].node_id
+            assert owner == peer or (here.is_draining and not here.view.is_alive(owner))
 
 
 @PROPERTY

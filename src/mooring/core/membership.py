@@ -54,7 +54,13 @@ class Observer:
         self.view = ClusterView()
         self._grace_seconds = grace_seconds
         self._grace_until = -math.inf
+        self._fills_until = -math.inf
         self._is_away = False
+
+    def is_filling(self, now: float) -> bool:
+        """Whether the store began anew just before this process looked at it first: so it may have been emptied, and
+        others may not have written again what they hold."""
+        return now < self._fills_until
 
     def is_in_grace(self, now: float) -> bool:
         """Whether what is missing in the store may exist all the same."""
@@ -73,6 +79,8 @@ class Observer:
         """The store answered."""
         if self._is_away or _store_has_lost(self.view.version, snapshot.version):
             self.begin_grace(now)
+        if self.view.version <= 0 and _age_of_store(snapshot) <= self._grace_seconds:
+            self._fills_until = now + self._grace_seconds
         self._is_away = False
         self.view = advance(self.view, snapshot, in_grace=self.is_in_grace(now))
 
@@ -84,6 +92,11 @@ class Observer:
 def _store_has_lost(before: int, now: int) -> bool:
     """Whether the store was set back to an old copy, or emptied and perhaps filled anew, between these two versions."""
     return before > 0 and (now < before or life_of(now) != life_of(before))
+
+
+def _age_of_store(snapshot: Snapshot) -> float:
+    """How many seconds ago the store began to be filled, to the second; for ever, where it holds nothing yet."""
+    return snapshot.now_ms // 1000 - life_of(snapshot.version) if snapshot.version else math.inf
 
 
 class Membership:
@@ -155,6 +168,10 @@ class Membership:
     def is_in_grace(self, now: float) -> bool:
         """Whether the store may not have everything again yet."""
         return self._observer.is_in_grace(now)
+
+    def store_is_filling(self, now: float) -> bool:
+        """Whether the store may have been emptied just before this node joined, and may not have everything again."""
+        return self._observer.is_filling(now)
 
     def go(self, state: NodeState) -> None:
         """

@@ -25,8 +25,10 @@
     any other session                  this node said goodbye, or is declared dead   consult, hold
     shard is another live node's       its entry cannot be read: no URL       consult, refuse 200 `unreachable`
     shard's owner is dead              -                                      consult, adopt; then as "ours"
+    such a session, not forwarded      is draining; a peer takes new ones     consult, forward to the least loaded peer
     shard is not known                 -                                      consult, revive
-    the last two                       the store is away, or may lack it      consult, hold
+    the same, not forwarded            the store was empty as this node joined   consult, hold
+    the last four                      the store is away, or may lack it      consult, hold
 
 A handle is the modern era's session id: from the row "shard is ours" on they are decided alike. What revives it is the
 author's own, where it says that it survives; without that it is refused. So is decided of a call that was placed by its
@@ -141,6 +143,7 @@ class Situation:
         shard: the shard that the session id or the handle names; None where there is none or it does not verify.
         consulted: the store was asked for this request; so the view is current, unless
         store_is_partial: the store did not answer, or may not have everything again that it lost.
+        store_is_filling: it was empty just before this node joined: peers may not have written again what they hold.
         has_lapsed: this node's lease is over, and it was not told that it may go on: it serves nothing.
         helper: a peer that could renew its lease when this node could not.
         has_left: the node's end is on record: it takes nothing more, whatever is nobody's.
@@ -156,6 +159,7 @@ class Situation:
     shard: str | None = None
     consulted: bool = False
     store_is_partial: bool = False
+    store_is_filling: bool = False
     has_lapsed: bool = False
     helper: NodeInfo | None = None
     has_left: bool = False
@@ -163,6 +167,10 @@ class Situation:
     is_draining: bool = False
     sessions: int = 0
     capacity: int = 1
+
+    def another_taker(self) -> NodeInfo | None:
+        """The least loaded peer that takes new sessions."""
+        return next((info for info in self.view.takers() if info.id != self.node_id), None)
 
 
 def decide_at_sight(
@@ -205,7 +213,7 @@ def _decline(facts: RequestFacts, here: Situation) -> Decision:
 
 def _place(facts: RequestFacts, here: Situation) -> Decision:
     """Where a new session begins."""
-    peer = next((info for info in here.view.takers() if info.id != here.node_id), None)
+    peer = here.another_taker()
     if peer is None:
         return OPEN
     if facts.forwarded:  # whoever passed it on may not know yet that this node is about to end
@@ -235,4 +243,7 @@ def _follow(shard: str, facts: RequestFacts, here: Situation) -> Decision:
         return Refuse(Reason.UNREACHABLE) if is_alive else HOLD
     if facts.forwarded and owner is None:
         return Moved(None)
-    return Revive(Reason.UNKNOWN) if owner is None else Adopt(shard, owner)
+    if owner is None:
+        return HOLD if here.store_is_filling else Revive(Reason.UNKNOWN)
+    heir = here.another_taker() if here.is_draining and not facts.forwarded else None
+    return Adopt(shard, owner) if heir is None else Forward(heir)

@@ -94,6 +94,16 @@ async def test_who_opens_a_session_there_gets_one_elsewhere(nodes: Nodes) -> Non
     assert nodes.lives_at(session) in ([1], [2])
 
 
+async def test_whose_node_died_meanwhile_goes_on_where_nothing_is_about_to_end(nodes: Nodes) -> None:
+    session = await nodes.open(1)
+    await nodes.running[0].mooring.drain()
+    await nodes.running[1].vanish()
+    await nodes.store.inner.bury(nodes.running[1].id)
+    assert (await nodes.ping(session)).status == 200
+    assert nodes.node(2).sessions.find(session) is not None
+    assert dict(nodes.node(0).membership.shards) == {}
+
+
 async def test_a_peer_that_does_not_know_yet_is_told_to_look_again(nodes: Nodes) -> None:
     """It passes a new session on to a node that has begun to drain since."""
     nodes.node(1).membership.go(NodeState.DRAINING)

@@ -212,6 +212,43 @@ async def test_where_another_node_decides_nothing_leaves_this_one(raw: RawClient
         assert (await nodes.look(session))["kept"] == {"entries": ["e1"]}
 
 
+@pytest.mark.parametrize("takes_record", [True, False])
+async def test_a_store_that_is_emptied_again_or_takes_no_record_yet_ends_no_session(
+    takes_record: bool, raw: RawClient
+) -> None:
+    async with state_nodes(raw) as nodes:
+        session = await nodes.open()
+        await nodes.call(session, "add", entry="e1")
+        times = iter(range(3))
+
+        async def is_emptied() -> None:
+            if next(times, None) is None:
+                return
+            nodes.store.before |= {"commit": is_emptied} | ({} if takes_record else {"save_session": is_full})
+            raise Fenced("writing the state of a session", is_missing=True)
+
+        async def is_full() -> None:
+            raise StoreUnavailable("no memory left")
+
+        nodes.store.before["commit"] = is_emptied
+        assert await nodes.call(session, "add", entry="e2") == "2"
+        assert (await nodes.look(session))["kept"] == {"entries": ["e1", "e2"]}
+
+
+async def test_a_store_that_never_has_the_record_again_costs_the_call_what_it_changed(raw: RawClient) -> None:
+    async with state_nodes(raw, hold_seconds=0.3) as nodes:
+        session = await nodes.open()
+
+        async def is_emptied() -> None:
+            nodes.store.before["commit"] = is_emptied
+            raise Fenced("writing the state of a session", is_missing=True)
+
+        nodes.store.before["commit"] = is_emptied
+        assert "could not be written down" in await nodes.call(session, "add", entry="e1")
+        nodes.store.before.clear()
+        assert await nodes.call(session, "add", entry="e2") == "1"
+
+
 async def test_a_state_too_large_for_the_setting_says_so(raw: RawClient) -> None:
     async with state_nodes(raw, state_bytes=1024) as nodes:
         session = await nodes.open()

@@ -426,6 +426,30 @@ async def test_a_request_whose_client_leaves_while_it_is_held_reaches_nobody(
         assert request.sent == []
 
 
+@pytest.mark.parametrize("is_out", [True, False], ids=["passed on", "held"])
+async def test_a_server_that_ends_and_waits_no_longer_leaves_its_client_no_5xx(
+    app: ScriptedApp, store: MemoryStore, is_out: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with node_and_owner(app, store, hold_seconds=300) as (mooring, _, session):
+        has_tried = asyncio.Event()
+
+        async def forward(*_: Any) -> None:
+            has_tried.set()
+            if not is_out:
+                raise PeerSilent("connection refused", may_have_run=False)
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(mooring._node.ways.link, "forward", forward)
+        request = Request(session=session, headers=LENGTH, pieces=[CALL])
+        serving = asyncio.ensure_future(request.to(mooring))
+        await asyncio.wait_for(has_tried.wait(), 5)
+        mooring._node.is_ending = True
+        serving.cancel()
+        await asyncio.wait_for(serving, 5)
+        assert (request.status, request.reason) == (200, "unreachable")
+        assert json.loads(request.body)["id"] == 7
+
+
 async def test_a_client_that_got_its_whole_answer_leaves_the_connection_for_the_next(
     cluster: Cluster, raw: RawClient
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from mooring.store import MemoryStore, Store, open_store
 from tests.cluster_in_process import SECRET, RunningNode, running_node
+from tests.fakes import old_store
 from tests.node.direct import Request
 from tests.node.rpc import RawClient, Reply
 from tests.node.wrongs import (
@@ -119,7 +120,7 @@ def refusal_of(auth: Auth, who: dict[str, str]) -> int:
 async def survivor(
     raw: RawClient, *apps: Any, around: Any = None, on_loss: str = "revive"
 ) -> AsyncIterator[tuple[Survivor, str, str]]:
-    store = MemoryStore()
+    store = await old_store()
     settings = {**SETTINGS, "on_node_loss": on_loss}
     async with (
         running_node(apps[0], store, "node-1", around=around, **settings) as lost,

@@ -111,6 +111,24 @@ async def test_an_app_that_fails_or_is_full_costs_a_session_one_request(status: 
     assert nodes.revived() == 1
 
 
+async def test_an_app_whose_server_ends_its_streams_since_it_stops_costs_a_session_one_request(make: Make) -> None:
+    nodes = await make()
+    session = await nodes.orphan()
+
+    async def break_off(scope: Scope, body: bytes, send: Send) -> None:
+        headers = [(b"content-type", b"text/event-stream"), (b"mcp-session-id", b"inner-1")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b": ping\n\n", "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    nodes.apps[1].gate = break_off
+    reply = await nodes.ping(session)
+    assert (reply.status, reply.reason, reply.json["id"]) == (200, "unreachable", 7)
+    nodes.apps[1].gate = None
+    assert (await nodes.ping(session)).status == 200
+    assert nodes.revived() == 1
+
+
 @pytest.mark.parametrize(("status", "body"), [(400, b"{}"), (404, b""), (200, INVALID), (200, b"no message")])
 async def test_a_session_that_the_app_does_not_want_back_is_gone(status: int, body: bytes, make: Make) -> None:
     nodes = await make()

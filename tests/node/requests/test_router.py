@@ -73,6 +73,11 @@ async def test_however_many_ask_for_an_unknown_session_the_store_is_asked_once_o
     cluster: Cluster, raw: RawClient
 ) -> None:
     node = cluster.nodes[0]
+
+    async def is_filled() -> bool:
+        return not node.mooring._node.keeper.store_is_filling
+
+    await until(is_filled, what="the store to have everything, as far as anybody can know")
     counting = FlakyStore(cluster.store)
     node.mooring._node.keeper._store = counting
     unknown = SessionIds(SECRET).mint("zzzzz", b"0" * 16)

@@ -114,6 +114,11 @@ class LeaseKeeper:
         """Whether the store may not have everything again yet: what is missing there may exist all the same."""
         return self.membership.is_in_grace(self._now())
 
+    @property
+    def store_is_filling(self) -> bool:
+        """Whether that may be so of the shards that this node has never heard of, since it has just joined."""
+        return self.membership.store_is_filling(self._now())
+
     async def join(self, fresh_shards: Callable[[], str]) -> None:
         """Register and claim this node's first shards; a store that is slow, or starts as well, gets a little time.
 

@@ -5,6 +5,7 @@
     is done                                the answer leaves. After a crash the next owner has both
     cannot be: no JSON, or too much        an error leaves in place of the answer, and the state is what it was
     finds no store, for `hold_seconds`     the same. It may be on record all the same until the next commit is
+    finds no record of the session         that is written anew, and it is tried again: the store was emptied
     finds a later owner                    nothing leaves: that one decides, and has nothing of this call
     finds that its session was deleted     the answer leaves: nothing is kept of that one
     finds its next incarnation here        an error leaves: that one has the state as it was
@@ -237,9 +238,14 @@ class Committing:
                     raise
                 await asyncio.sleep(_AGAIN_SECONDS)
             except Fenced as fenced:
-                if not fenced.is_missing or has_missed or not await node.sessions.records.write(session):
+                if not fenced.is_missing or session.is_closed or not await node.sessions.records.write(session):
                     raise
-                has_missed = True  # the store was emptied: it has the record again
+                # The store was emptied. It has the record again, unless it takes none now, or was emptied once more.
+                if has_missed:
+                    if loop.time() >= until:
+                        raise StoreUnavailable(f"the store does not keep the session's record: {fenced}") from fenced
+                    await asyncio.sleep(_AGAIN_SECONDS)
+                has_missed = True
 
     def _refused(self, text: str, answer: str) -> str:
         """The error that the client gets in place of the answer: of a tool, in the form in which models see it."""

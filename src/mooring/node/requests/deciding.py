@@ -84,6 +84,7 @@ class Decisions:
             takes_new=self._node.takes_new_sessions,
             session_here=self._is_here(facts),
             shard=self._node.shard_of(facts),
+            store_is_filling=self._node.keeper.store_is_filling and not self._node.is_alone,
             has_lapsed=self._node.keeper.has_lapsed,
             helper=self._node.keeper.helper,
             has_left=self._node.membership.has_left,

@@ -18,10 +18,12 @@ It is held while nobody owns the session, and tried again while its owner is sil
                                           is answered that its outcome is unknown
     the client left                       it is let go, and so is the connection to the peer, whose app
                                           sees its client leave
+    this node ends, and waits no longer   refuse: nobody knows
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import secrets
@@ -119,6 +121,8 @@ class FollowedRequest:
         # The peers that were silent.
         self._silent: set[str] = set()
         self._passed_on: PassedOn | None = None
+        # Whether a peer has begun to answer.
+        self._has_answer = False
 
     async def follow(self, decision: Forward | Hold | Adopt, give_up: float = math.inf) -> Decision | None:
         """Bring it to whoever owns it; None once it was answered or its client has left, else what to do with it here.
@@ -131,11 +135,17 @@ class FollowedRequest:
         self._passed_on = self._node.open_calls.passed_on()
         try:
             return await self._follow(decision, min(give_up, self._held_until()))
+        except asyncio.CancelledError:
+            if not self._node.is_ending or self._client.has_left or self._has_answer:
+                raise
+            # Its server waits no longer, and makes a 500 of what is raised, over which some clients end altogether.
+            return Refuse(Reason.UNREACHABLE)
         finally:
             self._passed_on.is_over()
             self._node.held -= self._is_held
 
     async def _send_on(self, message: Message) -> None:
+        self._has_answer = True
         await self._send(message)
         if self._passed_on is not None:
             self._passed_on.is_over()

@@ -7,7 +7,8 @@
     of its record, and read the record after that      none: it is gone
     read what its server kept of it                    the store is away: the client tries again
     replay `initialize`, in the name of whoever sent   the app turns that one away (401, ...): so do we, and the next
-    the request that woke it                           request tries again. Any other failure: it cannot be revived
+    the request that woke it                           request tries again, as where it fails. If it refuses: it
+                                                       cannot be revived
     compare whom the app found to ask                  not the session's principal: answered as unknown
     let its last life here, if it is at work, write    the same as above; before that it may, since nothing may come of
     no more, and read again                            the revival
@@ -308,7 +309,7 @@ class _Revival:
             await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
             await self._send({"type": "http.response.body", "body": bytes(answer.body), "more_body": False})
             return None
-        is_passing = answer.status in (0, 429) or answer.status >= 500 or _failed_inside(answer)
+        is_passing = answer.status in (0, 429) or answer.status >= 500 or _failed_inside(answer) or _broke_off(answer)
         return Reason.UNREACHABLE if is_passing else reason
 
     async def _end(self) -> None:
@@ -352,3 +353,8 @@ def _failed_inside(answer: InnerAnswer) -> bool:
     """Whether the app says that it failed, and not that it does not want to."""
     error = (answer.message or {}).get("error")
     return isinstance(error, dict) and error.get("code") == jsonrpc.INTERNAL_ERROR
+
+
+def _broke_off(answer: InnerAnswer) -> bool:
+    """Whether the app began to answer and said nothing, as where its server ends all event streams since it stops."""
+    return answer.status < 300 and answer.message is None and not answer.body
