@@ -63,8 +63,17 @@ def minting_server(make_server: Any, browsers: Browsers, **options: Any) -> Any:
         mooring.end(browser)
         return "closed"
 
-    for tool in (open_browser, visit, visit_slowly, close_browser):
+    def visit_all(browser_list: list[str]) -> list[str]:
+        """Opens a page in each."""
+        return [browsers.visit(browser, "all") for browser in browser_list]
+
+    def read_page(browser: str, page: str) -> str:
+        """What a page says."""
+        return browsers.visit(browser, page)
+
+    for tool in (open_browser, visit, visit_slowly, visit_all, close_browser):
         server.tool()(tool)
+    server.resource("browser://{browser}/{page}")(read_page)
     return server
 
 

@@ -30,7 +30,7 @@ from typing import Any, Final
 
 from mooring.core import exact_json
 from mooring.core.exact_json import Members, Spelled, is_text
-from mooring.core.handles import FORM, is_meant
+from mooring.core.handles import FORM, is_meant, spellings
 
 ANY: Final = "*"
 """In a field's path: each member of a list."""
@@ -307,7 +307,8 @@ class Wrapping:
 def unwrapped(body: bytes, own_ids: Mapping[str, str]) -> bytes:
     """The body with own ids in place of these handles. What spells one differently keeps it: no server knows that."""
     for handle, own_id in own_ids.items():
-        body = body.replace(handle.encode(), json.dumps(own_id)[1:-1].encode())
+        for spelled in spellings(handle) if b"%" in body else (handle,):
+            body = body.replace(spelled.encode(), json.dumps(own_id)[1:-1].encode())
     return body
 
 

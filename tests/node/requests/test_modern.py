@@ -887,6 +887,74 @@ async def test_anothers_handle_is_guarded_in_a_session_of_before(raw: RawClient,
         assert reply.json["result"]["content"][0]["text"] == f"page 1 of {handle}"
 
 
+def read(uri: str, size: int = 0) -> dict[str, Any]:
+    meta = {**META, "note": "x" * size}
+    return {"jsonrpc": "2.0", "id": 7, "method": "resources/read", "params": {"_meta": meta, "uri": uri}}
+
+
+def visit_all(text: str, size: int = 0) -> dict[str, Any]:
+    """As Claude Desktop does, which writes a list as a text."""
+    return visit("", note="x" * size) | {
+        "params": {"name": "visit_all", "arguments": {"note": "x" * size, "browser_list": text}, "_meta": META}
+    }
+
+
+@pytest.mark.parametrize("make_server", SERVERS)
+@pytest.mark.parametrize("spell", [str, lambda handle: handle.replace("~", "%7E"), lambda handle: f"%6D{handle[1:]}"])
+async def test_a_handle_in_a_uri_leads_to_its_node_and_is_guarded_however_it_is_spelled(
+    raw: RawClient, make_server: Any, spell: Any
+) -> None:
+    minting = Minting(make_server)
+    async with running_nodes(lambda: with_users(minting()), 2) as nodes:
+        handle = await opened_by(raw, nodes[0], "alice")
+        uri = f"browser://{spell(handle)}/page"
+        headers = [*MODERN.items(), ("mcp-method", "resources/read"), ("mcp-name", uri)]
+        for node in nodes:
+            for size in (0, 2 * 1024 * 1024):  # of a body that is not searched, its header says it
+                for who, said in (("mallory", "unknown_handle"), ("alice", f"of {handle}")):
+                    given = {**dict(headers), "x-user": who}
+                    reply = await raw.send("POST", f"{node.url}/mcp", body=read(uri, size), headers=given)
+                    assert said in reply.body.decode()
+    assert minting.browsers[0].ledger == [(handle, "page")] * 4
+    assert minting.browsers[1].ledger == []
+
+
+async def test_a_handle_in_a_list_that_is_written_as_a_text_leads_to_its_node_and_is_guarded(
+    raw: RawClient, minting: Minting
+) -> None:
+    async with running_nodes(lambda: with_users(minting()), 2) as nodes:
+        handle = await opened_by(raw, nodes[0], "alice")
+        for text in (json.dumps([handle]), json.dumps([handle]).replace("~", r"\u007e")):
+            for node in nodes:
+                reply = await post(raw, node, visit_all(text), tool="visit_all", headers=[("x-user", "mallory")])
+                assert refusal_in(reply) == "unknown_handle"
+                reply = await post(raw, node, visit_all(text), tool="visit_all", headers=[("x-user", "alice")])
+                assert f"of {handle}" in reply.body.decode()
+    assert minting.browsers[0].ledger == [(handle, "all")] * 4
+
+
+@pytest.mark.parametrize("size", [0, 2 * 1024 * 1024])
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+async def test_anothers_handle_is_guarded_in_uris_and_json_where_nobody_reads_the_body(
+    raw: RawClient, minting: Minting, size: int, era: str
+) -> None:
+    async with running_nodes(lambda: with_users(minting()), 1) as [node]:
+        handle = await opened_by(raw, node, "alice")
+        session = await raw.open(node.url, headers={"x-user": "mallory"}) if era == "legacy" else None
+        headers = {"mcp-protocol-version": "2025-11-25"} if session else {**MODERN, "mcp-method": "resources/read"}
+        spelled = handle.replace("~", "%7E")
+        for body in (
+            read(f"browser://{handle}/page", size),
+            read(f"browser://{spelled}/page", size),
+            visit_all(json.dumps([handle]), size),
+            visit_all(json.dumps([handle]).replace("~", r"\u007e"), size),
+        ):
+            headers = {**headers, "mcp-method": body["method"], "mcp-name": "any", "x-user": "mallory"}
+            reply = await raw.send("POST", f"{node.url}/mcp", session=session, body=body, headers=headers)
+            assert minting.browsers[0].ledger == []
+            assert b"unknown_handle" in reply.body
+
+
 @pytest.mark.parametrize("number", ["1" * 5_000, "[" * 5_000 + "]" * 5_000, '"\xff"'], ids=["long", "deep", "broken"])
 async def test_anothers_handle_is_guarded_in_a_body_that_the_app_alone_can_read(raw: RawClient, number: str) -> None:
     """Other readers of JSON take longer numbers, deeper nesting and broken UTF-8."""

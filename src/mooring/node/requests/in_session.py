@@ -15,11 +15,12 @@ from typing import Any, Final
 
 from mooring.asgi import App, Message, Receive, Scope, Send, is_at, replaced, respond
 from mooring.core import jsonrpc, questions
-from mooring.core.handle_search import PassingSearch, in_body
+from mooring.core.handle_search import in_body
 from mooring.core.handles import PREFIX
 from mooring.core.kept_state import StateUse
 from mooring.core.request import SESSION_HEADER, RequestFacts
 from mooring.core.routing import Reason
+from mooring.core.unread_json import PassingSearch
 from mooring.errors import Fenced, StoreUnavailable
 from mooring.node.clock import passing_time
 from mooring.node.current import Serving

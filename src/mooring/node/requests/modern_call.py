@@ -17,11 +17,12 @@ from typing import Any, Final, TypeVar
 
 from mooring.asgi import App, Message, Receive, Scope, Send, request_header, without
 from mooring.core import jsonrpc
-from mooring.core.handle_search import NAME_HEADER, PassingSearch, decoded, unwrapped_headers
-from mooring.core.handles import Handle
+from mooring.core.handle_search import NAME_HEADER, decoded, unwrapped_headers
+from mooring.core.handles import Handle, spellings
 from mooring.core.loosening import Loosening
 from mooring.core.marking import Marking
 from mooring.core.routing import Reason
+from mooring.core.unread_json import PassingSearch
 from mooring.core.wrapping import Wrapping, unwrapped
 from mooring.node.current import Serving
 from mooring.node.membership.session import LocalSession
@@ -176,7 +177,8 @@ class ModernCall:
         body = None if self._body is None else unwrapped(self._body, own_ids)
         headers = unwrapped_headers(scope["headers"], own_ids, None if body is None else len(body))
         if body is None:
-            changed = changed_as_it_passes(receive, partial(unwrapped, own_ids=own_ids), max(map(len, own_ids)))
+            longest = max(len(spelled) for handle in own_ids for spelled in spellings(handle))
+            changed = changed_as_it_passes(receive, partial(unwrapped, own_ids=own_ids), longest)
         else:
             changed = in_place_of(receive, body)
         return {**scope, "headers": headers}, changed
