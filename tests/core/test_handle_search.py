@@ -208,6 +208,14 @@ def test_what_else_clients_give_back_is_looked_at_where_that_is_asked_for() -> N
     assert in_body(call({}, inputResponses=answers), everywhere=True) == [ONE]
 
 
+def test_what_is_to_be_completed_is_looked_at_once_it_is_whole() -> None:
+    """While it is typed it is none, and no forged one either."""
+    for length in range(len(ONE)):
+        assert in_body(call({}, argument={"name": "browser", "value": ONE[:length]}), everywhere=True) == []
+    for value in (ONE, f"{ONE}:tab", OTHER):
+        assert in_body(call({}, argument={"name": "browser", "value": value}), everywhere=True) == found_in(value)
+
+
 @pytest.mark.parametrize(
     "body", [b"", b"mh~abcde.", b"[" * 100_000, b'{"params": "mh~abcde."}', b'["mh~abcde."]', b"\xff"]
 )

@@ -22,8 +22,10 @@ PARAMETER_HEADERS: Final = b"mcp-param-"
 
 _URIS: Final = ("uri", "notifications")
 """Members of `params` whose texts are URIs of resources, to read or to listen for; of tasks, ids."""
-_GIVEN_BACK: Final = ("inputResponses", "argument", "context")
-"""Answers to questions, and what clients want completed: models write longer texts there."""
+_GIVEN_BACK: Final = ("inputResponses", "context")
+"""Answers to questions, and what is known where something is to be completed: models write longer texts there."""
+_BEGUN: Final = ("argument",)
+"""What is to be completed: a part of a handle is none yet."""
 
 MOST_HANDLES: Final = 100
 """Of one request. One more than that is found in one that has more: it may be anybody's, and nobody looks at it."""
@@ -143,7 +145,7 @@ def _in_message(message: Any, inside: Collection[str], members: Collection[str],
     for params in _members(message, "params"):
         for member in members:
             yield from (text for text in _members(params, member) if isinstance(text, str) and is_meant(text))
-        for names, find in ((_URIS, _in_uri), (_GIVEN_BACK, _said_in)) if everywhere else ():
+        for names, find in ((_URIS, _in_uri), (_GIVEN_BACK, _said_in), (_BEGUN, _begun_in)) if everywhere else ():
             values = (value for name in names for value in _members(params, name))
             yield from (found for value in values for text in _texts(value) for found in find(text))
         for arguments in _members(params, "arguments"):
@@ -160,6 +162,10 @@ def _said_in(text: str) -> list[str]:
         return []
     said = text.lstrip()
     return unread_json.in_text(said) if said[:1] in ("[", "{") else meant_in(said)
+
+
+def _begun_in(text: str) -> list[str]:
+    return found_in(text) if is_meant(text) else []
 
 
 def _pairs(value: Any) -> Iterable[tuple[str, Any]]:

@@ -933,6 +933,36 @@ async def test_a_handle_in_a_list_that_is_written_as_a_text_leads_to_its_node_an
     assert minting.browsers[0].ledger == [(handle, "all")] * 4
 
 
+async def test_what_is_kept_of_a_handle_is_found_by_its_uri_in_a_session_that_was_revived(raw: RawClient) -> None:
+    store = MemoryStore()
+
+    def make_app() -> Any:
+        server = MCPServer("carts")
+
+        @server.tool()
+        def new_cart() -> str:
+            cart = mooring.new_handle("cart")
+            mooring.state(cart)["items"] = 3
+            return cart
+
+        @server.resource("cart://{cart}")
+        def read_cart(cart: str) -> str:
+            return f"{mooring.state(cart)['items']} in your cart"
+
+        return server.streamable_http_app()
+
+    async with running_nodes(make_app, 2, store) as nodes:
+        session = await raw.open(nodes[0].url)
+        version = {"mcp-protocol-version": "2025-11-25"}
+        body = visit("") | {"params": {"name": "new_cart", "arguments": {}}}
+        reply = await raw.call(nodes[0].url, session, body=body, headers=version)
+        uri = f"cart://{reply.json['result']['content'][0]['text']}"
+        await nodes[0].vanish()
+        await store.bury(nodes[0].id)
+        reply = await raw.call(nodes[1].url, session, body=read(uri), headers=version)
+        assert reply.json["result"]["contents"][0]["text"] == "3 in your cart"
+
+
 @pytest.mark.parametrize("size", [0, 2 * 1024 * 1024])
 @pytest.mark.parametrize("era", ["modern", "legacy"])
 async def test_anothers_handle_is_guarded_in_uris_and_json_where_nobody_reads_the_body(

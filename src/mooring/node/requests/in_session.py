@@ -330,7 +330,7 @@ class SessionRequest:
 
     async def _bring_handles(self) -> None:
         """The handles that it names are in use, and what is kept of them is here, where they are of our shards."""
-        known = map(self._node.handles.read, in_body(self._body.raw()) or ())
+        known = map(self._node.handles.read, in_body(self._body.raw(), everywhere=True) or ())
         named = [handle for handle in known if handle is not None]
         handles = self._node.sessions.handles
         for handle, kept in (await bring_kept(self._node, named)).items():
