@@ -607,6 +607,24 @@ async def test_a_node_that_drains_ends_streams_of_changes_cleanly(minting: Minti
             assert nodes[1].mooring._node.open_calls.subscriptions == 1
 
 
+@pytest.mark.parametrize("survives", [False, True])
+async def test_so_it_does_with_one_of_a_handles_resource_and_does_not_wait_for_its_end(
+    raw: RawClient, minting: Minting, survives: bool
+) -> None:
+    async with running_nodes(minting, 2, ingress_seconds=0.05, drain_seconds=60) as nodes:
+        body = visit("") | {"params": {"name": "open_browser", "arguments": {"survives": survives}, "_meta": META}}
+        handle = (await post(raw, nodes[0], body, tool="open_browser")).json["result"]["content"][0]["text"]
+        uri, local = f"browser://{handle}/page", nodes[0].mooring._node.sessions.handles.find(handle)
+        assert local is not None
+        client = Client(f"{nodes[1].url}/mcp")
+        async with client, listen(client.session, resource_subscriptions=[uri]) as stream:
+            assert (local.heard_by, local.in_use) == (1, 0)
+            async with asyncio.timeout(20):
+                await nodes[0].mooring.drain()
+                assert [event async for event in stream] == []  # one that is lost, or cut off, raises
+        assert local.heard_by == 0
+
+
 async def test_a_stream_of_changes_is_asked_for_as_it_is_so_that_it_can_be_ended(raw: RawClient) -> None:
     begun: list[bool] = []
 
