@@ -26,16 +26,17 @@ HANDLES = Handles("sixteen letters and more")
 ONE = HANDLES.mint("abcde", "browser", bytes(16))
 OTHER = HANDLES.wrap("fghij", "own id") or ""
 
+NAMES = st.text(max_size=5) | st.sampled_from([ONE, OTHER])
 json_values: Any = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.sampled_from([ONE, OTHER, f"see {ONE}."]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
     max_leaves=12,
 )
 
 
 def whole_texts(value: Any) -> list[str]:
     if isinstance(value, dict):
-        return [text for member in value.values() for text in whole_texts(member)]
+        return [text for pair in value.items() for member in pair for text in whole_texts(member)]
     if isinstance(value, list):
         return [text for member in value for text in whole_texts(member)]
     return [value] if value in (ONE, OTHER) else []
@@ -206,6 +207,11 @@ def test_what_else_clients_give_back_is_looked_at_where_that_is_asked_for() -> N
     assert texts(body) == []
     assert in_body(body, everywhere=True) == [OTHER, ONE]
     assert in_body(call({}, inputResponses=answers), everywhere=True) == [ONE]
+
+
+def test_the_uri_of_what_is_to_be_completed_may_have_one() -> None:
+    ref = {"type": "ref/resource", "uri": f"x://{ONE}/{{page}}"}
+    assert in_body(call({}, ref=ref, argument={"name": "page", "value": ""}), everywhere=True) == [ONE]
 
 
 def test_what_is_to_be_completed_is_looked_at_once_it_is_whole() -> None:

@@ -20,12 +20,12 @@ from mooring.core.unread_json import RARE, without_percents
 NAME_HEADER: Final = b"mcp-name"
 PARAMETER_HEADERS: Final = b"mcp-param-"
 
-_URIS: Final = ("uri", "notifications")
-"""Members of `params` whose texts are URIs of resources, to read or to listen for; of tasks, ids."""
+_URIS: Final = ("uri", "notifications", "ref")
+"""Members of `params` whose texts are URIs of resources, to read, to listen for or to complete; of tasks, ids."""
 _GIVEN_BACK: Final = ("inputResponses", "context")
-"""Answers to questions, and what is known where something is to be completed: models write longer texts there."""
+"""Answers to questions, and what is known of a text that a client has completed: models write longer texts there."""
 _BEGUN: Final = ("argument",)
-"""What is to be completed: a part of a handle is none yet."""
+"""What a client has completed: a part of a handle is none yet."""
 
 MOST_HANDLES: Final = 100
 """Of one request. One more than that is found in one that has more: it may be anybody's, and nobody looks at it."""
@@ -183,7 +183,7 @@ def _members(value: Any, name: str) -> Iterable[Any]:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """The texts in a value, however deep; names of members are none."""
+    """The texts in a value, however deep, and the names of members there: an app may take an object by its names."""
     left = [value]
     while left:  # and no call for each level: readers of JSON go deeper than Python's own calls
         value = left.pop()
@@ -193,6 +193,6 @@ def _texts(value: Any) -> Iterator[str]:
         elif kind is list:
             left += value[::-1]
         elif kind is dict:
-            left += reversed(value.values())
+            left += [one for member in reversed(value.items()) for one in member[::-1]]
         elif kind is tuple:
-            left += [member for _, member in value[::-1]]
+            left += [one for member in value[::-1] for one in member[::-1]]

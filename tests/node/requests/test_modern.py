@@ -951,6 +951,18 @@ async def test_a_handle_in_a_list_that_is_written_as_a_text_leads_to_its_node_an
     assert minting.browsers[0].ledger == [(handle, "all")] * 4
 
 
+async def test_a_handle_that_names_a_member_leads_to_its_node_and_is_guarded(raw: RawClient, minting: Minting) -> None:
+    async with running_nodes(lambda: with_users(minting()), 2) as nodes:
+        handle = await opened_by(raw, nodes[0], "alice")
+        body = visit("") | {"params": {"name": "visit_each", "arguments": {"pages": {handle: "p"}}, "_meta": META}}
+        for node in nodes:
+            reply = await post(raw, node, body, tool="visit_each", headers=[("x-user", "mallory")])
+            assert refusal_in(reply) == "unknown_handle"
+            reply = await post(raw, node, body, tool="visit_each", headers=[("x-user", "alice")])
+            assert f"of {handle}" in reply.body.decode()
+    assert minting.browsers[0].ledger == [(handle, "p")] * 2
+
+
 async def test_what_is_kept_of_a_handle_is_found_by_its_uri_in_a_session_that_was_revived(raw: RawClient) -> None:
     store = MemoryStore()
 
