@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from mooring.core import handle_search
 from mooring.core.handle_search import (
-    PassingSearch,
     decoded,
     encoded,
     in_body,
@@ -27,16 +26,17 @@ HANDLES = Handles("sixteen letters and more")
 ONE = HANDLES.mint("abcde", "browser", bytes(16))
 OTHER = HANDLES.wrap("fghij", "own id") or ""
 
+NAMES = st.text(max_size=5) | st.sampled_from([ONE, OTHER])
 json_values: Any = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.sampled_from([ONE, OTHER, f"see {ONE}."]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
     max_leaves=12,
 )
 
 
 def whole_texts(value: Any) -> list[str]:
     if isinstance(value, dict):
-        return [text for member in value.values() for text in whole_texts(member)]
+        return [text for pair in value.items() for member in pair for text in whole_texts(member)]
     if isinstance(value, list):
         return [text for member in value for text in whole_texts(member)]
     return [value] if value in (ONE, OTHER) else []
@@ -156,12 +156,70 @@ def test_each_message_of_a_batch_is_looked_at() -> None:
     assert texts(batch) == [ONE, OTHER]
 
 
+@pytest.mark.parametrize("write", [json.dumps, lambda value: "\n " + json.dumps(value, indent=1)])
+@pytest.mark.parametrize("spell", [str, lambda text: text.replace("mh~", r"\u006dh\u007e").replace(".m.", r"\u002em.")])
+def test_a_list_or_an_object_in_a_text_says_what_it_would_say_by_itself(
+    write: Callable[[Any], str], spell: Callable[[str], str]
+) -> None:
+    """SDK v2 reads such a text where a tool takes a list or an object; prompts have nothing but texts."""
+    values = {"many": [ONE, {"of": f"{OTHER}:tab-2", "note": f"see {ONE}"}], "about": f"{ONE} is the one"}
+    body = call({"text": spell(write(values)), "note": f"[not JSON] {ONE}"})
+    assert texts(body) == [ONE, OTHER]
+    assert texts(call({"text": spell(write([write([ONE])]))})) == [ONE]
+    assert texts(call({"text": write([f"see {ONE}", f"x{ONE}", "1" * 5_000])})) == []
+
+
+def test_blanks_around_one_lead_nowhere_else() -> None:
+    """Apps strip them."""
+    assert texts(call({"a": f" {ONE}", "b": f"\t{OTHER}\n"})) == [ONE, OTHER]
+    assert texts(call({"a": f" see {ONE}"})) == []
+
+
+@pytest.mark.parametrize(
+    "spelled", ["mh%7E", "mh%7e", "%6Dh~", r"mh\u0025\u0037\u0045", r"m\u00258~".replace("8", "68")]
+)
+def test_one_in_a_uri_is_found_in_percents_as_well(spelled: str) -> None:
+    """Servers decode them."""
+    for uri in (f"x://{OTHER}/log", f"x:a%20b/{OTHER}/log"):
+        body = call({"a": "100%"}, uri=uri).replace(b"mh~", spelled.encode())
+        assert may_hold_handles(body)
+        assert in_body(body, everywhere=True) == [OTHER]
+        twice = body.replace(b'"uri"', b'"uri": "y://z", "uri"').replace(b"/log", b"/log", 1)
+        assert in_body(twice, everywhere=True) == [OTHER]
+        hidden = body.replace(b'/log"', b'/log", "uri": "y://z"')
+        assert in_body(hidden, everywhere=True) == [OTHER]
+
+
+def test_percents_alone_are_no_reason_to_read_a_body() -> None:
+    assert not may_hold_handles(call({"url": "https://a/b?c=%20%7B%65\n"}))
+
+
+def test_the_uri_of_a_resource_is_looked_into_where_a_header_names_it() -> None:
+    for uri in (f"x://{OTHER}/log", f"x://{OTHER}/log".replace("~", "%7E")):
+        assert in_headers([(b"mcp-name", uri.encode())]) == [OTHER]
+        assert in_headers([(b"mcp-param-note", uri.encode())]) == []
+        assert unwrapped_headers([(b"mcp-name", uri.encode())], {OTHER: "own"}, 1) == [(b"mcp-name", b"x://own/log")]
+
+
 def test_what_else_clients_give_back_is_looked_at_where_that_is_asked_for() -> None:
     answers = {"q": {"action": "accept", "content": {"which": ONE}}, "s": {"content": {"text": f"I had {OTHER} open"}}}
     body = call({}, uri=f"x://{OTHER}/log", inputResponses=answers)
     assert texts(body) == []
     assert in_body(body, everywhere=True) == [OTHER, ONE]
     assert in_body(call({}, inputResponses=answers), everywhere=True) == [ONE]
+
+
+def test_the_uri_of_what_is_to_be_completed_may_have_one() -> None:
+    ref = {"type": "ref/resource", "uri": f"x://{ONE}/{{page}}"}
+    assert in_body(call({}, ref=ref, argument={"name": "page", "value": ""}), everywhere=True) == [ONE]
+
+
+def test_what_is_to_be_completed_is_looked_at_once_it_is_whole() -> None:
+    """While it is typed it is none, and no forged one either."""
+    for length in range(len(ONE)):
+        assert in_body(call({}, argument={"name": "browser", "value": ONE[:length]}), everywhere=True) == []
+    for value in (ONE, f"{ONE}:tab", OTHER):
+        assert in_body(call({}, argument={"name": "browser", "value": value}), everywhere=True) == found_in(value)
 
 
 @pytest.mark.parametrize(
@@ -230,33 +288,6 @@ def test_one_is_found_however_deep_the_rest_is_that_could_be_read(monkeypatch: p
     message = {"params": {"arguments": {"browser": ONE, "deep": deep}}}
     monkeypatch.setattr(json, "loads", lambda _: message)
     assert texts(call({"browser": ONE})) == [ONE]
-
-
-@pytest.mark.parametrize("size", [1, 7, 50, 10_000])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
-def test_one_is_found_in_what_passes_by_however_it_is_spelled(size: int, encoding: str) -> None:
-    long = "x" * 5000
-    spelled = "".join(rf"\u{ord(letter):04x}" for letter in ONE)
-    for text in (ONE, spelled, spelled.upper().replace("U", "u")):
-        search = PassingSearch()
-        data = f'{{"a": "{long}", "b": "{text}", "c": "see {ONE}"}}'.encode(encoding)
-        found = [one for at in range(0, len(data), size) for one in search.feed(data[at : at + size])]
-        assert set(found) == {ONE}
-
-
-@pytest.mark.parametrize("size", [1, 7, 50, 10_000])
-def test_what_is_made_of_one_is_found_in_what_passes_by(size: int) -> None:
-    search = PassingSearch()
-    data = f'{{"a": "{ONE}:tab-2", "b": "{OTHER}:tab"}}'.encode()
-    assert {one for at in range(0, len(data), size) for one in search.feed(data[at : at + size])} == {ONE}
-    search, about = PassingSearch(), f'{{"a": "{ONE} is the one", "b": "{ONE}x"}}'.encode()
-    assert [one for at in range(0, len(about), size) for one in search.feed(about[at : at + size])] == []
-
-
-def test_what_only_tells_of_one_in_what_passes_by_is_none() -> None:
-    search = PassingSearch()
-    assert search.feed(f'{{"a": "see {ONE}", "b": "\\u0022{ONE}\\u0022", "c": "{OTHER}"}}'.encode()) == []
-    assert search.feed(b"~" * 100) == []
 
 
 def _best_seconds(work: Callable[[], object]) -> float:

@@ -63,8 +63,21 @@ def minting_server(make_server: Any, browsers: Browsers, **options: Any) -> Any:
         mooring.end(browser)
         return "closed"
 
-    for tool in (open_browser, visit, visit_slowly, close_browser):
+    def visit_all(browser_list: list[str]) -> list[str]:
+        """Opens a page in each."""
+        return [browsers.visit(browser, "all") for browser in browser_list]
+
+    def visit_each(pages: dict[str, str]) -> list[str]:
+        """Opens in each browser its own page."""
+        return [browsers.visit(browser, url) for browser, url in pages.items()]
+
+    def read_page(browser: str, page: str) -> str:
+        """What a page says."""
+        return browsers.visit(browser, page)
+
+    for tool in (open_browser, visit, visit_slowly, visit_all, visit_each, close_browser):
         server.tool()(tool)
+    server.resource("browser://{browser}/{page}")(read_page)
     return server
 
 

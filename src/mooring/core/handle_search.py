@@ -13,27 +13,24 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from mooring.core.handles import PREFIX, QUOTED, found_in, is_meant, meant_in
+from mooring.core import unread_json
+from mooring.core.handles import PREFIX, found_in, is_meant, meant_in, spellings
+from mooring.core.unread_json import RARE, without_percents
 
 NAME_HEADER: Final = b"mcp-name"
 PARAMETER_HEADERS: Final = b"mcp-param-"
 
-_URIS: Final = ("uri", "notifications")
-"""Members of `params` whose texts are URIs of resources, to read or to listen for; of tasks, ids."""
-_GIVEN_BACK: Final = ("inputResponses", "argument", "context")
-"""Answers to questions, and what clients want completed: models write longer texts there."""
+_URIS: Final = ("uri", "notifications", "ref")
+"""Members of `params` whose texts are URIs of resources, to read, to listen for or to complete; of tasks, ids."""
+_GIVEN_BACK: Final = ("inputResponses", "context")
+"""Answers to questions, and what is known of a text that a client has completed: models write longer texts there."""
+_BEGUN: Final = ("argument",)
+"""What a client has completed: a part of a handle is none yet."""
 
 MOST_HANDLES: Final = 100
 """Of one request. One more than that is found in one that has more: it may be anybody's, and nobody looks at it."""
 
 _PREFIX: Final = PREFIX.encode()
-_RARE: Final = PREFIX[-1].encode()
-_ESCAPED: Final = re.compile(rb"\\u007[eE]")
-"""`~`, as JSON may spell it and no client does."""
-_ESCAPED_PLAIN: Final = re.compile(rb"\\u00(2[dDeE]|3[0-9]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aAeE])")
-"""What handles are made of, as JSON may spell it and no client does."""
-_TAIL_BYTES: Final = 4096
-"""More than a handle takes that was minted, however it is spelled and encoded."""
 _ENCODED_MARK: Final = b"=?"
 _ENCODED: Final = re.compile(r"=\?base64\?(.*)\?=", re.ASCII | re.DOTALL)
 
@@ -42,11 +39,22 @@ def in_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
     """What is meant for a handle in the headers, whose names are lower-case; each once."""
     found = []
     for name, value in headers:
-        if name[:4] != b"mcp-" or not (_RARE in value or _ENCODED_MARK in value):
+        if name[:4] != b"mcp-" or not (RARE in value or b"%" in value or _ENCODED_MARK in value):
             continue
-        if name == NAME_HEADER or name.startswith(PARAMETER_HEADERS):
+        if name == NAME_HEADER:
+            found += _named(decoded(value))
+        elif name.startswith(PARAMETER_HEADERS):
             found += meant_in(decoded(value))
     return _each_once(found)
+
+
+def _named(text: str) -> list[str]:
+    """Those in `Mcp-Name`: a task's id, or the URI of a resource."""
+    return meant_in(text) or _in_uri(text)
+
+
+def _in_uri(text: str) -> list[str]:
+    return found_in(without_percents(text))
 
 
 def decoded(value: bytes) -> str:
@@ -85,7 +93,8 @@ def _unwrapped_header(name: bytes, value: bytes, own_ids: Mapping[str, str]) -> 
     if name == NAME_HEADER or name.startswith(PARAMETER_HEADERS):
         text = before = decoded(value)
         for handle, own_id in own_ids.items():
-            text = text.replace(handle, own_id)
+            for spelled in spellings(handle) if "%" in text else (handle,):
+                text = text.replace(spelled, own_id)
         return value if text == before else encoded(text)
     return value
 
@@ -93,16 +102,7 @@ def _unwrapped_header(name: bytes, value: bytes, own_ids: Mapping[str, str]) -> 
 def may_hold_handles(body: bytes) -> bool:
     """Whether the body has to be parsed: also where somebody has spelled it so that a handle is overlooked, with
     escapes or in UTF-16 or UTF-32."""
-    if b"\0" in body[:4]:
-        return True
-    if _RARE not in body:
-        return _is_escaped(body)
-    return _PREFIX in body or (rb"\u00" in body and _ESCAPED_PLAIN.search(body) is not None)
-
-
-def _is_escaped(text: bytes) -> bool:
-    # Each of these takes longer than the one before; of what finds a text, `rfind` is the quickest by far.
-    return b"\\" in text and text.rfind(rb"\u007") >= 0 and _ESCAPED.search(text) is not None
+    return b"\0" in body[:4] or unread_json.may_hold_one(body)
 
 
 def in_body(
@@ -116,7 +116,7 @@ def in_body(
         members: of `params`, whose text may be one.
         everywhere: also where else a request of revision 2026-07-28 gives one back.
     """
-    is_plain = b"\\" not in body and b"\0" not in body[:4]
+    is_plain = not (b"\\" in body or b"%" in body or b"\0" in body[:4])
     try:
         found = list(_in_message(json.loads(body), inside, members, everywhere)) if is_plain else []
         if not is_plain or len(found) != body.count(_PREFIX):  # one may stand under a name that stands twice
@@ -128,27 +128,6 @@ def in_body(
 
 def _each_once(found: list[str]) -> list[str]:
     return list(dict.fromkeys(found))[: MOST_HANDLES + 1]
-
-
-class PassingSearch:
-    """Looks for minted handles in a body as it passes by, however large: in all of its whole texts."""
-
-    def __init__(self) -> None:
-        self._tail = b""
-        self._is_wide: bool | None = None
-
-    def feed(self, piece: bytes) -> list[str]:
-        """What has the form of one, and ends with this piece or not long before it."""
-        data = self._tail + piece
-        self._tail = data[-_TAIL_BYTES:]
-        if self._is_wide is None and len(data) >= 4:
-            self._is_wide = b"\0" in data[:4]
-        if self._is_wide:  # UTF-16 or UTF-32
-            data = data.replace(b"\0", b"")
-        if _RARE not in data and not _is_escaped(data):
-            return []
-        plain = _ESCAPED_PLAIN.sub(lambda found: bytes.fromhex(found[1].decode()), data)
-        return [found.decode() for found in dict.fromkeys(QUOTED.findall(plain))]
 
 
 def _text(body: bytes) -> str:
@@ -166,13 +145,27 @@ def _in_message(message: Any, inside: Collection[str], members: Collection[str],
     for params in _members(message, "params"):
         for member in members:
             yield from (text for text in _members(params, member) if isinstance(text, str) and is_meant(text))
-        for names, find in ((_URIS, found_in), (_GIVEN_BACK, meant_in)) if everywhere else ():
+        for names, find in ((_URIS, _in_uri), (_GIVEN_BACK, _said_in), (_BEGUN, _begun_in)) if everywhere else ():
             values = (value for name in names for value in _members(params, name))
             yield from (found for value in values for text in _texts(value) for found in find(text))
         for arguments in _members(params, "arguments"):
             for name, value in _pairs(arguments):
                 for text in _texts(value):
-                    yield from (found_in(text) if name in inside else ()) or meant_in(text)
+                    yield from (found_in(text) if name in inside else ()) or _said_in(text)
+
+
+def _said_in(text: str) -> list[str]:
+    """What a text says, which may be JSON: models, and prompts, write lists and objects so, and apps read them."""
+    if text[:1] == PREFIX[:1]:
+        return meant_in(text)
+    if "~" not in text and "\\" not in text:
+        return []
+    said = text.lstrip()
+    return unread_json.in_text(said) if said[:1] in ("[", "{") else meant_in(said)
+
+
+def _begun_in(text: str) -> list[str]:
+    return found_in(text) if is_meant(text) else []
 
 
 def _pairs(value: Any) -> Iterable[tuple[str, Any]]:
@@ -190,7 +183,7 @@ def _members(value: Any, name: str) -> Iterable[Any]:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """The texts in a value, however deep; names of members are none."""
+    """The texts in a value, however deep, and the names of members there: an app may take an object by its names."""
     left = [value]
     while left:  # and no call for each level: readers of JSON go deeper than Python's own calls
         value = left.pop()
@@ -200,6 +193,6 @@ def _texts(value: Any) -> Iterator[str]:
         elif kind is list:
             left += value[::-1]
         elif kind is dict:
-            left += reversed(value.values())
+            left += [one for member in reversed(value.items()) for one in member[::-1]]
         elif kind is tuple:
-            left += [member for _, member in value[::-1]]
+            left += [one for member in value[::-1] for one in member[::-1]]

@@ -39,6 +39,7 @@ _READ_LATELY: Final = 256
 """So many are not verified again: one call asks for its own several times."""
 _READ_AGAIN_LENGTH: Final = 1024
 """A longer one is verified each time: whoever asks may send texts as long as a body, and they would all be held."""
+_RARE: Final = PREFIX[-1]
 _SHARD_END: Final = len(PREFIX) + SHARD_LENGTH
 _OWNER_BYTES: Final = 6
 _MAC_BYTES: Final = 9
@@ -56,8 +57,8 @@ FORM: Final = rf"{_SHARD}(?:{_MINTED}|[wx]\.[A-Za-z0-9_-]{{1,{WRAPPED_LENGTH}}})
 """A pattern of what may be a handle."""
 _MEANT = re.compile(rf"{_SHARD}\S*\s*")
 _WHOLE = re.compile(FORM, re.ASCII)
-QUOTED: Final = re.compile(rf'"({_SHARD}{_MINTED}{_SEAL})(?![A-Za-z0-9_-])[^"\\\s]*"'.encode())
-"""A text of JSON that has the form of a handle that was minted, and is not wrapped, or is made of one."""
+MINTED_FORM: Final = rf"{_SHARD}{_MINTED}{_SEAL}"
+"""The same of one that was minted, and is not wrapped."""
 _INSIDE = re.compile(rf"(?<![A-Za-z0-9_-]){FORM}(?![A-Za-z0-9_-])", re.ASCII)
 
 
@@ -114,6 +115,11 @@ def found_in(text: str) -> list[str]:
 def meant_in(text: str) -> list[str]:
     """The handle that a text is meant for; or those that it begins with and is made of, as `<handle>:<tab>` is."""
     return (found_in(text) or [text]) if is_meant(text) else []
+
+
+def spellings(handle: str) -> tuple[str, ...]:
+    """As it stands in what clients send: some write `~` in percents, in URIs (RFC 3986, section 2.4)."""
+    return handle, *(handle.replace(_RARE, percents) for percents in ("%7E", "%7e"))
 
 
 def brief(handle: str) -> str:

@@ -30,22 +30,17 @@ from typing import Any, Final
 
 from mooring.core import exact_json
 from mooring.core.exact_json import Members, Spelled, is_text
-from mooring.core.handles import FORM, is_meant
+from mooring.core.handles import is_meant, spellings
+from mooring.core.known_ids import LEAST_LETTERS, KnownIds
 
 ANY: Final = "*"
 """In a field's path: each member of a list."""
 
 _ALONE: Final = "result"
-_LEAST_INSIDE: Final = 6
 _LONGEST_WORD: Final = 20
 _OF_BLOCKS: Final = ("content", "messages", "contents")
 _OF_TEXT: Final = ("description", "completion", "inputRequests")
 _OF_NOTIFICATIONS: Final = ("message", "data", "statusMessage", "inputRequests", "notifications")
-_NEVER: Final = r"(?!)"
-_URL: Final = r"""(?:https?|wss?):(?:/|\\/){2}(?:[^\s"'<>\\|`^]|\\/)*"""
-"""Of a page or a socket, up to what no URL holds (RFC 3986): nobody unwraps what is asked for there."""
-_FEW: Final = 50
-_WORD: Final = re.compile(rf"[A-Za-z0-9_-]{{{_LEAST_INSIDE},}}")
 _FIELD = re.compile(r"([A-Za-z0-9_-]+|\*)(\.([A-Za-z0-9_-]+|\*))*|", re.ASCII)
 
 Wrap = Callable[[str], str | None]
@@ -112,7 +107,7 @@ class Wrapping:
         self._is_changed = False
         # What finds the known ids, by whether it is in JSON and in a resource's URI; and whether some are hidden in
         # JSON. Until others are known.
-        self._insides: dict[tuple[bool, bool], tuple[re.Pattern[str], dict[str, str]]] = {}
+        self._insides: dict[tuple[bool, bool], KnownIds] = {}
         self._hides: bool | None = None
 
     def message(self, text: str) -> str | None:
@@ -243,8 +238,7 @@ class Wrapping:
             spelled = text.strip()
             return self._changed(text.replace(spelled, handle if spelled == said else exact_json.write(handle)))
         is_json = in_json and self._has_hidden() and text.lstrip()[:1] in ("{", "[") and _parsed(text) is not None
-        inside, handles = self._inside(in_json=is_json, in_uri=in_uri)
-        before, text = text, inside.sub(lambda found: handles.get(found[0], found[0]), text)
+        before, text = text, self._inside(in_json=is_json, in_uri=in_uri).replaced(text)
         self._is_changed = self._is_changed or text != before
         if is_json:
             parsed = _parsed(text)
@@ -253,22 +247,13 @@ class Wrapping:
             text = exact_json.write(parsed)
         return text
 
-    def _inside(self, *, in_json: bool, in_uri: bool) -> tuple[re.Pattern[str], dict[str, str]]:
-        """What may be known ids as they are spelled, all at once: none is looked for in a handle that another one
-        became, or was. And the handles in their places.
-
-        An answer may have thousands of both, ids and texts: so this is made once, and of many ids those that are words
-        are looked up.
-        """
+    def _inside(self, *, in_json: bool, in_uri: bool) -> KnownIds:
+        """The known ids as they are spelled."""
         if (in_json, in_uri) not in self._insides:
-            long = sorted(filter(_is_no_word, self._known), key=len, reverse=True)
             spelled = _spellings if in_json else _as_it_is
+            long = filter(_is_no_word, self._known)
             handles = {text: self._known[own_id] for own_id in long for text in spelled(own_id)}
-            looked_up = len(handles) > _FEW
-            listed = [re.escape(text) for text in handles if not (looked_up and _WORD.fullmatch(text))]
-            either = "|".join([FORM, *([] if in_uri else [_URL]), *listed, *([_WORD.pattern] if looked_up else [])])
-            pattern = rf"(?<![A-Za-z0-9_-])(?:{either})(?![A-Za-z0-9_-])"
-            self._insides[in_json, in_uri] = re.compile(pattern if handles else _NEVER, re.ASCII), handles
+            self._insides[in_json, in_uri] = KnownIds(handles, in_uri=in_uri)
         return self._insides[in_json, in_uri]
 
     def _has_hidden(self) -> bool:
@@ -307,13 +292,14 @@ class Wrapping:
 def unwrapped(body: bytes, own_ids: Mapping[str, str]) -> bytes:
     """The body with own ids in place of these handles. What spells one differently keeps it: no server knows that."""
     for handle, own_id in own_ids.items():
-        body = body.replace(handle.encode(), json.dumps(own_id)[1:-1].encode())
+        for spelled in spellings(handle) if b"%" in body else (handle,):
+            body = body.replace(spelled.encode(), json.dumps(own_id)[1:-1].encode())
     return body
 
 
 def _is_no_word(own_id: str) -> bool:
     """Whether nothing else looks like it in longer text."""
-    return len(own_id) >= _LEAST_INSIDE and not (own_id.isalpha() and len(own_id) <= _LONGEST_WORD)
+    return len(own_id) >= LEAST_LETTERS and not (own_id.isalpha() and len(own_id) <= _LONGEST_WORD)
 
 
 def _places_of(field: str) -> list[list[str]]:

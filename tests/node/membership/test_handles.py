@@ -194,6 +194,23 @@ def test_one_whose_record_is_in_doubt_stays_though_it_is_idle(world: World) -> N
     assert world.local.find(kept.id) is not None
 
 
+def test_one_that_somebody_listens_to_is_not_idle_and_in_nobodys_way(world: World) -> None:
+    kept = kept_of(world, 1)
+    told: list[str] = []
+    listening = world.local.using([kept.id], lambda: told.append("moved"), listens=True)
+    listening.begin()
+    world.clock.now += 100
+    world.local.end_idle(50)
+    assert world.local.find(kept.id) is not None
+    assert not world.local.are_in_use(kept.shard)
+    world.local.cut_off(kept.shard)
+    assert told == ["moved"]
+    listening.end()
+    world.clock.now += 100
+    world.local.end_idle(50)
+    assert world.local.find(kept.id) is None
+
+
 def test_a_call_with_one_lets_its_record_live_on(world: World) -> None:
     kept = kept_of(world, 1)
     world.clock.now += 100

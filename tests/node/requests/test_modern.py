@@ -607,6 +607,24 @@ async def test_a_node_that_drains_ends_streams_of_changes_cleanly(minting: Minti
             assert nodes[1].mooring._node.open_calls.subscriptions == 1
 
 
+@pytest.mark.parametrize("survives", [False, True])
+async def test_so_it_does_with_one_of_a_handles_resource_and_does_not_wait_for_its_end(
+    raw: RawClient, minting: Minting, survives: bool
+) -> None:
+    async with running_nodes(minting, 2, ingress_seconds=0.05, drain_seconds=60) as nodes:
+        body = visit("") | {"params": {"name": "open_browser", "arguments": {"survives": survives}, "_meta": META}}
+        handle = (await post(raw, nodes[0], body, tool="open_browser")).json["result"]["content"][0]["text"]
+        uri, local = f"browser://{handle}/page", nodes[0].mooring._node.sessions.handles.find(handle)
+        assert local is not None
+        client = Client(f"{nodes[1].url}/mcp")
+        async with client, listen(client.session, resource_subscriptions=[uri]) as stream:
+            assert (local.heard_by, local.in_use) == (1, 0)
+            async with asyncio.timeout(20):
+                await nodes[0].mooring.drain()
+                assert [event async for event in stream] == []  # one that is lost, or cut off, raises
+        assert local.heard_by == 0
+
+
 async def test_a_stream_of_changes_is_asked_for_as_it_is_so_that_it_can_be_ended(raw: RawClient) -> None:
     begun: list[bool] = []
 
@@ -885,6 +903,116 @@ async def test_anothers_handle_is_guarded_in_a_session_of_before(raw: RawClient,
             assert size or body != usual or refusal_in(reply) == "unknown_handle"
         reply = await visited("alice", usual)
         assert reply.json["result"]["content"][0]["text"] == f"page 1 of {handle}"
+
+
+def read(uri: str, size: int = 0) -> dict[str, Any]:
+    meta = {**META, "note": "x" * size}
+    return {"jsonrpc": "2.0", "id": 7, "method": "resources/read", "params": {"_meta": meta, "uri": uri}}
+
+
+def visit_all(text: str, size: int = 0) -> dict[str, Any]:
+    """As Claude Desktop does, which writes a list as a text."""
+    return visit("", note="x" * size) | {
+        "params": {"name": "visit_all", "arguments": {"note": "x" * size, "browser_list": text}, "_meta": META}
+    }
+
+
+@pytest.mark.parametrize("make_server", SERVERS)
+@pytest.mark.parametrize("spell", [str, lambda handle: handle.replace("~", "%7E"), lambda handle: f"%6D{handle[1:]}"])
+async def test_a_handle_in_a_uri_leads_to_its_node_and_is_guarded_however_it_is_spelled(
+    raw: RawClient, make_server: Any, spell: Any
+) -> None:
+    minting = Minting(make_server)
+    async with running_nodes(lambda: with_users(minting()), 2) as nodes:
+        handle = await opened_by(raw, nodes[0], "alice")
+        uri = f"browser://{spell(handle)}/page"
+        headers = [*MODERN.items(), ("mcp-method", "resources/read"), ("mcp-name", uri)]
+        for node in nodes:
+            for size in (0, 2 * 1024 * 1024):  # of a body that is not searched, its header says it
+                for who, said in (("mallory", "unknown_handle"), ("alice", f"of {handle}")):
+                    given = {**dict(headers), "x-user": who}
+                    reply = await raw.send("POST", f"{node.url}/mcp", body=read(uri, size), headers=given)
+                    assert said in reply.body.decode()
+    assert minting.browsers[0].ledger == [(handle, "page")] * 4
+    assert minting.browsers[1].ledger == []
+
+
+async def test_a_handle_in_a_list_that_is_written_as_a_text_leads_to_its_node_and_is_guarded(
+    raw: RawClient, minting: Minting
+) -> None:
+    async with running_nodes(lambda: with_users(minting()), 2) as nodes:
+        handle = await opened_by(raw, nodes[0], "alice")
+        for text in (json.dumps([handle]), json.dumps([handle]).replace("~", r"\u007e")):
+            for node in nodes:
+                reply = await post(raw, node, visit_all(text), tool="visit_all", headers=[("x-user", "mallory")])
+                assert refusal_in(reply) == "unknown_handle"
+                reply = await post(raw, node, visit_all(text), tool="visit_all", headers=[("x-user", "alice")])
+                assert f"of {handle}" in reply.body.decode()
+    assert minting.browsers[0].ledger == [(handle, "all")] * 4
+
+
+async def test_a_handle_that_names_a_member_leads_to_its_node_and_is_guarded(raw: RawClient, minting: Minting) -> None:
+    async with running_nodes(lambda: with_users(minting()), 2) as nodes:
+        handle = await opened_by(raw, nodes[0], "alice")
+        body = visit("") | {"params": {"name": "visit_each", "arguments": {"pages": {handle: "p"}}, "_meta": META}}
+        for node in nodes:
+            reply = await post(raw, node, body, tool="visit_each", headers=[("x-user", "mallory")])
+            assert refusal_in(reply) == "unknown_handle"
+            reply = await post(raw, node, body, tool="visit_each", headers=[("x-user", "alice")])
+            assert f"of {handle}" in reply.body.decode()
+    assert minting.browsers[0].ledger == [(handle, "p")] * 2
+
+
+async def test_what_is_kept_of_a_handle_is_found_by_its_uri_in_a_session_that_was_revived(raw: RawClient) -> None:
+    store = MemoryStore()
+
+    def make_app() -> Any:
+        server = MCPServer("carts")
+
+        @server.tool()
+        def new_cart() -> str:
+            cart = mooring.new_handle("cart")
+            mooring.state(cart)["items"] = 3
+            return cart
+
+        @server.resource("cart://{cart}")
+        def read_cart(cart: str) -> str:
+            return f"{mooring.state(cart)['items']} in your cart"
+
+        return server.streamable_http_app()
+
+    async with running_nodes(make_app, 2, store) as nodes:
+        session = await raw.open(nodes[0].url)
+        version = {"mcp-protocol-version": "2025-11-25"}
+        body = visit("") | {"params": {"name": "new_cart", "arguments": {}}}
+        reply = await raw.call(nodes[0].url, session, body=body, headers=version)
+        uri = f"cart://{reply.json['result']['content'][0]['text']}"
+        await nodes[0].vanish()
+        await store.bury(nodes[0].id)
+        reply = await raw.call(nodes[1].url, session, body=read(uri), headers=version)
+        assert reply.json["result"]["contents"][0]["text"] == "3 in your cart"
+
+
+@pytest.mark.parametrize("size", [0, 2 * 1024 * 1024])
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+async def test_anothers_handle_is_guarded_in_uris_and_json_where_nobody_reads_the_body(
+    raw: RawClient, minting: Minting, size: int, era: str
+) -> None:
+    async with running_nodes(lambda: with_users(minting()), 1) as [node]:
+        handle = await opened_by(raw, node, "alice")
+        session = await raw.open(node.url, headers={"x-user": "mallory"}) if era == "legacy" else None
+        headers = {"mcp-protocol-version": "2025-11-25"} if session else {**MODERN, "mcp-method": "resources/read"}
+        spelled = handle.replace("~", "%7E")
+        for body in (
+            read(f"browser://{handle}/page", size),
+            read(f"browser://{spelled}/page", size),
+            visit_all(json.dumps([handle]), size),
+            visit_all(json.dumps([handle]).replace("~", r"\u007e"), size),
+        ):
+            headers = {**headers, "mcp-method": body["method"], "mcp-name": "any", "x-user": "mallory"}
+            reply = await raw.send("POST", f"{node.url}/mcp", session=session, body=body, headers=headers)
+            assert minting.browsers[0].ledger == []
+            assert b"unknown_handle" in reply.body
 
 
 @pytest.mark.parametrize("number", ["1" * 5_000, "[" * 5_000 + "]" * 5_000, '"\xff"'], ids=["long", "deep", "broken"])

@@ -41,8 +41,8 @@ class Nodes:
         return self.apps[-1]
 
     def reached(self) -> list[int]:
-        """How many calls reached each, since this was last asked."""
-        counts = [len(app.asked) for app in self.apps]
+        """How many calls reached each, since this was last asked; who sends them is asked with empty bodies."""
+        counts = [sum(body != b"" for _, _, body in app.asked) for app in self.apps]
         for app in self.apps:
             app.asked.clear()
         return counts
@@ -121,7 +121,7 @@ async def test_who_asks_is_what_the_app_says(raw: RawClient, apps: Nodes) -> Non
     async with running_nodes(lambda: with_users(apps()), 1, store, placement_key=HEADER) as [node]:
         for user in ("alice", "mallory", "alice", "mallory"):
             await send(raw, [node], "one", user=user)
-        # Without an Authorization nobody is asked for: the key is everybody's.
+        # Without an Authorization it is not asked who that is: the key is everybody's.
         assert store.calls.count("place") == 1
         for user in ("alice", "mallory", "alice", "mallory"):
             headers = [("x-conversation-id", "one"), ("x-user", user), ("authorization", f"Bearer {user}")]
@@ -176,6 +176,33 @@ async def test_a_key_that_nobody_uses_is_forgotten(raw: RawClient, apps: Nodes) 
 async def one_node(apps: Nodes) -> AsyncIterator[RunningNode]:
     async with running_nodes(apps, 1, placement_key=HEADER) as [node]:
         yield node
+
+
+async def test_whoever_the_app_turns_away_leaves_no_key(raw: RawClient, apps: Nodes) -> None:
+    store = FlakyStore(MemoryStore())
+
+    def make_app() -> Any:
+        inner = apps()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            if dict(scope.get("headers", ())).get(b"cookie") == b"alice" or scope["type"] != "http":
+                await inner(scope, receive, send)
+            else:
+                await answer(send, 401, b"sign in")
+
+        return app
+
+    async with running_nodes(make_app, 1, store, placement_key=HEADER) as [node]:
+        for number in range(3):
+            reply = await post(raw, node, visit("x"), headers=[("x-conversation-id", f"made up {number}")])
+            assert (reply.status, reply.body) == (401, b"sign in")
+        assert store.calls.count("place") == 0
+        for _ in range(2):
+            headers = [("x-conversation-id", "one"), ("cookie", "alice")]
+            assert (await post(raw, node, visit("x"), headers=headers)).status == 200
+        assert store.calls.count("place") == 1
+        assert [body for _, _, body in apps.apps[0].asked].count(b"") == 1  # it is asked once a minute
+        assert apps.reached() == [2]
 
 
 async def test_an_app_that_turns_the_sender_away_is_heard(raw: RawClient, apps: Nodes, one_node: RunningNode) -> None:

@@ -40,6 +40,7 @@ class LocalHandle:
     Attributes:
         last_used: seconds since the epoch.
         in_use: how many calls with it are running.
+        heard_by: how many streams of changes, which have no end of their own, name it.
         when_fenced: what those want to be told of, should another node own its shard.
         may_begin: it was minted in this process: nothing was ever kept of it elsewhere.
         kept: what is kept of it, as of a session, once anybody has asked for that.
@@ -49,6 +50,7 @@ class LocalHandle:
     principal: str
     last_used: float
     in_use: int = 0
+    heard_by: int = 0
     when_fenced: list[Callable[[], None]] = field(default_factory=list)
     may_begin: bool = False
     kept: LocalSession | None = None
@@ -69,13 +71,20 @@ class LocalHandle:
 
 
 class InUse:
-    """A call with these handles, from `begin` to `end`, which does nothing where it never began."""
+    """A call with these handles, from `begin` to `end`, which does nothing where it never began.
 
-    __slots__ = ("_handles", "_locals", "_texts", "_when_fenced")
+    Args:
+        listens: it is a stream of changes: nothing waits for its end.
+    """
 
-    def __init__(self, handles: LocalHandles, texts: list[str], when_fenced: Callable[[], None]) -> None:
+    __slots__ = ("_handles", "_listens", "_locals", "_texts", "_when_fenced")
+
+    def __init__(
+        self, handles: LocalHandles, texts: list[str], when_fenced: Callable[[], None], *, listens: bool
+    ) -> None:
         self._handles = handles
         self._when_fenced = when_fenced
+        self._listens = listens
         self._texts = texts
         self._locals: list[LocalHandle] = []
 
@@ -83,15 +92,21 @@ class InUse:
         """It runs, with those of them that are here."""
         self._locals = [local for local in map(self._handles.find, self._texts) if local is not None]
         for local in self._locals:
-            local.in_use += 1
+            self._count(local, 1)
             local.when_fenced.append(self._when_fenced)
 
     def end(self) -> None:
         """It is over."""
         for local in self._locals:
-            local.in_use -= 1
+            self._count(local, -1)
             local.when_fenced.remove(self._when_fenced)
             self._handles.was_used(local)
+
+    def _count(self, local: LocalHandle, change: int) -> None:
+        if self._listens:
+            local.heard_by += change
+        else:
+            local.in_use += change
 
 
 class LocalHandles:
@@ -177,9 +192,11 @@ class LocalHandles:
         """What is kept of the handles of a shard."""
         return [kept for kept in self.kept.values() if kept.shard == shard]
 
-    def using(self, texts: list[str], when_fenced: Callable[[], None] = lambda: None) -> InUse:
+    def using(
+        self, texts: list[str], when_fenced: Callable[[], None] = lambda: None, *, listens: bool = False
+    ) -> InUse:
         """While a call with these handles runs, none of them gets idle, and it is told should another node own one."""
-        return InUse(self, texts, when_fenced)
+        return InUse(self, texts, when_fenced, listens=listens)
 
     def was_used(self, local: LocalHandle) -> None:
         """A call with it was there a moment ago."""
@@ -197,7 +214,8 @@ class LocalHandles:
         """End those that no call has named for that long."""
         long_ago = self._now() - idle_seconds
         for text, local in list(self._handles.items()):
-            if local.last_used < long_ago and not local.in_use and not local.is_in_doubt:
+            is_used = local.in_use or local.heard_by or local.is_in_doubt
+            if local.last_used < long_ago and not is_used:
                 logger.info("handle %s is idle: it ends (handle_idle_seconds)", brief(text))
                 self._end(text, "ended")
         while self._ended and next(iter(self._ended.values())) < self._now() - _LATELY_SECONDS:
@@ -214,7 +232,7 @@ class LocalHandles:
             logger.warning("shard %s has another owner: ended its %d handles here (lease_seconds)", shard, len(lost))
 
     def cut_off(self, shard: str) -> None:
-        """The shard is about to be a peer's: nothing runs any more with what goes on there."""
+        """The shard is about to be a peer's: nothing runs any more with what goes on there, nor listens to it here."""
         for local in tuple(self._handles.values()):
             if local.handle.shard == shard and local.survives:
                 for cut_off in tuple(local.when_fenced):

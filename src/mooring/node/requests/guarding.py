@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Final
 
 from mooring.asgi import App, Message, Receive, Scope, Send
-from mooring.core.handle_search import PassingSearch
 from mooring.core.handles import Handle
+from mooring.core.unread_json import PassingSearch
 from mooring.node.node import Node
 from mooring.node.requests.principal import principal_of
 

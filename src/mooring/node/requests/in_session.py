@@ -15,11 +15,12 @@ from typing import Any, Final
 
 from mooring.asgi import App, Message, Receive, Scope, Send, is_at, replaced, respond
 from mooring.core import jsonrpc, questions
-from mooring.core.handle_search import PassingSearch, in_body
+from mooring.core.handle_search import in_body
 from mooring.core.handles import PREFIX
 from mooring.core.kept_state import StateUse
 from mooring.core.request import SESSION_HEADER, RequestFacts
 from mooring.core.routing import Reason
+from mooring.core.unread_json import PassingSearch
 from mooring.errors import Fenced, StoreUnavailable
 from mooring.node.clock import passing_time
 from mooring.node.current import Serving
@@ -329,7 +330,7 @@ class SessionRequest:
 
     async def _bring_handles(self) -> None:
         """The handles that it names are in use, and what is kept of them is here, where they are of our shards."""
-        known = map(self._node.handles.read, in_body(self._body.raw()) or ())
+        known = map(self._node.handles.read, in_body(self._body.raw(), everywhere=True) or ())
         named = [handle for handle in known if handle is not None]
         handles = self._node.sessions.handles
         for handle, kept in (await bring_kept(self._node, named)).items():

@@ -87,8 +87,8 @@ class ModernRequest:
         self._body = WantedBody(receive, node.settings.handle_search_bytes)
         self._hear = self._body.receive
         self._send = send
-        # It is a stream of changes, which has no end of its own.
-        self._listens = False
+        # Where it is a stream of changes, which has no end of its own.
+        self._stream: Subscription | None = None
         # Those that it names, in its order; and whether its body was searched for them.
         self._handles: list[Handle] = []
         self._is_searched = False
@@ -109,8 +109,7 @@ class ModernRequest:
 
     async def _serve_listener(self, request_id: jsonrpc.RequestId) -> Moved | None:
         """A request for a stream of changes."""
-        self._listens = True
-        stream = Subscription(request_id, self._body.receive, self._send)
+        self._stream = stream = Subscription(request_id, self._body.receive, self._send)
         self._hear, self._send = stream.receive, stream.send
         # What is compressed cannot be ended.
         self._scope = {**self._scope, "headers": without(self._scope["headers"], b"accept-encoding")}
@@ -168,7 +167,7 @@ class ModernRequest:
         else:
             self._is_searched = True
         named = list(dict.fromkeys(found))
-        if not self._listens or len(named) > MOST_HANDLES:
+        if self._stream is None or len(named) > MOST_HANDLES:
             return named
         there = [text for text in named if self._is_there(text)]
         known = (self._node.handles.read(text) for text in named if text not in there)
@@ -244,7 +243,7 @@ class ModernRequest:
 
     def _staying(self) -> AbstractContextManager[None]:
         """The shards of what it names stay here while it runs, as far as they are here."""
-        if self._listens:  # it would stay for ever
+        if self._stream is not None:  # it would stay for ever
             return self._node.arrivals.one_in()
         return self._node.arrivals.one_in(
             *{handle.shard for handle in self._handles} | {self._facts.placed_on} - {None}
@@ -258,6 +257,7 @@ class ModernRequest:
             self._body.whole,
             self,
             self._handles,
+            stream=self._stream,
             unheard=self._unheard,
             is_searched=self._is_searched,
         )

@@ -17,11 +17,12 @@ from typing import Any, Final, TypeVar
 
 from mooring.asgi import App, Message, Receive, Scope, Send, request_header, without
 from mooring.core import jsonrpc
-from mooring.core.handle_search import NAME_HEADER, PassingSearch, decoded, unwrapped_headers
-from mooring.core.handles import Handle
+from mooring.core.handle_search import NAME_HEADER, decoded, unwrapped_headers
+from mooring.core.handles import Handle, spellings
 from mooring.core.loosening import Loosening
 from mooring.core.marking import Marking
 from mooring.core.routing import Reason
+from mooring.core.unread_json import PassingSearch
 from mooring.core.wrapping import Wrapping, unwrapped
 from mooring.node.current import Serving
 from mooring.node.membership.session import LocalSession
@@ -37,6 +38,7 @@ from mooring.node.requests.handle_answers import refuse_handle
 from mooring.node.requests.kept_handles import bring_kept, may_come
 from mooring.node.requests.no_session import naming_no_session, of_no_session
 from mooring.node.requests.principal import NOBODY, principal_of
+from mooring.node.requests.subscription import Subscription
 from mooring.node.requests.wrapped_answer import WrappedAnswer
 
 METHOD_HEADER: Final = b"mcp-method"
@@ -57,11 +59,12 @@ class ModernCall:
         body: None where it was too large to be held.
         request: the same, to be read.
         handles: those that it names, in its order.
+        stream: of changes, where it asks for one.
         unheard: others in it, by which it is not brought anywhere.
         is_searched: whether these are all.
     """
 
-    __slots__ = ("_app", "_body", "_handles", "_is_searched", "_node", "_request", "_scope", "_unheard")
+    __slots__ = ("_app", "_body", "_handles", "_is_searched", "_node", "_request", "_scope", "_stream", "_unheard")
 
     def __init__(
         self,
@@ -72,6 +75,7 @@ class ModernCall:
         request: ReadBody,
         handles: list[Handle],
         *,
+        stream: Subscription | None,
         unheard: list[Handle],
         is_searched: bool,
     ) -> None:
@@ -81,6 +85,7 @@ class ModernCall:
         self._body = body
         self._request = request
         self._handles = handles
+        self._stream = stream
         self._unheard = unheard
         self._is_searched = is_searched
 
@@ -102,7 +107,8 @@ class ModernCall:
         own_ids = self._own_ids() if self._handles else {}
         if own_ids:
             scope, receive = self._unwrapped(scope, receive, own_ids)
-        cut = _CutOffCall(node, self._scope, self._request, self._handles[0], send) if self._handles else None
+        is_cut_off = bool(self._handles) and self._stream is None
+        cut = _CutOffCall(node, self._scope, self._request, self._handles[0], send) if is_cut_off else None
         send = naming_no_session(send if cut is None else cut.send)
         fields = self._wrapped_fields() if node.wrap_rules else ()
         lists = (node.settings.mark_handle_params or bool(node.wrap_rules)) and "tools/list" in self._methods()
@@ -123,7 +129,7 @@ class ModernCall:
             try:
                 if cut is not None:
                     return await cut.serve(self._serve_with_handles(scope, receive, send, revived, cut))
-                if self._unheard or not self._is_searched:
+                if self._handles or self._unheard or not self._is_searched:
                     return await self._serve_with_handles(scope, receive, send, revived)
                 await self._app(scope, receive, send)
             finally:
@@ -143,12 +149,15 @@ class ModernCall:
         named_or_not = (*self._handles, *self._unheard)
         owned = [handle for handle in named_or_not if handle.is_owned]  # wherever it is: its author may keep it
         named = [handle.text for handle in self._handles]
-        in_use = handles.using(named) if cut is None else handles.using(named, cut.cut_off)
+        when_fenced = self._end_stream if cut is None else cut.cut_off
+        in_use = handles.using(named, when_fenced, listens=self._stream is not None)
 
         def let_in(principal: str) -> bool:
-            if cut is not None and self._handles[0].shard not in node.membership.shards:
-                cut.let_go()
-                return False
+            if self._handles and self._handles[0].shard not in node.membership.shards:
+                if cut is not None:
+                    cut.let_go()
+                    return False
+                self._end_stream()
             for handle, kept in revived.items():
                 if may_come(node, handle, kept):
                     handles.add(handle, principal if handle.is_owned else NOBODY, kept)
@@ -167,6 +176,11 @@ class ModernCall:
             in_use.end()
         return guarded.refused
 
+    def _end_stream(self) -> None:
+        """Whoever listens does so again, where its handles are by then."""
+        if self._stream is not None:
+            self._node.sessions.run_errand(self._stream.end())
+
     def _own_ids(self) -> dict[str, str]:
         """What the server knows of what it names as."""
         return {one.text: one.own_id for one in self._handles if one.is_wrapped and self._node.holds(one)}
@@ -176,7 +190,8 @@ class ModernCall:
         body = None if self._body is None else unwrapped(self._body, own_ids)
         headers = unwrapped_headers(scope["headers"], own_ids, None if body is None else len(body))
         if body is None:
-            changed = changed_as_it_passes(receive, partial(unwrapped, own_ids=own_ids), max(map(len, own_ids)))
+            longest = max(len(spelled) for handle in own_ids for spelled in spellings(handle))
+            changed = changed_as_it_passes(receive, partial(unwrapped, own_ids=own_ids), longest)
         else:
             changed = in_place_of(receive, body)
         return {**scope, "headers": headers}, changed

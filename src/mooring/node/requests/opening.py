@@ -26,11 +26,11 @@ from mooring.asgi import (
 )
 from mooring.core import jsonrpc
 from mooring.core.answer_reader import AnswerReader
-from mooring.core.handle_search import PassingSearch
 from mooring.core.ids import brief
 from mooring.core.kept_state import KeptState
 from mooring.core.request import SESSION_HEADER
 from mooring.core.routing import Reason
+from mooring.core.unread_json import PassingSearch
 from mooring.node.clock import passing_time
 from mooring.node.current import Serving
 from mooring.node.membership import inner_ids

@@ -129,17 +129,22 @@ class Placements:
                 await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _who(self, scope: Scope, send: Send) -> str | None:
-        """Who sends it, as the app says, who is asked once a minute for each Authorization."""
+        """Who sends it, as the app says, who is asked once a minute for each Authorization.
+
+        Of those that have none it is asked whether it lets them in, and they are nobody: it may know them by anything,
+        and not each of them is asked for. Else whoever may not call at all could fill the store with keys.
+        """
         named = principal_of(scope)
-        authorization = request_header(scope["headers"], b"authorization")
-        if named != NOBODY or authorization is None:
+        if named != NOBODY:
             return named
+        authorization = request_header(scope["headers"], b"authorization") or b""
         sender = hmac.digest(self._secrets[0], authorization, hashlib.sha256)
         known, since = self._senders.get(sender, (NOBODY, 0.0))
         if sender in self._senders and self._now() - since < _SENDER_SECONDS:
             return known
         principal = await UnidentifiedRequest(of_no_session(scope), send, None, goes_on=True).find_out(self._app)
         if principal is not None:
+            principal = principal if authorization else NOBODY
             self._senders[sender] = (principal, self._now())
             if len(self._senders) > _REMEMBERED:
                 self._senders.popitem(last=False)
