@@ -74,8 +74,8 @@ class Mooring:
     def __init__(self, app: App, settings: Settings | None = None, *, store: Store | None = None) -> None:
         if has_mooring(app):
             logger.warning(
-                "there is Mooring in this app already, and now around it as well: what is kept of a session goes with "
-                "its node; wrap it once"
+                "there is Mooring in this app already, and now around it as well, so that what is kept of a session "
+                "goes with its node: let one of them be"
             )
         self.settings = with_tasks_of(app, (settings or Settings.load()).placed())
         self._app = app

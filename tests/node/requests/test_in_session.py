@@ -20,6 +20,7 @@ from mooring.core.model import Written
 from mooring.node.membership import inner_ids
 from mooring.store import MemoryStore
 from tests.cluster_in_process import SECRET, RunningNode, running_node, running_nodes
+from tests.fakes import old_store
 from tests.node.apps import ScriptedApp, answer
 from tests.node.clusters import Cluster
 from tests.node.direct import Request, initialize, joined
@@ -403,7 +404,7 @@ async def test_an_app_that_answers_before_it_reads_tells_another_principal_nothi
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     app.user = by_header
-    async with joined(answering_at_once) as mooring:
+    async with joined(answering_at_once, await old_store()) as mooring:
         session = (await initialize(headers=[(b"authorization", b"alice")]).to(mooring)).session_id
         streaming = True
         stolen = await Request(session=session, headers=[(b"authorization", b"mallory")]).to(mooring)
