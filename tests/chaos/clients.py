@@ -188,7 +188,7 @@ class Callers:
         data: Any = error.error.data or {}
         if data.get("reason") == "outcome_unknown":
             self.book.unknown.add(entry)
-        elif data.get("reason") == "unreachable" or any(said in str(error) for said in _NO_ANSWER):
+        elif data.get("reason") in ("unreachable", "not_revived") or any(said in str(error) for said in _NO_ANSWER):
             self.book.cut[entry] = data.get("reason") or str(error)
         else:
             self.book.wrong.append(f"{entry}: {json.dumps(str(error))} {data}")

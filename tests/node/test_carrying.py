@@ -210,7 +210,7 @@ async def test_a_revival_that_fails_after_the_load_has_lost_nothing(raw: RawClie
             hangs.append(False)
 
         nodes.running[1].mooring.on_revive(hang)
-        assert (await nodes.ping(session, 1)).reason == "unreachable"
+        assert (await nodes.ping(session, 1)).reason == "not_revived"
         assert nodes.lives_at(session) == []
         assert memories[1].loads == 1
         memories[1].of.clear()

@@ -64,6 +64,7 @@ class Reason(enum.StrEnum):
     PRINCIPAL = "principal"
     DUPLICATE_HEADER = "duplicate_header"
     UNREACHABLE = "unreachable"
+    NOT_REVIVED = "not_revived"
     OUTCOME_UNKNOWN = "outcome_unknown"
     SIGNATURE = "signature"
     MIXED = "mixed"

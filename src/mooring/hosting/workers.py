@@ -1,7 +1,14 @@
 """`mooring serve --workers N`: several processes on one port, each a node of its own, and their parent.
 
 The parent serves nothing. It holds the listening socket, which each worker inherits, and sees each one end: it tells
-the store at once, so that nobody waits for the lease, and starts the worker again.
+the store at once, so that nobody waits for the lease, and starts the worker again. From the moment at which the first
+one serves, there are clients, and another that does not come up
+
+    ended because                                 so
+    --------------------------------------------  ---------------------------------------------------------------
+    it says itself what is wrong (settings, ...)  all are stopped: that is for whoever started them to mend
+    Redis does not answer                         it is started again, as one that has served is
+    it was killed, or crashed                     the same
 
 Each worker writes to a pipe that it inherits as well: `is <pid> <node id>` once it knows its id, `ready <pid>` once it
 serves.
@@ -27,7 +34,8 @@ STOP_MARGIN_SECONDS: Final = 8
 """What a worker may take to stop beyond what it gives the requests of its clients: its peers' end, and its goodbye."""
 
 _AGAIN_SECONDS: Final = 0.5
-_BY_CODE: Final[dict[int, type[MooringError]]] = {3: StoreUnavailable, 4: TargetError}
+_STORE_IS_AWAY: Final = 3
+_BY_CODE: Final[dict[int, type[MooringError]]] = {_STORE_IS_AWAY: StoreUnavailable, 4: TargetError}
 """What `mooring serve` exits with after these, so that this command does, too."""
 
 
@@ -66,9 +74,12 @@ class Reports:
         else:
             self._ready.add(int(pid))
 
+    def is_ready(self, pid: int) -> bool:
+        return pid in self._ready
+
     async def until_ready(self, pid: int) -> None:
         async with self._news:
-            await self._news.wait_for(lambda: pid in self._ready)
+            await self._news.wait_for(lambda: self.is_ready(pid))
 
     def ended(self, pid: int) -> str | None:
         """The node that this process was, if it had come that far. The number may be another process's from now on."""
@@ -112,8 +123,8 @@ class Workers:
         self._supervisors: list[Supervisor] = []
         # What keeps the workers, and what tells the store.
         self._tasks: set[asyncio.Task[None]] = set()
-        # Whether all have served: until then, what a worker says of its own end is ours to say.
-        self._is_up = False
+        # Those that have served, by name: until then, what a worker says of its own end is ours to say.
+        self._kept: set[str] = set()
 
     async def run(self, *, on_ready: Callable[[], None], on_stop: Callable[[], None]) -> None:
         """Until SIGTERM, Ctrl-C or SIGHUP; a second signal kills what is left.
@@ -123,7 +134,7 @@ class Workers:
             on_stop: called before they are stopped.
 
         Raises:
-            MooringError: a worker ended before it served.
+            MooringError: a worker ended before it served, for a reason that is all the others' as well.
         """
         async with AsyncExitStack() as at_end:
             stop = at_end.enter_context(Stop())
@@ -133,10 +144,7 @@ class Workers:
             self._do(self._reports.read())
             asked = self._do(stop.wait())
             if await _before(asked, self._start(leash)):
-                self._is_up = True
                 on_ready()
-                for supervisor in self._supervisors:
-                    self._do(supervisor.keep())
                 await asked
 
     def _do(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -148,11 +156,38 @@ class Workers:
     async def _start(self, leash: Leash) -> None:
         """The first alone: what is wrong with the target is wrong with all, and is said once."""
         first, *others = (self._supervisor(command, leash) for command in self._commands(self._reports.fd))
-        for group in ([first], others):
-            for supervisor in group:
-                self._supervisors.append(supervisor)
-                await supervisor.start()
-            await asyncio.gather(*map(self._until_ready, group))
+        await self._begin(first)
+        try:
+            await self._until_ready(first)
+            self._keep(first)
+            for supervisor in others:
+                await self._begin(supervisor)
+            await asyncio.gather(*map(self._bring_up, others))
+        except ChildError as error:
+            if error.code in _BY_CODE:
+                raise _BY_CODE[error.code](str(error)) from error
+            raise
+
+    async def _begin(self, supervisor: Supervisor) -> None:
+        self._supervisors.append(supervisor)
+        await supervisor.start()
+
+    async def _bring_up(self, supervisor: Supervisor) -> None:
+        """Until it serves, and keep it from then on."""
+        while not self._serves(supervisor):
+            try:
+                await self._until_ready(supervisor)
+            except ChildError as error:
+                if error.is_ours and error.code != _STORE_IS_AWAY:
+                    raise
+                if error.is_ours:
+                    self._show(supervisor.command.name, str(error))
+                await supervisor.replace(error.code)
+        self._keep(supervisor)
+
+    def _keep(self, supervisor: Supervisor) -> None:
+        self._kept.add(supervisor.command.name)
+        self._do(supervisor.keep())
 
     def _supervisor(self, command: Command, leash: Leash) -> Supervisor:
         name = command.name
@@ -165,10 +200,17 @@ class Workers:
         )
 
     def _show_line(self, name: str, line: str) -> None:
-        if self._is_up or not line.startswith(OUR_PREFIX):
+        if name in self._kept or not line.startswith(OUR_PREFIX):
             self._show(name, line)
 
+    def _serves(self, supervisor: Supervisor) -> bool:
+        return supervisor.pid is not None and self._reports.is_ready(supervisor.pid)
+
     async def _until_ready(self, supervisor: Supervisor) -> None:
+        """
+        Raises:
+            ChildError: it ended before it served.
+        """
         assert supervisor.pid is not None
         ready = asyncio.ensure_future(self._reports.until_ready(supervisor.pid))
         ended = asyncio.ensure_future(supervisor.first_end())
@@ -176,10 +218,6 @@ class Workers:
             await asyncio.wait([ready, ended], return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
                 ended.result()
-        except ChildError as error:
-            if error.code in _BY_CODE:
-                raise _BY_CODE[error.code](str(error)) from error
-            raise
         finally:
             await end(ready, ended)
 

@@ -71,6 +71,7 @@ class Supervisor:
         self._child: Child | None = None
         # When it was started: one that lived long is started again at once.
         self._started = 0.0
+        self._backoff = Backoff()
 
     @property
     def pid(self) -> int | None:
@@ -93,7 +94,7 @@ class Supervisor:
         self._begun(self._child.pid)
 
     async def first_end(self) -> NoReturn:
-        """Wait for the end of the first child: while not all is up, it is not started again.
+        """Wait for the end of the child: while not all is up, whoever waits decides what becomes of it.
 
         Raises:
             ChildError: always, with its last words.
@@ -104,14 +105,17 @@ class Supervisor:
 
     async def keep(self) -> None:
         """Start it again whenever it ends, until cancelled."""
-        backoff = Backoff()
         while True:
             assert self._child is not None
-            ended = describe(await self._child.wait())
-            self._gone(self._child.pid)
-            pause = backoff.after(self._now() - self._started)
-            while not await self._restart(ended, pause):
-                ended, pause = "not started", backoff.after(0.0)
+            await self.replace(await self._child.wait())
+
+    async def replace(self, code: int) -> None:
+        """Start it again, after a pause, once its child has ended with this code."""
+        assert self._child is not None
+        self._gone(self._child.pid)
+        ended, pause = describe(code), self._backoff.after(self._now() - self._started)
+        while not await self._restart(ended, pause):
+            ended, pause = "not started", self._backoff.after(0.0)
 
     async def _restart(self, ended: str, pause: float) -> bool:
         self._say(f"ended ({ended}); starts again in {pause:g} s")

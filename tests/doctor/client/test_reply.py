@@ -32,6 +32,7 @@ def reply(status: int, message: dict[str, object] | None = None, body: bytes = b
         (reply(400, error("Unsupported protocol version")), Outcome.ODD, None),
         (reply(200, error("session expired")), Outcome.LOST, None),
         (reply(200, error("later", reason="unreachable")), Outcome.UNAVAILABLE, "200 unreachable"),
+        (reply(200, error("later", reason="not_revived")), Outcome.UNAVAILABLE, "200 not_revived"),
         (reply(200, error("Unknown tool: open_session", code=-32602)), Outcome.REACHED, None),
         (reply(200, error("Method not found", code=-32601)), Outcome.REACHED, None),
         (reply(400, error("Method not found", code=-32601)), Outcome.REACHED, None),

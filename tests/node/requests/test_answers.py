@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mooring.asgi import Message
 from mooring.core.routing import Reason
 from mooring.core.sse import SseBareBlock, SseParser
-from mooring.node.requests.answers import advice_on, last_words, refuse, status_of
+from mooring.node.requests.answers import MAY_WORK_SOON, advice_on, last_words, refuse, status_of
 
 PROPERTY = settings(deadline=None, max_examples=100)
 
@@ -81,9 +81,12 @@ async def test_the_answer_is_to_the_request_that_was_sent(reason: Reason, reques
     assert json.loads(body)["id"] == request_id
 
 
+@pytest.mark.parametrize("reason", MAY_WORK_SOON)
 @pytest.mark.parametrize("method", METHODS)
-async def test_what_may_work_soon_is_a_stream_that_comes_again_or_an_error_of_one_request(method: str) -> None:
-    status, headers, body = await refusal(Reason.UNREACHABLE, method=method, request_id=7)
+async def test_what_may_work_soon_is_a_stream_that_comes_again_or_an_error_of_one_request(
+    method: str, reason: Reason
+) -> None:
+    status, headers, body = await refusal(reason, method=method, request_id=7)
     assert status == 200
     if method == "GET":
         assert headers[b"content-type"] == b"text/event-stream"
@@ -95,15 +98,15 @@ async def test_what_may_work_soon_is_a_stream_that_comes_again_or_an_error_of_on
 @reasons
 async def test_no_other_refusal_of_a_get_is_a_stream(reason: Reason) -> None:
     _, headers, _ = await refusal(reason, method="GET")
-    assert (headers[b"content-type"] == b"text/event-stream") is (reason is Reason.UNREACHABLE)
+    assert (headers[b"content-type"] == b"text/event-stream") is (reason in MAY_WORK_SOON)
 
 
 @reasons
 async def test_the_client_of_a_posted_message_reads_in_the_status_whether_it_may_try_again(reason: Reason) -> None:
     status, headers, body = await refusal(reason, is_posted=True)
-    if reason is Reason.UNREACHABLE:
+    if reason in MAY_WORK_SOON:
         assert status == 503
-        assert json.loads(body)["error"]["data"] == {"reason": "unreachable"}
+        assert json.loads(body)["error"]["data"] == {"reason": reason}
     else:
         assert (status, headers, body) == await refusal(reason)
 

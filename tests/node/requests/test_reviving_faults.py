@@ -105,7 +105,7 @@ async def test_an_app_that_fails_or_is_full_costs_a_session_one_request(status: 
     session = await nodes.orphan()
     nodes.apps[1].gate = refusing(status, body)
     reply = await nodes.ping(session)
-    assert (reply.status, reply.reason, reply.json["id"]) == (200, "unreachable", 7)
+    assert (reply.status, reply.reason, reply.json["id"]) == (200, "not_revived", 7)
     nodes.apps[1].gate = None
     assert (await nodes.ping(session)).status == 200
     assert nodes.revived() == 1
@@ -123,7 +123,7 @@ async def test_an_app_whose_server_ends_its_streams_since_it_stops_costs_a_sessi
 
     nodes.apps[1].gate = break_off
     reply = await nodes.ping(session)
-    assert (reply.status, reply.reason, reply.json["id"]) == (200, "unreachable", 7)
+    assert (reply.status, reply.reason, reply.json["id"]) == (200, "not_revived", 7)
     nodes.apps[1].gate = None
     assert (await nodes.ping(session)).status == 200
     assert nodes.revived() == 1
@@ -147,7 +147,7 @@ async def test_an_app_that_raises_is_no_reason_for_a_5xx(make: Make, caplog: pyt
         raise ZeroDivisionError
 
     nodes.apps[1].gate = fail
-    assert (await nodes.ping(session)).reason == "unreachable"
+    assert (await nodes.ping(session)).reason == "not_revived"
     assert "the app failed at a request that Mooring sent it" in caplog.text
     nodes.apps[1].gate = None
     assert (await nodes.ping(session)).status == 200
@@ -162,7 +162,7 @@ async def test_an_app_that_hangs_holds_a_request_as_long_as_one_may_be_held(make
 
     nodes.apps[1].gate = hang
     replies = await asyncio.gather(*(nodes.ping(session) for _ in range(3)))
-    assert {reply.reason for reply in replies} == {"unreachable"}
+    assert {reply.reason for reply in replies} == {"not_revived"}
     nodes.apps[1].gate = None
     assert (await nodes.ping(session)).status == 200
     assert nodes.revived() == 1

@@ -45,7 +45,7 @@ class Outcome(enum.StrEnum):
     LOST         somebody answered that knows nothing of the session
     LOGIN        401 or 403
     THROTTLED    429
-    UNAVAILABLE  a 5xx, or Mooring's `unreachable`
+    UNAVAILABLE  a 5xx, or Mooring's `unreachable` or `not_revived`
     HANG         nothing came in time
     CUT          the connection failed
     UNSENT       it was kept back: see `Wire.is_halted`
@@ -162,7 +162,7 @@ class Reply:
             return Outcome.REACHED
         if self.status in _BY_STATUS:
             return _BY_STATUS[self.status]
-        if self.status >= 500 or reason(self.message) == "unreachable":
+        if self.status >= 500 or reason(self.message) in ("unreachable", "not_revived"):
             return Outcome.UNAVAILABLE
         said = error_text(self.message) or (self.text if self.status >= 400 else "")
         if said and _ABOUT_SESSIONS.search(said):

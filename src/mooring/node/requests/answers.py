@@ -22,6 +22,9 @@ from mooring.node.streams.answer import nothing_for
 
 logger = logging.getLogger("mooring.routing")
 
+MAY_WORK_SOON: Final = frozenset({Reason.UNREACHABLE, Reason.NOT_REVIVED})
+"""The session goes on, and the same request may be served on the next try."""
+
 SAY_NOTHING_OF_A_SESSION: Final = frozenset({401, 403, 407, 408, 413, 421, 429})
 """What an app may answer to anybody, as it may any 5xx. A client that is told to sign in has to hear it."""
 
@@ -73,6 +76,11 @@ _EXPLAINED: Final[dict[Reason, tuple[int, str]]] = {
         "addresses in `mooring status`, and that Redis answers.",
     ),
 }
+_EXPLAINED[Reason.NOT_REVIVED] = (
+    200,
+    "This session has to be opened again, and its server fails at that now, or takes too long. The session goes on: "
+    "send the request again later. Operator: see the log of the app on the node that answers this, for `initialize`.",
+)
 _EXPLAINED[Reason.OUTCOME_UNKNOWN] = (
     200,
     "The node that carried this request out is gone, so nobody knows whether it was carried out, in part or at all. "
@@ -111,10 +119,10 @@ async def refuse(
         is_posted: it is one of HTTP+SSE, whose client reads the status of this answer and no error in it.
         headers: of the request.
     """
-    if reason is Reason.UNREACHABLE and method == "GET":
+    if reason in MAY_WORK_SOON and method == "GET":
         await respond(send, 200, _come_again(headers or []), b"text/event-stream")
         return
-    status = 503 if is_posted and reason is Reason.UNREACHABLE else status_of(reason)
+    status = 503 if is_posted and reason in MAY_WORK_SOON else status_of(reason)
     await respond(send, status, _error(reason, request_id), b"application/json")
 
 

@@ -25,12 +25,15 @@ from mooring.core.routing import Reason
 from mooring.errors import StoreUnavailable
 from mooring.node.node import Node
 from mooring.node.requests.admission import is_elsewhere, note_refusal, refuse_elsewhere
-from mooring.node.requests.answers import advice_on, refuse
+from mooring.node.requests.answers import MAY_WORK_SOON, advice_on, refuse
 from mooring.node.requests.bodies import RememberedBody
 from mooring.node.requests.identifying import UnidentifiedRequest
 from mooring.node.requests.principal import NOBODY, principal_of
 
 logger = logging.getLogger("mooring.routing")
+
+_FOR_ONE_REQUEST: Final = MAY_WORK_SOON | {Reason.OUTCOME_UNKNOWN}
+"""The answer is to that very request, and so has its id."""
 
 _REMEMBERED_BYTES: Final = 64 * 1024
 """Enough to read a request's id from; of a larger one it is looked for at either end."""
@@ -105,9 +108,7 @@ class RefusedRequest:
     async def _answer(self, reason: Reason) -> None:
         self._node.tally.refused[reason] += 1
         logger.warning("refused %s %s: %s%s", self._facts.method, self._named(), reason, advice_on(reason))
-        request_id = (
-            await asked_by_refused(self._receive) if reason in (Reason.UNREACHABLE, Reason.OUTCOME_UNKNOWN) else None
-        )
+        request_id = await asked_by_refused(self._receive) if reason in _FOR_ONE_REQUEST else None
         await refuse(
             self._send,
             reason,

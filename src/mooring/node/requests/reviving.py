@@ -121,7 +121,7 @@ class Revivals:
         except TimeoutError:
             said = str(failed or f"it takes more than {self._node.settings.hold_seconds:g} s (hold_seconds)")
             logger.warning("session %s cannot be revived now: %s", brief(session_id), said)
-            return Reason.UNREACHABLE
+            return Reason.NOT_REVIVED if failed is None else Reason.UNREACHABLE
 
     async def unless_revived(
         self, session_id: str, end: Callable[[], Awaitable[object]]
@@ -310,7 +310,7 @@ class _Revival:
             await self._send({"type": "http.response.body", "body": bytes(answer.body), "more_body": False})
             return None
         is_passing = answer.status in (0, 429) or answer.status >= 500 or _failed_inside(answer) or _broke_off(answer)
-        return Reason.UNREACHABLE if is_passing else reason
+        return Reason.NOT_REVIVED if is_passing else reason
 
     async def _end(self) -> None:
         """Have the app end what it may have opened."""
