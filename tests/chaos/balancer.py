@@ -92,21 +92,33 @@ Connection = Callable[[], AbstractAsyncContextManager[Any]]
 
 
 @contextlib.asynccontextmanager
-async def balancing(urls: list[str], path: str = "/mcp") -> AsyncIterator[Connection]:
-    """The way to their endpoint, for any number of clients, each with connections of its own."""
+async def checked(urls: list[str]) -> AsyncIterator[Health]:
+    """Which of these nodes are well, while this lasts."""
     health = Health(urls)
-
-    @contextlib.asynccontextmanager
-    async def connection() -> AsyncIterator[Any]:
-        async with (
-            httpx2.AsyncClient(transport=Balancer(health), timeout=_TIMEOUT) as http,
-            streamable_http_client(f"{urls[0]}{path}", http_client=http) as streams,
-        ):
-            yield streams
-
     checking = asyncio.create_task(health.check())
     try:
-        yield connection
+        yield health
     finally:
         checking.cancel()
         await asyncio.gather(checking, return_exceptions=True)
+
+
+def requests(health: Health) -> httpx2.AsyncClient:
+    """For one client, on connections of its own."""
+    return httpx2.AsyncClient(transport=Balancer(health), timeout=_TIMEOUT)
+
+
+@contextlib.asynccontextmanager
+async def balancing(urls: list[str], path: str = "/mcp") -> AsyncIterator[Connection]:
+    """The way to their endpoint, for any number of clients, each with connections of its own."""
+    async with checked(urls) as health:
+
+        @contextlib.asynccontextmanager
+        async def connection() -> AsyncIterator[Any]:
+            async with (
+                requests(health) as http,
+                streamable_http_client(f"{urls[0]}{path}", http_client=http) as streams,
+            ):
+                yield streams
+
+        yield connection

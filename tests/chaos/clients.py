@@ -30,6 +30,8 @@ LAST_WORDS_SECONDS: Final = 20.0
 FEW_WORDS: Final = 3
 _TOOLS: Final = (("work", 0), ("work", 3), ("look", 3), ("announce", 0))
 _QUIET_TOOLS: Final = _TOOLS[:-1]
+_CARRIED_OUT_AGAIN: Final = ("look", "add")
+"""Tools that change nothing, or only what is kept with their answer."""
 _NO_ANSWER: Final = ("Server returned an error response", "SSE stream ended")
 """What the client says of a 502, of a stream that broke off before it had an id, and of one it came back to in vain."""
 
@@ -67,7 +69,7 @@ class Book:
     def verdict(self, ledger: Path) -> dict[str, Any]:
         """All that is not right; empty where nobody noticed anything."""
         lines = [line.split() for line in ledger.read_text().splitlines()]
-        begun = Counter(entry for word, entry in lines if word == "begins" and not entry.startswith("look"))
+        begun = Counter(entry for word, entry in lines if word == "begins" and not entry.startswith(_CARRIED_OUT_AGAIN))
         ended = {entry for word, entry in lines if word == "ends"}
         found = {
             "wrong": self.wrong,

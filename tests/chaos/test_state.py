@@ -12,9 +12,7 @@ import json
 import os
 import random
 import signal
-from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +22,7 @@ from mcp.shared.exceptions import MCPError
 
 from tests.chaos.balancer import balancing
 from tests.chaos.clients import through
+from tests.chaos.diary import Diary
 from tests.chaos.mortal import mortals
 from tests.e2e.clusters import running_cluster
 from tests.waiting import until
@@ -37,41 +36,6 @@ CALLS: Final = 12
 KILLS: Final = int(os.environ.get("KILLS", "16"))
 ANSWER_SECONDS: Final = 45.0
 _NAMES: Final = itertools.count()
-
-
-@dataclass
-class Diary:
-    """What one client knows of its session.
-
-    Attributes:
-        entries: those whose call was answered.
-        unknown, cut: those whose node died before it had answered with a byte, so that the client has nothing to come
-            back with: as the node said that had passed the request on, or whoever balances the load.
-    """
-
-    entries: list[str] = field(default_factory=list)
-    unknown: list[str] = field(default_factory=list)
-    cut: list[str] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
-    calls: int = 0
-
-    @property
-    def counts(self) -> tuple[int, int, int]:
-        """Its calls; and how many of them nobody knows of, or were cut."""
-        return self.calls, len(self.unknown), len(self.cut)
-
-    def verdict(self, state: dict[str, Any]) -> list[str]:
-        """What is not right; empty where each call is there once, and each that was answered is there."""
-        kept = state.get("kept", {}).get("entries", [])
-        wrong = list(self.wrong)
-        wrong += [f"{entry} is there {times} times" for entry, times in Counter(kept).items() if times > 1]
-        wrong += [f"{entry} was answered, and is lost" for entry in self.entries if entry not in kept]
-        wrong += [f"{entry} is nobody's" for entry in kept if entry not in {*self.entries, *self.unknown, *self.cut}]
-        if state.get("count", 0) != len(kept):
-            wrong.append(f"counted {state.get('count')} of {len(kept)}")
-        if [entry for entry in kept if entry in self.entries] != self.entries:
-            wrong.append("out of order")
-        return wrong
 
 
 async def write_on(client: Client, diary: Diary, is_over: asyncio.Event) -> None:

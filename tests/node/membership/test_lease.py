@@ -371,6 +371,29 @@ async def test_a_store_that_was_emptied_between_two_beats_gets_everything_anew(c
     assert await records(cluster) == {"one": member.id}
 
 
+@pytest.mark.parametrize("which", [0, 1], ids=["as it is claimed", "before its turn"])
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_shard_that_is_given_away_while_everything_is_written_anew_is_not_taken_back(
+    cluster: Cluster, which: int, when: str
+) -> None:
+    giver, taker = await cluster.join("node-1"), await cluster.join("node-2")
+    kept, given = dict(giver.owned), list(giver.owned)[which]
+    epoch = kept.pop(given).epoch
+
+    async def give() -> None:
+        owner = await cluster.memory.claim(given, ShardOwner(taker.id, epoch + 1), epoch)
+        if owner.node_id != taker.id:  # not written anew yet
+            owner = await cluster.memory.claim(given, ShardOwner(taker.id, epoch + 1), 0)
+        giver.keeper.membership.gave(given, owner)
+
+    cluster.empty()
+    getattr(giver.store, when)["claim"] = give
+    await cluster.beat()
+    await cluster.beat()
+    assert giver.owned == kept
+    assert (await cluster.shards())[given] == ShardOwner(taker.id, epoch + 1)
+
+
 async def test_a_store_that_was_set_back_gets_what_it_lacks(cluster: Cluster) -> None:
     first = await cluster.join("node-1")
     old = cluster.saved_copy()

@@ -306,12 +306,22 @@ class LeaseKeeper:
             "persistence (appendonly)"
         )
         for shard, epoch in list(self.membership.shards.items()):
-            owner = await self._claim(shard, epoch, expected_epoch=0)
-            if self.membership.outranks(shard, owner):
-                owner = await self._claim(shard, epoch, expected_epoch=owner.epoch)
-            if not self.membership.claimed(shard, owner):
-                self._sessions.fence(shard)
+            await self._claim_anew(shard, epoch)
         self.membership.holds_until_renewed(asked)
+
+    async def _claim_anew(self, shard: str, epoch: int) -> None:
+        """As far as it is still ours at that epoch: a node that drains gives its shards away meanwhile."""
+
+        def is_ours() -> bool:
+            return self.membership.shards.get(shard) == epoch
+
+        if not is_ours():
+            return
+        owner = await self._claim(shard, epoch, expected_epoch=0)
+        if is_ours() and self.membership.outranks(shard, owner):
+            owner = await self._claim(shard, epoch, expected_epoch=owner.epoch)
+        if is_ours() and not self.membership.claimed(shard, owner):
+            self._sessions.fence(shard)
 
     async def _register(self) -> None:
         self.membership.registered(await self._store.register(self._describe(), self._settings.lease_seconds))
