@@ -81,7 +81,7 @@ async def test_the_answer_is_to_the_request_that_was_sent(reason: Reason, reques
     assert json.loads(body)["id"] == request_id
 
 
-@pytest.mark.parametrize("reason", MAY_WORK_SOON)
+@pytest.mark.parametrize("reason", sorted(MAY_WORK_SOON))
 @pytest.mark.parametrize("method", METHODS)
 async def test_what_may_work_soon_is_a_stream_that_comes_again_or_an_error_of_one_request(
     method: str, reason: Reason
