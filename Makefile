@@ -8,6 +8,8 @@ NODE_TESTS := tests/clients/node
 # Tests that wait for real processes leave a core idle; files stay whole, since a file shares its cluster.
 WORKERS ?= 3
 MEASURED := core store node
+# Hundreds of processes are started, and each would compile all that it imports: three seconds instead of one.
+unexport PYTHONDONTWRITEBYTECODE
 # One file for every platform, from the oldest Python that is supported on.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --custom-compile-command "make lock"

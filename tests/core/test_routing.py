@@ -456,10 +456,14 @@ def test_a_request_without_a_session_is_never_said_to_be_gone(request: RequestFa
 
 @PROPERTY
 @given(facts, situations)
-def test_the_modern_era_is_served_where_it_arrives_unless_it_names_something(
+def test_the_modern_era_is_served_where_it_arrives_unless_it_names_something_or_the_node_drains(
     request: RequestFacts, here: Situation
 ) -> None:
-    assert decide(replace(request, modern=True, doubled=False, handle=None, placed_on=None), here) == SERVE
+    decision = decide(replace(request, modern=True, doubled=False, handle=None, placed_on=None), here)
+    if here.is_draining and not request.forwarded and isinstance(decision, Forward):
+        assert decision.node == here.another_taker()
+    else:
+        assert decision == SERVE
 
 
 @PROPERTY
