@@ -163,6 +163,16 @@ async def test_an_answer_that_did_not_arrive_is_given_to_whoever_sends_the_call_
     assert [worker.called for worker in cluster.workers] == [1, 0, 0]
 
 
+async def answered_to_nobody(cluster: Cluster) -> None:
+    """The client leaves, the first node's app answers, and that node dies once it is on record."""
+    call = await cluster.begin()
+    call.cancel()
+    await asyncio.wait({call})
+    cluster.workers[0].finish.set()
+    await cluster.until_on_record(lambda calls: not calls or isinstance(calls[0], SettledCall))
+    await cluster.kill()
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -194,12 +204,7 @@ async def test_one_that_cannot_be_read_is_said_to_be_lost_and_its_call_is_not_ca
     worker.app.on_session = compress
     for other in cluster.workers[1:]:
         other.finish.set()
-    call = await cluster.begin()
-    call.cancel()
-    await asyncio.wait({call})
-    worker.finish.set()
-    await cluster.until_on_record(lambda calls: not calls or isinstance(calls[0], SettledCall))
-    await cluster.kill()
+    await answered_to_nobody(cluster)
     for at in (1, 2):
         assert (await cluster.send(at)).reason == "answer_lost"
     assert [each.called for each in cluster.workers] == [1, 0, 0]
@@ -219,12 +224,7 @@ async def test_one_whose_app_says_that_it_is_not_compressed_is_kept_in_whichever
         await send({"type": "http.response.body", "body": said, "more_body": False})
 
     worker.app.on_session = say_none
-    call = await cluster.begin()
-    call.cancel()
-    await asyncio.wait({call})
-    worker.finish.set()
-    await cluster.until_on_record(lambda calls: not calls or isinstance(calls[0], SettledCall))
-    await cluster.kill()
+    await answered_to_nobody(cluster)
     assert (await cluster.send(1)).json["result"] == "done"
 
 
