@@ -93,6 +93,7 @@ class ExactClient:
         self._diary = Diary()
         self._is_deleted = False
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._asking: list[Stream] = []
         self.is_open = asyncio.Event()
         self.calls = 0
 
@@ -195,6 +196,12 @@ class ExactClient:
                 self._wrong(stream, f"{entry}: {answer or 'no answer'}")
         return None
 
+    @property
+    def waits_for(self) -> str:
+        """What it has asked for and not heard."""
+        session = self._headers.get("mcp-session-id")
+        return f"{session} ({self._revision})" + "".join(f"\n  {each.request}{each.story}" for each in self._asking)
+
     # How one request is sent, and what comes back.
 
     async def _ask(self, method: str, params: dict[str, Any]) -> Stream:
@@ -203,12 +210,14 @@ class ExactClient:
         request_id = number if number % 3 else f"r-{number}"
         stream = Stream({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
         give_up = time.monotonic() + ANSWER_SECONDS
+        self._asking.append(stream)
         await self._read(stream)
         while stream.answer is None and stream.last is not None and not stream.is_refused:
             if time.monotonic() > give_up:
                 break
             await asyncio.sleep(_PAUSE_SECONDS * random.random())
             await self._read(stream)
+        self._asking.remove(stream)
         return stream
 
     async def _listen(self) -> None:

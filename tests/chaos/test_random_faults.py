@@ -79,10 +79,14 @@ async def books(befalls: Befallen, kinds: Sequence[str]) -> tuple[Book, int]:
         await befalls.suffer(drawn(SEED, kinds, NODES), SECONDS)
         is_over.set()
         ended, endless = await asyncio.wait(running, timeout=_END_SECONDS)
+        book.died += [repr(task.exception()) for task in ended if task.exception()]
+        book.died += [
+            f"does not end: {client.waits_for}"
+            for client, task in zip(clients, running, strict=True)
+            if task in endless
+        ]
         for task in endless:
             task.cancel()
-    book.died += [repr(task.exception()) for task in ended if task.exception()]
-    book.died += ["does not end" for _ in endless]
     return book, sum(client.calls for client in clients)
 
 
