@@ -80,8 +80,8 @@ async def test_a_node_is_killed_in_a_watch(watched: Cluster) -> None:
     assert ended.code == 2
     [found] = report["findings"]
     assert found["check"] == "node-loss"
-    # Traefik answers for calls that were under way, with or without words, or cuts an answer that has begun; who asks for
-    # a lost session a second time hears that it is no longer on record.
+    # Traefik answers for calls that were under way, with or without words, or cuts an answer that has begun; who asks
+    # for a lost session a second time hears that it is no longer on record.
     errors = found["evidence"]["errors"].keys()
     gone = {"404 owner_lost", "404 expired"}
     assert errors & gone
