@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 
 import pytest
 
 import mooring
 from mooring import ClosedSession
 from mooring.core.handles import is_meant
-from mooring.node.current import Serving, nodes_here
+from mooring.node import current
+from mooring.node.current import Serving
 from mooring.store import MemoryStore
 from tests.node.apps import ScriptedApp
 from tests.node.direct import joined
 from tests.waiting import until
 
 
-@pytest.mark.skipif(bool(nodes_here()), reason="another test's node is still here")
+@pytest.fixture(autouse=True)
+def _no_node_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that never left is here until Python has cleared it away."""
+    monkeypatch.setattr(current, "_nodes", weakref.WeakSet())
+
+
 def test_without_a_node_a_handle_looks_like_any_other() -> None:
     handles = {mooring.new_handle("browser") for _ in range(10)}
     assert len(handles) == 10
