@@ -6,7 +6,7 @@ VENV_RIVALS := .venv-rivals
 BIN := $(VENV)/bin
 NODE_TESTS := tests/clients/node
 # Tests that wait for real processes leave a core idle; files stay whole, since a file shares its cluster.
-WORKERS ?= 3
+WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 8 ? cores + 1 : 8)))
 MEASURED := core store node
 # Hundreds of processes are started, and each would compile all that it imports: three seconds instead of one.
 unexport PYTHONDONTWRITEBYTECODE
