@@ -24,14 +24,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
 from mooring.core import exact_json
 from mooring.core.exact_json import Members, Spelled, is_text
-from mooring.core.handles import is_meant, spellings
+from mooring.core.handles import is_meant
 from mooring.core.known_ids import LEAST_LETTERS, KnownIds
+from mooring.core.unwrapping import are_escaped, pairs, unwrapped_json
 
 ANY: Final = "*"
 """In a field's path: each member of a list."""
@@ -290,10 +292,13 @@ class Wrapping:
 
 
 def unwrapped(body: bytes, own_ids: Mapping[str, str]) -> bytes:
-    """The body with own ids in place of these handles. What spells one differently keeps it: no server knows that."""
-    for handle, own_id in own_ids.items():
-        for spelled in spellings(handle) if b"%" in body else (handle,):
-            body = body.replace(spelled.encode(), json.dumps(own_id)[1:-1].encode())
+    """The body with own ids in place of these handles. In one that comes in pieces, or that we cannot read, each is
+    escaped once."""
+    if are_escaped(own_ids):
+        with suppress(ValueError, RecursionError):
+            return unwrapped_json(body.decode(), own_ids).encode()
+    for spelled, own_id in pairs(own_ids, in_percents=b"%" in body):
+        body = body.replace(spelled.encode(), json.dumps(own_id)[1:-1].encode())
     return body
 
 
