@@ -13,7 +13,7 @@ from mooring.core.membership import Membership, Observer
 from mooring.core.model import CHANGES_PER_LIFE, Lease, NodeState, ShardOwner, Snapshot
 from mooring.core.ownership import ClusterView
 from mooring.core.standing import PeerWord, Standing
-from mooring.errors import IllegalMove
+from mooring.errors import IllegalMove, StoreUnavailable
 from tests.core.views import ME, NODE_IDS, PEERS, a_node
 
 LEASE_SECONDS = 5.0
@@ -160,7 +160,7 @@ class Cluster(RuleBasedStateMachine):
     @rule(node_id=st.sampled_from(NODE_IDS))
     def miss(self, node_id: str) -> None:
         """The store does not answer this one; a peer reaches it, or nobody knows."""
-        self.nodes[node_id].missed("away, as the test wants it")
+        self.nodes[node_id].missed(StoreUnavailable("away, as the test wants it"))
         for standing in (Standing.CUT_OFF, Standing.ISOLATED):
             assert self.nodes[node_id].peers_said(standing, [], self.now, goes_on_alone=False) == []
 
@@ -169,7 +169,7 @@ class Cluster(RuleBasedStateMachine):
         """The store answers nobody for a while, and all tell each other so."""
         for _ in range(beats):
             for node in self.nodes.values():
-                node.missed("away, as the test wants it")
+                node.missed(StoreUnavailable("away, as the test wants it"))
                 assert node.peers_said(Standing.AWAY, [], self.now, goes_on_alone=False) == []
                 assert not node.has_lapsed(self.now + LEASE_SECONDS)
             self.now += 1.0
@@ -180,7 +180,7 @@ class Cluster(RuleBasedStateMachine):
         if node is peer:
             return
         self.renew(peer_id)
-        node.missed("cut off, as the test wants it")
+        node.missed(StoreUnavailable("cut off, as the test wants it"))
         word = PeerWord(True, {shard: owner for shard in node.shards if (owner := peer.view.owner_of(shard))})
         self.fenced[node_id].update(node.peers_said(Standing.CUT_OFF, [word], self.now, goes_on_alone=False))
 
@@ -370,8 +370,8 @@ def test_a_shard_that_was_adopted_while_the_store_was_asked_is_no_loss() -> None
 
 def test_an_outage_is_news_once_and_its_end_too() -> None:
     node, _ = a_member()
-    assert node.missed("first")
-    assert not node.missed("second")
+    assert node.missed(StoreUnavailable("first"))
+    assert not node.missed(StoreUnavailable("second"))
     assert (node.state, node.why_degraded) == (NodeState.DEGRADED, "second")
     assert node.wrote_anew()
     assert not node.wrote_anew()
@@ -381,14 +381,14 @@ def test_an_outage_is_news_once_and_its_end_too() -> None:
 def test_a_draining_node_stays_draining_through_an_outage() -> None:
     node, _ = a_member()
     node.go(NodeState.DRAINING)
-    assert not node.missed("away")
+    assert not node.missed(StoreUnavailable("away"))
     assert not node.wrote_anew()
     assert node.state is NodeState.DRAINING
 
 
 def test_a_lease_that_was_not_renewed_ends() -> None:
     node, _ = a_member()
-    node.missed("away")
+    node.missed(StoreUnavailable("away"))
     assert not node.has_lapsed(1_005.0)
     assert node.has_lapsed(1_005.1)
 
@@ -408,7 +408,7 @@ def test_what_the_peers_say_decides_whether_a_node_goes_on(
     standing: Standing, goes_on_alone: bool, goes_on: bool
 ) -> None:
     node, _ = a_member()
-    node.missed("away")
+    node.missed(StoreUnavailable("away"))
     assert node.peers_said(standing, [], 1_004.0, goes_on_alone=goes_on_alone) == []
     assert node.standing is standing
     assert node.has_lapsed(1_005.1) is not goes_on

@@ -38,6 +38,7 @@ from types import MappingProxyType
 from mooring.core.model import NO_OWNER, TAKES_NEW_SESSIONS, NodeState, ShardOwner, Snapshot, life_of, move
 from mooring.core.ownership import ClusterView, advance
 from mooring.core.standing import PeerWord, Standing
+from mooring.errors import StoreUnavailable
 
 
 class Observer:
@@ -104,7 +105,7 @@ class Membership:
 
     Attributes:
         state: see the table in `mooring.core.model`; changed by `go`, `missed` and `wrote_anew`.
-        why_degraded: what the store's last failure said; empty while it answers.
+        why_degraded: what the store's last failure said; empty while it answers. And the same for anyone to read.
         standing: what the peers' last words make of a node that cannot renew its lease; None while it can.
         renewed_ms: when the lease was last renewed, by the store's clock: what the store must still say of it.
         has_left: the node's end is on record: it said goodbye, or was declared dead.
@@ -125,7 +126,7 @@ class Membership:
 
     def __init__(self, node_id: str, lease_seconds: float) -> None:
         self.state = NodeState.STARTING
-        self.why_degraded = ""
+        self.why_degraded = self.why_for_anyone = ""
         self.standing: Standing | None = None
         self.renewed_ms = 0
         self.must_write_anew = False
@@ -208,13 +209,13 @@ class Membership:
         self._valid_until = max(self._valid_until, asked + self._lease_seconds)
         self.standing = None
 
-    def missed(self, why: str) -> bool:
+    def missed(self, error: StoreUnavailable) -> bool:
         """The store did not answer; returns whether that made the node degraded.
 
         Its sessions go on until its lease ends, and longer only where its peers say so (`peers_said`).
         """
         self._observer.missed()
-        self.why_degraded = why
+        self.why_degraded, self.why_for_anyone = str(error), error.for_anyone
         self.must_write_anew = True
         if self.state is not NodeState.READY:
             return False
@@ -268,7 +269,7 @@ class Membership:
     def wrote_anew(self) -> bool:
         """The store has everything of ours again; returns whether that ended a degraded state."""
         self.must_write_anew = self.has_lost = False
-        self.why_degraded = ""
+        self.why_degraded = self.why_for_anyone = ""
         if self.state is not NodeState.DEGRADED:
             return False
         self.go(NodeState.READY)
