@@ -166,11 +166,17 @@ class Cluster(RuleBasedStateMachine):
 
     @rule(beats=st.integers(1, 20))
     def be_away_from_all(self, beats: int) -> None:
-        """The store answers nobody for a while, and all tell each other so."""
+        """The store answers nobody for a while, and all tell each other so, and whose each shard is, as they know."""
         for _ in range(beats):
-            for node in self.nodes.values():
+            for node_id, node in self.nodes.items():
                 node.missed(StoreUnavailable("away, as the test wants it"))
-                assert node.peers_said(Standing.AWAY, [], self.now, goes_on_alone=False) == []
+                words = [
+                    PeerWord(False, {shard: owner for shard in node.shards if (owner := peer.owner_of(shard))})
+                    for peer in self.nodes.values()
+                    if peer is not node
+                ]
+                lost = node.peers_said(Standing.AWAY, words, self.now, goes_on_alone=False)
+                self.fenced[node_id].update(lost)
                 assert not node.has_lapsed(self.now + LEASE_SECONDS)
             self.now += 1.0
 
@@ -181,7 +187,7 @@ class Cluster(RuleBasedStateMachine):
             return
         self.renew(peer_id)
         node.missed(StoreUnavailable("cut off, as the test wants it"))
-        word = PeerWord(True, {shard: owner for shard in node.shards if (owner := peer.view.owner_of(shard))})
+        word = PeerWord(True, {shard: owner for shard in node.shards if (owner := peer.owner_of(shard))})
         self.fenced[node_id].update(node.peers_said(Standing.CUT_OFF, [word], self.now, goes_on_alone=False))
 
     @rule(node_id=st.sampled_from(NODE_IDS))

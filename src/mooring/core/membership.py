@@ -158,6 +158,11 @@ class Membership:
         """This node's shards, with the epochs at which it holds them."""
         return MappingProxyType(self._shards)
 
+    def owner_of(self, shard: str) -> ShardOwner | None:
+        """Whose it is, as far as is known here. What this node has just taken, no look at the store has shown yet."""
+        epoch = self._shards.get(shard)
+        return self.view.owner_of(shard) if epoch is None else ShardOwner(self._node_id, epoch)
+
     @property
     def has_left(self) -> bool:
         return self._is_declared_dead or self.state is NodeState.GONE
