@@ -1,6 +1,6 @@
 """A server's own ids in the place of handles that wrap them, in a text that may be JSON, with JSON in its texts again.
 
-    an own id                                     so
+    the server's id                               so
     --------------------------------------------  ------------------------------------------------------------------
     is the same within quotes, as nearly all are  takes the handle's place wherever that stands
     has a quote, a backslash, a control character is escaped as often as it stands in JSON within JSON: models, and
