@@ -13,8 +13,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mooring.core.membership import Observer
 from mooring.core.model import Counters, NodeInfo, NodeState, SessionRecord
+from mooring.core.observer import Observer
 from mooring.core.ownership import ClusterView
 from mooring.errors import StoreUnavailable
 from mooring.store.base import Store
@@ -154,7 +154,7 @@ async def watch(
     """The cluster as it changes: a first view, then one after each look at the store.
 
     While the store is away the last view stands, and for `grace_seconds` after it comes back nodes that were alive
-    stay so (see `mooring.core.membership`). The caller compares what it cares about; views may repeat.
+    stay so (see `mooring.core.observer`). The caller compares what it cares about; views may repeat.
     """
     observer = Observer(grace_seconds)
     while True:
