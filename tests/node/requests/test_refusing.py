@@ -45,6 +45,8 @@ async def test_a_session_id_twice_is_a_bad_request(cluster: Cluster, raw: RawCli
     session = await raw.open(cluster.nodes[0].url)
     reply = await raw.call(cluster.nodes[0].url, session, headers=[("mcp-session-id", session)])
     assert (reply.status, reply.reason) == (400, "duplicate_header")
+    assert "send it once" in reply.json["error"]["message"]
+    assert "a proxy in front of the nodes, or between them" in reply.json["error"]["message"]
 
 
 async def test_an_unknown_session_is_not_said_to_be_gone_while_the_store_may_lack_it(raw: RawClient) -> None:

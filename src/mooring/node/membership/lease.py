@@ -225,7 +225,7 @@ class LeaseKeeper:
             self._note_failure(error)
 
     def _note_failure(self, error: StoreUnavailable) -> None:
-        if self.membership.missed(str(error)):
+        if self.membership.missed(error):
             logger.warning("degraded: %s", error)
 
     async def _renew_once(self) -> bool:

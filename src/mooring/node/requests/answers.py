@@ -57,7 +57,11 @@ _EXPLAINED: Final[dict[Reason, tuple[int, str]]] = {
         f"{_GONE} Operator: a peer passed this on to a node that does not own it; check that the "
         "address of every node in `mooring status` leads to that very node.",
     ),
-    Reason.DUPLICATE_HEADER: (400, "Mcp-Session-Id appears more than once: send it once."),
+    Reason.DUPLICATE_HEADER: (
+        400,
+        "Mcp-Session-Id appears more than once: send it once. Operator: where the client does, a proxy in front of the "
+        "nodes, or between them, adds it again; let it pass the header on as it came.",
+    ),
     Reason.MIXED: (
         400,
         "The handles of this request are held by several nodes: use them in requests of their own. Operator: "

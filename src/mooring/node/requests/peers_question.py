@@ -36,7 +36,7 @@ async def answer_question(node: Node, app: App, scope: Scope, receive: Receive, 
         return
     can_renew = await node.keeper.renew.join()  # quickly: the peer's lease is about to end
     asked_for = scope.get("query_string", b"").decode("latin-1").split("+")
-    owners = {shard: node.membership.view.owner_of(shard) for shard in asked_for} if can_renew else {}
+    owners = {shard: node.membership.owner_of(shard) for shard in asked_for}
     word = encode_word(PeerWord(can_renew, {shard: owner for shard, owner in owners.items() if owner is not None}))
     mac = request.mac_over_word()
     mac.update(word)
