@@ -67,6 +67,12 @@ _EXPLAINED: Final[dict[Reason, tuple[int, str]]] = {
         "The handles of this request are held by several nodes: use them in requests of their own. Operator: "
         "mixed_handles says what becomes of such requests.",
     ),
+    Reason.COMPRESSED: (
+        415,
+        "The body of this request is compressed (Content-Encoding): send it as it is. Operator: what a request names, "
+        "and so where it belongs, cannot be read in it; switch off what compresses requests in front, or have them "
+        "unpacked before they come here, and Content-Encoding taken off.",
+    ),
     Reason.SIGNATURE: (
         403,
         "This request is not from a peer. Operator: check that all nodes have the same MOORING_SECRET and that their "
@@ -91,6 +97,8 @@ _EXPLAINED[Reason.OUTCOME_UNKNOWN] = (
     "The session goes on. Look before you send it again, unless it changes nothing. Operator: the log of the node that "
     "answers this says which node died.",
 )
+_HEADERS: Final[dict[Reason, HeaderList]] = {Reason.COMPRESSED: [(b"accept-encoding", b"identity")]}
+"""What is accepted instead (RFC 9110, section 12.5.3)."""
 # On the wire, another principal's session looks exactly like one that never existed.
 _EXPLAINED[Reason.PRINCIPAL] = _EXPLAINED[Reason.UNKNOWN]
 
@@ -127,7 +135,7 @@ async def refuse(
         await respond(send, 200, _come_again(headers or []), b"text/event-stream")
         return
     status = 503 if is_posted and reason in MAY_WORK_SOON else status_of(reason)
-    await respond(send, status, _error(reason, request_id), b"application/json")
+    await respond(send, status, _error(reason, request_id), b"application/json", _HEADERS.get(reason, []))
 
 
 def _come_again(headers: HeaderList) -> bytes:
