@@ -338,6 +338,15 @@ def test_a_lease_is_counted_from_the_asking_and_not_from_the_answer() -> None:
     assert node.has_lapsed(1_006.1)
 
 
+def test_the_time_of_all_is_the_stores_as_it_was_at_the_last_renewal() -> None:
+    assert Membership(ME, LEASE_SECONDS).store_time(1_000.0) is None
+    node, store = a_member()
+    snapshot = store.heartbeat(ME, node.renewed_ms, node.known, 1_500.0)
+    assert snapshot is not None
+    node.renewed(snapshot, asked=1_001.0, now=1_001.0)
+    assert node.store_time(1_004.0) == 1_503.0
+
+
 def test_what_is_known_is_of_the_last_renewal_and_no_later_look_counts() -> None:
     node, store = a_member()
     renewal = node.known

@@ -81,6 +81,8 @@ class Membership:
         self._is_declared_dead = False
         # By the local clock; beyond it the lease may have ended without our noticing.
         self._valid_until = -math.inf
+        # By how many seconds the store's clock was ahead of the local one at the last renewal.
+        self._store_ahead: float | None = None
 
     @property
     def view(self) -> ClusterView:
@@ -103,6 +105,10 @@ class Membership:
     def has_lapsed(self, now: float) -> bool:
         """Whether the lease may be over: the process was stopped, the machine slept, the store did not answer."""
         return now > self._valid_until
+
+    def store_time(self, now: float) -> float | None:
+        """What the store's clock says, seconds since the epoch: that of all nodes. None before the first renewal."""
+        return None if self._store_ahead is None else now + self._store_ahead
 
     def is_in_grace(self, now: float) -> bool:
         """Whether the store may not have everything again yet."""
@@ -132,6 +138,7 @@ class Membership:
         """
         self._observe(snapshot, now)
         self.known = snapshot
+        self._store_ahead = snapshot.now_ms / 1000 - now
         self.renewed_ms = snapshot.leases[self._node_id].renewed_ms
         self.holds_until_renewed(asked)
         lost = [
