@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import zlib
+from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
@@ -14,7 +16,8 @@ from starlette.middleware.gzip import GZipMiddleware
 from mooring import RevivedSession
 from mooring.asgi import App, Message, Receive, Scope, Send, media_type, request_header
 from mooring.store import MemoryStore
-from tests.cluster_in_process import running_nodes
+from tests.cluster_in_process import RunningNode, running_nodes
+from tests.node.apps import ScriptedApp, answer, initialize_result
 from tests.node.clusters import Cluster
 from tests.node.rpc import INITIALIZE, RawClient
 from tests.node.sdk_apps import protected_app, sdk_app
@@ -128,6 +131,59 @@ async def test_all_nodes_die_and_their_clients_go_on_with_new_ones(raw: RawClien
     store._shards.clear()
     async with running_nodes(sdk_app, 2, store) as nodes:
         assert text_of((await raw.call(nodes[1].url, session, body=WHOAMI)).json) == session
+
+
+# Of another release.
+
+
+class Release(ScriptedApp):
+    """Speaks these revisions, and agrees on its latest one with whoever asks for another."""
+
+    def __init__(self, *revisions: str) -> None:
+        super().__init__()
+        self._revisions = revisions
+
+    async def _open(self, body: bytes, send: Send) -> None:
+        asked = json.loads(body)
+        version = asked["params"]["protocolVersion"]
+        self.sessions.add(name := f"inner-{len(self.asked)}")
+        agreed = version if version in self._revisions else self._revisions[-1]
+        await answer(send, 200, initialize_result(asked["id"], agreed), name)
+
+
+@contextlib.asynccontextmanager
+async def releases(*apps: Release) -> AsyncIterator[list[RunningNode]]:
+    """A node of each."""
+    made = iter(apps)
+    async with running_nodes(lambda: next(made), len(apps), MemoryStore()) as nodes:
+        yield nodes
+
+
+async def test_the_next_release_speaks_the_revision_that_was_agreed_on_with_the_last_one(raw: RawClient) -> None:
+    newer = Release("2025-06-18", "2025-11-25")
+    async with releases(Release("2025-06-18"), newer) as nodes:
+        session = await raw.open(nodes[0].url)
+        await nodes[0].vanish()
+        assert (await raw.call(nodes[1].url, session)).status == 200
+        replayed = json.loads(newer.asked[0][2])
+        assert replayed["params"] == {**INITIALIZE["params"], "protocolVersion": "2025-06-18"}  # type: ignore[dict-item]
+        local = nodes[1].mooring._node.sessions.find(session)
+        assert local is not None
+        assert (local.protocol, json.loads(local.initialize)) == ("2025-06-18", INITIALIZE)
+
+
+async def test_a_client_opens_a_new_session_where_no_node_speaks_the_revision_of_its_last_one(raw: RawClient) -> None:
+    """It names that revision in each request, and would be refused for it for as long as it has the session."""
+    older = Release("2025-06-18")
+    async with releases(Release("2025-11-25"), older) as nodes:
+        session = await raw.open(nodes[0].url)
+        await nodes[0].vanish()
+        reply = await raw.call(nodes[1].url, session)
+        assert (reply.status, reply.reason) == (404, "owner_lost")
+        assert older.sessions == set()
+        assert nodes[1].mooring._node.tally.revived == 0
+        reply = await raw.call(nodes[1].url, session)
+        assert (reply.status, reply.reason) == (404, "expired")
 
 
 @pytest.mark.parametrize("compresses", [False, True])

@@ -10,6 +10,7 @@
     the request that woke it                           request tries again, as where it fails. If it refuses: it
                                                        cannot be revived
     compare whom the app found to ask                  not the session's principal: answered as unknown
+    compare the revision that it speaks                not what the client was told: it cannot be revived
     let its last life here, if it is at work, write    the same as above; before that it may, since nothing may come of
     no more, and read again                            the revival
     `initialized`, log level, subscriptions            a failure is logged, and the session goes on without
@@ -255,7 +256,7 @@ class _Revival:
             Serving(self._node, scope, self._id),
             inner_ids.minting(self._id) if inner_ids.may_mint_again(self._id) else nullcontext(),
         ):
-            answer = await ask(self._app, scope, record.initialize, when_begun=self._note_user)
+            answer = await ask(self._app, scope, _agreed(record), when_begun=self._note_user)
         self._inner_id = answer.session_id
         if not answer.is_good or answer.message is None or self._inner_id is None:
             await self._end()
@@ -264,6 +265,16 @@ class _Revival:
             await self._end()
             note_refusal(self._node, self._id)
             return Reason.PRINCIPAL
+        if record.protocol and protocol_of(answer.message) != record.protocol:
+            await self._end()
+            logger.warning(
+                "session %s was not revived: its client speaks revision %s by what was agreed on, and the app answers "
+                "with %r",
+                brief(self._id),
+                record.protocol,
+                protocol_of(answer.message),
+            )
+            return reason
         return self._of(record, epoch, self._inner_id, answer.message)
 
     def _of(self, record: SessionRecord, epoch: int, inner_id: str, result: jsonrpc.Message) -> LocalSession:
@@ -347,6 +358,14 @@ def _at_endpoint(scope: Scope, endpoint: str) -> Scope:
         return scope
     path = scope["path"].removesuffix(route_of(scope)) + endpoint
     return {**scope, "path": path, "raw_path": written(path.encode()), "query_string": b""}
+
+
+def _agreed(record: SessionRecord) -> bytes:
+    """Its `initialize`, for the revision that was agreed on: another release of the server may speak more, or fewer."""
+    initialize = jsonrpc.read_message(record.initialize) if record.protocol else None
+    if initialize is None or jsonrpc.text_in(initialize, "params", "protocolVersion") in ("", record.protocol):
+        return record.initialize
+    return json.dumps({**initialize, "params": {**initialize["params"], "protocolVersion": record.protocol}}).encode()
 
 
 def _failed_inside(answer: InnerAnswer) -> bool:
