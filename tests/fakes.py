@@ -168,11 +168,17 @@ class FlakyStore:
     async def delete_session(self, session_id: str, epoch: int) -> Written:
         return await self._through("delete_session", self.inner.delete_session(session_id, epoch))
 
-    async def sessions(self) -> AsyncIterator[SessionRecord]:
+    async def sessions(self, beginning: str = "") -> AsyncIterator[SessionRecord]:
         if self.away:
             raise _away()
-        async for record in self.inner.sessions():
+        async for record in self.inner.sessions(beginning):
             yield record
+
+    async def session_starts(self) -> AsyncIterator[tuple[str, float]]:
+        if self.away:
+            raise _away()
+        async for start in self.inner.session_starts():
+            yield start
 
     async def aclose(self) -> None:
         await self.inner.aclose()

@@ -50,7 +50,15 @@ class TargetError(MooringError):
 
 
 class StoreUnavailable(MooringError):
-    """Redis does not answer, or refuses what was asked."""
+    """Redis does not answer, or refuses what was asked.
+
+    Args:
+        for_anyone: the same without where Redis is, for pages that answer anyone; "" where the text does not say that.
+    """
+
+    def __init__(self, text: str, for_anyone: str = "") -> None:
+        self.for_anyone = for_anyone or text
+        super().__init__(text)
 
 
 class DeclaredDead(MooringError):

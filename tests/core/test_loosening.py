@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mooring.core.loosening import Loosening
-from mooring.core.wrapping import WrapRule
+from mooring.core.wrap_rules import WrapRule
 
 UUID = {"type": "string", "format": "uuid"}
 TEXT = {"type": "string"}

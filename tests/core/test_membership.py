@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from mooring.core.changes import Changes
-from mooring.core.membership import Membership, Observer
+from mooring.core.membership import Membership
 from mooring.core.model import CHANGES_PER_LIFE, Lease, NodeState, ShardOwner, Snapshot
 from mooring.core.ownership import ClusterView
 from mooring.core.standing import PeerWord, Standing
-from mooring.errors import IllegalMove
+from mooring.errors import IllegalMove, StoreUnavailable
 from tests.core.views import ME, NODE_IDS, PEERS, a_node
 
 LEASE_SECONDS = 5.0
@@ -160,17 +160,23 @@ class Cluster(RuleBasedStateMachine):
     @rule(node_id=st.sampled_from(NODE_IDS))
     def miss(self, node_id: str) -> None:
         """The store does not answer this one; a peer reaches it, or nobody knows."""
-        self.nodes[node_id].missed("away, as the test wants it")
+        self.nodes[node_id].missed(StoreUnavailable("away, as the test wants it"))
         for standing in (Standing.CUT_OFF, Standing.ISOLATED):
             assert self.nodes[node_id].peers_said(standing, [], self.now, goes_on_alone=False) == []
 
     @rule(beats=st.integers(1, 20))
     def be_away_from_all(self, beats: int) -> None:
-        """The store answers nobody for a while, and all tell each other so."""
+        """The store answers nobody for a while, and all tell each other so, and whose each shard is, as they know."""
         for _ in range(beats):
-            for node in self.nodes.values():
-                node.missed("away, as the test wants it")
-                assert node.peers_said(Standing.AWAY, [], self.now, goes_on_alone=False) == []
+            for node_id, node in self.nodes.items():
+                node.missed(StoreUnavailable("away, as the test wants it"))
+                words = [
+                    PeerWord(False, {shard: owner for shard in node.shards if (owner := peer.owner_of(shard))})
+                    for peer in self.nodes.values()
+                    if peer is not node
+                ]
+                lost = node.peers_said(Standing.AWAY, words, self.now, goes_on_alone=False)
+                self.fenced[node_id].update(lost)
                 assert not node.has_lapsed(self.now + LEASE_SECONDS)
             self.now += 1.0
 
@@ -180,8 +186,8 @@ class Cluster(RuleBasedStateMachine):
         if node is peer:
             return
         self.renew(peer_id)
-        node.missed("cut off, as the test wants it")
-        word = PeerWord(True, {shard: owner for shard in node.shards if (owner := peer.view.owner_of(shard))})
+        node.missed(StoreUnavailable("cut off, as the test wants it"))
+        word = PeerWord(True, {shard: owner for shard in node.shards if (owner := peer.owner_of(shard))})
         self.fenced[node_id].update(node.peers_said(Standing.CUT_OFF, [word], self.now, goes_on_alone=False))
 
     @rule(node_id=st.sampled_from(NODE_IDS))
@@ -332,6 +338,15 @@ def test_a_lease_is_counted_from_the_asking_and_not_from_the_answer() -> None:
     assert node.has_lapsed(1_006.1)
 
 
+def test_the_time_of_all_is_the_stores_as_it_was_at_the_last_renewal() -> None:
+    assert Membership(ME, LEASE_SECONDS).store_time(1_000.0) is None
+    node, store = a_member()
+    snapshot = store.heartbeat(ME, node.renewed_ms, node.known, 1_500.0)
+    assert snapshot is not None
+    node.renewed(snapshot, asked=1_001.0, now=1_001.0)
+    assert node.store_time(1_004.0) == 1_503.0
+
+
 def test_what_is_known_is_of_the_last_renewal_and_no_later_look_counts() -> None:
     node, store = a_member()
     renewal = node.known
@@ -370,8 +385,8 @@ def test_a_shard_that_was_adopted_while_the_store_was_asked_is_no_loss() -> None
 
 def test_an_outage_is_news_once_and_its_end_too() -> None:
     node, _ = a_member()
-    assert node.missed("first")
-    assert not node.missed("second")
+    assert node.missed(StoreUnavailable("first"))
+    assert not node.missed(StoreUnavailable("second"))
     assert (node.state, node.why_degraded) == (NodeState.DEGRADED, "second")
     assert node.wrote_anew()
     assert not node.wrote_anew()
@@ -381,14 +396,14 @@ def test_an_outage_is_news_once_and_its_end_too() -> None:
 def test_a_draining_node_stays_draining_through_an_outage() -> None:
     node, _ = a_member()
     node.go(NodeState.DRAINING)
-    assert not node.missed("away")
+    assert not node.missed(StoreUnavailable("away"))
     assert not node.wrote_anew()
     assert node.state is NodeState.DRAINING
 
 
 def test_a_lease_that_was_not_renewed_ends() -> None:
     node, _ = a_member()
-    node.missed("away")
+    node.missed(StoreUnavailable("away"))
     assert not node.has_lapsed(1_005.0)
     assert node.has_lapsed(1_005.1)
 
@@ -408,7 +423,7 @@ def test_what_the_peers_say_decides_whether_a_node_goes_on(
     standing: Standing, goes_on_alone: bool, goes_on: bool
 ) -> None:
     node, _ = a_member()
-    node.missed("away")
+    node.missed(StoreUnavailable("away"))
     assert node.peers_said(standing, [], 1_004.0, goes_on_alone=goes_on_alone) == []
     assert node.standing is standing
     assert node.has_lapsed(1_005.1) is not goes_on
@@ -451,53 +466,6 @@ def test_shards_cannot_be_changed_from_outside() -> None:
     node, _ = a_member()
     with pytest.raises(TypeError):
         node.shards["bbbbb"] = 1  # type: ignore[index]
-
-
-def test_an_observer_that_was_not_answered_gives_everyone_time() -> None:
-    peer = PEERS[0]
-    observer, store = Observer(LEASE_SECONDS), ModelStore()
-    store.register(peer, 1_000.0)
-    observer.see(store.snapshot(1_000.0), 1_000.0)
-    assert observer.missed()
-    assert not observer.missed()
-    observer.see(store.snapshot(1_010.0), 1_010.0)
-    assert observer.is_in_grace(1_014.9)
-    assert observer.view.is_alive(peer)
-    observer.see(store.snapshot(1_015.0), 1_015.0)
-    assert not observer.view.is_alive(peer)
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "lost"),
-    [
-        (0, 0, False),
-        (0, 5_000_001, False),  # the first shards that there ever were
-        (5_000_001, 5_000_001, False),
-        (5_000_001, 5_000_009, False),
-        (5_000_009, 5_000_001, True),  # an old copy
-        (5_000_009, 0, True),  # emptied
-        (5_000_009, 7_000_009, True),  # emptied, and filled anew
-    ],
-)
-def test_what_a_version_says_of_the_store(before: int, after: int, lost: bool) -> None:
-    observer = Observer(LEASE_SECONDS)
-    observer.see(Snapshot(0, before, {}, {}), 1_000.0)
-    observer.see(Snapshot(0, after, {}, {}), 1_001.0)
-    assert observer.is_in_grace(1_001.0) is lost
-
-
-@pytest.mark.parametrize(
-    ("began", "is_filling"),
-    [(1_000, True), (1_000 - LEASE_SECONDS, True), (999 - LEASE_SECONDS, False), (None, False)],
-)
-def test_who_looks_first_at_a_store_that_just_began_may_miss_what_others_hold(
-    began: float | None, is_filling: bool
-) -> None:
-    observer = Observer(LEASE_SECONDS)
-    version = 0 if began is None else int(began) * CHANGES_PER_LIFE + 1
-    observer.see(Snapshot(1_000_000, version, {}, {}), 50.0)
-    assert observer.is_filling(50.0) is is_filling
-    assert not observer.is_filling(50.0 + LEASE_SECONDS)
 
 
 def test_what_is_let_go_is_ours_no_more_and_missed_by_nobody() -> None:

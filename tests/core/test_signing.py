@@ -323,6 +323,14 @@ def test_a_nonce_is_remembered_to_the_very_end_of_its_claims_life() -> None:
     assert not accepts(window, of_the_future, 2 * MAX_AGE_MS)
 
 
+def test_memory_is_bounded_where_the_clock_was_far_ahead_for_a_while() -> None:
+    window = NonceWindow(MAX_AGE_MS)
+    window.accept(claim_at(10**12, 0), 10**12)
+    for turn in range(1, 1_000):
+        window.accept(claim_at(turn * 100, turn), turn * 100)
+    assert len(window._used) == len(window._order) <= 2 * MAX_AGE_MS / 100 + 1
+
+
 def test_memory_is_bounded_by_what_comes_within_the_window() -> None:
     window = NonceWindow(MAX_AGE_MS)
     held = []

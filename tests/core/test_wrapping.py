@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mooring.core.handles import Handles, found_in
-from mooring.core.wrapping import Wrapping, WrapRule, read_rules, unwrapped
+from mooring.core.wrapping import Wrapping, unwrapped
 
 HANDLES = Handles("sixteen letters and more")
 PROPERTY = settings(deadline=None, max_examples=200)
@@ -283,19 +283,3 @@ def test_thousands_of_ids_take_no_longer_than_they_are_long(form: str) -> None:
     assert json.loads(result["content"][0]["text"]) == result["structuredContent"]
     for own_id, one in zip(ids, result["structuredContent"]["all"], strict=True):
         assert one == {"id": wrap(own_id), "title": f"What {wrap(own_id)} is for, which is quite long"}
-
-
-def test_rules_are_read() -> None:
-    text = '[{"mint": "create", "field": "a.*.b", "use": ["x", "y"]}, {"mint": "other", "use": "z"}]'
-    assert read_rules(text) == (WrapRule("create", "a.*.b", ("x", "y")), WrapRule("other", "", ("z",)))
-    assert read_rules("") == ()
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["{", "7", "[7]", '[{"mint": ""}]', '[{"field": "x"}]', '[{"mint": "a", "field": "..", "use": []}]',
-     '[{"mint": "a", "use": [1]}]', '[{"mint": "a", "other": 1}]'],
-)  # fmt: skip
-def test_what_is_no_rule_is_told(text: str) -> None:
-    with pytest.raises((ValueError, TypeError)):
-        read_rules(text)

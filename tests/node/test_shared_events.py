@@ -92,7 +92,7 @@ class SomeNode:
     """
 
     def __init__(self, name: str, channel: Channel | None, server: str = "a", key: bytes = KEY) -> None:
-        self.events = SharedEvents(channel, key, name, MAX_AGE_MS, sleep=lambda _: asyncio.sleep(0.01))
+        self.events = SharedEvents(channel, key, name, MAX_AGE_MS, now=time.time, sleep=lambda _: asyncio.sleep(0.01))
         self.bus = InMemorySubscriptionBus()
         self.server = MCPServer(server, subscriptions=self.bus)
         self.heard: list[ServerEvent] = []
@@ -301,7 +301,7 @@ async def test_a_single_node_has_nobody_to_tell() -> None:
 async def test_without_a_server_nobody_hears() -> None:
     air = Air()
     take_buses()
-    events = SharedEvents(air, KEY, "node-1", MAX_AGE_MS)
+    events = SharedEvents(air, KEY, "node-1", MAX_AGE_MS, now=time.time)
     await events.start()
     assert air._ears == []
     await events.stop()
@@ -345,7 +345,7 @@ async def test_a_server_whose_app_is_started_again_hears_and_tells_as_before() -
     again, other = SomeNode("node-1", air), SomeNode("node-2", air)
     async with running(again, other):
         await again.events.stop()
-        again.events = SharedEvents(air, KEY, "node-3", MAX_AGE_MS, sleep=lambda _: asyncio.sleep(0.01))
+        again.events = SharedEvents(air, KEY, "node-3", MAX_AGE_MS, now=time.time, sleep=lambda _: asyncio.sleep(0.01))
         await again.events.start()
         await other.bus.publish(ToolsListChanged())
         await again.hears(ToolsListChanged())

@@ -83,6 +83,9 @@ def counting_server(make_server: Any, counting: Counting, **options: Any) -> Any
         mooring.state(counter)["what"] = {what} if what == "set" else what * 1000
         return "kept"
 
+    async def count_all(counters: list[str], note: str = "") -> list[int]:
+        return [counting.add(counter) for counter in counters]
+
     async def keep_of_session(counter: str) -> int:
         mooring.session_state()["counter"] = counter
         return counting.add(counter)
@@ -100,8 +103,9 @@ def counting_server(make_server: Any, counting: Counting, **options: Any) -> Any
         return "ended"
 
     tools = [new_counter, new_in_thread, count_up, count_in_thread, add_to_both, add_and_fail, add_slowly, keep]
-    for tool in (*tools, keep_of_session, add_transactional, look, end):
+    for tool in (*tools, count_all, keep_of_session, add_transactional, look, end):
         server.tool()(tool)
+    server.resource("counter://{counter}/heard")(counting.heard)
     return server
 
 

@@ -747,3 +747,12 @@ async def test_many_records_are_written_and_listed(store: Store) -> None:
     records = [replace(RECORD, id=f"abcde.{n:022d}.BBBBBBBBBBB") for n in range(501)]
     await store.save_sessions(records, ttl_seconds=60)
     assert {record.id async for record in store.sessions()} == {record.id for record in records}
+    ten = [record.id for record in records[120:130]]
+    assert sorted([record.id async for record in store.sessions(ten[0][:-13])]) == ten
+    assert {start async for start in store.session_starts()} == {(record.id, record.created) for record in records}
+
+
+async def test_what_was_removed_has_no_start(store: Store) -> None:
+    await store.save_session(RECORD, ttl_seconds=60)
+    await store.delete_session(RECORD.id, RECORD.epoch)
+    assert [start async for start in store.session_starts()] == []

@@ -61,9 +61,9 @@ def test_a_session_lies_together_with_what_will_hang_on_it_and_apart_from_others
 @given(PREFIXES, SESSION_IDS)
 def test_listing_finds_the_records_and_none_of_what_hangs_on_them(prefix: str, session_id: str) -> None:
     keys = Keys(prefix)
-    assert fnmatch.fnmatchcase(keys.session(session_id), keys.every_session)
+    assert fnmatch.fnmatchcase(keys.session(session_id), keys.sessions())
     for other in (f"{keys.session(session_id)}:log", keys.nodes, keys.shards, f"x{keys.session(session_id)}"):
-        assert not fnmatch.fnmatchcase(other, keys.every_session)
+        assert not fnmatch.fnmatchcase(other, keys.sessions())
 
 
 def test_the_version_is_no_shard() -> None:

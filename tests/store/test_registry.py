@@ -13,7 +13,7 @@ from mooring.core.ownership import ClusterView
 from mooring.errors import StoreUnavailable
 from mooring.store import MemoryStore, Store
 from mooring.store.registry import Registry, counters_as_json, node_as_json, watch
-from tests.fakes import Clock, store_that_is_away
+from tests.fakes import Clock, FlakyStore, store_that_is_away
 
 EVERY_SECONDS = 2.0
 GRACE_SECONDS = 5.0
@@ -97,6 +97,22 @@ async def test_sessions_come_the_oldest_first(store: MemoryStore) -> None:
     records = [a_record("c", 3.0), a_record("a", 1.0), a_record("z", 2.0), a_record("b", 2.0)]
     await store.save_sessions(records, 60)
     assert [record.id for record in await Registry(store).sessions()] == ["a", "b", "z", "c"]
+
+
+async def test_the_oldest_come_with_how_many_there_are_and_the_others_are_not_read(store: MemoryStore) -> None:
+    records = [a_record("c", 3.0), a_record("a", 1.0), a_record("z", 2.0), a_record("b", 2.0)]
+    await store.save_sessions(records, 60)
+    counted = FlakyStore(store)
+    oldest, total = await Registry(counted).oldest_sessions(3)
+    assert ([record.id for record in oldest], total) == (["a", "b", "z"], 4)
+    assert counted.calls.count("load_session") == 3
+    everything, total = await Registry(store).oldest_sessions(9)
+    assert ([record.id for record in everything], total) == (["a", "b", "z", "c"], 4)
+
+
+async def test_sessions_are_found_by_how_their_ids_begin(store: MemoryStore) -> None:
+    await store.save_sessions([a_record("abc", 1.0), a_record("abd", 2.0), a_record("xab", 3.0)], 60)
+    assert [record.id for record in await Registry(store).sessions("ab")] == ["abc", "abd"]
 
 
 async def test_a_session_is_found_wherever_it_lives(store: MemoryStore) -> None:

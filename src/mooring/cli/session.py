@@ -65,7 +65,7 @@ async def _locate(cluster: ChosenCluster, session_id: str) -> list[LocatedSessio
             record = await registry.session(session_id)
             found = [] if record is None else [record]
         else:
-            found = [record for record in await registry.sessions() if brief(record.id) == brief(session_id)]
+            found = await registry.sessions(session_id.removesuffix("..."))
         located = join(found, await registry.nodes()) if found else []
         for one in located if cluster.settings.secret is not None else ():
             one.running.extend(await registry.running_calls(one.record.id))

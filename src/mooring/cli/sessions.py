@@ -28,24 +28,30 @@ def sessions(
     **given: Any,
 ) -> None:
     """List the sessions of a cluster, oldest first: where each one lives, its client, its age, when last seen."""
-    sessions_found = asyncio.run(_locate_all(find_cluster(run_dir, given)))
+    sessions_found, total = asyncio.run(_locate(find_cluster(run_dir, given), None if as_json else limit))
     if as_json:
         print_json({"sessions": [located.as_json(whole_ids) for located in sessions_found]})
     elif not sessions_found:
         console().print("no sessions")
     else:
-        _print(sessions_found, limit, whole_ids)
+        _print(sessions_found, total, whole_ids)
 
 
-async def _locate_all(cluster: ChosenCluster) -> list[LocatedSession]:
+async def _locate(cluster: ChosenCluster, most: int | None) -> tuple[list[LocatedSession], int]:
+    """The oldest, or all, and how many there are."""
     async with opened_registry(cluster) as registry:
-        return join(await registry.sessions(), await registry.nodes())
+        if most is None:
+            records = await registry.sessions()
+            total = len(records)
+        else:
+            records, total = await registry.oldest_sessions(most)
+        return join(records, await registry.nodes()), total
 
 
-def _print(sessions_found: list[LocatedSession], limit: int, whole_ids: bool) -> None:
+def _print(sessions_found: list[LocatedSession], total: int, whole_ids: bool) -> None:
     out = console()
     rows = table("session", "node", "client", "age", "seen", right="age seen", cut="client")
-    for located in sessions_found[:limit]:
+    for located in sessions_found:
         rows.add_row(
             Text(located.shown_id(whole_ids)),
             Text(located.node_name, style="" if located.is_alive else "red"),
@@ -54,5 +60,5 @@ def _print(sessions_found: list[LocatedSession], limit: int, whole_ids: bool) ->
             ago(since(located.record.last_seen)),
         )
     print_table(out, rows)
-    if len(sessions_found) > limit:
-        out.print(f"and {len(sessions_found) - limit} more: --limit shows them, --json has all")
+    if total > len(sessions_found):
+        out.print(f"and {total - len(sessions_found)} more: --limit shows them, --json has all")

@@ -14,8 +14,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from mooring.core import unread_json
-from mooring.core.handles import PREFIX, found_in, is_meant, meant_in, spellings
+from mooring.core.handles import PREFIX, found_in, is_meant, meant_in
 from mooring.core.unread_json import RARE, without_percents
+from mooring.core.unwrapping import unwrapped_text
 
 NAME_HEADER: Final = b"mcp-name"
 PARAMETER_HEADERS: Final = b"mcp-param-"
@@ -96,10 +97,8 @@ def unwrapped_headers(
 
 def _unwrapped_header(name: bytes, value: bytes, own_ids: Mapping[str, str]) -> bytes:
     if name == NAME_HEADER or name.startswith(PARAMETER_HEADERS):
-        text = before = decoded(value)
-        for handle, own_id in own_ids.items():
-            for spelled in spellings(handle) if "%" in text else (handle,):
-                text = text.replace(spelled, own_id)
+        before = decoded(value)
+        text = unwrapped_text(before, own_ids)
         return value if text == before else encoded(text)
     return value
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 from mooring.core import exact_json
 from mooring.core.exact_json import Members, all_of, is_text
 from mooring.core.tool_lists import tools_in
-from mooring.core.wrapping import WrapRule
+from mooring.core.wrap_rules import WrapRule
 
 _LIMITS: Final = frozenset({"format", "pattern", "minLength", "maxLength"})
 _ONE: Final = "oneOf"

@@ -1,17 +1,8 @@
-"""What a process may believe of its cluster, and a node of itself, through pauses and breaks of the store.
+"""What a node may believe of itself, through pauses and breaks of the store.
 
-Two machines without I/O or a clock. `now` is seconds by any clock that does not stop while the process does; leases of
-others are compared with the store's own time alone (`mooring.core.ownership`).
+A machine without I/O or a clock. `now` is seconds by any clock that does not stop while the process does.
 
-`Observer` is for anyone who looks: it knows when the store may lack something that exists.
-
-    what happens                     from then on
-    -------------------------------  ------------------------------------------------------------------------
-    the store does not answer        the last view stands
-    it answers again, or went back   grace for a lease's time: what is missing is not taken for dead or unknown
-    a peer names a newer owner       that one owns the shard, until the store says otherwise
-
-`Membership` is a node's own side of it, and has an observer. It is told what the store answered, and tells what to do:
+`Membership` has an observer (`mooring.core.observer`), is told what the store answered, and tells what to do:
 
     the store said                   the node                          and then
     -------------------------------  --------------------------------  ---------------------------------------
@@ -35,68 +26,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from mooring.core.model import NO_OWNER, TAKES_NEW_SESSIONS, NodeState, ShardOwner, Snapshot, life_of, move
-from mooring.core.ownership import ClusterView, advance
+from mooring.core.model import NO_OWNER, TAKES_NEW_SESSIONS, NodeState, ShardOwner, Snapshot, move
+from mooring.core.observer import Observer
+from mooring.core.ownership import ClusterView
 from mooring.core.standing import PeerWord, Standing
-
-
-class Observer:
-    """The cluster as one process sees it.
-
-    Attributes:
-        view: replaced by each look that was answered, and by what peers say.
-
-    Args:
-        grace_seconds: how long the store may take to have everything again: a lease's time.
-    """
-
-    def __init__(self, grace_seconds: float) -> None:
-        self.view = ClusterView()
-        self._grace_seconds = grace_seconds
-        self._grace_until = -math.inf
-        self._fills_until = -math.inf
-        self._is_away = False
-
-    def is_filling(self, now: float) -> bool:
-        """Whether the store began anew just before this process looked at it first: so it may have been emptied, and
-        others may not have written again what they hold."""
-        return now < self._fills_until
-
-    def is_in_grace(self, now: float) -> bool:
-        """Whether what is missing in the store may exist all the same."""
-        return now < self._grace_until
-
-    def begin_grace(self, now: float) -> None:
-        """The store may have lost something."""
-        self._grace_until = now + self._grace_seconds
-
-    def missed(self) -> bool:
-        """The store did not answer; returns whether that is news."""
-        was_away, self._is_away = self._is_away, True
-        return not was_away
-
-    def see(self, snapshot: Snapshot, now: float) -> None:
-        """The store answered."""
-        if self._is_away or _store_has_lost(self.view.version, snapshot.version):
-            self.begin_grace(now)
-        if self.view.version <= 0 and _age_of_store(snapshot) <= self._grace_seconds:
-            self._fills_until = now + self._grace_seconds
-        self._is_away = False
-        self.view = advance(self.view, snapshot, in_grace=self.is_in_grace(now))
-
-    def learned(self, shard: str, owner: ShardOwner) -> None:
-        """A peer says who owns a shard."""
-        self.view = self.view.learned(shard, owner)
-
-
-def _store_has_lost(before: int, now: int) -> bool:
-    """Whether the store was set back to an old copy, or emptied and perhaps filled anew, between these two versions."""
-    return before > 0 and (now < before or life_of(now) != life_of(before))
-
-
-def _age_of_store(snapshot: Snapshot) -> float:
-    """How many seconds ago the store began to be filled, to the second; for ever, where it holds nothing yet."""
-    return snapshot.now_ms // 1000 - life_of(snapshot.version) if snapshot.version else math.inf
+from mooring.errors import StoreUnavailable
 
 
 class Membership:
@@ -104,7 +38,7 @@ class Membership:
 
     Attributes:
         state: see the table in `mooring.core.model`; changed by `go`, `missed` and `wrote_anew`.
-        why_degraded: what the store's last failure said; empty while it answers.
+        why_degraded: what the store's last failure said; empty while it answers. And the same for anyone to read.
         standing: what the peers' last words make of a node that cannot renew its lease; None while it can.
         renewed_ms: when the lease was last renewed, by the store's clock: what the store must still say of it.
         has_left: the node's end is on record: it said goodbye, or was declared dead.
@@ -125,7 +59,7 @@ class Membership:
 
     def __init__(self, node_id: str, lease_seconds: float) -> None:
         self.state = NodeState.STARTING
-        self.why_degraded = ""
+        self.why_degraded = self.why_for_anyone = ""
         self.standing: Standing | None = None
         self.renewed_ms = 0
         self.must_write_anew = False
@@ -147,6 +81,8 @@ class Membership:
         self._is_declared_dead = False
         # By the local clock; beyond it the lease may have ended without our noticing.
         self._valid_until = -math.inf
+        # By how many seconds the store's clock was ahead of the local one at the last renewal.
+        self._store_ahead: float | None = None
 
     @property
     def view(self) -> ClusterView:
@@ -157,6 +93,11 @@ class Membership:
         """This node's shards, with the epochs at which it holds them."""
         return MappingProxyType(self._shards)
 
+    def owner_of(self, shard: str) -> ShardOwner | None:
+        """Whose it is, as far as is known here. What this node has just taken, no look at the store has shown yet."""
+        epoch = self._shards.get(shard)
+        return self.view.owner_of(shard) if epoch is None else ShardOwner(self._node_id, epoch)
+
     @property
     def has_left(self) -> bool:
         return self._is_declared_dead or self.state is NodeState.GONE
@@ -164,6 +105,10 @@ class Membership:
     def has_lapsed(self, now: float) -> bool:
         """Whether the lease may be over: the process was stopped, the machine slept, the store did not answer."""
         return now > self._valid_until
+
+    def store_time(self, now: float) -> float | None:
+        """What the store's clock says, seconds since the epoch: that of all nodes. None before the first renewal."""
+        return None if self._store_ahead is None else now + self._store_ahead
 
     def is_in_grace(self, now: float) -> bool:
         """Whether the store may not have everything again yet."""
@@ -193,6 +138,7 @@ class Membership:
         """
         self._observe(snapshot, now)
         self.known = snapshot
+        self._store_ahead = snapshot.now_ms / 1000 - now
         self.renewed_ms = snapshot.leases[self._node_id].renewed_ms
         self.holds_until_renewed(asked)
         lost = [
@@ -208,13 +154,13 @@ class Membership:
         self._valid_until = max(self._valid_until, asked + self._lease_seconds)
         self.standing = None
 
-    def missed(self, why: str) -> bool:
+    def missed(self, error: StoreUnavailable) -> bool:
         """The store did not answer; returns whether that made the node degraded.
 
         Its sessions go on until its lease ends, and longer only where its peers say so (`peers_said`).
         """
         self._observer.missed()
-        self.why_degraded = why
+        self.why_degraded, self.why_for_anyone = str(error), error.for_anyone
         self.must_write_anew = True
         if self.state is not NodeState.READY:
             return False
@@ -268,7 +214,7 @@ class Membership:
     def wrote_anew(self) -> bool:
         """The store has everything of ours again; returns whether that ended a degraded state."""
         self.must_write_anew = self.has_lost = False
-        self.why_degraded = ""
+        self.why_degraded = self.why_for_anyone = ""
         if self.state is not NodeState.DEGRADED:
             return False
         self.go(NodeState.READY)

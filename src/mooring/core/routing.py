@@ -68,6 +68,7 @@ class Reason(enum.StrEnum):
     OUTCOME_UNKNOWN = "outcome_unknown"
     SIGNATURE = "signature"
     MIXED = "mixed"
+    COMPRESSED = "compressed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ class Announcement:
     """
     Attributes:
         nonce: of this event, and of it alone, however often it is sent.
-        time_ms: when it was sent, milliseconds since the epoch by the sender's clock.
+        time_ms: when it was sent, milliseconds since the epoch by the clock of all nodes, which is the store's.
     """
 
     sender: str

@@ -49,7 +49,7 @@ class PeerClaim:
     """What one node says to another about a request that it passes on.
 
     Attributes:
-        time_ms: when it was sent, milliseconds since the epoch by the sender's clock.
+        time_ms: when it was sent, milliseconds since the epoch by the clock of all nodes, which is the store's.
         nonce: 22 letters, used once.
         principal: who sent it, as far as the sender says; "" from nodes of today. It decides nothing.
         body: `signed` where a body follows with its MAC, else `none`.
@@ -171,6 +171,7 @@ class NonceWindow:
     """Refuses what is too old, and what was used before.
 
     A nonce is remembered for as long as a claim with it could be accepted, in either direction: clocks may disagree.
+    One of a time that is far ahead, since the clock was set back, is as good as too old.
     """
 
     def __init__(self, max_age_ms: int) -> None:
@@ -186,7 +187,7 @@ class NonceWindow:
         age_ms = now_ms - claim.time_ms
         if abs(age_ms) > self._max_age_ms:
             raise SignatureError(f"sent {age_ms / 1000:.1f} s ago by its clock, {self._max_age_ms / 1000:g} s allowed")
-        while self._order and now_ms - self._order[0][0] > 2 * self._max_age_ms:
+        while self._order and abs(now_ms - self._order[0][0]) > 2 * self._max_age_ms:
             self._used.discard(self._order.popleft()[1])
         if claim.nonce in self._used:
             raise RequestSeen("used before")

@@ -42,7 +42,7 @@ class PeerWord:
 
     Attributes:
         can_renew: whether the renewal of its own lease that ended first after it was asked went well.
-        owners: of the shards that the asker held, as the peer saw them then; empty where it could not renew.
+        owners: of the shards that the asker held, as the peer knew them then.
     """
 
     can_renew: bool

@@ -22,16 +22,16 @@ letters alone as a word is (`default`), is wrapped only where it is a field's wh
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final
 
 from mooring.core import exact_json
 from mooring.core.exact_json import Members, Spelled, is_text
-from mooring.core.handles import is_meant, spellings
+from mooring.core.handles import is_meant
 from mooring.core.known_ids import LEAST_LETTERS, KnownIds
+from mooring.core.unwrapping import are_escaped, pairs, unwrapped_json
 
 ANY: Final = "*"
 """In a field's path: each member of a list."""
@@ -41,42 +41,8 @@ _LONGEST_WORD: Final = 20
 _OF_BLOCKS: Final = ("content", "messages", "contents")
 _OF_TEXT: Final = ("description", "completion", "inputRequests")
 _OF_NOTIFICATIONS: Final = ("message", "data", "statusMessage", "inputRequests", "notifications")
-_FIELD = re.compile(r"([A-Za-z0-9_-]+|\*)(\.([A-Za-z0-9_-]+|\*))*|", re.ASCII)
 
 Wrap = Callable[[str], str | None]
-
-
-@dataclass(frozen=True, slots=True)
-class WrapRule:
-    """
-    Attributes:
-        mint: the tool whose result brings ids.
-        field: where in its result, as a path of names joined by dots, `*` for each of a list; "" for the whole text.
-        use: the arguments that take them, of whichever tool.
-    """
-
-    mint: str
-    field: str
-    use: tuple[str, ...]
-
-
-def read_rules(text: str) -> tuple[WrapRule, ...]:
-    """The rules in JSON: a list of objects with `mint`, `field` and `use`.
-
-    Raises:
-        ValueError: it is something else.
-    """
-    rules = []
-    for entry in json.loads(text) if text else []:
-        if not isinstance(entry, dict) or not entry.keys() <= {"mint", "field", "use"}:
-            raise ValueError("an entry has mint, field and use")
-        mint, field, use = entry.get("mint"), entry.get("field", ""), entry.get("use", [])
-        names = [use] if isinstance(use, str) else use
-        is_right = isinstance(mint, str) and mint and isinstance(field, str) and _FIELD.fullmatch(field)
-        if not is_right or not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
-            raise ValueError("mint is a tool's name, field a path of names joined by dots, use a list of arguments")
-        rules.append(WrapRule(str(mint), field, tuple(names)))
-    return tuple(rules)
 
 
 class Wrapping:
@@ -290,10 +256,13 @@ class Wrapping:
 
 
 def unwrapped(body: bytes, own_ids: Mapping[str, str]) -> bytes:
-    """The body with own ids in place of these handles. What spells one differently keeps it: no server knows that."""
-    for handle, own_id in own_ids.items():
-        for spelled in spellings(handle) if b"%" in body else (handle,):
-            body = body.replace(spelled.encode(), json.dumps(own_id)[1:-1].encode())
+    """The body with own ids in place of these handles. In one that comes in pieces, or that we cannot read, each is
+    escaped once."""
+    if are_escaped(own_ids):
+        with suppress(ValueError, RecursionError):
+            return unwrapped_json(body.decode(), own_ids).encode()
+    for spelled, own_id in pairs(own_ids, in_percents=b"%" in body):
+        body = body.replace(spelled.encode(), json.dumps(own_id)[1:-1].encode())
     return body
 
 

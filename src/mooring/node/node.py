@@ -111,7 +111,9 @@ class Node:
         max_age_ms = round(settings.peer_age_seconds * 1000)
         self.nonces = NonceWindow(max_age_ms)
         event_keys = [derive_key(secret, f"server event {settings.key_prefix}") for secret in secrets_known]
-        self._events = SharedEvents(channel, event_keys[0], self.id, max_age_ms, older_keys=event_keys[1:])
+        self._events = SharedEvents(
+            channel, event_keys[0], self.id, max_age_ms, older_keys=event_keys[1:], now=self.cluster_time
+        )
         self.tally = Tally()
         self._behind = None if is_alone else self._a_writer_behind()
         self.streams = StreamMemory(
@@ -134,6 +136,7 @@ class Node:
             lambda: self.membership.view,
             open_mailbox(self.id) if open_mailbox else None,
             answer_peer,
+            self.cluster_time,
         )
         self.keeper = LeaseKeeper(
             store,
@@ -184,6 +187,10 @@ class Node:
     @property
     def membership(self) -> Membership:
         return self.keeper.membership
+
+    def cluster_time(self) -> float:
+        """Seconds since the epoch, by which peers tell how old something is that one of them has said."""
+        return self.keeper.cluster_time
 
     @property
     def takes_new_sessions(self) -> bool:

@@ -13,7 +13,6 @@ import contextlib
 import logging
 import random
 import secrets
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from itertools import islice
@@ -42,7 +41,8 @@ class SharedEvents:
     Args:
         channel: None where no other node could hear.
         key: signs what nodes say.
-        max_age_ms: of a message, by the clocks of sender and receiver.
+        max_age_ms: of a message.
+        now: seconds since the epoch, by the one clock of all nodes.
     """
 
     def __init__(
@@ -52,8 +52,8 @@ class SharedEvents:
         node_id: str,
         max_age_ms: int,
         *,
+        now: Callable[[], float],
         older_keys: Sequence[bytes] = (),
-        now: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
     ) -> None:
         self._channel = channel

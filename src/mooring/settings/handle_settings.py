@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from mooring.core.marking import plain
-from mooring.core.wrapping import WrapRule, read_rules
+from mooring.core.wrap_rules import WrapRule, read_rules
 from mooring.settings.kinds import HandleRules, ParameterNames, PlacementKey
 
 

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr
 
 from mooring.advertised import with_sample
 from mooring.core.one_node import LOGIN
-from mooring.core.wrapping import read_rules
+from mooring.core.wrap_rules import read_rules
 
 _REDIS_SCHEMES: Final = frozenset(
     {"redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"}

@@ -69,5 +69,5 @@ class TimeSettings(BaseModel):
         "unreachable at once.",
     )
     peer_age_seconds: float = Field(
-        30.0, gt=0, le=600, description="How old a signed peer request may be; the nodes' clocks must agree this well."
+        30.0, gt=0, le=600, description="How old a signed peer request may be, by the clock of Redis."
     )

@@ -149,8 +149,16 @@ class Store(Protocol):
         somebody may be about to write it anew.
         """
 
-    def sessions(self) -> AsyncIterator[SessionRecord]:
-        """All records, in no order; one that comes or goes during the call may be missing."""
+    def sessions(self, beginning: str = "") -> AsyncIterator[SessionRecord]:
+        """All records, or those of sessions whose ids begin so, in no order; one that comes or goes during the call may
+        be missing.
+
+        Args:
+            beginning: letters, digits, dots, `-` and `_`.
+        """
+
+    def session_starts(self) -> AsyncIterator[tuple[str, float]]:
+        """The id of each, and when it was opened, in a fraction of the time."""
 
     async def place(self, key: str, shard: str, ttl_ms: int) -> str:
         """The shard that goes with a placement key: this one from now on, where it has none. It is remembered anew.

@@ -189,6 +189,14 @@ def decode_session(session_id: str, entry: Mapping[bytes, bytes]) -> SessionReco
         return None
 
 
+def decode_moment(text: bytes | None) -> float | None:
+    """Seconds since the epoch, as records have them; None where there are none, or they cannot be read."""
+    try:
+        return None if text is None else _seconds(text)
+    except ValueError:
+        return None
+
+
 def _seconds(text: bytes) -> float:
     """
     Raises:

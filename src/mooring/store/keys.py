@@ -86,10 +86,10 @@ class Keys:
         hanging = (self.log, self.calls, self.state, self.carried)
         return [self.session(session_id), *(key(session_id) for key in hanging)]
 
-    @property
-    def every_session(self) -> str:
-        """A pattern for SCAN that matches the records, and none of the keys that belong to them."""
-        return f"{self.prefix}:session:{{*}}"
+    def sessions(self, beginning: str = "") -> str:
+        """A pattern for SCAN that matches the records of those whose ids begin so, and none of the keys that belong to
+        them."""
+        return f"{self.prefix}:session:{{{beginning}*}}"
 
     def session_id(self, key: str) -> str:
         """The session id in a record's key."""

@@ -235,11 +235,15 @@ class MemoryStore:
             self._removed[session_id] = (epoch, self._now() + REMOVED_SECONDS)
         return Written.MISSING if self._sessions.pop(session_id, None) is None else Written.DONE
 
-    async def sessions(self) -> AsyncIterator[SessionRecord]:
-        for session_id in [name for name in self._sessions if not is_meant(name)]:
+    async def sessions(self, beginning: str = "") -> AsyncIterator[SessionRecord]:
+        for session_id in [name for name in self._sessions if name.startswith(beginning) and not is_meant(name)]:
             record = await self.load_session(session_id)
             if record is not None:
                 yield record
+
+    async def session_starts(self) -> AsyncIterator[tuple[str, float]]:
+        async for record in self.sessions():
+            yield record.id, record.created
 
     async def aclose(self) -> None:
         pass

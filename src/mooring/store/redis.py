@@ -188,14 +188,25 @@ class RedisStore:
         placed: bytes = await self._sessions.ask("placing a conversation", command)
         return placed.decode(errors="replace")
 
-    async def sessions(self) -> AsyncIterator[SessionRecord]:
+    async def sessions(self, beginning: str = "") -> AsyncIterator[SessionRecord]:
+        async for session_id, entry in self._of_each_session(beginning, "HGETALL"):
+            record = self._record(session_id, entry)
+            if record is not None:
+                yield record
+
+    async def session_starts(self) -> AsyncIterator[tuple[str, float]]:
+        async for session_id, created in self._of_each_session("", "HGET", "created"):
+            moment = codec.decode_moment(created)
+            if moment is not None:
+                yield session_id, moment
+
+    async def _of_each_session(self, beginning: str, command: str, *args: str) -> AsyncIterator[tuple[str, Any]]:
+        """What a command says of each record."""
         doing = "listing the sessions"
-        async for keys in self._sessions.scan(doing, self._keys.every_session):
-            entries = await self._sessions.ask_all(doing, (Command(("HGETALL", key)) for key in keys))
-            for key, entry in zip(keys, entries, strict=True):
-                record = self._record(self._keys.session_id(key.decode()), entry)
-                if record is not None:
-                    yield record
+        async for keys in self._sessions.scan(doing, self._keys.sessions(beginning)):
+            answers = await self._sessions.ask_all(doing, (Command((command, key, *args)) for key in keys))
+            for key, answer in zip(keys, answers, strict=True):
+                yield self._keys.session_id(key.decode()), answer
 
     async def aclose(self) -> None:
         await self._primary.aclose()

@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mooring.core.membership import Observer
 from mooring.core.model import Counters, NodeInfo, NodeState, SessionRecord
+from mooring.core.observer import Observer
 from mooring.core.ownership import ClusterView
 from mooring.errors import StoreUnavailable
 from mooring.store.base import Store
@@ -87,10 +88,20 @@ class Registry:
             if isinstance(call, Call)
         ]
 
-    async def sessions(self) -> list[SessionRecord]:
-        """Every session on record, the oldest first. Reads them all: for an operator, not for a request."""
-        records = [record async for record in self._store.sessions()]
+    async def sessions(self, beginning: str = "") -> list[SessionRecord]:
+        """Every session on record, or those whose ids begin so, the oldest first. Reads them all: for an operator, not
+        for a request."""
+        records = [record async for record in self._store.sessions(beginning)]
         return sorted(records, key=lambda record: (record.created, record.id))
+
+    async def oldest_sessions(self, most: int) -> tuple[list[SessionRecord], int]:
+        """The oldest first, and how many there are. Of the others nothing is read but when they were opened."""
+        starts = {session_id: created async for session_id, created in self._store.session_starts()}
+        if most >= len(starts):
+            return await self.sessions(), len(starts)
+        oldest = heapq.nsmallest(most, ((created, session_id) for session_id, created in starts.items()))
+        records = await asyncio.gather(*(self._store.load_session(session_id) for _, session_id in oldest))
+        return [record for record in records if record is not None], len(starts)
 
 
 def state_of(info: NodeInfo, *, lease_is_alive: bool) -> str:
@@ -143,7 +154,7 @@ async def watch(
     """The cluster as it changes: a first view, then one after each look at the store.
 
     While the store is away the last view stands, and for `grace_seconds` after it comes back nodes that were alive
-    stay so (see `mooring.core.membership`). The caller compares what it cares about; views may repeat.
+    stay so (see `mooring.core.observer`). The caller compares what it cares about; views may repeat.
     """
     observer = Observer(grace_seconds)
     while True:

@@ -202,7 +202,8 @@ def explain(error: Exception, where: str, doing: str) -> StoreUnavailable:
         doing: what was tried, as in "while …".
     """
     says, said, hint = _describe(error)
-    return StoreUnavailable(f"Redis at {where} {says} while {doing} ({said}): {hint}")
+    what = f"{says} while {doing} ({said}): {hint}"
+    return StoreUnavailable(f"Redis at {where} {what}", for_anyone=f"Redis {what}")
 
 
 def _describe(error: Exception) -> tuple[str, str, str]:

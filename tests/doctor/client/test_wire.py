@@ -10,8 +10,9 @@ from aiohttp import web
 from yarl import URL
 
 from mooring.doctor.client import protocol
+from mooring.doctor.client.received import trouble_of
 from mooring.doctor.client.reply import Outcome, Trouble
-from mooring.doctor.client.wire import Wire, trouble_of
+from mooring.doctor.client.wire import Wire
 from mooring.doctor.plan import Plan
 from tests.doctor.serving import serving
 from tests.ports import free_port

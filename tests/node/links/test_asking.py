@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from dataclasses import replace
 
 import pytest
@@ -21,7 +22,7 @@ WORD = PeerWord(True, {"aaaaa": ShardOwner(PEER.id, 3)})
 
 
 def questions(within_seconds: float = 5.0) -> PeerQuestions:
-    return PeerQuestions(KEY, ME, within_seconds)
+    return PeerQuestions(KEY, ME, within_seconds, time.time)
 
 
 def said(head: Head, word: PeerWord = WORD, key: bytes = KEY) -> bytes:

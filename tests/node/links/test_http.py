@@ -219,6 +219,7 @@ def a_forwarder(**options: Any) -> Forwarder:
         "connect_seconds": 5.0,
         "is_alive": lambda node_id: node_id == PEER.id,
         "check_seconds": 0.01,
+        "now": time.time,
     }
     return Forwarder(**known | options)
 

@@ -33,7 +33,7 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 async def checked(node: Node, url: str, tries: int = 1) -> bool:
-    questions = PeerQuestions(node.peer_keys[0], node.id, 5)
+    questions = PeerQuestions(node.peer_keys[0], node.id, 5, node.cluster_time)
     return await check_own_address(questions.call, lambda: replace(node.describe(), url=url), [0.0] * tries)
 
 
@@ -63,7 +63,9 @@ async def test_one_that_comes_up_late_is_waited_for(running: RunningNode, caplog
     def describe() -> NodeInfo:
         return replace(node.describe(), url=urls.pop(0))
 
-    assert await check_own_address(PeerQuestions(node.peer_keys[0], node.id, 5).call, describe, [0.0, 0.0])
+    assert await check_own_address(
+        PeerQuestions(node.peer_keys[0], node.id, 5, node.cluster_time).call, describe, [0.0, 0.0]
+    )
     assert said(caplog) == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 
@@ -67,7 +68,7 @@ class Asked:
 async def asked() -> AsyncIterator[Asked]:
     async with two_ends() as ends:
         lives = Lives(lambda node_id: node_id not in ends.dead, 0.01)
-        yield Asked(ends, RedisForwarder(ends.asking, KEY, ASKS, 0.2, 0.6, lives))
+        yield Asked(ends, RedisForwarder(ends.asking, KEY, ASKS, 0.2, 0.6, lives, time.time))
 
 
 async def test_a_request_arrives_signed_and_its_answer_comes_back_as_it_is_said() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from mooring.core.ownership import ClusterView
@@ -17,7 +19,7 @@ from tests.node.links.mailboxes import ANSWERS, PostOffice
 def ways(mode: str, office: PostOffice | None) -> Ways:
     settings = Settings.load(peer_link=mode, secret=SECRET, redis_url="redis://127.0.0.1:1")
     mailbox = None if office is None else office.of(ANSWERS)
-    return Ways(settings, ANSWERS, [SECRET], ClusterView, mailbox, ScriptedApp())
+    return Ways(settings, ANSWERS, [SECRET], ClusterView, mailbox, ScriptedApp(), time.time)
 
 
 @pytest.mark.parametrize("mode", ["redis", "auto"])

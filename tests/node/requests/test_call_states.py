@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
@@ -316,6 +317,29 @@ async def test_in_a_session_of_before_the_same_tools_do_the_same(make_apps: Any,
         await nodes[0].vanish()
         assert await legacy.ask(1, "count_in_thread", counter=counter) == "3"
         assert await ask(nodes[1], "count_up", counter=counter) == "4", "in the other era as well"
+
+
+async def test_a_session_brings_what_is_kept_of_a_handle_however_that_is_spelled(
+    apps: CountingNodes, raw: RawClient
+) -> None:
+    async with running_nodes(apps, 2, shards=1) as nodes:
+        legacy = Legacy(raw, nodes, await raw.open(nodes[0].url))
+        counters = [await legacy.ask(0, "new_counter") for _ in range(4)]
+        await nodes[0].vanish()
+
+        async def answered(message: dict[str, Any], tilde: str = "~") -> str:
+            body = json.dumps(message).replace("~", tilde).encode()
+            return (await raw.call(nodes[1].url, legacy.session, body=body, headers=VERSION)).body.decode()
+
+        uri = {"uri": f"counter://{counters[0]}/heard"}
+        read = {"jsonrpc": "2.0", "id": 7, "method": "resources/read", "params": uri}
+        assert "{'n': 0}" in await answered(read, "%7E")
+        assert "error" not in await answered(request("count_up", counter=counters[1]), r"\u007e")
+        in_text = request("count_all", counters=json.dumps([counters[2]]))
+        assert "error" not in await answered(in_text, r"\\u007e")
+        large = request("count_all", counters=[counters[3]], note="x" * 2 * 1024 * 1024)
+        assert "error" not in await answered(large)
+        assert [await legacy.ask(1, "look", counter=counter) for counter in counters[1:]] == ["{'n': 1}"] * 3
 
 
 async def test_a_transactional_call_of_a_session_gets_no_handles_state(apps: CountingNodes, raw: RawClient) -> None:

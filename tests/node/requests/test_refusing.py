@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import json
 import logging
 import time
+from typing import Any
 
 import pytest
 
-from mooring.asgi import Scope, Send
+from mooring.asgi import Message, Receive, Scope, Send
 from mooring.core.ids import SessionIds
-from tests.cluster_in_process import SECRET
+from tests.cluster_in_process import SECRET, running_nodes
 from tests.node.clusters import Cluster, three_nodes
+from tests.node.requests.test_modern import MODERN, Minting, opened_by, visit, with_users
 from tests.node.rpc import RawClient
 from tests.waiting import until
 
@@ -45,6 +49,8 @@ async def test_a_session_id_twice_is_a_bad_request(cluster: Cluster, raw: RawCli
     session = await raw.open(cluster.nodes[0].url)
     reply = await raw.call(cluster.nodes[0].url, session, headers=[("mcp-session-id", session)])
     assert (reply.status, reply.reason) == (400, "duplicate_header")
+    assert "send it once" in reply.json["error"]["message"]
+    assert "a proxy in front of the nodes, or between them" in reply.json["error"]["message"]
 
 
 async def test_an_unknown_session_is_not_said_to_be_gone_while_the_store_may_lack_it(raw: RawClient) -> None:
@@ -110,3 +116,39 @@ async def test_a_request_that_is_refused_for_now_is_named_however_large_it_is(
             await cluster.nodes[0].vanish()
         reply = await asking
         assert (reply.status, reply.reason, reply.json["id"]) == (200, "unreachable", "of mine")
+
+
+def unpacking(app: Any) -> Any:
+    """An app behind something that unpacks what clients have compressed."""
+
+    async def unpacked(scope: Scope, receive: Receive, send: Send) -> None:
+        if dict(scope.get("headers", [])).get(b"content-encoding") != b"gzip":
+            await app(scope, receive, send)
+            return
+
+        async def receive_unpacked() -> Message:
+            message = await receive()
+            return {**message, "body": gzip.decompress(message["body"])} if "body" in message else message
+
+        kept = (b"content-encoding", b"content-length")
+        await app({**scope, "headers": [h for h in scope["headers"] if h[0] not in kept]}, receive_unpacked, send)
+
+    return unpacked
+
+
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+@pytest.mark.parametrize("at", [0, 1])
+async def test_what_is_compressed_is_refused_since_nobody_knows_whose_handles_it_names(
+    raw: RawClient, era: str, at: int
+) -> None:
+    minting = Minting()
+    async with running_nodes(lambda: unpacking(with_users(minting())), 2) as nodes:
+        handle = await opened_by(raw, nodes[0], "alice")
+        session = await raw.open(nodes[0].url, headers={"x-user": "mallory"}) if era == "legacy" else None
+        headers = {"mcp-protocol-version": "2025-11-25"} if session else {**MODERN, "mcp-method": "tools/call"}
+        headers |= {"x-user": "mallory", "mcp-name": "visit", "content-encoding": "gzip"}
+        body = gzip.compress(json.dumps(visit(handle)).encode())
+        reply = await raw.send("POST", f"{nodes[at].url}/mcp", session=session, body=body, headers=headers)
+        assert [browsers.ledger for browsers in minting.browsers] == [[], []]
+        assert (reply.status, reply.reason) == (415, "compressed")
+        assert reply.headers["accept-encoding"] == "identity"

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from mooring.core.masking import masked_secrets
 from mooring.doctor.checks.opening_refusals import OPENING_CHANGES, OPENING_MEANS
-from mooring.doctor.client.protocol import ACCEPT, error_text
+from mooring.doctor.client.protocol import ACCEPT, challenge_of, error_text
 from mooring.doctor.client.reply import Outcome, Reply, Trouble
 from mooring.doctor.evidence.opening_kinds import refusal_of_opening
 from mooring.doctor.evidence.redirects import Lost, Redirect, same_origin
@@ -258,7 +258,7 @@ def _by_a_rule(exam: Examination, reply: Reply) -> Finding:
 
 def _login(exam: Examination, reply: Reply) -> Finding:
     has_token = _has_token(exam)
-    challenge = exam.show(reply.headers.get("WWW-Authenticate", ""))
+    challenge = exam.show(challenge_of(reply.headers))
     label = exam.show(reply.label)
     if reply.status == 403 and not challenge and (has_token or reply.is_page):
         return _by_a_rule(exam, reply)

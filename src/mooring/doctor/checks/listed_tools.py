@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from mooring.doctor.client.protocol import challenge_of
+from mooring.doctor.client.received import MOST_BYTES
 from mooring.doctor.client.reply import Outcome, Reply
 from mooring.doctor.client.ways import Way
-from mooring.doctor.client.wire import MOST_BYTES
 from mooring.doctor.evidence.question import request_in_era, with_one_retry
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Change, Finding, Verdict

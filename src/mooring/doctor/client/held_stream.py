@@ -17,8 +17,9 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from mooring.doctor.client import protocol
 from mooring.doctor.client.event_stream import StreamFacts, stream_facts
+from mooring.doctor.client.received import trouble_of
 from mooring.doctor.client.reply import Outcome, Reply, Trouble
-from mooring.doctor.client.wire import Headers, Wire, trouble_of
+from mooring.doctor.client.wire import Headers, Wire
 
 MOST_BYTES: Final = 1024 * 1024
 _REFUSAL_SECONDS: Final = 2.0

@@ -14,26 +14,21 @@ import dataclasses
 import enum
 import json
 import math
-import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType, TracebackType
 from typing import Any, Final, Self
 
 import aiohttp
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDict
 from yarl import URL
 
 from mooring.doctor.client.pace import Pace, is_limit
-from mooring.doctor.client.protocol import ACCEPT, EVENT_STREAM, SESSION, answer
+from mooring.doctor.client.protocol import ACCEPT, SESSION
+from mooring.doctor.client.received import Received, trouble_of
 from mooring.doctor.client.reply import Outcome, Reply, Trouble
 from mooring.doctor.plan import Plan
 
-MOST_BYTES: Final = 4 * 1024 * 1024
-"""Of one answer; what is longer is read no further."""
-END_SECONDS: Final = 0.5
-"""How long a stream is given to end once it has brought the answer."""
 USER_AGENT: Final = "mooring-doctor"
 _MOST_STRAYS: Final = 3
 """So many sessions that calls have opened, and no more."""
@@ -253,7 +248,7 @@ class Wire:
         started = time.monotonic()
         request_id = message.get("id") if message is not None else None
         body = json.dumps(message).encode() if message is not None and data is None else data
-        received = _Received()
+        received = Received()
         self.requests += 1
         if lane is not None:
             lane.is_busy = True
@@ -265,7 +260,7 @@ class Wire:
             ):
                 received.first_byte_seconds = time.monotonic() - started
                 received.status, received.headers = response.status, CIMultiDict(response.headers)
-                await _read(response, received.body, request_id)
+                await received.read(response, request_id)
         except Exception as error:
             received.trouble, received.detail = trouble_of(error), str(error)
         finally:
@@ -345,35 +340,6 @@ class Wire:
             self._by_delete += method == "DELETE" and carried is Carried.KNOWN
 
 
-@dataclass(slots=True)
-class _Received:
-    """What has come of an answer so far: it counts, though the rest may never come."""
-
-    status: int = 0
-    headers: CIMultiDict[str] = field(default_factory=CIMultiDict)
-    body: bytearray = field(default_factory=bytearray)
-    first_byte_seconds: float = 0.0
-    trouble: Trouble | None = None
-    detail: str = ""
-
-    def reply(self, request_id: int | None, seconds: float, at_seconds: float) -> Reply:
-        media_type = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        body = bytes(self.body)
-        found = answer(body, media_type, request_id) if request_id is not None else None
-        return Reply(
-            status=self.status,
-            headers=CIMultiDictProxy(self.headers),
-            body=body,
-            message=found,
-            # An answer that came is an answer, though the connection then broke.
-            trouble=None if found is not None else self.trouble,
-            detail=self.detail,
-            first_byte_seconds=self.first_byte_seconds,
-            seconds=seconds,
-            at_seconds=at_seconds,
-        )
-
-
 def _http(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=connector,
@@ -382,41 +348,3 @@ def _http(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         max_line_size=65_536,
         max_field_size=65_536,
     )
-
-
-async def _read(response: aiohttp.ClientResponse, into: bytearray, request_id: int | None) -> None:
-    """The body, to its end; of a stream that stays open, to shortly after the answer that is waited for."""
-    is_stream = response.content_type == EVENT_STREAM
-    async for piece in response.content.iter_any():
-        into += piece
-        if len(into) > MOST_BYTES:
-            return
-        if is_stream and request_id is not None and answer(bytes(into), EVENT_STREAM, request_id) is not None:
-            try:
-                async with asyncio.timeout(END_SECONDS):
-                    await response.content.read(MOST_BYTES)
-            except TimeoutError:
-                pass
-            return
-
-
-def trouble_of(error: Exception) -> Trouble:
-    """What an exception of the HTTP library says of the answer."""
-    if isinstance(error, aiohttp.ClientError) and "content-encoding" in str(error).lower():
-        return Trouble.ENCODED
-    troubles: list[tuple[type[Exception] | tuple[type[Exception], ...], Trouble]] = [
-        (TimeoutError, Trouble.HANG),
-        ((aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError, ssl.SSLError), Trouble.TLS),
-        (aiohttp.ClientConnectorDNSError, Trouble.NAME),
-        (aiohttp.ClientPayloadError, Trouble.CUT),
-        (aiohttp.ClientResponseError, Trouble.NOT_HTTP),
-        (aiohttp.ServerDisconnectedError, Trouble.CUT),
-    ]
-    for exceptions, trouble in troubles:
-        if isinstance(error, exceptions):
-            return trouble
-    os_error = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    if isinstance(os_error, ConnectionRefusedError):
-        return Trouble.REFUSED
-    # What breaks on an open connection comes as the library's own error, with the system's number alone.
-    return Trouble.CUT if isinstance(os_error, (ConnectionError, aiohttp.ClientOSError)) else Trouble.NO_WAY

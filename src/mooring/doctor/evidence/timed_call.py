@@ -10,9 +10,9 @@ from typing import Final
 from mooring.core.sse import SseParser
 from mooring.doctor.client import protocol
 from mooring.doctor.client.held_stream import Arrival, HeldStream, reach_stream
+from mooring.doctor.client.received import END_SECONDS
 from mooring.doctor.client.reply import Reply
 from mooring.doctor.client.ways import Way
-from mooring.doctor.client.wire import END_SECONDS
 from mooring.doctor.evidence.question import tries_needed
 from mooring.doctor.examination import Examination
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
@@ -60,7 +59,7 @@ class PeerQuestions:
         key: bytes,
         node_id: str,
         within_seconds: float,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float],
     ) -> None:
         self._key = key
         self._node_id = node_id

@@ -17,7 +17,6 @@ the peer is dead:
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
@@ -58,7 +57,7 @@ class Forwarder:
         connect_seconds: float,
         is_alive: Callable[[str], bool],
         check_seconds: float,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float],
     ) -> None:
         self._key = key
         self._node_id = node_id

@@ -14,7 +14,6 @@ What can go wrong before the answer starts is told as by `mooring.node.links.htt
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Final
@@ -48,7 +47,7 @@ class RedisForwarder:
         post_seconds: float,
         hold_seconds: float,
         lives: Lives,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float],
     ) -> None:
         self._relay = relay
         self._key = key

@@ -38,6 +38,7 @@ class Ways:
         view: of the cluster as it is known now.
         mailbox: of this node; None for one that meets its peers at their addresses alone.
         answer_peer: the app for what peers pass on through Redis.
+        now: seconds since the epoch, by the one clock of all nodes.
 
     Attributes:
         link: brings a request to a peer.
@@ -53,6 +54,7 @@ class Ways:
         view: Callable[[], ClusterView],
         mailbox: Mailbox | None,
         answer_peer: App,
+        now: Callable[[], float],
     ) -> None:
         key = derive_key(secrets[0], "peer request")
 
@@ -62,12 +64,12 @@ class Ways:
         def is_dead(node_id: str) -> bool:
             return node_id in view().nodes and not is_alive(node_id)
 
-        direct = Forwarder(key, node_id, settings.connect_seconds, is_alive, settings.heartbeat_seconds)
+        direct = Forwarder(key, node_id, settings.connect_seconds, is_alive, settings.heartbeat_seconds, now)
         self.link: PeerLink = direct
         self.mode: str = DIRECT
         # A peer answers when the renewal is over that it is in the middle of, or begins then.
         within_seconds = settings.connect_seconds + 2 * settings.redis_timeout_seconds
-        self.questions = PeerQuestions(key, node_id, within_seconds)
+        self.questions = PeerQuestions(key, node_id, within_seconds, now)
         self._answer_peer = answer_peer
         self._relay: Relay | None = None
         self._chosen: ChosenLink | None = None
@@ -75,7 +77,7 @@ class Ways:
             self._relay = Relay(mailbox, FrameSeals(Seals(secrets, settings.key_prefix), node_id), is_dead)
             post_seconds = settings.connect_seconds + settings.redis_timeout_seconds
             lives = Lives(is_alive, settings.heartbeat_seconds)
-            relayed = RedisForwarder(self._relay, key, node_id, post_seconds, settings.hold_seconds, lives)
+            relayed = RedisForwarder(self._relay, key, node_id, post_seconds, settings.hold_seconds, lives, now)
             self.mode = settings.peer_link
             self._chosen = ChosenLink(self.mode, direct, relayed, self.questions.call, is_alive)
             self.link = self.questions.relay = self._chosen

@@ -105,6 +105,13 @@ class LeaseKeeper:
         return self.membership.has_lapsed(self._now()) and self.membership.state is not NodeState.GONE
 
     @property
+    def cluster_time(self) -> float:
+        """Seconds since the epoch as every node has them, however wrong its machine's clock is: by the store's clock,
+        as it was at the last renewal."""
+        told = self.membership.store_time(self._now())
+        return time.time() if told is None else told
+
+    @property
     def helper(self) -> NodeInfo | None:
         """A peer that could renew when we could not: it takes what we may not serve."""
         return self._peers.helper if self.membership.standing is Standing.CUT_OFF else None
@@ -225,7 +232,7 @@ class LeaseKeeper:
             self._note_failure(error)
 
     def _note_failure(self, error: StoreUnavailable) -> None:
-        if self.membership.missed(str(error)):
+        if self.membership.missed(error):
             logger.warning("degraded: %s", error)
 
     async def _renew_once(self) -> bool:

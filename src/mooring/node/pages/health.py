@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from mooring.asgi import Scope, Send, respond
@@ -11,9 +10,6 @@ from mooring.node.node import Node
 
 METHODS: Final = frozenset({"GET", "HEAD"})
 """A request with any other method on these paths goes to the app."""
-
-_WHERE: Final = re.compile(r" at [\w+]+://\S+")
-"""Of Redis: the log and the status page say it, and these pages answer anyone."""
 
 
 async def answer_alive(node: Node, scope: Scope, send: Send) -> None:
@@ -40,19 +36,15 @@ def _readiness(node: Node) -> tuple[int, str]:
     if node.keeper.has_lapsed:
         return 503, f"its lease is over: {_why_no_lease(node)}"
     if membership.state is NodeState.DEGRADED:
-        return 200, f"degraded: {_without_where(membership.why_degraded)}"
+        return 200, f"degraded: {membership.why_for_anyone}"
     if not node.takes_new_sessions:
         return 503, f"full: {len(node.sessions)} sessions, capacity {node.settings.capacity}"
     return 200, "ready"
 
 
 def _why_no_lease(node: Node) -> str:
-    why = filter(None, (node.membership.standing, node.membership.why_degraded))
-    return _without_where(" and ".join(why)) or "not renewed yet"
-
-
-def _without_where(said: str) -> str:
-    return _WHERE.sub("", said)
+    why = filter(None, (node.membership.standing, node.membership.why_for_anyone))
+    return " and ".join(why) or "not renewed yet"
 
 
 async def _answer(status: int, text: str, scope: Scope, send: Send) -> None:

@@ -57,11 +57,21 @@ _EXPLAINED: Final[dict[Reason, tuple[int, str]]] = {
         f"{_GONE} Operator: a peer passed this on to a node that does not own it; check that the "
         "address of every node in `mooring status` leads to that very node.",
     ),
-    Reason.DUPLICATE_HEADER: (400, "Mcp-Session-Id appears more than once: send it once."),
+    Reason.DUPLICATE_HEADER: (
+        400,
+        "Mcp-Session-Id appears more than once: send it once. Operator: where the client does, a proxy in front of the "
+        "nodes, or between them, adds it again; let it pass the header on as it came.",
+    ),
     Reason.MIXED: (
         400,
         "The handles of this request are held by several nodes: use them in requests of their own. Operator: "
         "mixed_handles says what becomes of such requests.",
+    ),
+    Reason.COMPRESSED: (
+        415,
+        "The body of this request is compressed (Content-Encoding): send it as it is. Operator: what a request names, "
+        "and so where it belongs, cannot be read in it; switch off what compresses requests in front, or have them "
+        "unpacked before they come here, and Content-Encoding taken off.",
     ),
     Reason.SIGNATURE: (
         403,
@@ -87,6 +97,8 @@ _EXPLAINED[Reason.OUTCOME_UNKNOWN] = (
     "The session goes on. Look before you send it again, unless it changes nothing. Operator: the log of the node that "
     "answers this says which node died.",
 )
+_HEADERS: Final[dict[Reason, HeaderList]] = {Reason.COMPRESSED: [(b"accept-encoding", b"identity")]}
+"""What is accepted instead (RFC 9110, section 12.5.3)."""
 # On the wire, another principal's session looks exactly like one that never existed.
 _EXPLAINED[Reason.PRINCIPAL] = _EXPLAINED[Reason.UNKNOWN]
 
@@ -123,7 +135,7 @@ async def refuse(
         await respond(send, 200, _come_again(headers or []), b"text/event-stream")
         return
     status = 503 if is_posted and reason in MAY_WORK_SOON else status_of(reason)
-    await respond(send, status, _error(reason, request_id), b"application/json")
+    await respond(send, status, _error(reason, request_id), b"application/json", _HEADERS.get(reason, []))
 
 
 def _come_again(headers: HeaderList) -> bytes:

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from mooring.asgi import App, Message, Receive, Scope, Send, is_at, replaced, respond
 from mooring.core import jsonrpc, questions
-from mooring.core.handle_search import in_body
-from mooring.core.handles import PREFIX
+from mooring.core.handle_search import MOST_HANDLES
+from mooring.core.handles import Handle
 from mooring.core.kept_state import StateUse
 from mooring.core.request import SESSION_HEADER, RequestFacts
 from mooring.core.routing import Reason
@@ -60,7 +60,6 @@ _NO_STATE_IN_BATCHES: Final = (
     "by itself"
 )
 
-_HANDLE: Final = PREFIX.encode()
 _CALL: Final = (b"tools/call", rb"tools\/call")
 """PHP escapes each slash in JSON, unless told otherwise."""
 
@@ -129,13 +128,13 @@ class SessionRequest:
         self._exchange = Exchange(node, session, self._body, self._name, self._answer, send, self._states.answer, onto)
         # Whether it was looked at for a call that has to be on record before the app has it.
         self._is_noted = onto is not None or not self._is_logged or not node.streams.is_written_behind
-        # What the server asks on a stream that is not kept.
-        self._questions = PassingQuestions(session, are_named=is_named)
+        # What the server asks on a stream that is not kept, where it has asked others in an earlier life.
+        self._questions = PassingQuestions(session, are_named=is_named) if session.incarnation else None
         # Where it may be answered in JSON, and is carried out for the first time here.
         self._json = JsonCall(node, session, self._body, self._name) if self._is_logged and onto is None else None
-        # For handles of somebody else's in it.
+        # For handles in it; those that it has named so far, of its own; and those in use, once it is known that it may.
         self._search = PassingSearch()
-        # The handles that it names, once it is known that it may.
+        self._named: list[Handle] = []
         self._in_use: InUse | None = None
         # Set when the app has answered: until then it does not hear that the client has left.
         self._is_over = asyncio.Event()
@@ -302,7 +301,7 @@ class SessionRequest:
             await self._guard(message.get("body", b""))
             if self._body.is_whole and self._body.is_batch:
                 self._use.refusal = _NO_STATE_IN_BATCHES
-            if self._body.holds(_HANDLE) and self._entrance.is_its_principals():
+            if self._named and self._body.is_whole and self._entrance.is_its_principals():
                 await self._bring_handles()
             if not self._is_noted and self._body.is_whole and has_transactional_tools():
                 await self._note_ahead()
@@ -319,9 +318,10 @@ class SessionRequest:
         principal = principal_of(self._entrance.scope) or self._session.principal
         if self._session.principal not in (principal, NOBODY):
             return
-        handles = map(self._node.handles.read, found)
-        anothers = next((one for one in handles if one and not self._node.handles.may_use(one, principal)), None)
+        handles = [handle for handle in map(self._node.handles.read, found) if handle is not None]
+        anothers = next((one for one in handles if not self._node.handles.may_use(one, principal)), None)
         if anothers is None:
+            self._named = list(dict.fromkeys([*self._named, *handles]))[:MOST_HANDLES]
             return
         self._is_turned_away = True
         if not self._answer.has_begun:
@@ -330,14 +330,12 @@ class SessionRequest:
 
     async def _bring_handles(self) -> None:
         """The handles that it names are in use, and what is kept of them is here, where they are of our shards."""
-        known = map(self._node.handles.read, in_body(self._body.raw(), everywhere=True) or ())
-        named = [handle for handle in known if handle is not None]
         handles = self._node.sessions.handles
-        for handle, kept in (await bring_kept(self._node, named)).items():
+        for handle, kept in (await bring_kept(self._node, self._named)).items():
             if self._node.handles.may_use(handle, kept.principal) and may_come(self._node, handle, kept):
                 handles.add(handle, kept.principal, kept)
         if self._in_use is None:
-            self._in_use = handles.using([handle.text for handle in named])
+            self._in_use = handles.using([handle.text for handle in self._named])
             self._in_use.begin()
 
     async def _note_ahead(self) -> None:
@@ -427,7 +425,7 @@ class SessionRequest:
         """This leaves, in an answer that is not logged."""
         if self._json is not None:
             self._json.take(message)
-        if self._session.incarnation:
+        if self._questions is not None:
             message = self._questions.named(message)
         await self._answer.pass_on(message, self._send)
 

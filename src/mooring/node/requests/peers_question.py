@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 
 from mooring.asgi import App, Receive, Scope, Send, request_header, respond, route_of
 from mooring.core.request import CLIENT_HEADER, PEER_HEADER, read_facts
@@ -29,14 +28,14 @@ async def answer_question(node: Node, app: App, scope: Scope, receive: Receive, 
     """Answer a peer; one that no peer has signed is the app's, as any request on a path that is not ours."""
     request = PeerRequest(node.id, node.peer_keys, scope, receive, send)
     try:
-        request.verify(read_facts(scope["method"], scope["headers"]), node.nonces, int(time.time() * 1000))
+        request.verify(read_facts(scope["method"], scope["headers"]), node.nonces, round(node.cluster_time() * 1000))
     except SignatureError as error:
         logger.debug("not a peer's question: %s", error)
         await app(scope, receive, send)
         return
     can_renew = await node.keeper.renew.join()  # quickly: the peer's lease is about to end
     asked_for = scope.get("query_string", b"").decode("latin-1").split("+")
-    owners = {shard: node.membership.view.owner_of(shard) for shard in asked_for} if can_renew else {}
+    owners = {shard: node.membership.owner_of(shard) for shard in asked_for}
     word = encode_word(PeerWord(can_renew, {shard: owner for shard, owner in owners.items() if owner is not None}))
     mac = request.mac_over_word()
     mac.update(word)

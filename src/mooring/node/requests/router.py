@@ -18,6 +18,7 @@ from mooring.asgi import (
     Scope,
     Send,
     is_at,
+    is_compressed,
     media_type,
     posts_json,
     request_header,
@@ -142,7 +143,7 @@ class Router:
 
     async def _handle_from_peer(self, facts: RequestFacts, request: PeerRequest) -> None:
         try:
-            request.verify(facts, self._node.nonces, int(time.time() * 1000))
+            request.verify(facts, self._node.nonces, round(self._node.cluster_time() * 1000))
         except SignatureError as error:
             logger.warning("refused a peer request: %s%s", error, advice_on(Reason.SIGNATURE))
             self._node.tally.refused[Reason.SIGNATURE] += 1
@@ -163,6 +164,8 @@ class Router:
 
     def _handle(self, facts: RequestFacts, scope: Scope, receive: Receive, send: Send) -> Awaitable[Moved | None]:
         """Do what is decided; returns the one decision that a peer has to be told in its own way."""
+        if facts.method == "POST" and _is_compressed(scope) and self._is_message(facts, scope):
+            return self._refuse(Reason.COMPRESSED, facts, scope, receive, send)
         if facts.method == "POST" and facts.session_id is None and not facts.modern and _may_post_json(scope):
             return self._handle_without_session(facts, scope, receive, send)
         if facts.modern and facts.method == "POST":
@@ -234,12 +237,19 @@ class Router:
             case Refuse() if self._is_the_apps(facts, scope):
                 await self._app(scope, receive, send)
             case Refuse(reason=reason):
-                await RefusedRequest(self._node, self._app, facts, scope, receive, send).refuse(reason)
+                await self._refuse(reason, facts, scope, receive, send)
             case Revive(reason=reason):
                 return await self._revive(reason, facts, scope, receive, send, give_up)
             case Moved():
                 return decision
         return None
+
+    async def _refuse(self, reason: Reason, facts: RequestFacts, scope: Scope, receive: Receive, send: Send) -> None:
+        await RefusedRequest(self._node, self._app, facts, scope, receive, send).refuse(reason)
+
+    def _is_message(self, facts: RequestFacts, scope: Scope) -> bool:
+        """Whether what is posted is MCP's: with a session's id an app may have something else beside its endpoints."""
+        return self._node.endpoint_of(scope) is not None or facts.in_query or facts.session_id is None
 
     async def _revive(
         self, reason: Reason, facts: RequestFacts, scope: Scope, receive: Receive, send: Send, give_up: float
@@ -337,6 +347,12 @@ def _may_open(body: WantedBody) -> bool:
         return _INITIALIZES.search(body.beginning) is not None
     methods = {jsonrpc.text_in(message, "method") for message in jsonrpc.read_messages(body.whole or b"")}
     return "initialize" in methods or not any(methods)
+
+
+def _is_compressed(scope: Scope) -> bool:
+    """Whether nobody here can read what it names. Next to no client compresses anything, so this is a quick look."""
+    headers = scope["headers"]
+    return request_header(headers, b"content-encoding") is not None and is_compressed(headers)
 
 
 def _says_its_revision(facts: RequestFacts, scope: Scope) -> bool:
