@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from typing import Any
 
@@ -65,6 +66,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "twice the same": {"headers": [*MODERN, VERSION]},
     "with what peers send": {"headers": [*MODERN, (b"mooring-begin", b"1")]},
     "from a peer that is none": {"headers": [*MODERN, (b"mooring-peer", b"anybody")]},
+    "compressed": {"headers": [*MODERN, (b"content-encoding", b"gzip")], "pieces": [gzip.compress(called(a=1))]},
     "from a page": {"headers": [*MODERN, (b"origin", b"https://page.example")]},
     "a handle in a header": {"headers": [*MODERN, (b"mcp-param-browser", HANDLE.encode())]},
     "a handle in base64": {"headers": [*MODERN, (b"mcp-param-x", b"=?base64?bWh+YWFhYWEuZm9yZ2Vk?=")]},
@@ -78,9 +80,9 @@ CALLS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("what", CALLS)
 async def test_app_and_client_notice_nothing(what: str) -> None:
     seen = []
-    for settings in ({}, {"placement_key": "header:x-nobody-sends"}):  # with a key nothing is told at a look
+    for key in ("", "header:x-nobody-sends"):  # with a key nothing is told at a look
         app = Echo()
-        async with joined(app, **settings) as node:
+        async with joined(app, placement_key=key) as node:
             call = await Request(**{"headers": MODERN, "pieces": [called(a=1)], **CALLS[what]}).to(node)
         seen.append((app.heard, call.sent, call.scope))
     assert seen[0] == seen[1]
