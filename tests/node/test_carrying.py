@@ -240,7 +240,7 @@ async def test_what_was_loaded_and_could_not_be_removed_is_not_loaded_into_a_lat
         session = await nodes.open()
         memories[0].of[session] = b"kept"
         assert await nodes.give(session)
-        nodes.store.before |= {"save_session": fail, "carry": fail}
+        nodes.store.before |= {"save_session": fail, "save_sessions": fail, "carry": fail}
         assert (await nodes.ping(session, 1)).status == 200
         await end_by_itself(nodes, session, 1)
         assert await nodes.store.journal.carried(session) == (0, b"kept")

@@ -40,13 +40,18 @@ def in_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
     """What is meant for a handle in the headers, whose names are lower-case; each once."""
     found = []
     for name, value in headers:
-        if name[:4] != b"mcp-" or not (RARE in value or b"%" in value or _ENCODED_MARK in value):
+        if name[:4] != b"mcp-" or not may_be_in_header(value):
             continue
         if name == NAME_HEADER:
             found += _named(decoded(value))
         elif name.startswith(PARAMETER_HEADERS):
             found += meant_in(decoded(value))
     return _each_once(found)
+
+
+def may_be_in_header(value: bytes) -> bool:
+    """Whether a handle may be in this value, by a look."""
+    return RARE in value or b"%" in value or _ENCODED_MARK in value
 
 
 def _named(text: str) -> list[str]:

@@ -43,6 +43,7 @@ from mooring.node.pages.token_page import TokenPage
 from mooring.node.pages.traefik import TraefikPage
 from mooring.node.requests.answers import refuse
 from mooring.node.requests.peers_question import answer_question, is_question
+from mooring.node.requests.plain_call import PlainCalls
 from mooring.node.requests.router import Router
 from mooring.processes.signals import before_sigterm
 from mooring.settings import Settings
@@ -119,6 +120,7 @@ class Mooring:
         if self.settings.drain_on_sigterm and not is_alone:
             self._node.beside.append(self._drain_at_sigterm)
         self._router = Router(self._node, self._app)
+        self._plain = PlainCalls(self._node, self._app)
         self._cors = Cors(self._app, self.settings.web_origins, self._is_for_endpoint)
         token = self.settings.status_token
         self._token_pages: dict[str, TokenPage] = {}
@@ -252,14 +254,12 @@ class Mooring:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            send = self._cors.around(scope, _to_peer(scope, send))
-            if scope["method"] == "OPTIONS":
-                await self._handle_options(scope, receive, send)
-            elif not self._is_for_endpoint(scope):
-                await self._handle_elsewhere(scope, receive, send)
-            elif self._node.has_joined or await self._has_started(send):
-                handle = self._router.handle_for_one_node if self._is_for_one(scope) else self._router.handle
-                await handle(scope, receive, send)
+            if self._plain.may_be_one(scope) and not self._is_for_one(scope):
+                left = await self._plain.serve(scope, receive, send)
+                if left is None:
+                    return
+                receive = left
+            await self._handle(scope, receive, send)
         elif scope["type"] == "lifespan":
             self._belong_to_this_process()
             if self._node.is_stopping:  # a lifespan of this app's has ended: a node says goodbye for good
@@ -268,6 +268,16 @@ class Mooring:
             await lifespan.run(self._app, scope)
         else:
             await self._app(scope, receive, send)
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        send = self._cors.around(scope, _to_peer(scope, send))
+        if scope["method"] == "OPTIONS":
+            await self._handle_options(scope, receive, send)
+        elif not self._is_for_endpoint(scope):
+            await self._handle_elsewhere(scope, receive, send)
+        elif self._node.has_joined or await self._has_started(send):
+            handle = self._router.handle_for_one_node if self._is_for_one(scope) else self._router.handle
+            await handle(scope, receive, send)
 
     def _looking_for_logins(self, send: Send) -> Send:
         """Say where they are as the app has started: it may have made its routes by then, and not before."""

@@ -36,12 +36,19 @@ class CallStates:
         scope: as the app has it, which names the user there.
         own: what it changes of its session; None where it is on none.
         principal: of that session.
+        start: of its answer, where that has begun.
     """
 
     __slots__ = ("_body", "_held", "_is_over", "_node", "_of_handles", "_own", "_principal", "_start", "scope")
 
     def __init__(
-        self, node: Node, body: ReadBody, scope: Scope, own: Committing | None = None, principal: str = NOBODY
+        self,
+        node: Node,
+        body: ReadBody,
+        scope: Scope,
+        own: Committing | None = None,
+        principal: str = NOBODY,
+        start: Message | None = None,
     ) -> None:
         self.scope = scope
         self._node = node
@@ -52,7 +59,7 @@ class CallStates:
         # Those of handles that it has asked for, by handle.
         self._of_handles: dict[str, _HandleCommitting] | None = None
         # Of an answer that is not logged: its beginning, and what holds it once anything was asked for.
-        self._start: Message | None = None
+        self._start = start
         self._held: HeldAnswer | None = None
 
     def _is_used(self) -> bool:

@@ -49,7 +49,7 @@ class KeptAlive:
 
     def __exit__(self, *_: object) -> None:
         if self._is_stream:
-            self._stop()
+            self.stop()
 
     def send(self, message: Message) -> Awaitable[None]:
         """What the app says."""
@@ -81,7 +81,7 @@ class KeptAlive:
         finally:
             self._on_their_way -= 1
         if not message.get("more_body", False):
-            self._stop()
+            self.stop()
 
     def _look_in(self, seconds: float) -> None:
         self._watch = asyncio.get_running_loop().call_later(seconds, self._look)
@@ -107,7 +107,8 @@ class KeptAlive:
         finally:
             self._speaking = None
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """It is over, or broken off."""
         self._is_stream = False
         if self._watch is not None:
             self._watch.cancel()
