@@ -323,6 +323,25 @@ def a_member() -> tuple[Membership, ModelStore]:
     return node, store
 
 
+def test_whoever_was_told_that_its_lease_is_over_serves_nothing_until_it_has_renewed() -> None:
+    """However many of the peers that it knows cannot renew either."""
+    node, store = a_member()
+    node.missed(StoreUnavailable("away"))
+    assert node.peers_said(Standing.AWAY, [], 1_004.0, goes_on_alone=True) == []
+    node.was_told_that_it_is_over()
+    for standing in (None, Standing.AWAY, Standing.ISOLATED):
+        if standing is not None:
+            node.peers_said(standing, [], 1_006.0, goes_on_alone=True)
+        assert node.standing is Standing.CUT_OFF
+        assert node.has_lapsed(1_006.0)
+    snapshot = store.heartbeat(ME, node.renewed_ms, node.known, 1_007.0)
+    assert snapshot is not None
+    node.renewed(snapshot, 1_007.0, 1_007.0)
+    assert not node.has_lapsed(1_007.0)
+    node.peers_said(Standing.AWAY, [], 1_008.0, goes_on_alone=False)
+    assert node.standing is Standing.AWAY
+
+
 def test_a_node_may_serve_nothing_before_its_first_renewal() -> None:
     node = Membership(ME, LEASE_SECONDS)
     assert node.has_lapsed(0.0)

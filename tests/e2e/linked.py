@@ -36,12 +36,26 @@ class Nodes:
     to_redis: list[Link]
     to_node: list[Link]
     book: Path
+    target: str
+    variables: Mapping[str, str]
 
     def entries(self) -> list[str]:
         return self.book.read_text().split() if self.book.exists() else []
 
     async def healths(self, raw: RawClient) -> list[int]:
         return [(await raw.send("GET", f"{node.url}/healthz")).status for node in self.served]
+
+    @contextlib.asynccontextmanager
+    async def one_more(self, name: str) -> AsyncIterator[ServedNode]:
+        """One that joins now, and whose ways nobody cuts."""
+        variables = {**self.variables, "MOORING_REDIS_URL": self.redis.url}
+        running = serving_nodes(self.target, variables, {name: ROOT / "src"})
+        [node] = await asyncio.to_thread(running.__enter__)
+        try:
+            yield node
+        finally:
+            print(f"--- {node.name}", node.log, sep="\n")  # shown with a test that fails
+            await asyncio.to_thread(running.__exit__, None, None, None)
 
     async def until_well(self, raw: RawClient) -> None:
         async def well() -> bool:
@@ -81,7 +95,7 @@ async def nodes(
         # They start in this thread, and want the links, which are served in it too.
         served = await asyncio.to_thread(running.__enter__)
         stack.push_async_callback(asyncio.to_thread, running.__exit__, None, None, None)
-        cluster = Nodes(served, redis, to_redis, to_node, book)
+        cluster = Nodes(served, redis, to_redis, to_node, book, target, variables)
         try:
             await cluster.until_well(raw)
             yield cluster

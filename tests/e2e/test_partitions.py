@@ -217,3 +217,37 @@ async def test_one_that_was_stopped_while_redis_went_away_waits_to_be_told(raw: 
         paused.process.send_signal(signal.SIGCONT)
         assert counted(await enter(raw, paused.url, its, "told")) == 1
         assert counted(await enter(raw, peer.url, its, "told-too")) == 2
+
+
+async def test_one_that_joins_when_all_others_have_lost_redis_serves_nothing_that_they_still_serve(
+    raw: RawClient, tmp_path: Path
+) -> None:
+    """They would go on, since no peer that they know reaches Redis."""
+    async with nodes(2, tmp_path, raw, {"MOORING_HOLD_SECONDS": "1"}) as cluster:
+        owner, peer = cluster.served
+        its = await open_session(raw, owner.url)
+        for redis_link in cluster.to_redis:
+            redis_link.cut("refused")
+
+        async def go_on() -> bool:
+            return all("no peer reaches the store either" in node.log for node in cluster.served)
+
+        await until(go_on, what="both to go on without Redis")
+        assert counted(await enter(raw, peer.url, its, "before")) == 1
+        async with cluster.one_more("joined") as joined:
+
+            async def serves_it() -> bool:
+                return "result" in (await enter(raw, joined.url, its, "at-the-joined")).json
+
+            await until(serves_it, what="the one that joined to take the session over")
+            for base in (owner.url, peer.url, owner.url):
+                assert (await enter(raw, base, its, "at-the-old")).reason == "unreachable"
+            assert counted(await enter(raw, joined.url, its, "at-the-joined")) > 1
+            assert set(cluster.entries()) == {"before", "at-the-joined"}
+            for redis_link in cluster.to_redis:
+                redis_link.mend()
+
+            async def is_back() -> bool:
+                return "result" in (await enter(raw, owner.url, its, "back")).json
+
+            await until(is_back, what="its old owner to pass on what arrives for it")

@@ -79,6 +79,10 @@ class Membership:
         # Those that are ours by such a gift, and since which epoch.
         self._gifts: dict[str, int] = {}
         self._is_declared_dead = False
+        # A peer that could renew said that our lease is over; until it is renewed that stands.
+        self._was_told = False
+        # When this node joined, by the store's clock.
+        self._joined_ms = 0
         # By the local clock; beyond it the lease may have ended without our noticing.
         self._valid_until = -math.inf
         # By how many seconds the store's clock was ahead of the local one at the last renewal.
@@ -128,6 +132,7 @@ class Membership:
     def registered(self, renewed_ms: int) -> None:
         """The store has the node with a fresh lease, whatever it knew before."""
         self.renewed_ms = renewed_ms
+        self._joined_ms = self._joined_ms or renewed_ms
         self.known = None
 
     def renewed(self, snapshot: Snapshot, asked: float, now: float) -> list[str]:
@@ -152,7 +157,7 @@ class Membership:
     def holds_until_renewed(self, asked: float) -> None:
         """The lease was renewed after `asked`, and all the shards that are ours by now are so in the store."""
         self._valid_until = max(self._valid_until, asked + self._lease_seconds)
-        self.standing = None
+        self.standing, self._was_told = None, False
 
     def missed(self, error: StoreUnavailable) -> bool:
         """The store did not answer; returns whether that made the node degraded.
@@ -178,7 +183,7 @@ class Membership:
                 lease's time after it can again (`Observer`).
             goes_on_alone: the operator's choice for a node that is isolated.
         """
-        self.standing = standing
+        self.standing = standing = Standing.CUT_OFF if self._was_told else standing
         if standing is Standing.AWAY or (standing is Standing.ISOLATED and goes_on_alone):
             self._valid_until = max(self._valid_until, asked + self._lease_seconds)
         lost = []
@@ -189,6 +194,20 @@ class Membership:
                     self._observer.learned(shard, owner)
                     lost.append(shard)
         return lost
+
+    def was_told_that_it_is_over(self) -> None:
+        """A peer that could renew says that our lease, which we cannot renew, is over. It may take our shards now.
+
+        What peers said of a store that is away for all binds no one who joined after they could ask it last.
+        """
+        self._was_told, self.standing = True, Standing.CUT_OFF
+        self._valid_until = -math.inf
+
+    def is_unknown_to(self, node_id: str) -> bool:
+        """Whether a node whose lease is over, as far as anybody knows, cannot have heard of this one: then it does not
+        ask us whether we can renew, and may go on where nobody that it knows can."""
+        node = self.view.nodes.get(node_id)
+        return node is not None and not node.has_ended and node.renewed_ms < self._joined_ms
 
     def declared_dead(self) -> list[str]:
         """The node's end is on record, wrongly; answers the shards that it held: they may be another node's by now.

@@ -21,10 +21,17 @@ from mooring.core.model import TAKES_NEW_SESSIONS, Lease, NodeInfo, NodeState, S
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """One node as seen here: what it said last, and whether its lease was alive then."""
+    """One node as seen here: what it said last, and whether its lease was alive then.
+
+    Attributes:
+        has_ended: it said goodbye, or was seen to end.
+        renewed_ms: when its lease was last renewed, by the store's clock, as of when its end or return was seen.
+    """
 
     info: NodeInfo
     alive: bool
+    has_ended: bool = field(default=False, compare=False)
+    renewed_ms: int = field(default=0, compare=False)
 
     @property
     def takes_new_sessions(self) -> bool:
@@ -128,7 +135,7 @@ def _judge(lease: Lease, view: ClusterView, in_grace: bool) -> NodeView:
     if in_grace and not alive and not end_is_known:
         before = view.nodes.get(lease.node.id)
         alive = before is not None and before.alive
-    return NodeView(lease.node, alive)
+    return NodeView(lease.node, alive, end_is_known, lease.renewed_ms)
 
 
 def _keep_higher_epochs(before: Mapping[str, ShardOwner], after: Mapping[str, ShardOwner]) -> Mapping[str, ShardOwner]:

@@ -8,9 +8,11 @@ It asks its peers whether they can renew theirs, since where nobody can, nobody 
     more than half, with itself: I cannot; nobody: I can  away      serves on: the store is away
     there are none                                        away      the same
     too few answer                                        isolated  stops, or goes on, as the operator chose
+    unasked: I can, and your lease is over                cut off   serves nothing until it has renewed, at once
 
 More than half, because a part of the cluster that lost the rest along with the store looks, from inside, as if the
-store were away: it must not be the smaller part that goes on.
+store were away: it must not be the smaller part that goes on. Unasked, because nobody knows to ask a
+node that has joined since: it says so before it takes anything over.
 """
 
 from __future__ import annotations
@@ -26,6 +28,11 @@ from mooring.core.model import ShardOwner
 
 QUESTION_PATH: Final = "/.mooring/renewal"
 """Where a peer is asked; the shards that the asker held are the query. For any other request it is the app's."""
+
+
+YOURS_IS_OVER: Final = "your-lease-is-over"
+"""In the place of shards: whoever asks could renew its lease, and saw that the peer's is over. A release that does not
+know it takes it for a shard that nobody owns."""
 
 
 class Standing(enum.StrEnum):

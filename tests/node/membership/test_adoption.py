@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from mooring.core.membership import Membership
-from mooring.core.model import NO_OWNER, NodeState, SessionRecord, ShardOwner
+from mooring.core.model import NO_OWNER, NodeInfo, NodeState, SessionRecord, ShardOwner
+from mooring.core.standing import YOURS_IS_OVER, PeerWord
 from mooring.errors import StoreUnavailable
 from mooring.node.counters import Tally
 from mooring.node.membership.adoption import EMPTY_SECONDS, Adoption
@@ -100,6 +102,46 @@ async def test_of_two_who_adopt_one_has_it_and_the_other_learns_whose_it_is(worl
     assert world.me.membership.shards["ddddd"] == 2
     assert world.peer.membership.view.owner_of("ddddd") == taken
     assert (world.me.tally.adopted, world.peer.tally.adopted) == (1, 0)
+
+
+async def test_a_node_that_cannot_have_heard_of_us_is_told_before_its_shard_is_taken(world: World) -> None:
+    asked: list[tuple[list[str], list[str]]] = []
+
+    async def ask(peers: Sequence[NodeInfo], shards: Collection[str]) -> Sequence[tuple[NodeInfo, PeerWord]]:
+        assert (await world.owner_of("ddddd")).node_id == DEAD
+        asked.append(([peer.id for peer in peers], [*shards]))
+        return ()
+
+    late = Member("node-4-aaaaa", world.store, world.clock)
+    late.adoption = Adoption(world.store, late.membership, late.sessions, late.id, late.tally, world.clock, ask)
+    owner = await world.owner_of("ddddd")
+    await late.join("ggggg")
+    assert await late.adoption.adopt("ddddd", owner)
+    assert asked == [([DEAD], [YOURS_IS_OVER])]
+    assert await late.adoption.adopt("eeeee", owner)
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("says_goodbye", [True, False])
+async def test_one_that_said_goodbye_or_could_hear_of_us_is_told_nothing(says_goodbye: bool, world: World) -> None:
+    async def ask(peers: Sequence[NodeInfo], shards: Collection[str]) -> Sequence[tuple[NodeInfo, PeerWord]]:
+        raise AssertionError(peers)
+
+    adopter = Member("node-4-aaaaa", world.store, world.clock) if says_goodbye else world.me
+    adopter.adoption = Adoption(
+        world.store, adopter.membership, adopter.sessions, adopter.id, adopter.tally, world.clock, ask
+    )
+    owner = await world.owner_of("bbbbb")
+    if says_goodbye:
+        await world.store.leave(world.peer.info)
+        await adopter.join("ggggg")
+    else:
+        await world.me.beat()
+        world.clock.now += LEASE_SECONDS - 1
+        await world.me.beat()
+        world.clock.now += 2
+        await world.me.beat()
+    assert await adopter.adoption.adopt("bbbbb", owner)
 
 
 async def test_what_is_ours_already_is_not_counted_as_adopted(world: World) -> None:

@@ -11,7 +11,7 @@ import pytest
 from mooring import Mooring
 from mooring.core.model import ShardOwner
 from mooring.core.signing import NO_BODY, PeerClaim, sign_request
-from mooring.core.standing import QUESTION_PATH, PeerWord, decode_word
+from mooring.core.standing import QUESTION_PATH, YOURS_IS_OVER, PeerWord, decode_word
 from mooring.store import MemoryStore
 from tests.fakes import FlakyStore
 from tests.node.apps import ScriptedApp
@@ -54,6 +54,27 @@ async def test_a_node_that_cannot_says_that_and_asks_nobody_in_turn(app: Scripte
         assert mooring._node.membership.standing is None
         store.away = False
         assert word(await question(mooring, "").to(mooring)).can_renew
+
+
+@pytest.mark.parametrize("is_away", [True, False])
+async def test_whoever_cannot_renew_and_is_told_that_its_lease_is_over_believes_it(
+    app: ScriptedApp, is_away: bool
+) -> None:
+    store = FlakyStore(MemoryStore())
+    async with joined(app, store) as mooring:
+        store.away = is_away
+        assert word(await question(mooring, YOURS_IS_OVER).to(mooring)) == PeerWord(not is_away, {})
+        assert mooring._node.keeper.has_lapsed is is_away
+        store.away = False
+        assert await mooring._node.keeper.regain()
+
+
+async def test_nobody_else_can_tell_it(app: ScriptedApp) -> None:
+    store = FlakyStore(MemoryStore())
+    async with joined(app, store) as mooring:
+        store.away = True
+        await question(mooring, YOURS_IS_OVER, key=b"of another cluster").to(mooring)
+        assert not mooring._node.keeper.has_lapsed
 
 
 async def test_the_answer_is_from_after_the_question(app: ScriptedApp) -> None:

@@ -8,6 +8,9 @@
     that the store has forgotten                 when a session of it is asked for that has a record
     that its owner gives to this node            when the store says so: nothing is asked
 
+A node whose lease is over may live, and go on because no peer that it knows reaches the store: see
+`mooring.core.standing`. It does not know one that has joined since: that one tells it before it takes anything of it.
+
 A shard that was taken over, and has had no session here for a while, is let go: its sessions' records stay, and whoever
 is asked for one of them takes the shard again. So the shards of nodes that come and go do not pile up.
 """
@@ -21,8 +24,10 @@ from typing import Final
 
 from mooring.core.membership import Membership
 from mooring.core.model import NO_OWNER, TAKES_NEW_SESSIONS, SessionRecord, ShardOwner, Touch, Written
+from mooring.core.standing import YOURS_IS_OVER
 from mooring.errors import StoreUnavailable
 from mooring.node.counters import Tally
+from mooring.node.membership.peers_word import AskPeers, nobody_answers
 from mooring.node.membership.sessions import LocalSessions
 from mooring.store.base import Store
 
@@ -35,6 +40,7 @@ class Adoption:
     """
     Args:
         now: seconds, by a clock that does not stop while the process does.
+        ask: how another node is reached.
 
     Attributes:
         adopted: this node's shards that others had before, and when each was last seen to have a session.
@@ -48,6 +54,7 @@ class Adoption:
         node_id: str,
         tally: Tally,
         now: Callable[[], float] = time.monotonic,
+        ask: AskPeers = nobody_answers,
     ) -> None:
         self.adopted: dict[str, float] = {}
         self._store = store
@@ -58,6 +65,9 @@ class Adoption:
         self._now = now
         # Those that are asked of the store at this moment: a heartbeat may hear of it first.
         self._asking: set[str] = set()
+        # Nodes that were told that their lease is over, or did not answer.
+        self._told: set[str] = set()
+        self._ask = ask
 
     def own_shards(self) -> list[str]:
         """This node's shards that nobody had before."""
@@ -69,6 +79,7 @@ class Adoption:
         Raises:
             StoreUnavailable: nobody can say whether the owner is dead.
         """
+        await self._tell(owner.node_id)
         known = self._membership.shards.get(shard)
         self._asking.add(shard)
         self._membership.adopting[shard] = True
@@ -89,6 +100,19 @@ class Adoption:
             self._note(shard)
             logger.warning("adopted shard %s of node %s, which is dead: see its log", shard, owner.node_id)
         return True
+
+    async def _tell(self, node_id: str) -> None:
+        """A node that may live, and cannot have heard of this one, is told that its lease is over: it serves nothing
+        from then on. One that does not answer, or is of a release that does not know this, is as dead as any."""
+        if node_id in self._told or not self._membership.is_unknown_to(node_id):
+            return
+        answers = await self._ask([self._membership.view.nodes[node_id].info], [YOURS_IS_OVER])
+        self._told = {node_id, *self._told & self._membership.view.nodes.keys()}
+        if answers:
+            logger.warning(
+                "told node %s that its lease is over: it runs, and does not reach the store; look at its way to Redis",
+                node_id,
+            )
 
     async def hold(self, shard: str, least_epoch: int) -> int:
         """Make sure that a shard is ours, where nobody owns it; returns the epoch at which it is, 0 where it is not.

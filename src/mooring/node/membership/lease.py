@@ -82,7 +82,7 @@ class LeaseKeeper:
         self._node_id = node_id
         self._describe = describe
         goes_on_alone = settings.when_isolated == "go_on"
-        self.adoption = Adoption(store, self.membership, sessions, node_id, tally or Tally(), now)
+        self.adoption = Adoption(store, self.membership, sessions, node_id, tally or Tally(), now, ask_peers)
         self._peers = PeersWord(self.membership, node_id, ask_peers, now, goes_on_alone=goes_on_alone)
         self._on_beat = on_beat
         self._now = now
@@ -250,6 +250,16 @@ class LeaseKeeper:
             self._fence(lost)
         self._on_beat(self.membership.renewed_ms)
         return is_renewed
+
+    def was_told_that_it_is_over(self) -> None:
+        """A peer that could renew says so of our lease, which we could not renew just now."""
+        before = self.membership.standing
+        self.membership.was_told_that_it_is_over()
+        if self.membership.standing is not before:
+            logger.error(
+                "a node that has joined reaches the store, which this one does not, and takes over what is here: this "
+                "node serves nothing until it reaches the store again; look at its way to Redis (redis_url)"
+            )
 
     async def _hear_peers(self) -> None:
         self._fence(await self._peers.hear())

@@ -65,8 +65,8 @@ class PeersWord:
         standing = judge(len(peers), words)
         self.helper = next((peer for peer, word in answers if word.can_renew), None)
         lost = known.peers_said(standing, words, asked, goes_on_alone=self._goes_on_alone)
-        if standing is not before:
-            self._tell(standing)
+        if known.standing is not None and known.standing is not before:
+            self._tell(known.standing)
         return lost
 
     def _tell(self, standing: Standing) -> None:

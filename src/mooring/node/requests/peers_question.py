@@ -6,7 +6,7 @@ import logging
 
 from mooring.asgi import App, Receive, Scope, Send, request_header, respond, route_of
 from mooring.core.request import CLIENT_HEADER, PEER_HEADER, read_facts
-from mooring.core.standing import QUESTION_PATH, PeerWord, encode_word
+from mooring.core.standing import QUESTION_PATH, YOURS_IS_OVER, PeerWord, encode_word
 from mooring.errors import SignatureError
 from mooring.node.node import Node
 from mooring.node.requests.from_peer import PeerRequest
@@ -35,6 +35,8 @@ async def answer_question(node: Node, app: App, scope: Scope, receive: Receive, 
         return
     can_renew = await node.keeper.renew.join()  # quickly: the peer's lease is about to end
     asked_for = scope.get("query_string", b"").decode("latin-1").split("+")
+    if YOURS_IS_OVER in asked_for and not can_renew:
+        node.keeper.was_told_that_it_is_over()
     owners = {shard: node.membership.owner_of(shard) for shard in asked_for}
     word = encode_word(PeerWord(can_renew, {shard: owner for shard, owner in owners.items() if owner is not None}))
     mac = request.mac_over_word()

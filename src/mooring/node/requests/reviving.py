@@ -269,7 +269,7 @@ class _Revival:
             await self._end()
             logger.warning(
                 "session %s was not revived: its client speaks revision %s by what was agreed on, and the app answers "
-                "with %r",
+                "with %r; let a release speak what the one before it did",
                 brief(self._id),
                 record.protocol,
                 protocol_of(answer.message),
