@@ -34,6 +34,7 @@ class Request:
         method: str = "POST",
         path: str = "/mcp",
         *,
+        query: bytes = b"",
         session: str | None = None,
         headers: HeaderList | None = None,
         pieces: Iterable[bytes] = (b"",),
@@ -45,7 +46,7 @@ class Request:
             "method": method,
             "path": path,
             "raw_path": path.encode(),
-            "query_string": b"",
+            "query_string": query,
             "headers": [*given, *(headers or [])],
         }
         self.sent: list[Message] = []

@@ -61,6 +61,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "large": {"pieces": [called(text="x" * 2_000_000)]},
     "below the endpoint": {"path": "/mcp/more"},
     "with a session": {"headers": [*MODERN, (b"mcp-session-id", b"anybody's")]},
+    "with a query, which may name a session of HTTP+SSE": {"query": b"a=b"},
     "of two revisions": {"headers": [*MODERN, (b"mcp-protocol-version", b"2025-11-25")]},
     "of one that is no date": {"headers": [(b"mcp-protocol-version", b"2026-99-99"), *MODERN[1:]]},
     "twice the same": {"headers": [*MODERN, VERSION]},

@@ -47,6 +47,8 @@ class PlainCalls:
         """Whether a request may be such a call, by all but its body."""
         if scope["method"] != "POST" or not self._are_served or not self._node.has_joined:
             return False
+        if scope.get("query_string"):  # it may name a session of HTTP+SSE
+            return False
         has_version = False
         for name, value in scope["headers"]:
             if name[:1] == b"m":
