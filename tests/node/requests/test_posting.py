@@ -71,6 +71,26 @@ async def test_only_its_principal_may_post(
         assert await client.call(nodes[1].url, "ping", {}, headers=ALICE) == {"posted": 1}
 
 
+async def test_no_header_of_the_modern_era_leads_past_that(http: aiohttp.ClientSession) -> None:
+    apps: list[StreamApp] = []
+
+    def make_app() -> StreamApp:
+        apps.append(StreamApp())
+        return apps[-1]
+
+    async with (
+        running_nodes(make_app, 2, MemoryStore(), mcp_path=("/sse", "/messages")) as nodes,
+        streaming(http, nodes[0].url, headers=ALICE) as client,
+    ):
+        for node in nodes:
+            status, _ = await client.post(node.url, PING, MALLORY | {"mcp-protocol-version": "2026-07-28"})
+            assert status == 404
+        assert [app.posted for app in apps] == [[], []]
+        for n, node in enumerate(nodes):
+            headers = ALICE | {"mcp-protocol-version": "2026-07-28"}
+            assert await client.call(node.url, "ping", {}, headers=headers) == {"posted": n + 1}
+
+
 async def test_who_signs_in_takes_over_a_stream_that_nobody_signed_in_for(
     http: aiohttp.ClientSession, nodes: list[RunningNode], apps: list[StreamApp]
 ) -> None:
