@@ -40,7 +40,7 @@ async def test_peers_say_whether_they_can_renew_and_whose_the_shards_are(cluster
     third.keeper._store = store_that_is_away()
     answers = await first.keeper._peers._ask([second.describe(), third.describe()], shards)
     owned = {shard: ShardOwner(first.id, epoch) for shard, epoch in first.membership.shards.items()}
-    assert [word for _, word in answers] == [PeerWord(True, owned), PeerWord(False, {})]
+    assert [word for _, word in answers] == [PeerWord(True, owned), PeerWord(False, owned)]
     assert [peer.id for peer, _ in answers] == [second.id, third.id]
 
 
