@@ -71,7 +71,7 @@ _EXPLAINED: Final[dict[Reason, tuple[int, str]]] = {
         415,
         "The body of this request is compressed (Content-Encoding): send it as it is. Operator: what a request names, "
         "and so where it belongs, cannot be read in it; switch off what compresses requests in front, or have them "
-        "unpacked before they come here, and Content-Encoding taken off.",
+        "unpacked before they come here.",
     ),
     Reason.SIGNATURE: (
         403,

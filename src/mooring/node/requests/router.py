@@ -165,7 +165,21 @@ class Router:
     def _handle(self, facts: RequestFacts, scope: Scope, receive: Receive, send: Send) -> Awaitable[Moved | None]:
         """Do what is decided; returns the one decision that a peer has to be told in its own way."""
         if facts.method == "POST" and _is_compressed(scope) and self._is_message(facts, scope):
-            return self._refuse(Reason.COMPRESSED, facts, scope, receive, send)
+            return self._handle_compressed(facts, scope, receive, send)
+        return self._handle_readable(facts, scope, receive, send)
+
+    async def _handle_compressed(self, facts: RequestFacts, scope: Scope, receive: Receive, send: Send) -> Moved | None:
+        """A message whose headers say so. Something around Mooring may have unpacked it, and left them as they were."""
+        body = WantedBody(receive, self._node.settings.handle_search_bytes)
+        await body.read()
+        if jsonrpc.read_messages(body.whole or b""):
+            return await self._handle_readable(facts, scope, body.receive, send)
+        await self._refuse(Reason.COMPRESSED, facts, scope, body.receive, send)
+        return None
+
+    def _handle_readable(
+        self, facts: RequestFacts, scope: Scope, receive: Receive, send: Send
+    ) -> Awaitable[Moved | None]:
         if facts.method == "POST" and facts.session_id is None and not facts.modern and _may_post_json(scope):
             return self._handle_without_session(facts, scope, receive, send)
         if facts.modern and facts.method == "POST":
