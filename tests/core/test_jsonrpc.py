@@ -257,6 +257,9 @@ def test_which_requests_of_a_batch_are_answered() -> None:
 def test_many_answers_to_many_requests_are_told_at_once() -> None:
     ids = tuple(range(20_000))
     data = json.dumps([{"jsonrpc": "2.0", "id": one, "result": {}} for one in ids])
-    began = time.process_time()
-    assert answered_in(data, ids) == ids
-    assert time.process_time() - began < 5  # one by one it takes minutes
+    took = []
+    for _ in range(3):  # what else runs on the machine slows down one of them
+        began = time.process_time()
+        assert answered_in(data, ids) == ids
+        took.append(time.process_time() - began)
+    assert min(took) < 0.5

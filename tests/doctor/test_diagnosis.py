@@ -123,6 +123,7 @@ async def test_calls_that_hang_are_broken_in_a_quick_run_too() -> None:
         report = await run(ledger.url, sessions=12, calls=4, timeout_seconds=0.5, most_seconds=3.0)
     assert "calls failed: no answer in time" in finding(report, "affinity").says
     assert report.outlook is Outlook.BROKEN
+    assert ledger.live == set()
 
 
 async def test_only_and_skip_choose_the_checks() -> None:
