@@ -53,6 +53,11 @@ def read_messages(data: bytes | bytearray | str) -> list[Message]:
     return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, dict)]
 
 
+def begins_batch(data: bytes | bytearray) -> bool:
+    """Whether this, which may be the beginning of a body alone, begins as a batch does."""
+    return data.lstrip()[:1] == b"["
+
+
 def _read(data: bytes | bytearray | str) -> Any:
     try:
         return json.loads(data)

@@ -100,7 +100,15 @@ async def test_a_plain_one_is_told_apart() -> None:
             and await node._plain.serve(*_parts(Request(**{"headers": MODERN, "pieces": [called(a=1)], **call})))
             is None
         }
-    assert told == {"plain", "a notification", "no JSON", "nothing", "below the endpoint", "twice the same"}
+    assert told == {
+        "plain",
+        "a notification",
+        "no JSON",
+        "nothing",
+        "in pieces",
+        "below the endpoint",
+        "twice the same",
+    }
 
 
 def _parts(call: Request) -> tuple[Scope, Receive, Send]:

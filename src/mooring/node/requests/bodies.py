@@ -57,7 +57,7 @@ class RememberedBody:
     @property
     def is_batch(self) -> bool:
         """Whether it begins as an array does."""
-        return (self._head or bytes(self._pieces[: jsonrpc.HEAD_BYTES])).lstrip()[:1] == b"["
+        return jsonrpc.begins_batch(self._head or self._pieces[: jsonrpc.HEAD_BYTES])
 
     async def read_rest(self, most_bytes: int = 0) -> None:
         """Read what the app did not: until the end, or the limit and so much of it."""

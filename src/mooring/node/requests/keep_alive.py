@@ -55,7 +55,7 @@ class KeptAlive:
         """What the app says."""
         if self._is_stream:
             return self._pass_on(message)
-        if message["type"] == "http.response.start" and self._seconds and _begins_stream(message):
+        if message["type"] == "http.response.start" and self._seconds and begins_stream(message):
             return self._begin(message)
         return self._send(message)
 
@@ -116,5 +116,6 @@ class KeptAlive:
             self._speaking.cancel()
 
 
-def _begins_stream(message: Message) -> bool:
+def begins_stream(message: Message) -> bool:
+    """Whether this is the beginning of an answer that may be kept alive."""
     return message["status"] == 200 and is_open_event_stream(message.get("headers", []))

@@ -45,17 +45,10 @@ METHOD_HEADER: Final = b"mcp-method"
 
 _TASK: Final = "taskId"
 _OF_TASKS: Final = frozenset({"tasks/get", "tasks/result", "subscriptions/listen"})
-_BATCH_BYTES: Final = 64
-"""In which the first letter of a body stands."""
 
 _Served = TypeVar("_Served")
 
 NONE: Final[Mapping[Handle, LocalSession | None]] = {}
-
-
-def is_batch(body: bytes) -> bool:
-    """Whether it begins as an array does."""
-    return body[:_BATCH_BYTES].lstrip()[:1] == b"["
 
 
 class ModernCall:
@@ -224,7 +217,7 @@ class ModernCall:
 
     def _is_batch(self) -> bool:
         """Whether there will be several answers: none of them can go on record with what all of its calls change."""
-        return self._body is not None and is_batch(self._body)
+        return self._body is not None and jsonrpc.begins_batch(self._body)
 
     def _wrapping(self, scope: Scope, fields: tuple[str, ...], own_ids: Mapping[str, str]) -> Wrapping:
         """What becomes of the answer, once the app has named the user in the scope."""

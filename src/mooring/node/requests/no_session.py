@@ -20,8 +20,13 @@ def naming_no_session(send: Send) -> Send:
     even in the answer that refuses a modern request."""
 
     def send_on(message: Message) -> Awaitable[None]:
-        if message["type"] == "http.response.start" and header(message.get("headers", []), SESSION_HEADER) is not None:
-            message = {**message, "headers": without(message["headers"], SESSION_HEADER)}
-        return send(message)
+        return send(start_of_no_session(message) if message["type"] == "http.response.start" else message)
 
     return send_on
+
+
+def start_of_no_session(start: Message) -> Message:
+    """The beginning of such an answer."""
+    if header(start.get("headers", []), SESSION_HEADER) is None:
+        return start
+    return {**start, "headers": without(start["headers"], SESSION_HEADER)}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Any, Final
 
-from mooring.asgi import App, Message, Receive, Scope, Send, header, is_open_event_stream, without
+from mooring.asgi import App, Message, Receive, Scope, Send
 from mooring.core import jsonrpc
 from mooring.core.handle_search import may_be_in_header, may_hold_handles
 from mooring.core.kept_state import TOO_LATE
@@ -18,10 +18,11 @@ from mooring.core.request import INTERNAL_HEADERS, SESSION_HEADER, VERSION_HEADE
 from mooring.errors import NoHandle
 from mooring.node.current import Serving
 from mooring.node.node import Node
+from mooring.node.requests.bodies import WantedBody
 from mooring.node.requests.call_states import CallStates
 from mooring.node.requests.deciding import Decisions
-from mooring.node.requests.keep_alive import KeptAlive
-from mooring.node.requests.modern_call import is_batch
+from mooring.node.requests.keep_alive import KeptAlive, begins_stream
+from mooring.node.requests.no_session import start_of_no_session
 from mooring.node.requests.subscription import METHOD as LISTEN
 
 _FREE: Final = RequestFacts("POST", modern=True)
@@ -64,24 +65,21 @@ class PlainCalls:
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> Receive | None:
         """Have the app answer it; where it is none, returns what brings it from its beginning."""
-        came = await receive()
-        node = self._node
-        call = _Call(node, scope, came, receive, send)
-        if not self._is_one(came):
-            return call.receive
+        node, body = self._node, WantedBody(receive, self._most_bytes)
+        await body.read()
+        if body.whole is None or not self._is_one(body.whole):
+            return body.receive
         node.tally.served += 1
+        call = _Call(node, scope, body.whole, send)
         with node.open_calls.call(), Serving(node, call.scope, None, None, call):
             try:
-                await self._app(call.scope, call.receive, call.send)
+                await self._app(call.scope, body.receive, call.send)
             finally:
                 await call.end()
         return None
 
-    def _is_one(self, came: Message) -> bool:
-        if came["type"] != "http.request" or came.get("more_body", False):
-            return False
-        body: bytes = came.get("body", b"")
-        is_plain = len(body) <= self._most_bytes and not may_hold_handles(body) and not is_batch(body)
+    def _is_one(self, body: bytes) -> bool:
+        is_plain = not may_hold_handles(body) and not jsonrpc.begins_batch(body)
         return is_plain and self._decisions.is_served_anywhere(_FREE)
 
 
@@ -93,36 +91,25 @@ class _Call:
 
     __slots__ = (
         "_body",
-        "_came",
         "_is_over",
         "_kept_alive",
         "_node",
-        "_receive",
         "_send",
         "_start",
         "_states",
         "scope",
     )
 
-    def __init__(self, node: Node, scope: Scope, came: Message, receive: Receive, send: Send) -> None:
+    def __init__(self, node: Node, scope: Scope, body: bytes, send: Send) -> None:
         self.scope: Scope = {**scope}
         self._node = node
-        self._came: Message | None = came
-        self._body: bytes = came.get("body", b"")
-        self._receive = receive
+        self._body = body
         self._send = send
         self._start: Message | None = None
         self._is_over = False
         # Made once they are asked for: what it changes of handles, and comments on its stream.
         self._states: CallStates | None = None
         self._kept_alive: KeptAlive | None = None
-
-    async def receive(self) -> Message:
-        """It from its beginning."""
-        if self._came is not None:
-            came, self._came = self._came, None
-            return came
-        return await self._receive()
 
     def send(self, message: Message) -> Awaitable[None]:
         """Its answer."""
@@ -131,14 +118,11 @@ class _Call:
         return self._send(message) if self._states is None else self._states.pass_on(message, self._send)
 
     def _begin(self, start: Message) -> Message:
-        headers = start.get("headers", [])
-        if start["status"] == 200 and is_open_event_stream(headers):
+        if begins_stream(start):
             self._kept_alive = KeptAlive(self._send, self._node.settings.stream_comment_seconds)
             self._send = self._kept_alive.send
-        if header(headers, SESSION_HEADER) is not None:  # apps of the legacy era name one in each answer
-            start = {**start, "headers": without(headers, SESSION_HEADER)}
-        self._start = start
-        return start
+        self._start = start_of_no_session(start)
+        return self._start
 
     def part(self, text: str) -> dict[str, Any]:
         """See `CallStates`."""
@@ -151,10 +135,10 @@ class _Call:
     async def end(self) -> None:
         """It is over, and was not cut off."""
         self._is_over = True
-        if self._states is not None:
-            await self._states.end()
         if self._kept_alive is not None:
             self._kept_alive.stop()
+        if self._states is not None:
+            await self._states.end()
 
     def message(self) -> jsonrpc.Message:
         return jsonrpc.read_message(self._body) or {}
