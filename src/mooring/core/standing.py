@@ -11,8 +11,8 @@ It asks its peers whether they can renew theirs, since where nobody can, nobody 
     unasked: I can, and your lease is over                cut off   serves nothing until it has renewed, at once
 
 More than half, because a part of the cluster that lost the rest along with the store looks, from inside, as if the
-store were away: it must not be the smaller part that goes on. Unasked, because nobody knows to ask a
-node that has joined since: it says so before it takes anything over.
+store were away: it must not be the smaller part that goes on. Unasked, because nobody knows to ask a node that has
+joined since: it says so before it takes anything over.
 """
 
 from __future__ import annotations

@@ -336,4 +336,5 @@ async def test_a_body_that_was_made_longer_around_mooring(raw: RawClient) -> Non
             reply = await raw.call(node.url, session, body=gzip.compress(text), headers=headers)
             assert "served" in reply.json
             assert cluster.apps[0].asked[-1][2] == text
+            assert b"content-encoding" not in dict(cluster.apps[0].scopes[-1]["headers"])
         assert cluster.tally(0).forwarded_in == 2

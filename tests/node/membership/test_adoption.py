@@ -122,6 +122,26 @@ async def test_a_node_that_cannot_have_heard_of_us_is_told_before_its_shard_is_t
     assert len(asked) == 1
 
 
+async def test_all_whose_orphans_are_to_be_taken_are_told_at_once(world: World) -> None:
+    """Each that does not answer takes its time."""
+    asked: list[set[str]] = []
+
+    async def ask(peers: Sequence[NodeInfo], shards: Collection[str]) -> Sequence[tuple[NodeInfo, PeerWord]]:
+        asked.append({peer.id for peer in peers})
+        return ()
+
+    world.clock.now += 2 * LEASE_SECONDS
+    late = Member("node-4-aaaaa", world.store, world.clock)
+    late.adoption = Adoption(world.store, late.membership, late.sessions, late.id, late.tally, world.clock, ask)
+    await late.join("ggggg")
+    world.clock.now += LEASE_SECONDS  # nobody lived, so nobody adopts for a lease's time
+    await late.beat()
+    await late.adoption.adopt_orphans()
+    assert asked == [{DEAD, PEER}]
+    await late.adoption.adopt_orphans()
+    assert len(asked) == 1
+
+
 @pytest.mark.parametrize("says_goodbye", [True, False])
 async def test_one_that_said_goodbye_or_could_hear_of_us_is_told_nothing(says_goodbye: bool, world: World) -> None:
     async def ask(peers: Sequence[NodeInfo], shards: Collection[str]) -> Sequence[tuple[NodeInfo, PeerWord]]:

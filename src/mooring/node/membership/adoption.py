@@ -20,6 +20,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from mooring.core.membership import Membership
@@ -79,7 +80,7 @@ class Adoption:
         Raises:
             StoreUnavailable: nobody can say whether the owner is dead.
         """
-        await self._tell(owner.node_id)
+        await self._tell({owner.node_id})
         known = self._membership.shards.get(shard)
         self._asking.add(shard)
         self._membership.adopting[shard] = True
@@ -101,17 +102,22 @@ class Adoption:
             logger.warning("adopted shard %s of node %s, which is dead: see its log", shard, owner.node_id)
         return True
 
-    async def _tell(self, node_id: str) -> None:
-        """A node that may live, and cannot have heard of this one, is told that its lease is over: it serves nothing
-        from then on. One that does not answer, or is of a release that does not know this, is as dead as any."""
-        if node_id in self._told or not self._membership.is_unknown_to(node_id):
+    async def _tell(self, node_ids: AbstractSet[str]) -> None:
+        """Those that may live, and cannot have heard of this one, are told that their leases are over, all at once.
+
+        They serve nothing from then on. One that does not answer, or is of a release that does not know this, is as dead
+        as any.
+        """
+        nodes = self._membership.view.nodes
+        left = [node_id for node_id in node_ids - self._told if self._membership.is_unknown_to(node_id)]
+        if not left:
             return
-        answers = await self._ask([self._membership.view.nodes[node_id].info], [YOURS_IS_OVER])
-        self._told = {node_id, *self._told & self._membership.view.nodes.keys()}
-        if answers:
+        answers = await self._ask([nodes[node_id].info for node_id in left], [YOURS_IS_OVER])
+        self._told = {*left, *self._told & nodes.keys()}
+        for node, _ in answers:
             logger.warning(
                 "told node %s that its lease is over: it runs, and does not reach the store; look at its way to Redis",
-                node_id,
+                node.id,
             )
 
     async def hold(self, shard: str, least_epoch: int) -> int:
@@ -179,7 +185,9 @@ class Adoption:
             StoreUnavailable: the rest is for the next time.
         """
         if self._membership.state in TAKES_NEW_SESSIONS:
-            for shard, owner in self._membership.view.orphans_for(self._node_id):
+            orphans = self._membership.view.orphans_for(self._node_id)
+            await self._tell({owner.node_id for _, owner in orphans})
+            for shard, owner in orphans:
                 await self.adopt(shard, owner)
 
     async def let_empty_ones_go(self) -> None:

@@ -21,8 +21,10 @@ from mooring.asgi import (
     is_compressed,
     media_type,
     posts_json,
+    replaced,
     request_header,
     route_of,
+    without,
 )
 from mooring.core import jsonrpc
 from mooring.core.http_sse import id_in
@@ -169,11 +171,15 @@ class Router:
         return self._handle_readable(facts, scope, receive, send)
 
     async def _handle_compressed(self, facts: RequestFacts, scope: Scope, receive: Receive, send: Send) -> Moved | None:
-        """A message whose headers say so. Something around Mooring may have unpacked it, and left them as they were."""
+        """A message whose headers say so. Something around Mooring may have unpacked it, and left them as they were: it
+        goes on with right ones, so that nothing behind Mooring unpacks it to another message than was read here."""
         body = WantedBody(receive, self._node.settings.handle_search_bytes)
         await body.read()
-        if jsonrpc.read_messages(body.whole or b""):
-            return await self._handle_readable(facts, scope, body.receive, send)
+        if body.whole is not None and jsonrpc.read_messages(body.whole):
+            headers = replaced(
+                without(scope["headers"], b"content-encoding"), b"content-length", b"%d" % len(body.whole)
+            )
+            return await self._handle_readable(facts, {**scope, "headers": headers}, body.receive, send)
         await self._refuse(Reason.COMPRESSED, facts, scope, body.receive, send)
         return None
 
