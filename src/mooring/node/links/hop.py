@@ -118,7 +118,10 @@ def check_reply(key: bytes, said: str, nonce: str, peer: NodeInfo, status: int, 
     except SignatureError as error:
         raise PeerSilent(f"{where} (HTTP {status}): {error}", may_have_run=True) from error
     if verdict == REFUSED:
-        raise PeerSilent(f"node {peer.id} refuses our signature: do the clocks agree?", may_have_run=False)
+        raise PeerSilent(
+            f"node {peer.id} refuses our signature: do the secrets agree, and the clocks of the Redis that each uses?",
+            may_have_run=False,
+        )
     if verdict == SEEN:
         raise PeerSilent(f"node {peer.id} has had this request before", may_have_run=True, is_final=True)
     if verdict != ACCEPTED:

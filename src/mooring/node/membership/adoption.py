@@ -105,8 +105,8 @@ class Adoption:
     async def _tell(self, node_ids: AbstractSet[str]) -> None:
         """Those that may live, and cannot have heard of this one, are told that their leases are over, all at once.
 
-        They serve nothing from then on. One that does not answer, or is of a release that does not know this, is as dead
-        as any.
+        They serve nothing from then on. One that does not answer, or is of a release that does not know this, is as
+        dead as any.
         """
         nodes = self._membership.view.nodes
         left = [node_id for node_id in node_ids - self._told if self._membership.is_unknown_to(node_id)]

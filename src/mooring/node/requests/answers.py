@@ -75,8 +75,8 @@ _EXPLAINED: Final[dict[Reason, tuple[int, str]]] = {
     ),
     Reason.SIGNATURE: (
         403,
-        "This request is not from a peer. Operator: check that all nodes have the same MOORING_SECRET and that their "
-        "clocks agree; nobody outside the cluster may send Mooring-Peer.",
+        "This request is not from a peer. Operator: check that all nodes have the same MOORING_SECRET and the same "
+        "Redis, by whose clock they go; nobody outside the cluster may send Mooring-Peer.",
     ),
     Reason.UNREACHABLE: (
         200,

@@ -172,7 +172,7 @@ class Router:
 
     async def _handle_compressed(self, facts: RequestFacts, scope: Scope, receive: Receive, send: Send) -> Moved | None:
         """A message whose headers say so. Something around Mooring may have unpacked it, and left them as they were: it
-        goes on with right ones, so that nothing behind Mooring unpacks it to another message than was read here."""
+        goes on with right ones, so that nothing behind Mooring reads another message in it."""
         body = WantedBody(receive, self._node.settings.handle_search_bytes)
         await body.read()
         if body.whole is not None and jsonrpc.read_messages(body.whole):
