@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from mooring.core.handle_search import unwrapped_headers
 from mooring.core.handles import Handles
-from mooring.core.unwrapping import unwrapped_text
-from mooring.core.wrapping import unwrapped
+from mooring.core.unwrapping import unwrapped, unwrapped_text
 
 PROPERTY = settings(deadline=None, max_examples=200)
 HANDLES = Handles("sixteen letters and more")

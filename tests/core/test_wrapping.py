@@ -10,7 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mooring.core.handles import Handles, found_in
-from mooring.core.wrapping import Wrapping, unwrapped
+from mooring.core.unwrapping import unwrapped
+from mooring.core.wrapping import Wrapping
 
 HANDLES = Handles("sixteen letters and more")
 PROPERTY = settings(deadline=None, max_examples=200)

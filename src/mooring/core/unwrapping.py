@@ -26,7 +26,18 @@ _TEXT: Final = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _MAY_BE_JSON: Final = ("{", "[", '"')
 
 
-def pairs(own_ids: Mapping[str, str], *, in_percents: bool) -> Iterator[tuple[str, str]]:
+def unwrapped(body: bytes, own_ids: Mapping[str, str]) -> bytes:
+    """The body with own ids in place of these handles. In one that comes in pieces, or that we cannot read, each is
+    escaped once."""
+    if _are_escaped(own_ids):
+        with suppress(ValueError, RecursionError):
+            return _unwrapped_json(body.decode(), own_ids).encode()
+    for spelled, own_id in _pairs(own_ids, in_percents=b"%" in body):
+        body = body.replace(spelled.encode(), json.dumps(own_id)[1:-1].encode())
+    return body
+
+
+def _pairs(own_ids: Mapping[str, str], *, in_percents: bool) -> Iterator[tuple[str, str]]:
     """What stands in a text, and what takes its place.
 
     Args:
@@ -40,20 +51,20 @@ def pairs(own_ids: Mapping[str, str], *, in_percents: bool) -> Iterator[tuple[st
 
 def unwrapped_text(text: str, own_ids: Mapping[str, str]) -> str:
     """The text with own ids in place of these handles."""
-    if text.lstrip()[:1] in _MAY_BE_JSON and are_escaped(own_ids):
+    if text.lstrip()[:1] in _MAY_BE_JSON and _are_escaped(own_ids):
         with suppress(ValueError, RecursionError):
-            return unwrapped_json(text, own_ids)
-    for spelled, own_id in pairs(own_ids, in_percents="%" in text):
+            return _unwrapped_json(text, own_ids)
+    for spelled, own_id in _pairs(own_ids, in_percents="%" in text):
         text = text.replace(spelled, own_id)
     return text
 
 
-def are_escaped(own_ids: Mapping[str, str]) -> bool:
+def _are_escaped(own_ids: Mapping[str, str]) -> bool:
     """Whether one of them is another text within quotes."""
     return any(map(_ESCAPED.search, own_ids.values()))
 
 
-def unwrapped_json(text: str, own_ids: Mapping[str, str]) -> str:
+def _unwrapped_json(text: str, own_ids: Mapping[str, str]) -> str:
     """The same of JSON, in each of its texts.
 
     Raises:

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final
 
@@ -31,7 +30,6 @@ from mooring.core import exact_json
 from mooring.core.exact_json import Members, Spelled, is_text
 from mooring.core.handles import is_meant
 from mooring.core.known_ids import LEAST_LETTERS, KnownIds
-from mooring.core.unwrapping import are_escaped, pairs, unwrapped_json
 
 ANY: Final = "*"
 """In a field's path: each member of a list."""
@@ -253,17 +251,6 @@ class Wrapping:
     def _changed(self, text: str) -> str:
         self._is_changed = True
         return text
-
-
-def unwrapped(body: bytes, own_ids: Mapping[str, str]) -> bytes:
-    """The body with own ids in place of these handles. In one that comes in pieces, or that we cannot read, each is
-    escaped once."""
-    if are_escaped(own_ids):
-        with suppress(ValueError, RecursionError):
-            return unwrapped_json(body.decode(), own_ids).encode()
-    for spelled, own_id in pairs(own_ids, in_percents=b"%" in body):
-        body = body.replace(spelled.encode(), json.dumps(own_id)[1:-1].encode())
-    return body
 
 
 def _is_no_word(own_id: str) -> bool:

@@ -23,7 +23,8 @@ from mooring.core.loosening import Loosening
 from mooring.core.marking import Marking
 from mooring.core.routing import Reason
 from mooring.core.unread_json import PassingSearch
-from mooring.core.wrapping import Wrapping, unwrapped
+from mooring.core.unwrapping import unwrapped
+from mooring.core.wrapping import Wrapping
 from mooring.node.current import Serving
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
