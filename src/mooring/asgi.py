@@ -96,7 +96,7 @@ def posts_json(scope: Scope) -> bool:
 def is_compressed(headers: HeaderList) -> bool:
     """Whether a body cannot be read as it is. Apps that want nobody to compress their streams say `identity` (RFC 9110,
     section 12.5.3), or `none`, which is no coding and taken for none by all clients."""
-    return _is_a_coding(header(headers, b"content-encoding") or b"identity")
+    return any(_is_a_coding(value) for given, value in headers if given.lower() == b"content-encoding")
 
 
 def _is_a_coding(content_encoding: bytes) -> bool:

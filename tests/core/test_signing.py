@@ -323,6 +323,19 @@ def test_a_nonce_is_remembered_to_the_very_end_of_its_claims_life() -> None:
     assert not accepts(window, of_the_future, 2 * MAX_AGE_MS)
 
 
+def test_a_nonce_is_not_used_again_where_the_clock_was_set_back_and_comes_there_again() -> None:
+    window = NonceWindow(MAX_AGE_MS)
+    captured = claim_at(10 * MAX_AGE_MS, 1)
+    assert accepts(window, captured, 10 * MAX_AGE_MS)
+    for turn in range(2, 120):  # back, and on
+        now = turn * MAX_AGE_MS // 10
+        assert accepts(window, claim_at(now, turn), now)
+        assert not accepts(window, captured, now)
+    later = 13 * MAX_AGE_MS
+    assert accepts(window, claim_at(later, 0), later)
+    assert window._ahead == {}
+
+
 def test_memory_is_bounded_where_the_clock_was_far_ahead_for_a_while() -> None:
     window = NonceWindow(MAX_AGE_MS)
     window.accept(claim_at(10**12, 0), 10**12)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -13,6 +15,8 @@ import mooring
 from mooring.asgi import HeaderList, Message, Receive, Scope, Send
 from mooring.core.handles import Handles
 from mooring.errors import NoHandle
+from mooring.node.requests import plain_call
+from mooring.node.requests.call_states import CallStates
 from mooring.node.requests.keep_alive import COMMENT
 from mooring.store import MemoryStore
 from tests.node.direct import Request, joined
@@ -173,6 +177,31 @@ async def test_what_it_mints_is_kept_and_known_no_longer_than_it_runs() -> None:
         assert kept is not None
         assert b'"page"' in (kept.state.kept or b"")
     assert len(late) == 1
+
+
+async def test_threads_of_one_call_lose_nothing_of_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = threading.Barrier(2)
+    minted: list[str] = []
+
+    def slowly(*args: Any, **kwargs: Any) -> CallStates:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(0.2)  # where another thread is here as well
+        return CallStates(*args, **kwargs)
+
+    def keep(handle: str) -> None:
+        mooring.state(handle)["page"] = 3
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        minted[:] = [mooring.new_handle("browser") for _ in range(2)]
+        await asyncio.gather(*(asyncio.to_thread(keep, handle) for handle in minted))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b'{"jsonrpc":"2.0","id":7,"result":{}}'})
+
+    monkeypatch.setattr(plain_call, "CallStates", slowly)
+    async with joined(app) as node:
+        await Request(headers=MODERN, pieces=[called(a=1)]).to(node)
+        kept = [node._node.state_of_handle(handle) for handle in minted]
+        assert [b'"page"' in (each.state.kept or b"") for each in kept if each is not None] == [True, True]
 
 
 async def test_an_app_that_fails_is_the_servers_to_answer_for() -> None:

@@ -138,17 +138,19 @@ def unpacking(app: Any) -> Any:
 
 @pytest.mark.parametrize("era", ["modern", "legacy"])
 @pytest.mark.parametrize("at", [0, 1])
+@pytest.mark.parametrize("codings", [["gzip"], ["identity", "gzip"]])
 async def test_what_is_compressed_is_refused_since_nobody_knows_whose_handles_it_names(
-    raw: RawClient, era: str, at: int
+    raw: RawClient, era: str, at: int, codings: list[str]
 ) -> None:
     minting = Minting()
     async with running_nodes(lambda: unpacking(with_users(minting())), 2) as nodes:
         handle = await opened_by(raw, nodes[0], "alice")
         session = await raw.open(nodes[0].url, headers={"x-user": "mallory"}) if era == "legacy" else None
         headers = {"mcp-protocol-version": "2025-11-25"} if session else {**MODERN, "mcp-method": "tools/call"}
-        headers |= {"x-user": "mallory", "mcp-name": "visit", "content-encoding": "gzip"}
+        headers |= {"x-user": "mallory", "mcp-name": "visit"}
+        given = [*headers.items(), *(("content-encoding", coding) for coding in codings)]
         body = gzip.compress(json.dumps(visit(handle)).encode())
-        reply = await raw.send("POST", f"{nodes[at].url}/mcp", session=session, body=body, headers=headers)
+        reply = await raw.send("POST", f"{nodes[at].url}/mcp", session=session, body=body, headers=given)
         assert [browsers.ledger for browsers in minting.browsers] == [[], []]
         assert (reply.status, reply.reason) == (415, "compressed")
         assert reply.headers["accept-encoding"] == "identity"

@@ -57,7 +57,7 @@ class CallStates:
         self._principal = principal
         self._is_over = False
         # Those of handles that it has asked for, by handle.
-        self._of_handles: dict[str, _HandleCommitting] | None = None
+        self._of_handles: dict[str, _HandleCommitting] = {}
         # Of an answer that is not logged: its beginning, and what holds it once anything was asked for.
         self._start = start
         self._held: HeldAnswer | None = None
@@ -66,7 +66,7 @@ class CallStates:
         """Whether it has asked for anything that is kept, and is not answered."""
         if self._own is not None and self._own.is_used:
             return True
-        return self._of_handles is not None and any(each.is_used for each in self._of_handles.values())
+        return any(each.is_used for each in self._of_handles.values())
 
     def pass_on(self, message: Message, send: Send, name: Callable[[], str] = str) -> Awaitable[None]:
         """Send on what may leave of an answer that is not logged, once the app has sent this.
@@ -77,7 +77,7 @@ class CallStates:
         Args:
             name: under which the answer goes on record, where it has one there.
         """
-        if self._of_handles is None and self._own is None and self._held is None:
+        if not self._of_handles and self._own is None and self._held is None:
             self._start = message if message["type"] == "http.response.start" else self._start
             return send(message)
         return self._hold(message, send, name)
@@ -99,8 +99,6 @@ class CallStates:
         """
         if self._is_over:
             raise NoHandle(TOO_LATE)
-        if self._of_handles is None:
-            self._of_handles = {}
         known = self._of_handles.get(text)
         if known is None:
             known = self._of_handles.setdefault(text, self._begin(text))
@@ -124,7 +122,7 @@ class CallStates:
     async def answer(self, answer: str, stream: str) -> str | None:
         """What may leave, once all is on record: the answer, an error in its place, or None where nothing may."""
         self._is_over = True
-        for each in tuple((self._of_handles or {}).values()):
+        for each in tuple(self._of_handles.values()):
             answer = await each.answer(answer, "") or answer
         return answer if self._own is None else await self._own.answer(answer, stream)
 
@@ -149,7 +147,7 @@ class CallStates:
 
     def _all(self) -> tuple[Committing, ...]:
         own = () if self._own is None else (self._own,)
-        return (*self._of_handles.values(), *own) if self._of_handles else own
+        return (*self._of_handles.values(), *own)
 
 
 class _HandleCommitting(Committing):

@@ -7,6 +7,7 @@ what is made for a call elsewhere is made here once it is asked for. Where any o
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Awaitable
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from mooring.node.requests.keep_alive import KeptAlive, begins_stream
 from mooring.node.requests.no_session import start_of_no_session
 from mooring.node.requests.subscription import METHOD as LISTEN
 
+_ONE_AT_A_TIME: Final = threading.Lock()
 _FREE: Final = RequestFacts("POST", modern=True)
 _SAYS_MORE: Final = frozenset({b"origin", b"content-encoding"})
 """An answer to a page may get headers of ours, and a body that is compressed cannot be searched."""
@@ -126,10 +128,11 @@ class _Call:
 
     def part(self, text: str) -> dict[str, Any]:
         """See `CallStates`."""
-        if self._states is None:
-            if self._is_over:
-                raise NoHandle(TOO_LATE)
-            self._states = CallStates(self._node, self, self.scope, start=self._start)
+        with _ONE_AT_A_TIME:  # a tool may ask in several threads
+            if self._states is None:
+                if self._is_over:
+                    raise NoHandle(TOO_LATE)
+                self._states = CallStates(self._node, self, self.scope, start=self._start)
         return self._states.part(text)
 
     async def end(self) -> None:
