@@ -29,7 +29,7 @@ from types import MappingProxyType
 from mooring.core.model import NO_OWNER, TAKES_NEW_SESSIONS, NodeState, ShardOwner, Snapshot, move
 from mooring.core.observer import Observer
 from mooring.core.ownership import ClusterView
-from mooring.core.standing import PeerWord, Standing
+from mooring.core.standing import PEERS_ASKED, PeerWord, Standing
 from mooring.errors import StoreUnavailable
 
 
@@ -203,11 +203,18 @@ class Membership:
         self._was_told, self.standing = True, Standing.CUT_OFF
         self._valid_until = -math.inf
 
-    def is_unknown_to(self, node_id: str) -> bool:
-        """Whether a node whose lease is over, as far as anybody knows, cannot have heard of this one: then it does not
-        ask us whether we can renew, and may go on where nobody that it knows can."""
-        node = self.view.nodes.get(node_id)
-        return node is not None and not node.has_ended and node.renewed_ms < self._joined_ms
+    def may_not_be_asked_by(self, node_id: str) -> bool:
+        """Whether a node whose lease is over, as far as anybody knows, may not ask us whether we can renew: then it
+        goes on where nobody that it asks can.
+
+        It need not have heard of us if it renewed its lease for the last time less than a lease's time after we joined:
+        nobody knows whether the answers to those renewals arrived. And of many peers it asks some.
+        """
+        node, nodes = self.view.nodes.get(node_id), self.view.nodes.values()
+        if node is None or node.has_ended:
+            return False
+        is_known_since_ms = self._joined_ms + self._lease_seconds * 1000
+        return node.renewed_ms < is_known_since_ms or sum(not one.has_ended for one in nodes) > 1 + PEERS_ASKED
 
     def declared_dead(self) -> list[str]:
         """The node's end is on record, wrongly; answers the shards that it held: they may be another node's by now.

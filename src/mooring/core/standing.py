@@ -12,7 +12,7 @@ It asks its peers whether they can renew theirs, since where nobody can, nobody 
 
 More than half, because a part of the cluster that lost the rest along with the store looks, from inside, as if the
 store were away: it must not be the smaller part that goes on. Unasked, because nobody knows to ask a node that has
-joined since: it says so before it takes anything over.
+joined since, and of many peers only some are asked: whoever may not be asked says so before it takes anything over.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from mooring.core.model import ShardOwner
 QUESTION_PATH: Final = "/.mooring/renewal"
 """Where a peer is asked; the shards that the asker held are the query. For any other request it is the app's."""
 
+PEERS_ASKED: Final = 8
+"""As many answer for all: else 300 nodes would ask 300 each, all at once, when the store goes away."""
 
 YOURS_IS_OVER: Final = "your-lease-is-over"
 """In the place of shards: whoever asks could renew its lease, and saw that the peer's is over. A release that does not

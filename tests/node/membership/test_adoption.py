@@ -156,12 +156,30 @@ async def test_one_that_said_goodbye_or_could_hear_of_us_is_told_nothing(says_go
         await world.store.leave(world.peer.info)
         await adopter.join("ggggg")
     else:
-        await world.me.beat()
+        for _ in range(2):
+            world.clock.now += LEASE_SECONDS - 1
+            await world.me.beat()
+            await world.peer.beat()
         world.clock.now += LEASE_SECONDS - 1
         await world.me.beat()
         world.clock.now += 2
         await world.me.beat()
     assert await adopter.adoption.adopt("bbbbb", owner)
+
+
+@pytest.mark.parametrize("can_renew", [True, False])
+async def test_of_one_that_could_renew_after_all_nothing_is_said(
+    world: World, can_renew: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def ask(peers: Sequence[NodeInfo], shards: Collection[str]) -> Sequence[tuple[NodeInfo, PeerWord]]:
+        return [(peer, PeerWord(can_renew, {})) for peer in peers]
+
+    late = Member("node-4-aaaaa", world.store, world.clock)
+    late.adoption = Adoption(world.store, late.membership, late.sessions, late.id, late.tally, world.clock, ask)
+    owner = await world.owner_of("ddddd")
+    await late.join("ggggg")
+    await late.adoption.adopt("ddddd", owner)
+    assert ("does not reach the store" in caplog.text) is not can_renew
 
 
 async def test_what_is_ours_already_is_not_counted_as_adopted(world: World) -> None:

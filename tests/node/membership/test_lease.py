@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mooring.core.ids import SHARD_ALPHABET
 from mooring.core.model import NodeInfo, NodeState, ShardOwner
-from mooring.core.standing import PeerWord
+from mooring.core.standing import YOURS_IS_OVER, PeerWord
 from mooring.errors import IllegalMove, StoreUnavailable
 from mooring.node.membership.lease import LeaseKeeper
 from mooring.node.membership.session import ClosedSession, LocalSession
@@ -112,6 +112,8 @@ class Member:
 
     async def word(self, shards: Collection[str]) -> PeerWord:
         if not await self.keeper.renew():
+            if YOURS_IS_OVER in shards:
+                self.keeper.was_told_that_it_is_over()
             return PeerWord(False, {})
         view = self.keeper.membership.view
         return PeerWord(True, {shard: owner for shard in shards if (owner := view.owner_of(shard))})
@@ -123,6 +125,11 @@ class Member:
     @property
     def shards(self) -> Mapping[str, int]:
         return self.keeper.membership.shards
+
+    @property
+    def serves(self) -> Collection[str]:
+        """The shards whose sessions it would serve at this moment."""
+        return () if self.keeper.has_lapsed else self.shards
 
     @property
     def owned(self) -> dict[str, ShardOwner]:

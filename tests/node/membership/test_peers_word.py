@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import pytest
 
 from mooring.core.model import NodeInfo, ShardOwner
-from mooring.core.standing import PeerWord
+from mooring.core.standing import PEERS_ASKED, PeerWord
+from mooring.errors import StoreUnavailable
 from tests.node.membership.test_lease import HEARTBEAT_SECONDS, LEASE_SECONDS, Cluster, Member, cluster
 
 __all__ = ["cluster"]
@@ -150,3 +152,59 @@ async def test_a_session_that_cannot_be_written_is_no_lost_lease(cluster: Cluste
     await member.keeper.beat()
     assert member.state == "degraded"
     assert member.keeper.membership.standing is None
+
+
+async def serve_at_one_node(cluster: Cluster, beats: int = 20) -> None:
+    for _ in range(beats):
+        await cluster.beat()
+        served = Counter(shard for member in cluster.members for shard in member.serves)
+        assert set(served.values()) <= {1}
+
+
+@pytest.mark.parametrize("is_answer_lost", [True, False])
+async def test_nodes_that_lose_the_store_as_another_joins_do_not_go_on_beside_it(
+    cluster: Cluster, is_answer_lost: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It joins in the moment of their last renewal, or before: the answer to that, which would tell of it, is lost."""
+
+    async def loses_the_answer() -> None:
+        raise StoreUnavailable("it took too long")
+
+    members = await three(cluster)
+    for member in members:
+        await member.open(member.name)
+    await cluster.beat()
+    late = await cluster.join("node-4")
+    for member in members:
+        if is_answer_lost:
+            member.store.after["heartbeat"] = loses_the_answer
+            await member.keeper.beat()
+        member.store.away = True
+    await serve_at_one_node(cluster)
+    assert len(late.serves) == 4 * len(late.keeper.adoption.own_shards())
+    assert not any(member.serves for member in members)
+    assert caplog.text.count("that its lease is over: it runs, and does not reach the store") == 3
+
+
+async def test_of_many_nodes_those_that_lose_the_store_do_not_go_on_beside_the_few_that_do_not(
+    cluster: Cluster,
+) -> None:
+    """They ask some of their peers, which may all have lost it."""
+    members = [await cluster.join(f"node-{n}") for n in range(3 * PEERS_ASKED)]
+    await cluster.beat()
+    for member in members:
+        await member.open(member.name)
+    for _ in range(int(LEASE_SECONDS) + 1):
+        await cluster.beat()
+    for _ in range(2):  # those that were told are told again
+        for member in members[1:]:
+            member.store.away = True
+        await serve_at_one_node(cluster)
+        assert [member for member in members if member.serves] == members[:1]
+        for member in members[1:]:
+            member.store.away = False
+        await cluster.beat()
+        for member in members:
+            await member.open(f"{member.name} again")
+        await cluster.beat()
+        assert all(member.serves for member in members)

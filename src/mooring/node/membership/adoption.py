@@ -9,7 +9,8 @@
     that its owner gives to this node            when the store says so: nothing is asked
 
 A node whose lease is over may live, and go on because no peer that it knows reaches the store: see
-`mooring.core.standing`. It does not know one that has joined since: that one tells it before it takes anything of it.
+`mooring.core.standing`. It may not ask one that has joined since, or is one of many: that one tells it before it takes
+anything of it.
 
 A shard that was taken over, and has had no session here for a while, is let go: its sessions' records stay, and whoever
 is asked for one of them takes the shard again. So the shards of nodes that come and go do not pile up.
@@ -66,8 +67,8 @@ class Adoption:
         self._now = now
         # Those that are asked of the store at this moment: a heartbeat may hear of it first.
         self._asking: set[str] = set()
-        # Nodes that were told that their lease is over, or did not answer.
-        self._told: set[str] = set()
+        # Nodes that were told that their lease is over, or did not answer; and when they had renewed it last.
+        self._told: dict[str, int] = {}
         self._ask = ask
 
     def own_shards(self) -> list[str]:
@@ -103,22 +104,28 @@ class Adoption:
         return True
 
     async def _tell(self, node_ids: AbstractSet[str]) -> None:
-        """Those that may live, and cannot have heard of this one, are told that their leases are over, all at once.
+        """Those that may live, and need not have asked this one, are told that their leases are over, all at once.
 
         They serve nothing from then on. One that does not answer, or is of a release that does not know this, is as
         dead as any.
         """
         nodes = self._membership.view.nodes
-        left = [node_id for node_id in node_ids - self._told if self._membership.is_unknown_to(node_id)]
+        left = {
+            node_id: nodes[node_id].renewed_ms
+            for node_id in sorted(node_ids)
+            if self._membership.may_not_be_asked_by(node_id) and self._told.get(node_id) != nodes[node_id].renewed_ms
+        }
         if not left:
             return
         answers = await self._ask([nodes[node_id].info for node_id in left], [YOURS_IS_OVER])
-        self._told = {*left, *self._told & nodes.keys()}
-        for node, _ in answers:
-            logger.warning(
-                "told node %s that its lease is over: it runs, and does not reach the store; look at its way to Redis",
-                node.id,
-            )
+        self._told = {node_id: renewed_ms for node_id, renewed_ms in self._told.items() if node_id in nodes} | left
+        for node, word in answers:
+            if not word.can_renew:
+                logger.warning(
+                    "told node %s that its lease is over: it runs, and does not reach the store; look at its way to "
+                    "Redis",
+                    node.id,
+                )
 
     async def hold(self, shard: str, least_epoch: int) -> int:
         """Make sure that a shard is ours, where nobody owns it; returns the epoch at which it is, 0 where it is not.

@@ -5,16 +5,12 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Final
 
 from mooring.core.membership import Membership
 from mooring.core.model import NodeInfo
-from mooring.core.standing import PeerWord, Standing, judge
+from mooring.core.standing import PEERS_ASKED, PeerWord, Standing, judge
 
 logger = logging.getLogger("mooring.lease")
-
-_PEERS_ASKED: Final = 8
-"""As many answer for all: else 300 nodes would ask 300 each, all at once, when the store goes away."""
 
 AskPeers = Callable[[Sequence[NodeInfo], Collection[str]], Awaitable[Sequence[tuple[NodeInfo, PeerWord]]]]
 """The words of those peers that answer, about whether they can renew and whose these shards are."""
@@ -57,7 +53,7 @@ class PeersWord:
         known, asked = self._membership, self._now()
         renewed_ms, before = known.renewed_ms, known.standing
         peers = [peer for peer in known.view.alive() if peer.id != self._node_id]
-        peers = random.sample(peers, min(len(peers), _PEERS_ASKED))
+        peers = random.sample(peers, min(len(peers), PEERS_ASKED))
         answers = await self._ask(peers, list(known.shards))
         if known.renewed_ms != renewed_ms:
             return []  # the store answered meanwhile
