@@ -273,15 +273,15 @@ def test_what_is_too_old_or_of_the_future_is_refused(now_ms: int, age_ms: int) -
     window = NonceWindow(MAX_AGE_MS)
     claim = claim_at(now_ms - age_ms, 1)
     if abs(age_ms) <= MAX_AGE_MS:
-        window.accept(claim, now_ms)
+        window.accept(claim, now_ms, now_ms)
     else:
         with pytest.raises(SignatureError, match="1 s allowed"):
-            window.accept(claim, now_ms)
+            window.accept(claim, now_ms, now_ms)
 
 
-def accepts(window: NonceWindow, claim: PeerClaim, now_ms: int) -> bool:
+def accepts(window: NonceWindow, claim: PeerClaim, now_ms: int, steady_ms: int | None = None) -> bool:
     try:
-        window.accept(claim, now_ms)
+        window.accept(claim, now_ms, now_ms if steady_ms is None else steady_ms)
     except SignatureError:
         return False
     return True
@@ -329,18 +329,47 @@ def test_a_nonce_is_not_used_again_where_the_clock_was_set_back_and_comes_there_
     assert accepts(window, captured, 10 * MAX_AGE_MS)
     for turn in range(2, 120):  # back, and on
         now = turn * MAX_AGE_MS // 10
-        assert accepts(window, claim_at(now, turn), now)
-        assert not accepts(window, captured, now)
+        assert accepts(window, claim_at(now, turn), now, 10 * MAX_AGE_MS + now)
+        assert not accepts(window, captured, now, 10 * MAX_AGE_MS + now)
     later = 13 * MAX_AGE_MS
-    assert accepts(window, claim_at(later, 0), later)
+    assert accepts(window, claim_at(later, 0), later, 10 * MAX_AGE_MS + later)
     assert window._ahead == {}
+
+
+def test_what_goes_out_again_is_known_where_the_clock_was_set_forward_meanwhile() -> None:
+    window = NonceWindow(MAX_AGE_MS)
+    assert accepts(window, claim_at(0, 1), 0)
+    ahead = 100 * MAX_AGE_MS
+    assert accepts(window, claim_at(ahead, 2), ahead, 10)
+    assert not accepts(window, claim_at(ahead, 1), ahead, 20), "it is dated anew"
+    assert not accepts(window, claim_at(0, 1), 30), "nor where the clock is back"
+
+
+@PROPERTY
+@given(
+    st.lists(
+        st.tuples(st.integers(0, MAX_AGE_MS), st.integers(-10 * MAX_AGE_MS, 10 * MAX_AGE_MS), st.integers(0, 3)),
+        max_size=40,
+    )
+)
+def test_nothing_is_accepted_twice_in_its_time_however_the_clock_is_set(story: list[tuple[int, int, int]]) -> None:
+    """Steps of time, how far the clock is set, and which of a few claims is sent (again), dated anew."""
+    window = NonceWindow(MAX_AGE_MS)
+    steady_ms, set_by_ms = 0, 10**9
+    accepted: dict[int, int] = {}
+    for step_ms, set_ms, nonce in story:
+        steady_ms, set_by_ms = steady_ms + step_ms, set_by_ms + set_ms
+        now_ms = steady_ms + set_by_ms
+        if accepts(window, claim_at(now_ms, nonce), now_ms, steady_ms):
+            assert nonce not in accepted or steady_ms - accepted[nonce] > 2 * MAX_AGE_MS
+            accepted[nonce] = steady_ms
 
 
 def test_memory_is_bounded_where_the_clock_was_far_ahead_for_a_while() -> None:
     window = NonceWindow(MAX_AGE_MS)
-    window.accept(claim_at(10**12, 0), 10**12)
+    window.accept(claim_at(10**12, 0), 10**12, 0)
     for turn in range(1, 1_000):
-        window.accept(claim_at(turn * 100, turn), turn * 100)
+        window.accept(claim_at(turn * 100, turn), turn * 100, turn * 100)
     assert len(window._used) == len(window._order) <= 2 * MAX_AGE_MS / 100 + 1
 
 
@@ -348,7 +377,7 @@ def test_memory_is_bounded_by_what_comes_within_the_window() -> None:
     window = NonceWindow(MAX_AGE_MS)
     held = []
     for turn in range(10_000):
-        window.accept(claim_at(turn * 100, turn), turn * 100)
+        window.accept(claim_at(turn * 100, turn), turn * 100, turn * 100)
         held.append(len(window._used))
     assert max(held) <= 2 * MAX_AGE_MS // 100 + 1
     assert len(window._order) == len(window._used)

@@ -171,35 +171,42 @@ class NonceWindow:
     """Refuses what is too old, and what was used before.
 
     A nonce is remembered for as long as a claim with it could be accepted, in either direction: clocks may disagree,
-    and one that was set back comes to the same times again.
+    and one that was set back comes to the same times again. And at least for that long by a clock that nobody sets:
+    where the other was set forward, what is sent once more under the same name is dated anew.
     """
 
     def __init__(self, max_age_ms: int) -> None:
         self._max_age_ms = max_age_ms
         self._used: set[str] = set()
-        self._order: deque[tuple[int, str]] = deque()
+        # When each was used, by that clock and by this one.
+        self._order: deque[tuple[int, int, str]] = deque()
         # Those of times that are far ahead, since the clock was set back; the earliest first.
         self._ahead: dict[str, int] = {}
 
-    def accept(self, claim: Dated, now_ms: int) -> None:
+    def accept(self, claim: Dated, now_ms: int, steady_ms: int) -> None:
         """
+        Args:
+            now_ms: by the clock of claims.
+            steady_ms: by one that nobody sets.
+
         Raises:
             SignatureError: the claim is too old, from the future, or repeated.
         """
         age_ms = now_ms - claim.time_ms
         if abs(age_ms) > self._max_age_ms:
             raise SignatureError(f"sent {age_ms / 1000:.1f} s ago by its clock, {self._max_age_ms / 1000:g} s allowed")
-        self._forget(now_ms)
+        self._forget(now_ms, steady_ms)
         if claim.nonce in self._used or claim.nonce in self._ahead:
             raise RequestSeen("used before")
         self._used.add(claim.nonce)
-        self._order.append((now_ms, claim.nonce))
+        self._order.append((steady_ms, now_ms, claim.nonce))
 
-    def _forget(self, now_ms: int) -> None:
-        while self._order and abs(now_ms - self._order[0][0]) > 2 * self._max_age_ms:
-            used_ms, nonce = self._order.popleft()
+    def _forget(self, now_ms: int, steady_ms: int) -> None:
+        long_ms = 2 * self._max_age_ms
+        while self._order and steady_ms - self._order[0][0] > long_ms and abs(now_ms - self._order[0][1]) > long_ms:
+            _, used_ms, nonce = self._order.popleft()
             self._used.discard(nonce)
             if used_ms > now_ms:
                 self._ahead[nonce] = used_ms
-        while self._ahead and now_ms - next(iter(self._ahead.values())) > 2 * self._max_age_ms:
+        while self._ahead and now_ms - next(iter(self._ahead.values())) > long_ms:
             del self._ahead[next(iter(self._ahead))]

@@ -20,7 +20,7 @@ from mooring.core.ids import ENTROPY_BYTES, SHARD_LENGTH, SessionIds, derive_key
 from mooring.core.membership import Membership
 from mooring.core.model import TAKES_NEW_SESSIONS, NodeInfo, NodeState
 from mooring.core.request import RequestFacts
-from mooring.core.signing import NonceWindow
+from mooring.core.signing import Dated, NonceWindow
 from mooring.core.stream_ids import StreamIds, StreamKind
 from mooring.core.text import clean
 from mooring.errors import SettingsError
@@ -109,7 +109,7 @@ class Node:
         self.endpoints = Endpoints(settings.endpoints, finds=settings.find_endpoints)
         self.peer_keys = [derive_key(secret, "peer request") for secret in secrets_known]
         max_age_ms = round(settings.peer_age_seconds * 1000)
-        self.nonces = NonceWindow(max_age_ms)
+        self._nonces = NonceWindow(max_age_ms)
         event_keys = [derive_key(secret, f"server event {settings.key_prefix}") for secret in secrets_known]
         self._events = SharedEvents(
             channel, event_keys[0], self.id, max_age_ms, older_keys=event_keys[1:], now=self.cluster_time
@@ -191,6 +191,13 @@ class Node:
     def cluster_time(self) -> float:
         """Seconds since the epoch, by which peers tell how old something is that one of them has said."""
         return self.keeper.cluster_time
+
+    def accept_once(self, claim: Dated) -> None:
+        """
+        Raises:
+            SignatureError: it is not of now, or was accepted before.
+        """
+        self._nonces.accept(claim, round(self.cluster_time() * 1000), round(time.monotonic() * 1000))
 
     @property
     def takes_new_sessions(self) -> bool:

@@ -13,6 +13,7 @@ import contextlib
 import logging
 import random
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from itertools import islice
@@ -205,7 +206,7 @@ class SharedEvents:
             announcement = self._unseal(message)
             if announcement.sender == self._node_id:
                 return  # its listeners here heard of it when it happened
-            self._seen.accept(announcement, self._now_ms())
+            self._seen.accept(announcement, self._now_ms(), round(time.monotonic() * 1000))
         except RequestSeen:
             return  # said again, because Redis did not answer the first time
         except SignatureError as error:

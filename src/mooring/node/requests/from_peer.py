@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mooring.asgi import Message, Receive, Scope, Send, has_body, off_root, request_header, respond, target_of
 from mooring.core.model import ShardOwner
@@ -18,7 +18,6 @@ from mooring.core.signing import (
     SEEN,
     SIGNED_BODY,
     BodyMac,
-    NonceWindow,
     PeerClaim,
     moved_to,
     sign_reply,
@@ -59,8 +58,11 @@ class PeerRequest:
         self._has_begun = False
         self._withheld = False
 
-    def verify(self, facts: RequestFacts, nonces: NonceWindow, now_ms: int) -> PeerClaim:
+    def verify(self, facts: RequestFacts, accept: Callable[[PeerClaim], None]) -> PeerClaim:
         """What the peer claims, if it is true, recent and not used before.
+
+        Args:
+            accept: raises where it is not recent or was used before.
 
         Raises:
             RequestSeen: it was used before; the caller has to say so.
@@ -73,7 +75,7 @@ class PeerRequest:
         if claim.body != SIGNED_BODY and has_body(self.scope["headers"]):
             raise SignatureError("a body that its sender did not announce")
         try:
-            nonces.accept(claim, now_ms)
+            accept(claim)
         except RequestSeen:
             self._verdict = SEEN
             raise

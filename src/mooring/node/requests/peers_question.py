@@ -28,7 +28,7 @@ async def answer_question(node: Node, app: App, scope: Scope, receive: Receive, 
     """Answer a peer; one that no peer has signed is the app's, as any request on a path that is not ours."""
     request = PeerRequest(node.id, node.peer_keys, scope, receive, send)
     try:
-        request.verify(read_facts(scope["method"], scope["headers"]), node.nonces, round(node.cluster_time() * 1000))
+        request.verify(read_facts(scope["method"], scope["headers"]), node.accept_once)
     except SignatureError as error:
         logger.debug("not a peer's question: %s", error)
         await app(scope, receive, send)
