@@ -47,6 +47,8 @@ _OWNER_LENGTH: Final = 8
 _SEAL_LENGTH: Final = 20
 _LONGEST: Final = _SHARD_END + len(".w.") + WRAPPED_LENGTH + len(".") + _SEAL_LENGTH
 """Of a handle; what is longer is none, and is not remembered."""
+SHORTEST: Final = _SHARD_END + len(".w.") + 1 + len(".") + _SEAL_LENGTH
+"""Of a handle, by its form."""
 _OF_NOBODY: Final = "A" * _OWNER_LENGTH
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)

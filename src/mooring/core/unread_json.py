@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from mooring.core.handles import FORM, MINTED_FORM, PREFIX
+from mooring.core.handles import FORM, MINTED_FORM, PREFIX, SHORTEST
 
 RARE: Final = PREFIX[-1].encode()
 
@@ -59,6 +59,8 @@ def may_hold_one(data: bytes) -> bool:
 
 def in_text(text: str) -> list[str]:
     """Those that are whole texts of JSON, or such texts are made of, in a text that is JSON itself."""
+    if len(text) < SHORTEST:  # of these a body may have hundreds of thousands
+        return []
     data = text.encode("utf-8", "surrogatepass")
     return _whole_texts(data, _ANY, with_uris=False) if may_hold_one(data) else []
 

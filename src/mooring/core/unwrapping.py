@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Final
 
 from mooring.core import exact_json
-from mooring.core.handles import spellings
+from mooring.core.handles import SHORTEST, spellings
 
 _ESCAPED: Final = re.compile(r'["\\\x00-\x1f]')
 """Of any other letter an escape means the same in JSON within JSON."""
@@ -74,6 +74,8 @@ def _unwrapped_json(text: str, own_ids: Mapping[str, str]) -> str:
     exact_json.read(text)
 
     def unwrapped_in(found: re.Match[str]) -> str:
+        if len(found[0]) < SHORTEST or not ("~" in found[0] or "%" in found[0] or "\\" in found[0]):
+            return found[0]  # of these a body may have hundreds of thousands
         before = json.loads(found[0])
         after = unwrapped_text(before, own_ids)
         return found[0] if after == before else json.dumps(after)
