@@ -10,6 +10,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from mooring.core.ids import ENTROPY_BYTES, SHARD_LENGTH, SessionIds, derive_key
 from mooring.core.membership import Membership
 from mooring.core.model import TAKES_NEW_SESSIONS, NodeInfo, NodeState
 from mooring.core.request import RequestFacts
-from mooring.core.signing import Dated, NonceWindow
+from mooring.core.signing import NonceWindow, PeerClaim
 from mooring.core.stream_ids import StreamIds, StreamKind
 from mooring.core.text import clean
 from mooring.errors import SettingsError
@@ -109,7 +110,7 @@ class Node:
         self.endpoints = Endpoints(settings.endpoints, finds=settings.find_endpoints)
         self.peer_keys = [derive_key(secret, "peer request") for secret in secrets_known]
         max_age_ms = round(settings.peer_age_seconds * 1000)
-        self._nonces = NonceWindow(max_age_ms)
+        self._nonces, self._asked = NonceWindow(max_age_ms), NonceWindow(max_age_ms)
         event_keys = [derive_key(secret, f"server event {settings.key_prefix}") for secret in secrets_known]
         self._events = SharedEvents(
             channel, event_keys[0], self.id, max_age_ms, older_keys=event_keys[1:], now=self.cluster_time
@@ -192,12 +193,22 @@ class Node:
         """Seconds since the epoch, by which peers tell how old something is that one of them has said."""
         return self.keeper.cluster_time
 
-    def accept_once(self, claim: Dated) -> None:
+    def accept_once(self, claim: PeerClaim) -> None:
         """
         Raises:
             SignatureError: it is not of now, or was accepted before.
         """
         self._nonces.accept(claim, round(self.cluster_time() * 1000), round(time.monotonic() * 1000))
+
+    def accept_of_any_time(self, claim: PeerClaim) -> None:
+        """The same for what does no harm whenever it is asked: whoever cannot renew its lease has the time of the store
+        as it was, and not of another that has taken its place since.
+
+        Raises:
+            SignatureError: it was accepted before, a moment ago.
+        """
+        steady_ms = round(time.monotonic() * 1000)
+        self._asked.accept(replace(claim, time_ms=steady_ms), steady_ms, steady_ms)
 
     @property
     def takes_new_sessions(self) -> bool:

@@ -20,11 +20,11 @@ from tests.node.direct import Request, joined
 from tests.node.rpc import RawClient
 
 
-def question(mooring: Mooring, shards: str = "", *, key: bytes | None = None, recipient: str = "") -> Request:
-    node = mooring._node
-    claim = PeerClaim(
-        "node-2-aaaaa", recipient or node.id, int(time.time() * 1000), secrets.token_urlsafe(16), "", NO_BODY
-    )
+def question(
+    mooring: Mooring, shards: str = "", *, key: bytes | None = None, recipient: str = "", seconds_ago: float = 0.0
+) -> Request:
+    node, time_ms = mooring._node, int((time.time() - seconds_ago) * 1000)
+    claim = PeerClaim("node-2-aaaaa", recipient or node.id, time_ms, secrets.token_urlsafe(16), "", NO_BODY)
     target = "?".join(filter(None, (QUESTION_PATH, shards))).encode()
     signed = sign_request(key or node.peer_keys[0], claim, "GET", target, None)
     request = Request("GET", QUESTION_PATH, headers=[(b"mooring-peer", signed.encode())])
@@ -75,6 +75,21 @@ async def test_nobody_else_can_tell_it(app: ScriptedApp) -> None:
         store.away = True
         await question(mooring, YOURS_IS_OVER, key=b"of another cluster").to(mooring)
         assert not mooring._node.keeper.has_lapsed
+
+
+@pytest.mark.parametrize("seconds_ago", [-120.0, 120.0])
+async def test_whoever_has_the_time_of_another_store_is_answered_and_cannot_tell_anything(
+    app: ScriptedApp, seconds_ago: float
+) -> None:
+    """As where Redis fails over to a machine whose clock is off, and whoever asks does not reach it there."""
+    store = FlakyStore(MemoryStore())
+    async with joined(app, store) as mooring:
+        asked = await question(mooring, seconds_ago=seconds_ago).to(mooring)
+        assert word(asked) == PeerWord(True, {})
+        assert app.scopes == []
+        store.away = True
+        await question(mooring, YOURS_IS_OVER, seconds_ago=seconds_ago).to(mooring)
+        assert not mooring._node.keeper.has_lapsed, "whoever heard it may say it again later"
 
 
 async def test_the_answer_is_from_after_the_question(app: ScriptedApp) -> None:

@@ -27,14 +27,15 @@ def is_question(scope: Scope) -> bool:
 async def answer_question(node: Node, app: App, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a peer; one that no peer has signed is the app's, as any request on a path that is not ours."""
     request = PeerRequest(node.id, node.peer_keys, scope, receive, send)
+    asked_for = scope.get("query_string", b"").decode("latin-1").split("+")
+    accept = node.accept_once if YOURS_IS_OVER in asked_for else node.accept_of_any_time
     try:
-        request.verify(read_facts(scope["method"], scope["headers"]), node.accept_once)
+        request.verify(read_facts(scope["method"], scope["headers"]), accept)
     except SignatureError as error:
         logger.debug("not a peer's question: %s", error)
         await app(scope, receive, send)
         return
     can_renew = await node.keeper.renew.join()  # quickly: the peer's lease is about to end
-    asked_for = scope.get("query_string", b"").decode("latin-1").split("+")
     if YOURS_IS_OVER in asked_for and not can_renew:
         node.keeper.was_told_that_it_is_over()
     owners = {shard: node.membership.owner_of(shard) for shard in asked_for}
