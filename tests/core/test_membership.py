@@ -366,6 +366,18 @@ def test_the_time_of_all_is_the_stores_as_it_was_at_the_last_renewal() -> None:
     assert node.store_time(1_004.0) == 1_503.0
 
 
+@pytest.mark.parametrize("can_renew", [True, False])
+def test_a_node_that_is_cut_off_goes_by_the_time_of_whoever_is_not(can_renew: bool) -> None:
+    """Redis may have failed over to a machine with another time, and this node does not reach it there."""
+    node, _ = a_member()
+    node.missed(StoreUnavailable("away"))
+    standing = Standing.CUT_OFF if can_renew else Standing.AWAY
+    node.peers_said(standing, [PeerWord(can_renew, {}, 1_121_000)], 1_001.0, goes_on_alone=False)
+    assert node.store_time(1_001.0) == (1_121.0 if can_renew else 1_001.0)
+    node.peers_said(standing, [PeerWord(can_renew, {})], 1_002.0, goes_on_alone=False)
+    assert node.store_time(1_002.0) == (1_122.0 if can_renew else 1_002.0)
+
+
 def test_what_is_known_is_of_the_last_renewal_and_no_later_look_counts() -> None:
     node, store = a_member()
     renewal = node.known

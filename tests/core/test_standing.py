@@ -44,10 +44,12 @@ def test_of_two_parts_that_lost_each_other_and_the_store_at_most_one_goes_on(nod
         st.text(SHARD_ALPHABET, min_size=5, max_size=5),
         st.builds(ShardOwner, st.text("abc-123", min_size=1), st.integers(1, 10**12)),
     ),
+    st.none() | st.integers(0, 10**13),
 )
-def test_a_word_is_read_as_it_was_said(can_renew: bool, owners: dict[str, ShardOwner]) -> None:
-    word = PeerWord(can_renew, owners)
-    assert decode_word(encode_word(word)) == word
+def test_a_word_is_read_as_it_was_said(can_renew: bool, owners: dict[str, ShardOwner], time_ms: int | None) -> None:
+    word = PeerWord(can_renew, owners, time_ms)
+    read = decode_word(encode_word(word))
+    assert (read, read.time_ms) == (word, time_ms)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +65,8 @@ def test_a_word_is_read_as_it_was_said(can_renew: bool, owners: dict[str, ShardO
         b'{"can_renew": true, "owners": {"aaaaa": [1]}}',
         b'{"can_renew": true, "owners": {"aaaaa": ["x", "y"]}}',
         b'{"can_renew": true, "owners": {"aaaaa": null}}',
+        b'{"can_renew": true, "owners": {}, "time_ms": "now"}',
+        b'{"can_renew": true, "owners": {}, "time_ms": 1e999}',
     ],
 )
 def test_what_is_no_word_is_refused(text: bytes) -> None:

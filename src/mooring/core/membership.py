@@ -85,7 +85,8 @@ class Membership:
         self._joined_ms = 0
         # By the local clock; beyond it the lease may have ended without our noticing.
         self._valid_until = -math.inf
-        # By how many seconds the store's clock was ahead of the local one at the last renewal.
+        # By how many seconds the store's clock was ahead of the local one at the last renewal, of ours or of a peer
+        # that could renew when we could not.
         self._store_ahead: float | None = None
 
     @property
@@ -188,6 +189,8 @@ class Membership:
             self._valid_until = max(self._valid_until, asked + self._lease_seconds)
         lost = []
         for word in words:
+            if word.can_renew and word.time_ms is not None:  # what is passed on to it is dated so
+                self._store_ahead = word.time_ms / 1000 - asked
             for shard, owner in word.owners.items():
                 if owner.node_id != self._node_id and owner.epoch > self._shards.get(shard, owner.epoch):
                     self._lose(shard, owner)

@@ -20,7 +20,7 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from mooring.core.ids import is_shard
@@ -52,10 +52,13 @@ class PeerWord:
     Attributes:
         can_renew: whether the renewal of its own lease that ended first after it was asked went well.
         owners: of the shards that the asker held, as the peer knew them then.
+        time_ms: what the store's clock said then, milliseconds since the epoch: the asker's may be that of a store that
+            another has taken the place of. None from a peer of an earlier release.
     """
 
     can_renew: bool
     owners: Mapping[str, ShardOwner]
+    time_ms: int | None = field(default=None, compare=False)
 
 
 def judge(peers: int, words: Collection[PeerWord]) -> Standing:
@@ -69,7 +72,8 @@ def judge(peers: int, words: Collection[PeerWord]) -> Standing:
 
 def encode_word(word: PeerWord) -> bytes:
     owners = {shard: [owner.epoch, owner.node_id] for shard, owner in word.owners.items()}
-    return json.dumps({"can_renew": word.can_renew, "owners": owners}, separators=(",", ":")).encode()
+    said = {"can_renew": word.can_renew, "owners": owners, "time_ms": word.time_ms}
+    return json.dumps(said, separators=(",", ":")).encode()
 
 
 def decode_word(text: bytes) -> PeerWord:
@@ -81,6 +85,11 @@ def decode_word(text: bytes) -> PeerWord:
     try:
         said = json.loads(text)
         owners = {str(shard): ShardOwner(str(owner), int(epoch)) for shard, (epoch, owner) in said["owners"].items()}
-        return PeerWord(said["can_renew"] is True, {shard: owners[shard] for shard in owners if is_shard(shard)})
-    except (TypeError, KeyError, AttributeError) as error:
+        time_ms = said.get("time_ms")
+        return PeerWord(
+            said["can_renew"] is True,
+            {shard: owners[shard] for shard in owners if is_shard(shard)},
+            None if time_ms is None else int(time_ms),
+        )
+    except (TypeError, KeyError, AttributeError, OverflowError) as error:
         raise ValueError("not a peer's word") from error

@@ -41,6 +41,7 @@ async def test_a_node_that_can_renew_says_so_and_whose_the_shards_are(app: Scrip
         shard, epoch = next(iter(mooring._node.membership.shards.items()))
         asked = await question(mooring, f"{shard}+zzzzz+../x").to(mooring)
         assert word(asked) == PeerWord(True, {shard: ShardOwner(mooring.node_id, epoch)})
+        assert word(asked).time_ms == pytest.approx(1000 * mooring._node.cluster_time(), abs=60_000)
         assert app.scopes == []
 
 

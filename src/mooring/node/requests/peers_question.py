@@ -39,7 +39,8 @@ async def answer_question(node: Node, app: App, scope: Scope, receive: Receive, 
     if YOURS_IS_OVER in asked_for and not can_renew:
         node.keeper.was_told_that_it_is_over()
     owners = {shard: node.membership.owner_of(shard) for shard in asked_for}
-    word = encode_word(PeerWord(can_renew, {shard: owner for shard, owner in owners.items() if owner is not None}))
+    known = {shard: owner for shard, owner in owners.items() if owner is not None}
+    word = encode_word(PeerWord(can_renew, known, round(node.cluster_time() * 1000)))
     mac = request.mac_over_word()
     mac.update(word)
     await respond(request.send, 200, word + mac.digest(), b"application/octet-stream")
