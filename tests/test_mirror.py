@@ -40,6 +40,7 @@ EXCEPTIONS = {
     "src/mooring/node/links/peer_link.py": "a Protocol alone; test_http.py and test_redis_asking.py try its kinds",
     "src/mooring/node/membership/session.py": "a session's data, which tests/node/membership/test_sessions.py works on",
     "src/mooring/node/requests/admission.py": "who may act, tried with real authentication in test_principals_*.py",
+    "src/mooring/node/requests/cut_off_call.py": "calls whose handles another node has by now, in test_modern.py",
     "src/mooring/node/requests/entrance.py": "whose a request is: test_principals_*.py try it with real authentication",
     "src/mooring/node/requests/guarding.py": "who may use a handle, tried from both sides in test_modern.py",
     "src/mooring/node/requests/passing_questions.py": "what a server asks after a revival, in test_reviving.py",

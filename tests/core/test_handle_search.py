@@ -18,6 +18,7 @@ from mooring.core.handle_search import (
     in_headers,
     may_hold_handles,
     unwrapped_headers,
+    whole_argument,
 )
 from mooring.core.handles import Handles, found_in
 
@@ -118,6 +119,42 @@ def test_whatever_stands_twice_wherever_all_of_it_counts(arguments: Doubled, oth
     # Which of two of one name comes first is for each reader of JSON to say.
     assert len(found) == len(set(found))
     assert set(found) == set(texts_with_doubles(arguments))
+
+
+@PROPERTY
+@given(
+    st.lists(st.tuples(st.sampled_from(["a", "b", ONE]), doubled_values), max_size=3).map(Doubled),
+    json_values,
+    st.data(),
+)
+def test_what_is_told_at_a_look_is_what_the_thorough_one_finds(arguments: Doubled, other: Any, data: Any) -> None:
+    members = [("arguments", arguments), ("name", "t"), ("uri", other), ("arguments", Doubled())]
+    params = Doubled(data.draw(st.lists(st.sampled_from(members), min_size=1, max_size=3)))
+    body = written(Doubled([("params", params)])).encode()
+    text = whole_argument(body)
+    assert text is None or in_body(body, everywhere=True) == [text]
+
+
+def test_a_handle_is_told_at_a_look_where_it_is_an_argument_and_all_there_is() -> None:
+    assert whole_argument(call({"a": 1, "browser": ONE, "note": "a~b"})) == ONE
+    assert whole_argument(call({"browser": "mh~ what looks like one"})) == "mh~ what looks like one"
+    for no_single_one in (
+        call({}),
+        call({"browser": ONE, "other": OTHER}),
+        call({"browser": [ONE]}),
+        call({"browser": {"id": ONE}}),
+        call({ONE: 1}),
+        call({"browser": f"see {ONE}"}),
+        call({"browser": ONE, "note": '"'}),
+        call({}, _meta={"browser": ONE}),
+        call([ONE]),
+        call(None),
+        b"[%b]" % call({"browser": ONE}),
+        b'"%b"' % ONE.encode(),
+        call({"browser": ONE})[:-1],
+        b"[" * 100_000 + call({"browser": ONE}),
+    ):
+        assert whole_argument(no_single_one) is None, no_single_one[:200]
 
 
 def test_longer_text_is_looked_into_where_a_rule_says_so() -> None:

@@ -32,6 +32,7 @@ MOST_HANDLES: Final = 100
 """Of one request. One more than that is found in one that has more: it may be anybody's, and nobody looks at it."""
 
 _PREFIX: Final = PREFIX.encode()
+_QUOTED: Final = b'"%b' % _PREFIX
 _ENCODED_MARK: Final = b"=?"
 _ENCODED: Final = re.compile(r"=\?base64\?(.*)\?=", re.ASCII | re.DOTALL)
 
@@ -120,7 +121,7 @@ def in_body(
         members: of `params`, whose text may be one.
         everywhere: also where else a request of revision 2026-07-28 gives one back.
     """
-    is_plain = not (b"\\" in body or b"%" in body or b"\0" in body[:4])
+    is_plain = _is_plain(body)
     try:
         found = list(_in_message(json.loads(body), inside, members, everywhere)) if is_plain else []
         if not is_plain or len(found) != body.count(_PREFIX):  # one may stand under a name that stands twice
@@ -128,6 +129,25 @@ def in_body(
     except (ValueError, RecursionError):
         return None
     return _each_once(found)
+
+
+def whole_argument(body: bytes) -> str | None:
+    """The only text in a message that may be meant for a handle, where it is an argument as it stands there; None where
+    `in_body` has to tell what is meant."""
+    begin, once = body.find(_QUOTED), body.count(_PREFIX) == 1
+    if begin < 0 or not once or not _is_plain(body):
+        return None
+    text = body[begin + 1 : body.find(b'"', begin + 1)].decode("latin-1")
+    try:
+        arguments = json.loads(body)["params"]["arguments"]
+        return text if text in arguments.values() else None
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        return None
+
+
+def _is_plain(body: bytes) -> bool:
+    """Whether a text stands in it as it is."""
+    return not (b"\\" in body or b"%" in body or b"\0" in body[:4])
 
 
 def _each_once(found: list[str]) -> list[str]:

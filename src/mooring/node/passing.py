@@ -14,6 +14,8 @@ class PassingAnswer:
         has_ids: it is an event stream that the client can come back to: its events have ids.
     """
 
+    __slots__ = ("_start", "_tail", "has_begun", "has_ids", "is_whole")
+
     def __init__(self) -> None:
         self.has_begun = False
         self.is_whole = False

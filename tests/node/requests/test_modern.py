@@ -25,7 +25,8 @@ from mooring.core.handle_search import MOST_HANDLES
 from mooring.core.handles import Handles
 from mooring.core.model import ShardOwner
 from mooring.errors import StoreUnavailable
-from mooring.node.requests.modern_call import ModernCall
+from mooring.node.requests.cut_off_call import CutOffCall
+from mooring.node.requests.plain_call import PlainCalls
 from mooring.store import MemoryStore
 from tests.cluster_in_process import RunningNode, running_nodes
 from tests.core.views import a_node
@@ -143,6 +144,16 @@ def minting() -> Minting:
     return Minting()
 
 
+@pytest.fixture(params=["at sight", "decided"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handle that is here and everybody's is told at sight. As all others are served, so are those."""
+    if request.param == "decided":
+        monkeypatch.setattr(PlainCalls, "may_be_one", lambda *_: False)
+
+
+both_ways = pytest.mark.usefixtures("way")
+
+
 async def opened_on(node: RunningNode) -> str:
     return text_of(await call(node.url, "open_browser"))
 
@@ -194,6 +205,7 @@ async def test_a_handle_that_was_ended_is_gone_everywhere_and_its_handlers_hear_
     assert closed[0].kind == "browser"
 
 
+@both_ways
 async def test_a_handle_that_nobody_uses_ends(minting: Minting, raw: RawClient) -> None:
     closed: list[ClosedSession] = []
     async with running_nodes(minting, 1, handle_idle_seconds=0.2) as [node]:
@@ -241,6 +253,7 @@ async def test_a_handle_of_a_dead_node_is_said_to_be_gone(raw: RawClient, mintin
     assert all(not browsers.ledger for browsers in minting.browsers)
 
 
+@both_ways
 async def test_a_call_that_runs_when_its_node_dies_has_an_outcome(raw: RawClient, minting: Minting) -> None:
     async with running_nodes(minting, 2) as nodes:
         handle = await opened_on(nodes[0])
@@ -258,6 +271,7 @@ async def test_a_call_that_runs_when_its_node_dies_has_an_outcome(raw: RawClient
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["cancelled", "failing"])
+@both_ways
 async def test_a_call_whose_handle_another_node_has_by_now_is_cut_off(
     raw: RawClient, minting: Minting, fails: bool
 ) -> None:
@@ -299,6 +313,7 @@ async def test_a_call_whose_handle_another_node_has_by_now_is_cut_off(
         assert (handle, "cancelled") in ledger
 
 
+@both_ways
 async def test_so_is_one_of_an_app_that_fails_where_it_is_cancelled(raw: RawClient) -> None:
     app, begun = ScriptedApp(), asyncio.Event()
 
@@ -326,6 +341,7 @@ async def test_so_is_one_of_an_app_that_fails_where_it_is_cancelled(raw: RawClie
         assert refusal_in(await asking) == "outcome_unknown"
 
 
+@both_ways
 async def test_an_answer_with_a_handle_waits_until_its_node_knows_that_it_may(
     raw: RawClient, minting: Minting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -339,13 +355,13 @@ async def test_an_answer_with_a_handle_waits_until_its_node_knows_that_it_may(
             waited.append(True)
             return True
 
-        serve = ModernCall._serve_with_handles
+        serve = CutOffCall.serve
 
         async def pause_and_serve(*args: Any) -> Any:
             monkeypatch.setattr(type(keeper), "has_lapsed", property(lambda _: True))
             return await serve(*args)
 
-        monkeypatch.setattr(ModernCall, "_serve_with_handles", pause_and_serve)
+        monkeypatch.setattr(CutOffCall, "serve", pause_and_serve)
         monkeypatch.setattr(keeper, "regain_in_time", regain_in_time)
         assert (await post(raw, node, visit(handle))).json["result"]
         assert waited
@@ -570,6 +586,7 @@ async def test_a_header_twice_cannot_show_one_handle_and_use_another(raw: RawCli
         assert refusal_in(await post(raw, node, visit(handles[0]), headers=headers)) == "unknown_handle"
 
 
+@both_ways
 async def test_a_node_that_drains_lets_a_call_with_a_handle_end_and_says_then_that_it_is_gone(
     raw: RawClient, minting: Minting
 ) -> None:
@@ -672,6 +689,7 @@ async def test_a_node_that_drains_ends_no_sooner_than_a_call_without_a_handle(ra
         await draining
 
 
+@both_ways
 async def test_a_call_that_outlasts_the_drain_is_said_to_be_cut_off(
     raw: RawClient, minting: Minting, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,4 +1,5 @@
-"""Calls that name no handle, served with as little as that takes: nobody can tell it from how all others are served."""
+"""Calls that need nobody to be asked, served with as little as that takes: nobody can tell it from how all others are
+served."""
 
 from __future__ import annotations
 
@@ -7,13 +8,15 @@ import contextlib
 import gzip
 import json
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 import mooring
 from mooring.asgi import HeaderList, Message, Receive, Scope, Send
-from mooring.core.handles import Handles
+from mooring.core.handles import Handles, brief
 from mooring.errors import NoHandle
 from mooring.node.requests import plain_call
 from mooring.node.requests.call_states import CallStates
@@ -113,6 +116,128 @@ async def test_a_plain_one_is_told_apart() -> None:
         "below the endpoint",
         "twice the same",
     }
+
+
+@dataclass(frozen=True)
+class Named:
+    """Handles of one node. Everybody's, but for one."""
+
+    here: str
+    other: str
+    owned: str
+    wrapped: str
+    ended: str
+
+    @classmethod
+    def of(cls, node: mooring.Mooring) -> Named:
+        here, other, ended = (mooring.new_handle("browser") for _ in range(3))
+        mooring.end(ended)
+        shard = node._node.next_shard()
+        owned = node._node.mint_handle("browser", "oauth:ada", shard, survives=False)
+        return cls(here, other, owned, node._node.handles.wrap(shard, "own") or "", ended)
+
+    def in_header(self, handle: str) -> HeaderList:
+        return [*MODERN, (b"mcp-param-browser", handle.encode())]
+
+    def named_in(self, seen: str) -> str:
+        """What was seen, with what each of them is in its place, also where it begins or ends in another way."""
+        for name, text in vars(self).items():
+            for part in (text[3:], text[3:-1], brief(text)[3:]):
+                seen = seen.replace(part, name)
+        return seen
+
+
+NAMING: dict[str, Callable[[Named], dict[str, Any]]] = {
+    "one": lambda named: {"pieces": [called(browser=named.here)]},
+    "one, in a header too": lambda named: {"headers": named.in_header(named.here), "pieces": [called(b=named.here)]},
+    "one, twice in headers": lambda named: {
+        "headers": [*named.in_header(named.here), (b"mcp-param-other", named.here.encode())],
+        "pieces": [called(browser=named.here)],
+    },
+    "one, in a header alone": lambda named: {"headers": named.in_header(named.here)},
+    "another in a header": lambda named: {
+        "headers": named.in_header(named.other),
+        "pieces": [called(browser=named.here)],
+    },
+    "one as the name that the header has": lambda named: {
+        "headers": [*MODERN[:2], (b"mcp-name", named.here.encode())],
+        "pieces": [called(browser=named.here)],
+    },
+    "one beside much else": lambda named: {"pieces": [called(page="a~b", browser=named.here, n=[1, {}], x=None)]},
+    "twice": lambda named: {"pieces": [called(browser=named.here, again=named.here)]},
+    "two": lambda named: {"pieces": [called(browser=named.here, other=named.other)]},
+    "in a longer text": lambda named: {"pieces": [called(browser=named.here + ":a tab")]},
+    "in a text that begins with another": lambda named: {"pieces": [called(browser="the " + named.here)]},
+    "in a list": lambda named: {"pieces": [called(browsers=[named.here])]},
+    "as a member's name": lambda named: {"pieces": [called(browsers={named.here: 1})]},
+    "as an argument's name": lambda named: {"pieces": [called(**{named.here: 1})]},
+    "beside the arguments": lambda named: {
+        "pieces": [called(a=1).replace(b'"params": {', b'"params": {"_meta": {"b": "%b"}, ' % named.here.encode())]
+    },
+    "arguments that are a list": lambda named: {
+        "pieces": [called(a=1).replace(b'{"a": 1}', b'["%b"]' % named.here.encode())]
+    },
+    "arguments twice": lambda named: {
+        "pieces": [called(a=1).replace(b'{"a": 1}', b'{"b": "%b"}, "arguments": {}' % named.here.encode())]
+    },
+    "in what is no JSON": lambda named: {"pieces": [b'"%b' % named.here.encode()]},
+    "in a batch": lambda named: {"pieces": [b"[" + called(browser=named.here) + b"]"]},
+    "with an escape": lambda named: {"pieces": [called(browser=named.here).replace(b"~", b"\\u007e")]},
+    "with an escape elsewhere": lambda named: {"pieces": [called(browser=named.here, text='"')]},
+    "one that is somebody's": lambda named: {"pieces": [called(browser=named.owned)]},
+    "one that was wrapped": lambda named: {"pieces": [called(browser=named.wrapped)]},
+    "one that was ended": lambda named: {"pieces": [called(browser=named.ended)]},
+    "one that nobody made": lambda named: {"pieces": [called(browser=named.here[:-1] + "~")]},
+    "one of another cluster": lambda named: {"pieces": [called(browser=HANDLE)]},
+}
+
+
+@pytest.mark.parametrize("what", NAMING)
+async def test_app_and_client_notice_nothing_of_calls_with_handles(what: str) -> None:
+    seen = []
+    for key in ("", "header:x-nobody-sends"):
+        app = Echo()
+        async with joined(app, placement_key=key) as node:
+            named = Named.of(node)
+            call = await Request(**{"headers": MODERN, **NAMING[what](named)}).to(node)
+            assert node._node.open_calls.calls == 0
+            assert not any(node._node.sessions.handles.are_in_use(shard) for shard in node._node.membership.shards)
+        seen.append(named.named_in(str((app.heard, call.sent))))
+    assert seen[0] == seen[1]
+
+
+async def test_one_that_is_here_and_everybodys_is_told_apart() -> None:
+    async with joined(Echo()) as node:
+        named = Named.of(node)
+        told = {
+            what
+            for what, make in NAMING.items()
+            if node._plain.may_be_one(Request(**{"headers": MODERN, **make(named)}).scope)
+            and await node._plain.serve(*_parts(Request(**{"headers": MODERN, **make(named)}))) is None
+        }
+    assert told == {"one", "one, in a header too", "one, twice in headers", "one beside much else"} | {
+        "one as the name that the header has"
+    }
+
+
+async def test_while_it_runs_its_handle_is_in_use_and_its_shard_stays() -> None:
+    seen: list[tuple[bool, bool]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        shard = held.shard
+        seen.append((node._node.sessions.handles.are_in_use(shard), node._node.arrivals.are_in(shard)))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    async with joined(app) as node:
+        handle = mooring.new_handle("browser")
+        found = node._node.handles.read(handle)
+        assert found is not None
+        held = found
+        assert await node._plain.serve(*_parts(Request(headers=MODERN, pieces=[called(browser=handle)]))) is None
+        assert not node._node.sessions.handles.are_in_use(held.shard)
+        assert not node._node.arrivals.are_in(held.shard)
+    assert seen == [(True, True)]
 
 
 def _parts(call: Request) -> tuple[Scope, Receive, Send]:

@@ -6,7 +6,7 @@ Nothing here holds a stream back: pieces go on as they come.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from mooring.asgi import Message, Receive
 from mooring.core import jsonrpc
@@ -144,6 +144,8 @@ class WantedBody:
         head: of one that is, its beginning.
     """
 
+    __slots__ = ("_after", "_came", "_limit_bytes", "_receive", "head", "is_too_large", "whole")
+
     def __init__(self, receive: Receive, limit_bytes: int) -> None:
         self._receive = receive
         self._limit_bytes = limit_bytes
@@ -189,15 +191,19 @@ class WantedBody:
         """What of it has come, and was not taken yet."""
         return b"" if self._came is None else self._came["body"]
 
-    async def receive(self) -> Message:
+    def receive(self) -> Awaitable[Message]:
         """For the one who reads it then: what has come, and what comes after."""
         if self._came is not None:
             came, self._came = self._came, None
-            return came
+            return _at_once(came)
         if self._after is not None:
             after, self._after = self._after, None
-            return after
-        return await self._receive()
+            return _at_once(after)
+        return self._receive()
+
+
+async def _at_once(message: Message) -> Message:
+    return message
 
 
 def in_place_of(receive: Receive, body: bytes) -> Receive:

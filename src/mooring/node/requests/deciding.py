@@ -9,7 +9,7 @@ from typing import Final
 
 from mooring.core.model import NodeState
 from mooring.core.request import RequestFacts
-from mooring.core.routing import Consult, Decision, Reason, Refuse, Situation, decide, decide_at_sight
+from mooring.core.routing import Consult, Decision, Reason, Refuse, Serve, Situation, decide, decide_at_sight
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 
@@ -35,7 +35,17 @@ class Decisions:
 
     def is_served_anywhere(self, facts: RequestFacts) -> bool:
         """Whether the request is served wherever it arrives, and so here, with nothing to look up."""
-        return facts.is_free and not self._node.keeper.has_lapsed and not self._is_draining
+        return facts.is_free and self.serves_what_is_free
+
+    @property
+    def serves_what_is_free(self) -> bool:
+        """Whether such requests are served here, wherever they may be."""
+        return not self._node.keeper.has_lapsed and not self._is_draining
+
+    def is_served_at_sight(self, facts: RequestFacts) -> bool:
+        """Whether the request is served here with nobody asked, since what it names is here."""
+        is_known = not self._node.keeper.has_lapsed and not self._node.membership.doubtful
+        return is_known and isinstance(self._at_sight(facts), Serve)
 
     def _at_sight(self, facts: RequestFacts) -> Decision | None:
         return decide_at_sight(

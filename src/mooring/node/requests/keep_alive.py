@@ -29,6 +29,18 @@ class KeptAlive:
         may_speak: whether the stream is one of ours, asked when a comment is due.
     """
 
+    __slots__ = (
+        "_is_stream",
+        "_may_speak",
+        "_on_their_way",
+        "_seconds",
+        "_send",
+        "_since",
+        "_speaking",
+        "_tail",
+        "_watch",
+    )
+
     def __init__(self, send: Send, seconds: float, may_speak: Callable[[], bool] = lambda: True) -> None:
         self._send = send
         self._seconds = seconds

@@ -11,31 +11,27 @@ no time, where another node has its handles        that nobody knows; and nothin
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Final
 
-from mooring.asgi import App, Message, Receive, Scope, Send, request_header, without
+from mooring.asgi import App, Receive, Scope, Send, request_header, without
 from mooring.core import jsonrpc
 from mooring.core.handle_search import NAME_HEADER, decoded, unwrapped_headers
 from mooring.core.handles import Handle, spellings
 from mooring.core.loosening import Loosening
 from mooring.core.marking import Marking
-from mooring.core.routing import Reason
 from mooring.core.unread_json import PassingSearch
 from mooring.core.unwrapping import unwrapped
 from mooring.core.wrapping import Wrapping
 from mooring.node.current import Serving
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
-from mooring.node.passing import PassingAnswer
-from mooring.node.requests.answers import last_words
 from mooring.node.requests.bodies import changed_as_it_passes, in_place_of
 from mooring.node.requests.call_states import CallStates
 from mooring.node.requests.committing import ReadBody
-from mooring.node.requests.cutting import CutOff
+from mooring.node.requests.cut_off_call import CutOffCall
 from mooring.node.requests.guarding import GuardedCall
-from mooring.node.requests.handle_answers import refuse_handle
 from mooring.node.requests.kept_handles import bring_kept, may_come
 from mooring.node.requests.no_session import naming_no_session, of_no_session
 from mooring.node.requests.principal import NOBODY, principal_of
@@ -46,8 +42,6 @@ METHOD_HEADER: Final = b"mcp-method"
 
 _TASK: Final = "taskId"
 _OF_TASKS: Final = frozenset({"tasks/get", "tasks/result", "subscriptions/listen"})
-
-_Served = TypeVar("_Served")
 
 NONE: Final[Mapping[Handle, LocalSession | None]] = {}
 
@@ -107,7 +101,7 @@ class ModernCall:
         if own_ids:
             scope, receive = self._unwrapped(scope, receive, own_ids)
         is_cut_off = bool(self._handles) and self._stream is None
-        cut = _CutOffCall(node, self._scope, self._request, self._handles[0], send) if is_cut_off else None
+        cut = CutOffCall(node, self._scope, self._request, self._handles[0], send) if is_cut_off else None
         send = naming_no_session(send if cut is None else cut.send)
         fields = self._wrapped_fields() if node.wrap_rules else ()
         lists = (node.settings.mark_handle_params or bool(node.wrap_rules)) and "tools/list" in self._methods()
@@ -141,7 +135,7 @@ class ModernCall:
         receive: Receive,
         send: Send,
         revived: Mapping[Handle, LocalSession | None],
-        cut: _CutOffCall | None = None,
+        cut: CutOffCall | None = None,
     ) -> Handle | None:
         """They are in use meanwhile, if they are the caller's: the app has no byte of the call before that is known."""
         node, handles = self._node, self._node.sessions.handles
@@ -236,48 +230,3 @@ class ModernCall:
         self._node.warn_once(
             "an id of the server's own is not wrapped, so that calls with it reach any node (handles): %s", why
         )
-
-
-class _CutOffCall:
-    """What ends a call with handles, should they turn out to be another node's while it runs.
-
-    Args:
-        scope, request: of the call, to answer it in the app's place.
-        handle: that it names first.
-    """
-
-    def __init__(self, node: Node, scope: Scope, request: ReadBody, handle: Handle, send: Send) -> None:
-        self._node = node
-        self._scope = scope
-        self._handle = handle
-        self._request = request
-        self._send = send
-        self._answer = PassingAnswer()
-        self._cut = CutOff()
-        self._reason = Reason.OUTCOME_UNKNOWN
-
-    async def serve(self, work: Coroutine[Any, Any, _Served]) -> _Served | None:
-        """Do this until it is done, or cut off; then its client hears that nobody knows."""
-        served = await self._cut.serve(work)
-        if not self._cut.has_come:
-            return served
-        if self._answer.has_begun:
-            await self._answer.end(self._send, last_words("POST", self._request.asked()))
-        else:
-            message, asked = self._request.message(), self._request.asked()
-            await refuse_handle(self._send, self._scope, self._reason, message, self._handle.text, asked=asked)
-        return None
-
-    def let_go(self) -> None:
-        """They are another node's by now, and the app has read nothing of it."""
-        self._reason = Reason.UNREACHABLE
-        self.cut_off()
-
-    def cut_off(self) -> None:
-        self._cut.cut()
-
-    async def send(self, message: Message) -> None:
-        if self._node.keeper.has_lapsed and not await self._node.keeper.regain_in_time():
-            self.cut_off()
-        if not self._cut.has_come:
-            await self._answer.pass_on(message, self._send)
