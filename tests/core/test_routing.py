@@ -366,7 +366,10 @@ def test_the_store_is_asked_only_before_something_is_gone_dead_or_elsewhere(
     if decide(request, replace(here, consulted=False)) != CONSULT:
         return
     decision = decide(request, replace(here, consulted=True))
-    assert isinstance(decision, Adopt | Hold | Moved | Revive | Refuse)
+    assert isinstance(decision, Adopt | Hold | Moved | Revive | Refuse | Forward)
+    if isinstance(decision, Forward):  # to the heir of a dead node's shard
+        assert here.is_draining
+        assert decision.node == here.another_taker()
     if isinstance(decision, Refuse):
         assert decision.reason is Reason.UNREACHABLE
     if isinstance(decision, Revive):

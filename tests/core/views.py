@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
+from zlib import crc32
 
 from hypothesis import strategies as st
 
@@ -17,11 +18,17 @@ ME, *PEERS = NODE_IDS
 SHARDS = ("aaaaa", "bbbbb", "ccccc")
 
 
+def nowhere(node_id: str) -> str:
+    """An address of its own where nothing listens, which a machine says at once: a name may be looked up for seconds."""
+    number = crc32(node_id.encode())
+    return f"http://127.{number >> 16 & 255}.{number >> 8 & 255}.{number % 250 + 2}:1"
+
+
 def a_node(node_id: str, state: NodeState = NodeState.READY, sessions: int = 0, capacity: int = 100) -> NodeInfo:
     return NodeInfo(
         id=node_id,
         name=node_id[:-6],
-        url=f"http://{node_id}:8000",
+        url=nowhere(node_id),
         pid=1,
         state=state,
         sessions=sessions,

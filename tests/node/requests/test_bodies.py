@@ -351,6 +351,16 @@ async def test_what_is_waited_for_comes_to_its_reader_as_if_nobody_had(pieces: l
     assert await body.receive() == DISCONNECT
 
 
+async def test_a_reader_that_gives_up_before_it_has_waited_has_taken_nothing() -> None:
+    body = WantedBody(Client(pieces_of(b"{}")).receive, LIMIT)
+    await body.read()
+    asked = asyncio.ensure_future(body.receive())
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    assert (await body.receive())["body"] == b"{}"
+
+
 async def test_a_body_that_comes_byte_by_byte_takes_no_more_than_another() -> None:
     client = Client({"type": "http.request", "body": b"x", "more_body": True} for _ in range(50_000))
     body = WantedBody(client.receive, 49_000)

@@ -193,17 +193,17 @@ class WantedBody:
 
     def receive(self) -> Awaitable[Message]:
         """For the one who reads it then: what has come, and what comes after."""
+        return self._receive() if self._came is None and self._after is None else self._take()
+
+    async def _take(self) -> Message:
+        """What has come, once somebody waits for it: some apps let go of what they have asked for."""
         if self._came is not None:
             came, self._came = self._came, None
-            return _at_once(came)
+            return came
         if self._after is not None:
             after, self._after = self._after, None
-            return _at_once(after)
-        return self._receive()
-
-
-async def _at_once(message: Message) -> Message:
-    return message
+            return after
+        return await self._receive()
 
 
 def in_place_of(receive: Receive, body: bytes) -> Receive:
