@@ -19,7 +19,7 @@ SHARDS = ("aaaaa", "bbbbb", "ccccc")
 
 
 def nowhere(node_id: str) -> str:
-    """An address of its own where nothing listens, which a machine says at once: a name may be looked up for seconds."""
+    """An address of its own where nothing listens, as a machine says at once: a name may be looked up for seconds."""
     number = crc32(node_id.encode())
     return f"http://127.{number >> 16 & 255}.{number >> 8 & 255}.{number % 250 + 2}:1"
 
