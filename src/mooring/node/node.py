@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import multiprocessing
 import os
 import secrets
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any
 
 from mooring.asgi import App, Receive, Scope, Send, respond, route_of
 from mooring.core.endpoints import FOUND_AT_MOST, Endpoints
@@ -21,8 +19,7 @@ from mooring.core.ids import ENTROPY_BYTES, SHARD_LENGTH, SessionIds, derive_key
 from mooring.core.membership import Membership
 from mooring.core.model import TAKES_NEW_SESSIONS, NodeInfo, NodeState
 from mooring.core.request import RequestFacts
-from mooring.core.signing import NonceWindow, PeerClaim
-from mooring.core.stream_ids import StreamIds, StreamKind
+from mooring.core.stream_ids import StreamIds
 from mooring.core.text import clean
 from mooring.errors import SettingsError
 from mooring.node.arrivals import Arrivals
@@ -33,12 +30,15 @@ from mooring.node.current import joined, left
 from mooring.node.links.own_address import OwnAddress
 from mooring.node.links.place import Place
 from mooring.node.links.ways import DIRECT, Ways
+from mooring.node.listeners import Listeners
+from mooring.node.log_once import LogOnce
 from mooring.node.membership.lease import LeaseKeeper
 from mooring.node.membership.pulse import Pulse
 from mooring.node.membership.session import LocalSession
 from mooring.node.membership.sessions import LocalSessions
 from mooring.node.open_calls import OpenCalls
 from mooring.node.own_loop import OwnLoop
+from mooring.node.peer_claims import PeerClaims
 from mooring.node.shared_events import SharedEvents
 from mooring.node.streams.memory import StreamMemory
 from mooring.node.streams.writing_behind import WriteBehind
@@ -48,11 +48,8 @@ from mooring.store.channel import Channel
 from mooring.store.mailbox import Mailbox
 
 logger = logging.getLogger("mooring.lease")
-handles_logger = logging.getLogger("mooring.handles")
 
 _VERSION = version("mooring")
-_MOST_WARNINGS: Final = 20
-_SAY_AGAIN_SECONDS: Final = 60.0
 
 
 async def refuse_all(scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,14 +74,14 @@ class Node:
         endpoints: the paths of the app's MCP endpoints, as far as they are known.
         secrets: of the cluster, the first one signs; or one of its own.
         peer_keys: the first signs what nodes tell each other; of what they tell us, any may have been used.
-        nonces: those that peers have used on this node.
+        claims: of peers, each accepted once.
         streams: that clients may come back to.
         held: how many requests wait for a shard to have an owner that answers.
         moves: held by whoever gives shards away: one at a time.
         is_alone: as given.
         beside: what runs while the node is in its cluster.
         is_ending: it has given away what it could, and is about to end: load balancers look elsewhere.
-        listens_no_more: it is about to stop: who wants to listen is told to come again.
+        listeners: who listens to its sessions' streams.
     """
 
     def __init__(
@@ -110,7 +107,7 @@ class Node:
         self.endpoints = Endpoints(settings.endpoints, finds=settings.find_endpoints)
         self.peer_keys = [derive_key(secret, "peer request") for secret in secrets_known]
         max_age_ms = round(settings.peer_age_seconds * 1000)
-        self._nonces, self._asked = NonceWindow(max_age_ms), NonceWindow(max_age_ms)
+        self.claims = PeerClaims(settings.peer_age_seconds, self.cluster_time)
         event_keys = [derive_key(secret, f"server event {settings.key_prefix}") for secret in secrets_known]
         self._events = SharedEvents(
             channel, event_keys[0], self.id, max_age_ms, older_keys=event_keys[1:], now=self.cluster_time
@@ -125,9 +122,6 @@ class Node:
             self._behind,
         )
         self.sessions = LocalSessions(store, self.id, settings.session_ttl_seconds, settings.touch_seconds)
-        self.sessions.when_gone = self._let_streams_go
-        self.sessions.when_fenced = self._let_sleepers_go
-        self.sessions.listened_to = self._shards_listened_to
         self._pulse = None if open_store is None else self._a_pulse(open_store)
         on_beat = self._pulse.beat if self._pulse else lambda _: None
         self.ways = Ways(
@@ -156,14 +150,10 @@ class Node:
         # What runs beside the requests, from `start` to `stop`.
         self.beside: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self._beside: list[asyncio.Task[None]] = []
-        self.listens_no_more = False
         self.open_calls = OpenCalls()
         self.carrying = Carrying(store, settings, self.sessions)
-        self._has_warned_of_body = False
-        # When it was last said that no more requests are held, by a steady clock.
-        self._said_no_room = -math.inf
-        # What was said of calls with handles, once each.
-        self._warned_of: set[str] = set()
+        self.listeners = Listeners(self.sessions, self.streams, self.ids, self.carrying)
+        self.log_once = LogOnce(settings)
         self.held = 0
         self.is_ending = False
         self._breaks_off = False
@@ -192,23 +182,6 @@ class Node:
     def cluster_time(self) -> float:
         """Seconds since the epoch, by which peers tell how old something is that one of them has said."""
         return self.keeper.cluster_time
-
-    def accept_once(self, claim: PeerClaim) -> None:
-        """
-        Raises:
-            SignatureError: it is not of now, or was accepted before.
-        """
-        self._nonces.accept(claim, round(self.cluster_time() * 1000), round(time.monotonic() * 1000))
-
-    def accept_of_any_time(self, claim: PeerClaim) -> None:
-        """The same for what does no harm whenever it is asked: whoever cannot renew its lease has the time of the store
-        as it was, and not of another that has taken its place since.
-
-        Raises:
-            SignatureError: it was accepted before, a moment ago.
-        """
-        steady_ms = round(time.monotonic() * 1000)
-        self._asked.accept(replace(claim, time_ms=steady_ms), steady_ms, steady_ms)
 
     @property
     def takes_new_sessions(self) -> bool:
@@ -390,35 +363,6 @@ class Node:
         may_be_wrapped = bool(self.wrap_rules or self.wrapped_members) and shard in self.keeper.adoption.own_shards()
         return may_be_wrapped or self.sessions.handles.would_lose(shard)
 
-    def warn_of_large_body(self) -> None:
-        """Once: a request is served here though it may name a handle of another node."""
-        if not self._has_warned_of_body:
-            self._has_warned_of_body = True
-            logger.warning(
-                "a request of more than %d bytes was served where it arrived: handles are not looked for in larger "
-                "ones (handle_search_bytes); let its tool mark the handle's argument with x-mcp-header",
-                self.settings.handle_search_bytes,
-            )
-
-    def note_no_room(self) -> None:
-        """One more request would have to be held than may be: the log says so, and not with each of them."""
-        now = time.monotonic()
-        if self.settings.held_requests and now - self._said_no_room >= _SAY_AGAIN_SECONDS:
-            self._said_no_room = now
-            logger.warning(
-                "%d requests are held for nodes that do not answer, and no more are (held_requests): others are "
-                "answered unreachable at once; see which nodes those are (`mooring status`)",
-                self.settings.held_requests,
-            )
-
-    def warn_once(self, text: str, *values: object) -> None:
-        """Of what is so with each call, as with an app whose ids are numbers: the same once, and few of the kind, since
-        clients may have them differ."""
-        said = text % values
-        if said not in self._warned_of and len(self._warned_of) < _MOST_WARNINGS:
-            self._warned_of.add(said)
-            handles_logger.warning("%s", said)
-
     def is_moving(self, shard: str | None) -> bool:
         """Whether a shard is being given to a peer: what is asked of its sessions waits for that."""
         return shard in self.membership.moving
@@ -462,44 +406,10 @@ class Node:
         """Whether the session can be opened again when the app has ended it by itself."""
         return bool(session.initialize) and self.settings.revives(session.endpoint)
 
-    def _let_streams_go(self, session: LocalSession) -> None:
-        """Whoever listens hears the end. What was said is kept where the session may come back to this node."""
-        if session.standing is not None:
-            session.standing.close()
-        sleeps = session.ends_as == "hibernated"
-        for stream in self.streams.of(session.id):
-            if not (sleeps and stream.facts.kind is StreamKind.STANDING):
-                self.sessions.run_errand(stream.dismiss())
-        if sleeps or session.ends_as == "ended":
-            self.streams.rest(session.id, but_listeners=sleeps)
-        else:
-            self.streams.forget(session.id)
-
     def _write_work_again(self) -> None:
         """The store has every record again, and may have lost what runs in their sessions."""
         self.streams.write_again()
         self.keeper.running_calls.are_due()
-
-    def _let_sleepers_go(self, shard: str) -> None:
-        self.carrying.gave(shard)
-        for session_id in self.streams.sessions():
-            if self.sessions.find(session_id) is None and self.ids.shard_of(session_id) == shard:
-                self.sessions.run_errand(self.forget_sleeper(session_id))
-
-    def _shards_listened_to(self) -> set[str]:
-        heard = {name for name in self.streams.sessions() if any(one.has_listener for one in self.streams.of(name))}
-        return {shard for name in heard if (shard := self.ids.shard_of(name)) is not None}
-
-    async def forget_sleeper(self, session_id: str) -> None:
-        """A session that slept here is gone, or another node's: whoever listens to it hears the end."""
-        if self.sessions.find(session_id) is None:
-            await asyncio.gather(*(stream.dismiss() for stream in self.streams.of(session_id)))
-            self.streams.forget(session_id)
-
-    async def end_listening(self) -> None:
-        """The node is about to stop: end the streams of clients that only listen, so that they listen elsewhere."""
-        self.listens_no_more = True
-        await asyncio.gather(*(stream.dismiss() for stream in self.streams.standing()), return_exceptions=True)
 
 
 def _fresh_shard() -> str:

@@ -114,7 +114,7 @@ async def drain_and_end(node: Node, sleep: Callable[[float], Awaitable[Any]] = a
     began = time.monotonic()
     is_done = not node.is_alone and await Drain(node).run()
     node.is_ending = True
-    await node.end_listening()
+    await node.listeners.end()
     if is_done:
         await sleep(node.settings.ingress_seconds)
     await node.open_calls.end_subscriptions()  # not before: whoever listens again at once would come here

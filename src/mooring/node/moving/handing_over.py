@@ -132,7 +132,7 @@ class HandOver:
                 await self._node.sessions.move_away(sessions)
             self._node.sessions.handles.move_away(shard)
             for session_id in named:
-                await self._node.forget_sleeper(session_id)
+                await self._node.listeners.forget_sleeper(session_id)
         except StoreUnavailable as error:
             logger.warning("shard %s stays here for now: %s", shard, error)
             return False

@@ -210,7 +210,7 @@ class FollowedRequest:
     def _may_be_held(self) -> bool:
         """Whether there is room for one more request that waits; from now on it counts as one."""
         if not self._is_held and self._node.held >= self._node.settings.held_requests:
-            self._node.note_no_room()
+            self._node.log_once.no_room()
             return False
         self._node.held += not self._is_held
         self._is_held = True

@@ -64,7 +64,7 @@ class ListeningRequest:
 
     async def serve(self, app: App) -> bool:
         """Returns whether it was answered: not where the app has dropped the session by itself."""
-        if self._node.listens_no_more:
+        if self._node.listeners.come_elsewhere:
             await refuse(self._send, Reason.UNREACHABLE, method="GET", headers=self._scope["headers"])
             return True
         named = self._named()
@@ -152,7 +152,7 @@ class ListeningRequest:
             except BaseException:  # some servers cancel the request of a client that leaves
                 listener.leave()
                 raise
-        is_last = stream.facts.kind is StreamKind.STANDING and self._node.listens_no_more
+        is_last = stream.facts.kind is StreamKind.STANDING and self._node.listeners.come_elsewhere
         if ends_soon or is_last or not self._may_hear(stream):
             await listener.end()
         return await self._attend(listener)

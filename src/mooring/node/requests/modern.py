@@ -158,7 +158,7 @@ class ModernRequest:
         body = self._body.whole
         if body is None:
             if self._body.is_too_large:
-                self._node.warn_of_large_body()
+                self._node.log_once.large_body()
         elif may_hold_handles(body):
             inside = [name for rule in self._node.wrap_rules for name in rule.use]
             inside_of_it = in_body(body, inside, self._node.wrapped_members, everywhere=True)

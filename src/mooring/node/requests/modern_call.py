@@ -111,11 +111,11 @@ class ModernCall:
         if wraps or marks or loosens:  # the answer is read here
             scope["headers"] = without(scope["headers"], b"accept-encoding")
         if wraps:
-            send = WrappedAnswer(lambda: self._wrapping(scope, fields, own_ids), send, node.warn_once).send
+            send = WrappedAnswer(lambda: self._wrapping(scope, fields, own_ids), send, node.log_once.say).send
         if marks:
-            send = WrappedAnswer(lambda: Marking(node.settings.handle_names), send, node.warn_once).send
+            send = WrappedAnswer(lambda: Marking(node.settings.handle_names), send, node.log_once.say).send
         if loosens:
-            send = WrappedAnswer(lambda: Loosening(node.wrap_rules), send, node.warn_once).send
+            send = WrappedAnswer(lambda: Loosening(node.wrap_rules), send, node.log_once.say).send
         states = CallStates(node, self._request, scope)
         send = partial(states.pass_on, send=send)
         with Serving(node, scope, None, None, None if self._is_batch() else states):
@@ -227,6 +227,6 @@ class ModernCall:
         )
 
     def _tell(self, why: str) -> None:
-        self._node.warn_once(
+        self._node.log_once.say(
             "an id of the server's own is not wrapped, so that calls with it reach any node (handles): %s", why
         )

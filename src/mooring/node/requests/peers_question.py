@@ -28,7 +28,7 @@ async def answer_question(node: Node, app: App, scope: Scope, receive: Receive, 
     """Answer a peer; one that no peer has signed is the app's, as any request on a path that is not ours."""
     request = PeerRequest(node.id, node.peer_keys, scope, receive, send)
     asked_for = scope.get("query_string", b"").decode("latin-1").split("+")
-    accept = node.accept_once if YOURS_IS_OVER in asked_for else node.accept_of_any_time
+    accept = node.claims.accept if YOURS_IS_OVER in asked_for else node.claims.accept_of_any_time
     try:
         request.verify(read_facts(scope["method"], scope["headers"]), accept)
     except SignatureError as error:

@@ -94,7 +94,7 @@ class RefusedRequest:
             if written is Written.REFUSED:
                 await self._answer(Reason.UNREACHABLE)
                 return
-            await self._node.forget_sleeper(record.id)
+            await self._node.listeners.forget_sleeper(record.id)
         except StoreUnavailable:
             await self._answer(Reason.UNREACHABLE)
             return

@@ -145,7 +145,7 @@ class Router:
 
     async def _handle_from_peer(self, facts: RequestFacts, request: PeerRequest) -> None:
         try:
-            request.verify(facts, self._node.accept_once)
+            request.verify(facts, self._node.claims.accept)
         except SignatureError as error:
             logger.warning("refused a peer request: %s%s", error, advice_on(Reason.SIGNATURE))
             self._node.tally.refused[Reason.SIGNATURE] += 1
