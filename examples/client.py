@@ -50,4 +50,11 @@ if __name__ == "__main__":
     parser.add_argument("--legacy", action="store_true", help="speak the revision before 2026-07-28, with a session")
     parser.add_argument("--kill", action="store_true", help="kill the counter's node in the middle, on this machine")
     given = parser.parse_args()
-    asyncio.run(main(given.url, given.legacy, given.kill))
+    try:
+        asyncio.run(main(given.url, given.legacy, given.kill))
+    except Exception as error:  # a connection that fails comes in a group, in another group
+        while isinstance(error, ExceptionGroup):
+            error = error.exceptions[0]
+        raise SystemExit(
+            f"{given.url}: {error or type(error).__name__}. Is it the address that `make up` prints?"
+        ) from None
