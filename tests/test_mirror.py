@@ -37,6 +37,7 @@ EXCEPTIONS = {
             "time_settings",
         )
     },
+    "src/mooring/node/late_joining.py": "servers that run no lifespan, in test_lifespan.py and test_middleware.py",
     "src/mooring/node/listeners.py": "who hears the end of a session, tried whole in test_listening.py and moving/",
     "src/mooring/node/links/peer_link.py": "a Protocol alone; test_http.py and test_redis_asking.py try its kinds",
     "src/mooring/node/membership/session.py": "a session's data, which tests/node/membership/test_sessions.py works on",

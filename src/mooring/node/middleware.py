@@ -19,7 +19,6 @@ from mooring.asgi import (
     off_root,
     posts_json,
     request_header,
-    respond,
     route_of,
 )
 from mooring.core.ids import brief
@@ -27,10 +26,11 @@ from mooring.core.one_node import LOGIN, OneNodePaths
 from mooring.core.passed_on import delimited
 from mooring.core.request import PEER_HEADER, SESSION_HEADER, read_facts
 from mooring.core.routing import Reason
-from mooring.errors import MooringError, SettingsError
+from mooring.errors import SettingsError
 from mooring.node.carrying import Dump, Load
 from mooring.node.cors import Cors, is_preflight
 from mooring.node.fastmcp_tasks import with_tasks_of
+from mooring.node.late_joining import LateJoining
 from mooring.node.lifespan import Lifespan
 from mooring.node.login_routes import login_paths
 from mooring.node.membership.session import CloseHandler, ReviveHandler
@@ -84,11 +84,7 @@ class Mooring:
         self._close_handlers: list[CloseHandler] = []
         self._revive_handlers: list[ReviveHandler] = []
         self._carrier: tuple[Dump, Load] | None = None
-        # The first requests wait here for one of them to join the cluster.
-        self._starting = asyncio.Lock()
-        # How often that has failed.
-        self._failed_starts = 0
-        self._start: asyncio.Task[None] | None = None
+        self._late_joining = LateJoining(self._node_of_this_process)
         self._make_node()
 
     def _make_node(self) -> None:
@@ -132,6 +128,10 @@ class Mooring:
         """A server may import the app before it forks (`gunicorn --preload`): each worker makes a node of its own."""
         if self._made_in != os.getpid():
             self._make_node()
+
+    def _node_of_this_process(self) -> Node:
+        self._belong_to_this_process()
+        return self._node
 
     def _open_store(self) -> Store:
         settings = self.settings
@@ -275,7 +275,7 @@ class Mooring:
             await self._handle_options(scope, receive, send)
         elif not self._is_for_endpoint(scope):
             await self._handle_elsewhere(scope, receive, send)
-        elif self._node.has_joined or await self._has_started(send):
+        elif self._node.has_joined or await self._late_joining.has_joined(send):
             handle = self._router.handle_for_one_node if self._is_for_one(scope) else self._router.handle
             await handle(scope, receive, send)
 
@@ -309,9 +309,11 @@ class Mooring:
         elif self._node.has_joined and is_question(scope):
             await answer_question(self._node, self._app, scope, receive, send)
         elif self._is_for_one(scope):
-            if await self._has_started(send):
+            if await self._late_joining.has_joined(send):
                 await self._router.handle_for_one_node(scope, receive, send)
-        elif self._node.endpoints.finds and (self._node.has_joined or (_may_open(scope) and await self._joins())):
+        elif self._node.endpoints.finds and (
+            self._node.has_joined or (_may_open(scope) and await self._late_joining.joins())
+        ):
             await self._router.handle_elsewhere(scope, receive, send)
         else:
             await self._app(scope, receive, send)
@@ -350,7 +352,7 @@ class Mooring:
         return None
 
     async def _answer_ready(self, scope: Scope, send: Send) -> None:
-        if await self._has_started(send):
+        if await self._late_joining.has_joined(send):
             await health.answer_ready(self._node, scope, send)
 
     async def _answer_peer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -365,40 +367,6 @@ class Mooring:
             await answer_question(self._node, _refuse_stranger, scope, receive, send)
         else:
             await self._router.handle(scope, receive, self._cors.around(scope, _to_peer(scope, send)))
-
-    async def _has_started(self, send: Send) -> bool:
-        """Whether the node is in its cluster. Where the server runs no lifespan, the first request joins it.
-
-        Sends 503 where that fails: to all who waited for it. Each try takes a while, and one after the other would take
-        longer than any of them waits.
-        """
-        if not self._node.has_joined and not await self._joins():
-            await respond(send, 503, b"The node cannot start; its log says why.\n")
-        return self._node.has_joined
-
-    async def _joins(self) -> bool:
-        """Whether the node is in its cluster once it has tried to be."""
-        failed_before = self._failed_starts
-        async with self._starting:
-            self._belong_to_this_process()
-            try:
-                if failed_before == self._failed_starts and not self._node.has_joined and not self._node.was_refused:
-                    await self._started()
-            except MooringError as error:
-                self._failed_starts += 1
-                logger.error("the node cannot start: %s", error)
-        return self._node.has_joined
-
-    async def _started(self) -> None:
-        """The node starts, to its end: some servers cancel the request of a client that leaves, and others wait.
-
-        Raises:
-            MooringError: it cannot.
-        """
-        if self._start is None or self._start.done():
-            self._start = asyncio.create_task(self._node.start(), name="mooring start")
-            self._start.add_done_callback(lambda start: start.cancelled() or start.exception())  # it is told elsewhere
-        await asyncio.shield(self._start)
 
 
 def has_mooring(app: object) -> bool:
