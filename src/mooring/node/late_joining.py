@@ -16,7 +16,7 @@ logger = logging.getLogger("mooring.sessions")
 class LateJoining:
     """
     Args:
-        node: that of this process, which may be another one than when the app was made.
+        node: that of this process, where the app may have been made in its parent.
     """
 
     def __init__(self, node: Callable[[], Node]) -> None:
