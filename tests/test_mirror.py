@@ -45,6 +45,7 @@ EXCEPTIONS = {
     "src/mooring/node/requests/cut_off_call.py": "calls whose handles another node has by now, in test_modern.py",
     "src/mooring/node/requests/entrance.py": "whose a request is: test_principals_*.py try it with real authentication",
     "src/mooring/node/requests/guarding.py": "who may use a handle, tried from both sides in test_modern.py",
+    "src/mooring/node/requests/named_handles.py": "what a session's requests do with handles, in test_modern.py",
     "src/mooring/node/requests/passing_questions.py": "what a server asks after a revival, in test_reviving.py",
     "src/mooring/node/requests/remembering.py": "what a session's next life is told, in test_reviving.py",
     "src/mooring/node/requests/modern_call.py": "what the app gets and the client hears, tried whole in test_modern.py",

@@ -15,18 +15,14 @@ from typing import Any, Final
 
 from mooring.asgi import App, Message, Receive, Scope, Send, is_at, replaced, respond
 from mooring.core import jsonrpc, questions
-from mooring.core.handle_search import MOST_HANDLES
-from mooring.core.handles import Handle
 from mooring.core.kept_state import StateUse
 from mooring.core.request import SESSION_HEADER, RequestFacts
 from mooring.core.routing import Reason
-from mooring.core.unread_json import PassingSearch
 from mooring.errors import Fenced, StoreUnavailable
 from mooring.node.clock import passing_time
 from mooring.node.current import Serving
 from mooring.node.current_call import has_transactional_tools, is_transactional
 from mooring.node.membership import inner_ids
-from mooring.node.membership.handles import InUse
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.node.passing import PassingAnswer
@@ -40,7 +36,7 @@ from mooring.node.requests.entrance import Entrance
 from mooring.node.requests.exchange import Exchange, can_be_logged
 from mooring.node.requests.handle_answers import refuse_handle
 from mooring.node.requests.json_calls import JsonCall
-from mooring.node.requests.kept_handles import bring_kept, may_come
+from mooring.node.requests.named_handles import NamedHandles
 from mooring.node.requests.passing_questions import PassingQuestions
 from mooring.node.requests.principal import NOBODY, principal_of
 from mooring.node.requests.remembering import remember
@@ -132,10 +128,7 @@ class SessionRequest:
         self._questions = PassingQuestions(session, are_named=is_named) if session.incarnation else None
         # Where it may be answered in JSON, and is carried out for the first time here.
         self._json = JsonCall(node, session, self._body, self._name) if self._is_logged and onto is None else None
-        # For handles in it; those that it has named so far, of its own; and those in use, once it is known that it may.
-        self._search = PassingSearch()
-        self._named: list[Handle] = []
-        self._in_use: InUse | None = None
+        self._handles = NamedHandles(node)
         # Set when the app has answered: until then it does not hear that the client has left.
         self._is_over = asyncio.Event()
 
@@ -184,8 +177,7 @@ class SessionRequest:
                 raise
         finally:
             self._session.running.discard(self)
-            if self._in_use is not None:
-                self._in_use.end()
+            self._handles.end()
             if self._entrance.is_used:
                 self._session.last_seen = passing_time()
             self._is_over.set()
@@ -301,8 +293,8 @@ class SessionRequest:
             await self._guard(message.get("body", b""))
             if self._body.is_whole and self._body.is_batch:
                 self._use.refusal = _NO_STATE_IN_BATCHES
-            if self._named and self._body.is_whole and self._entrance.is_its_principals():
-                await self._bring_handles()
+            if self._handles.are_there and self._body.is_whole and self._entrance.is_its_principals():
+                await self._handles.bring()
             if not self._is_noted and self._body.is_whole and has_transactional_tools():
                 await self._note_ahead()
             # What is on record before it is carried out has no need of a second note.
@@ -312,31 +304,19 @@ class SessionRequest:
 
     async def _guard(self, piece: bytes) -> None:
         """The app gets no whole body that has another's handle in it. Strangers are turned away as such."""
-        found = self._search.feed(piece)
+        found = self._handles.found_in(piece)
         if not found or self._is_turned_away:
             return
         principal = principal_of(self._entrance.scope) or self._session.principal
         if self._session.principal not in (principal, NOBODY):
             return
-        handles = [handle for handle in map(self._node.handles.read, found) if handle is not None]
-        anothers = next((one for one in handles if not self._node.handles.may_use(one, principal)), None)
+        anothers = self._handles.anothers(found, principal)
         if anothers is None:
-            self._named = list(dict.fromkeys([*self._named, *handles]))[:MOST_HANDLES]
             return
         self._is_turned_away = True
         if not self._answer.has_begun:
             scope, message, is_posted = self._entrance.scope, self._body.message(), self._session.is_in_query
             await refuse_handle(self._send, scope, Reason.PRINCIPAL, message, anothers.text, is_posted=is_posted)
-
-    async def _bring_handles(self) -> None:
-        """The handles that it names are in use, and what is kept of them is here, where they are of our shards."""
-        handles = self._node.sessions.handles
-        for handle, kept in (await bring_kept(self._node, self._named)).items():
-            if self._node.handles.may_use(handle, kept.principal) and may_come(self._node, handle, kept):
-                handles.add(handle, kept.principal, kept)
-        if self._in_use is None:
-            self._in_use = handles.using([handle.text for handle in self._named])
-            self._in_use.begin()
 
     async def _note_ahead(self) -> None:
         """A call that may be carried out again for what it does not do: it is on record before the app has it all."""
