@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from importlib.metadata import version
 from typing import Any
@@ -160,8 +161,23 @@ async def test_what_a_node_says_is_so_at_that_moment() -> None:
     node.tally.served += 3
     now = node.describe()
     assert (now.state, now.sessions, now.counters.served) == (NodeState.READY, 1, 3)
-    assert (now.id, now.started) == (before.id, before.started)
+    assert now.id == before.id
     await node.stop()
+
+
+async def test_when_a_node_started_is_told_by_the_clock_of_all_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its machine's clock, years behind, it would be the oldest, and all logins would be its own once it has come."""
+    store = MemoryStore(lambda: 1_800_000_000.0)
+    first, second = a_node(store, node_name="node-1"), a_node(store, node_name="node-2")
+    await first.start()
+    monkeypatch.setattr(time, "time", lambda: 1.0)
+    await second.start()
+    known = {info.name: info.started for info in first.membership.view.alive()}
+    snapshot = await store.snapshot()
+    known |= {lease.node.name: lease.node.started for lease in snapshot.leases.values()}
+    assert known == {"node-1": 1_800_000_000.0, "node-2": 1_800_000_000.0}
+    await second.stop()
+    await first.stop()
 
 
 # New sessions.

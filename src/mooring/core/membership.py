@@ -107,6 +107,11 @@ class Membership:
     def has_left(self) -> bool:
         return self._is_declared_dead or self.state is NodeState.GONE
 
+    @property
+    def joined(self) -> float | None:
+        """When this node joined, seconds since the epoch by the store's clock; None before that."""
+        return self._joined_ms / 1000 if self._joined_ms else None
+
     def has_lapsed(self, now: float) -> bool:
         """Whether the lease may be over: the process was stopped, the machine slept, the store did not answer."""
         return now > self._valid_until

@@ -146,7 +146,8 @@ class Node:
         self.sessions.records.when_written_again = self._write_work_again
         self._secret_id = fingerprint(secrets_known)
         self._place = Place(settings, answer_peer)
-        self._started = time.time()
+        # By this machine's clock, which may be wrong: other nodes go by the store's, as soon as that is known.
+        self._made = time.time()
         # What runs beside the requests, from `start` to `stop`.
         self.beside: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self._beside: list[asyncio.Task[None]] = []
@@ -219,7 +220,7 @@ class Node:
             capacity=self.settings.capacity,
             version=_VERSION,
             secret_id=self._secret_id,
-            started=self._started,
+            started=self.membership.joined or self._made,
             endpoints=self.endpoints.known,
             counters=self.tally.counters(self.streams.open_streams, len(self.streams)),
             client_url=self._place.client_url,
