@@ -166,7 +166,7 @@ async def test_what_a_node_says_is_so_at_that_moment() -> None:
 
 
 async def test_when_a_node_started_is_told_by_the_clock_of_all_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By its machine's clock, years behind, it would be the oldest, and all logins would be its own once it has come."""
+    """By its machine's clock, years behind, it would be the oldest, and all logins its own once it has come."""
     store = MemoryStore(lambda: 1_800_000_000.0)
     first, second = a_node(store, node_name="node-1"), a_node(store, node_name="node-2")
     await first.start()
