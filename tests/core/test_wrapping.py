@@ -106,6 +106,40 @@ def test_resources_that_are_read_by_a_url_are_named_by_handles() -> None:
     assert wrapped(result, known={"browser-1": "H"})["content"][0]["uri"] == "https://a.example/H"
 
 
+@pytest.mark.parametrize(
+    ("own_id", "in_uri"),
+    [
+        ("My Notebook", "My%20Notebook"),
+        ("Küche 12", "K%C3%BCche%2012"),
+        ("lab/42:x", "lab%2F42%3Ax"),
+        ("lab/42 x", "lab/42%20x"),
+        ("it's (one)", "it's%20(one)"),
+        ("a@b.org 1", "a@b.org%201"),
+    ],
+)
+def test_an_id_in_percents_is_wrapped_and_comes_back_in_percents(own_id: str, in_uri: str) -> None:
+    uri = f"book://{in_uri}/cells"
+    result = wrapped(
+        {
+            "structuredContent": {"session_id": own_id, "cells": uri, "page": f"https://example.org/{in_uri}"},
+            "content": [{"type": "resource_link", "uri": uri, "name": "cells"}, {"type": "text", "text": f"see {uri}"}],
+        }
+    )
+    link = result["content"][0]["uri"]
+    handle = link.removeprefix("book://").removesuffix("/cells")
+    read = HANDLES.read(handle)
+    assert read is not None
+    assert read.own_id == in_uri
+    assert result["structuredContent"] == {
+        "session_id": wrap(own_id),
+        "cells": link,
+        "page": f"https://example.org/{in_uri}",
+    }
+    assert result["content"][1]["text"] == f"see {link}"
+    asked = {"contents": [{"uri": uri, "text": f"cells of {own_id}"}]}
+    assert wrapped(asked, known={in_uri: handle})["contents"] == [{"uri": link, "text": f"cells of {wrap(own_id)}"}]
+
+
 def test_an_id_that_is_a_word_garbles_no_text() -> None:
     structured = {"session_id": "default", "hint": "the default page", "title": "default"}
     content = [{"type": "text", "text": json.dumps(structured)}, {"type": "text", "text": "your default session"}]

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import quote
 
 from mooring.core.handles import FORM
 
@@ -23,6 +24,9 @@ LEAST_LETTERS: Final = 6
 
 _URL: Final = r"""(?:https?|wss?):(?:/|\\/){2}(?:[^\s"'<>\\|`^]|\\/)*"""
 """Of a page or a socket, up to what no URL holds (RFC 3986): nobody unwraps what is asked for there."""
+_UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]+", re.ASCII)
+_LEFT_IN_URIS: Final = ("", "/", "!'()*", "/:@!$&'()*+,;=", "/:@!$&'()*+,;=?#")
+"""By RFC 6570 and most, Python's `quote`, JavaScript's `encodeURIComponent`, RFC 3986 in a path, and `encodeURI`."""
 _FEW: Final = 50
 _LETTER: Final = "[A-Za-z0-9_-]"
 _WORD: Final = re.compile(rf"{_LETTER}+", re.ASCII)
@@ -77,6 +81,14 @@ class KnownIds:
             if own_id in self._handles and not _WORD.match(text, start + length):
                 return own_id
         return ""
+
+
+def in_percents(own_id: str) -> set[str]:
+    """How an id may stand in a URI (RFC 3986, section 2.1), where it cannot as it is: writers differ in what they
+    leave as it is."""
+    if _UNRESERVED.fullmatch(own_id):
+        return set()
+    return {quote(own_id, safe=left) for left in _LEFT_IN_URIS} - {own_id}
 
 
 def _lengths_of(handles: Mapping[str, str]) -> dict[str, list[int]]:

@@ -17,7 +17,8 @@
     images, sound, blobs, `_meta`, a block's name  stays as it is
 
 An id that the server was told in this very request is known from the start. One of less than six characters, or of
-letters alone as a word is (`default`), is wrapped only where it is a field's whole value.
+letters alone as a word is (`default`), is wrapped only where it is a field's whole value. One that has letters that a
+URI cannot have is found there in percents as well.
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
+from urllib.parse import unquote
 
 from mooring.core import exact_json
 from mooring.core.exact_json import Members, Spelled, is_text
 from mooring.core.handles import is_meant
-from mooring.core.known_ids import LEAST_LETTERS, KnownIds
+from mooring.core.known_ids import LEAST_LETTERS, KnownIds, in_percents
 
 ANY: Final = "*"
 """In a field's path: each member of a list."""
@@ -70,13 +72,18 @@ class Wrapping:
         self._tell = lru_cache(tell)  # the same of many is said once
         self._fields = fields
         self._places = [place for field in fields for place in _places_of(field)]
-        self._known = dict(known or {})
+        self._known = self._with_what_they_spell(known or {})
         self._members = members
         self._is_changed = False
         # What finds the known ids, by whether it is in a resource's URI; and whether some are hidden in JSON. Until
         # others are known.
         self._insides: dict[bool, KnownIds] = {}
         self._hides: bool | None = None
+
+    def _with_what_they_spell(self, known: Mapping[str, str]) -> dict[str, str]:
+        """These, and of those that are in percents the ids themselves: a server reads them so in a URI."""
+        plain = {unquote(own_id) for own_id in known if "%" in own_id} - known.keys()
+        return {**{own_id: handle for own_id in plain if (handle := self._handle_of(own_id)) is not None}, **known}
 
     def message(self, text: str) -> str | None:
         """The message with handles in it; None where it stays as it is, since it is no JSON, too."""
@@ -223,11 +230,20 @@ class Wrapping:
     def _found_in(self, text: str, *, in_uri: bool = False) -> str:
         """The text with handles in it."""
         if in_uri not in self._insides:
-            long = {own_id: handle for own_id, handle in self._known.items() if _is_no_word(own_id)}
-            self._insides[in_uri] = KnownIds(long, in_uri=in_uri)
+            self._insides[in_uri] = KnownIds(self._spelled(), in_uri=in_uri)
         found = self._insides[in_uri].replaced(text)
         self._is_changed = self._is_changed or found != text
         return found
+
+    def _spelled(self) -> dict[str, str]:
+        """The handles of the known ids that may stand in longer text, by how they stand there. One that stands in
+        percents becomes a handle of its own, so that what comes back is what the server wrote."""
+        handles = {own_id: handle for own_id, handle in self._known.items() if _is_no_word(own_id)}
+        for spelled in {one for own_id in handles for one in in_percents(own_id)} - handles.keys():
+            handle = self._handle_of(spelled)
+            if handle is not None:
+                handles[spelled] = handle
+        return handles
 
     def _has_hidden(self) -> bool:
         """Whether there are ids that are not found in the text of JSON: words, or spelled differently there by all."""

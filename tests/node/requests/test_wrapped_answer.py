@@ -10,6 +10,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import fastmcp
 import pytest
@@ -154,16 +155,20 @@ async def test_clients_take_handles_where_schemas_say_what_ids_look_like(make_se
         assert text_of(await client.call_tool("visit", {"session_id": session})) == f"{session} it is"
 
 
-def logging_server(make_server: Any) -> Any:
-    """Its sessions have logs, which only the process has that made them."""
+def logging_server(make_server: Any, form: str = "session-{}") -> Any:
+    """Its sessions have logs, which only the process has that made them.
+
+    Args:
+        form: of the names of its sessions.
+    """
     server: Any = make_server("logging")
     logs: dict[str, str] = {}
 
     def create_session() -> dict[str, str]:
         """A new session, and where its log is."""
-        name = f"session-{len(logs)}-{id(logs)}"
+        name = form.format(f"{len(logs)}-{id(logs)}")
         logs[name] = f"log of {name}"
-        return {"session_id": name, "log": f"log://{name}/all"}
+        return {"session_id": name, "log": f"log://{quote(name, safe='')}/all"}
 
     def log(name: str) -> str:
         return logs[name]
@@ -177,9 +182,10 @@ def logging_server(make_server: Any) -> Any:
     return app_of(server)
 
 
+@pytest.mark.parametrize("form", ["session-{}", "Müller/My log {}"], ids=["plain", "in percents"])
 @pytest.mark.parametrize("make_server", [MCPServer, fastmcp.FastMCP])
-async def test_a_resource_that_is_named_by_a_wrapped_id_is_read_where_it_is(make_server: Any) -> None:
-    async with running_nodes(lambda: logging_server(make_server), handles=RULES) as nodes:
+async def test_a_resource_that_is_named_by_a_wrapped_id_is_read_where_it_is(make_server: Any, form: str) -> None:
+    async with running_nodes(lambda: logging_server(make_server, form), handles=RULES) as nodes:
         for turn in range(3):
             made = (await call(nodes[turn].url, "create_session")).structured_content
             for node in nodes:
