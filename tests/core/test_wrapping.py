@@ -140,6 +140,12 @@ def test_an_id_in_percents_is_wrapped_and_comes_back_in_percents(own_id: str, in
     assert wrapped(asked, known={in_uri: handle})["contents"] == [{"uri": link, "text": f"cells of {wrap(own_id)}"}]
 
 
+def test_an_id_that_has_percents_of_its_own_is_no_other() -> None:
+    handle = wrap("50%25 done") or ""
+    result = wrapped({"content": [{"type": "text", "text": "50%25 done: 50% done"}]}, known={"50%25 done": handle})
+    assert result["content"][0]["text"] == f"{handle}: 50% done"
+
+
 def test_an_id_that_is_a_word_garbles_no_text() -> None:
     structured = {"session_id": "default", "hint": "the default page", "title": "default"}
     content = [{"type": "text", "text": json.dumps(structured)}, {"type": "text", "text": "your default session"}]

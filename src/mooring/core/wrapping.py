@@ -28,12 +28,11 @@ import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
-from urllib.parse import unquote
 
 from mooring.core import exact_json
 from mooring.core.exact_json import Members, Spelled, is_text
 from mooring.core.handles import is_meant
-from mooring.core.known_ids import LEAST_LETTERS, KnownIds, in_percents
+from mooring.core.known_ids import LEAST_LETTERS, KnownIds, in_percents, out_of_percents
 
 ANY: Final = "*"
 """In a field's path: each member of a list."""
@@ -82,7 +81,8 @@ class Wrapping:
 
     def _with_what_they_spell(self, known: Mapping[str, str]) -> dict[str, str]:
         """These, and of those that are in percents the ids themselves: a server reads them so in a URI."""
-        plain = {unquote(own_id) for own_id in known if "%" in own_id} - known.keys()
+        read = {own_id: out_of_percents(own_id) for own_id in known if "%" in own_id}
+        plain = {one for own_id, one in read.items() if own_id in in_percents(one)} - known.keys()
         return {**{own_id: handle for own_id in plain if (handle := self._handle_of(own_id)) is not None}, **known}
 
     def message(self, text: str) -> str | None:
