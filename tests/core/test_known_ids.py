@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import time
+from urllib.parse import quote, unquote
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mooring.core.handles import Handles
-from mooring.core.known_ids import LEAST_LETTERS, KnownIds
+from mooring.core.known_ids import LEAST_LETTERS, KnownIds, in_percents, out_of_percents
 
 HANDLE = Handles("sixteen letters and more").wrap("abcde", "browser-1") or ""
 IDS = [
@@ -55,3 +56,23 @@ def test_ten_thousand_take_no_longer_than_they_are_long(form: str) -> None:
     began = time.process_time()
     assert KnownIds(handles, in_uri=False).replaced(text).count("<") == len(handles)
     assert time.process_time() - began < 2.0
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+def test_whatever_stands_in_percents_means_the_id(own_id: str) -> None:
+    spelled = in_percents(own_id)
+    assert {unquote(one) for one in spelled} <= {own_id}
+    assert spelled == {
+        quote(own_id, safe=left) for left in ("", "/", "!'()*", "/:@!$&'()*+,;=", "/:@!$&'()*+,;=?#")
+    } - {own_id}
+    assert {out_of_percents(one) for one in spelled} <= {own_id}
+
+
+def test_what_a_uri_has_as_it_is_has_no_percents() -> None:
+    assert in_percents("browser-1_x.y~z") == set()
+    assert in_percents("a/b c") == {"a%2Fb%20c", "a/b%20c"}
+
+
+def test_percents_that_are_no_text_stay_as_they_are() -> None:
+    assert out_of_percents("a%ffb") == "a%ffb"
+    assert out_of_percents("50% of %C3%bc") == "50% of ü"

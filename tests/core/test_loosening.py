@@ -14,8 +14,9 @@ UUID = {"type": "string", "format": "uuid"}
 TEXT = {"type": "string"}
 
 
-def listed(given: Any, taken: Any, name: str = "make") -> str:
-    tool = {"name": name, "outputSchema": given, "inputSchema": {"type": "object", "properties": taken}}
+def listed(given: Any, taken: Any, name: str = "make", definitions: Any = None) -> str:
+    schema = {"type": "object", "properties": taken, "$defs": definitions or {}}
+    tool = {"name": name, "outputSchema": given, "inputSchema": schema}
     return json.dumps({"jsonrpc": "2.0", "id": 1, "result": {"tools": [tool]}})
 
 
@@ -39,6 +40,7 @@ def loosened(field: str, text: str) -> Any:
             {"properties": {"id": {"anyOf": [TEXT, TEXT]}}, "not": {"required": ["x"]}},
         ),
         ("id", {"additionalProperties": UUID}, {"additionalProperties": TEXT}),
+        ("id", {"propertyNames": {"format": "uuid"}}, {"propertyNames": {}}),
         ("", {"properties": {"result": {**TEXT, "pattern": "^s"}}}, {"properties": {"result": TEXT}}),
         (
             "all.*.id",
@@ -52,7 +54,7 @@ def loosened(field: str, text: str) -> Any:
             },
         ),
     ],
-    ids=["field", "names like limits", "one of", "any name", "alone", "list"],
+    ids=["field", "names like limits", "one of", "any name", "by id", "alone", "list"],
 )
 def test_a_result_that_brings_ids_may_bring_handles(field: str, schema: Any, expected: Any) -> None:
     assert loosened(field, listed(schema, {}))["outputSchema"] == expected
@@ -79,6 +81,25 @@ def test_alternatives_that_are_told_apart_by_a_member_stay_what_they_are() -> No
 def test_an_argument_that_takes_ids_takes_handles(name: str) -> None:
     tool = loosened("id", listed({}, {"session": UUID, "page": {**TEXT, "maxLength": 9}}, name))
     assert tool["inputSchema"]["properties"] == {"session": TEXT, "page": {**TEXT, "maxLength": 9}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        ({"type": "array", "items": UUID}, {"type": "array", "items": TEXT}),
+        ({"anyOf": [{"items": {"$ref": "#/$defs/Id"}}, {"type": "null"}]}, None),
+        ({"properties": {"id": UUID}}, {"properties": {"id": TEXT}}),
+        ({"propertyNames": {"pattern": "^s"}}, {"propertyNames": {}}),
+        ({"$ref": "#/$defs/Tree"}, None),
+    ],
+    ids=["list", "list of a class", "object", "names", "class in itself"],
+)
+def test_an_argument_of_several_ids_takes_handles(schema: Any, expected: Any) -> None:
+    tree = {"properties": {"of": {"$ref": "#/$defs/Id"}, "in": {"items": {"$ref": "#/$defs/Tree"}}}}
+    definitions = {"Id": UUID, "Tree": tree, "Other": UUID}
+    told = loosened("id", listed({}, {"session": schema}, definitions=definitions))["inputSchema"]
+    assert told["properties"]["session"] == (expected or schema)
+    assert told["$defs"] == {"Id": UUID if expected else TEXT, "Tree": tree, "Other": UUID}
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,46 @@ def test_resources_that_are_read_by_a_url_are_named_by_handles() -> None:
     assert wrapped(result, known={"browser-1": "H"})["content"][0]["uri"] == "https://a.example/H"
 
 
+@pytest.mark.parametrize(
+    ("own_id", "in_uri"),
+    [
+        ("My Notebook", "My%20Notebook"),
+        ("Küche 12", "K%C3%BCche%2012"),
+        ("lab/42:x", "lab%2F42%3Ax"),
+        ("lab/42 x", "lab/42%20x"),
+        ("it's (one)", "it's%20(one)"),
+        ("a@b.org 1", "a@b.org%201"),
+    ],
+)
+def test_an_id_in_percents_is_wrapped_and_comes_back_in_percents(own_id: str, in_uri: str) -> None:
+    uri = f"book://{in_uri}/cells"
+    result = wrapped(
+        {
+            "structuredContent": {"session_id": own_id, "cells": uri, "page": f"https://example.org/{in_uri}"},
+            "content": [{"type": "resource_link", "uri": uri, "name": "cells"}, {"type": "text", "text": f"see {uri}"}],
+        }
+    )
+    link = result["content"][0]["uri"]
+    handle = link.removeprefix("book://").removesuffix("/cells")
+    read = HANDLES.read(handle)
+    assert read is not None
+    assert read.own_id == in_uri
+    assert result["structuredContent"] == {
+        "session_id": wrap(own_id),
+        "cells": link,
+        "page": f"https://example.org/{in_uri}",
+    }
+    assert result["content"][1]["text"] == f"see {link}"
+    asked = {"contents": [{"uri": uri, "text": f"cells of {own_id}"}]}
+    assert wrapped(asked, known={in_uri: handle})["contents"] == [{"uri": link, "text": f"cells of {wrap(own_id)}"}]
+
+
+def test_an_id_that_has_percents_of_its_own_is_no_other() -> None:
+    handle = wrap("50%25 done") or ""
+    result = wrapped({"content": [{"type": "text", "text": "50%25 done: 50% done"}]}, known={"50%25 done": handle})
+    assert result["content"][0]["text"] == f"{handle}: 50% done"
+
+
 def test_an_id_that_is_a_word_garbles_no_text() -> None:
     structured = {"session_id": "default", "hint": "the default page", "title": "default"}
     content = [{"type": "text", "text": json.dumps(structured)}, {"type": "text", "text": "your default session"}]
@@ -161,6 +201,40 @@ def test_a_list_that_a_tool_returns_alone_is_wrapped_as_text_and_as_structured_c
     assert (said if text is None else json.loads(said[0])) == handles
 
 
+@pytest.mark.parametrize(
+    ("own_id", "text"),
+    [
+        ("sessions/42/of/ann", r'{"session_id":"sessions\/42\/of\/ann","note":"for sessions\/42\/of\/ann alone"}'),
+        ("YWJjZGVmMQ==", r'{"session_id":"YWJjZGVmMQ\u003d\u003d","note":"for YWJjZGVmMQ\u003d\u003d alone"}'),
+        ("café-00042", r'{"session_id":"caf\u00E9-00042","note":"for caf\u00E9-00042 alone"}'),
+    ],
+    ids=["slashes", "what html has", "upper case"],
+)
+def test_ids_in_json_are_wrapped_however_their_servers_language_spells_them(own_id: str, text: str) -> None:
+    result = wrapped({"content": [{"type": "text", "text": text}]})
+    assert json.loads(result["content"][0]["text"]) == {"session_id": wrap(own_id), "note": f"for {wrap(own_id)} alone"}
+
+
+def test_json_that_spells_something_else_differently_stays_as_it_is_written() -> None:
+    text = '{ "session_id" : "browser-1",\n "at": "a\\/b \\u00e9" }'
+    result = wrapped({"content": [{"type": "text", "text": text}]})
+    assert result["content"][0]["text"] == text.replace("browser-1", wrap("browser-1") or "")
+
+
+@pytest.mark.parametrize("own_id", ["browser-1", 'win/1 é"', "a, b\\c"])
+def test_an_object_that_has_ids_for_names_has_handles_for_names_in_texts_and_in_structured_content(own_id: str) -> None:
+    handle = wrap(own_id) or ""
+    structured = {"by_id": {own_id: 1, "browser": {f"of {own_id}": 2}, "default": 3, "session_id": "default"}}
+    result = wrapped(
+        {"structuredContent": structured, "content": [{"type": "text", "text": json.dumps(structured)}]},
+        "by_id.session_id",
+        known={own_id: handle},
+    )
+    names = {handle: 1, "browser": {f"of {handle}": 2}, "default": 3, "session_id": wrap("default")}
+    assert result["structuredContent"] == {"by_id": names}
+    assert json.loads(result["content"][0]["text"]) == {"by_id": names}
+
+
 def test_the_text_of_an_error_is_no_id() -> None:
     assert wrapped({"content": [{"type": "text", "text": "too many browsers"}], "isError": True}, "") is None
 
@@ -170,10 +244,10 @@ def test_lists_of_ids_are_wrapped_one_by_one() -> None:
     assert [one["id"] for one in result["structuredContent"]["all"]] == [wrap("one-by-one"), wrap("another")]
 
 
-def test_binary_content_names_and_meta_stay() -> None:
+def test_binary_content_and_meta_stay() -> None:
     binary = base64.b64encode(b"browser-1").decode()
     result: dict[str, Any] = {
-        "structuredContent": {"session_id": binary, binary: 1},
+        "structuredContent": {"session_id": binary},
         "content": [
             {"type": "image", "data": binary, "mimeType": "image/png"},
             {"type": "audio", "data": binary, "mimeType": "audio/wav"},
@@ -185,7 +259,6 @@ def test_binary_content_names_and_meta_stay() -> None:
     assert changed["content"][:2] == result["content"][:2]
     assert changed["content"][2]["resource"] == {"uri": f"x://{wrap(binary)}", "blob": binary}
     assert changed["_meta"] == result["_meta"]
-    assert changed["structuredContent"][binary] == 1
 
 
 def test_what_the_server_was_told_is_wrapped_in_errors_and_progress_too() -> None:

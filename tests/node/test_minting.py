@@ -22,6 +22,7 @@ from tests.waiting import until
 def _no_node_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that never left is here until Python has cleared it away."""
     monkeypatch.setattr(current, "_nodes", weakref.WeakSet())
+    monkeypatch.setattr(current, "_kinds_minted_early", set())
 
 
 def test_without_a_node_a_handle_looks_like_any_other() -> None:
@@ -29,6 +30,19 @@ def test_without_a_node_a_handle_looks_like_any_other() -> None:
     assert len(handles) == 10
     assert all(is_meant(handle) and ".m.browser." in handle for handle in handles)
     mooring.end(handles.pop())
+
+
+async def test_what_was_minted_while_the_app_started_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    early = [mooring.new_handle("browser") for _ in range(3)]
+    async with joined(ScriptedApp()) as one:
+        assert [one._node.handles.read(handle) for handle in early] == [None] * 3
+        mooring.new_handle("cart")
+    async with joined(ScriptedApp()):
+        pass
+    told = [record.getMessage() for record in caplog.records if record.name == "mooring.handles"]
+    assert [line for line in told if "before the node had joined" in line] == told
+    assert len(told) == 1
+    assert "(browser)" in told[0]
 
 
 async def test_the_one_node_of_a_process_mints_outside_of_requests_too() -> None:

@@ -23,6 +23,14 @@ LEAST_LETTERS: Final = 6
 
 _URL: Final = r"""(?:https?|wss?):(?:/|\\/){2}(?:[^\s"'<>\\|`^]|\\/)*"""
 """Of a page or a socket, up to what no URL holds (RFC 3986): nobody unwraps what is asked for there."""
+_UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]+", re.ASCII)
+_OTHERS_IN_URIS: Final = [
+    re.compile(rf"[^A-Za-z0-9._~{re.escape(left)}-]+", re.ASCII)
+    for left in ("", "/", "!'()*", "/:@!$&'()*+,;=", "/:@!$&'()*+,;=?#")
+]
+"""What is written in percents by RFC 6570 and most, Python's `quote`, JavaScript's `encodeURIComponent`, RFC 3986 in a
+path, and `encodeURI`."""
+_PERCENTS: Final = re.compile(r"(?:%[0-9A-Fa-f]{2})+", re.ASCII)
 _FEW: Final = 50
 _LETTER: Final = "[A-Za-z0-9_-]"
 _WORD: Final = re.compile(rf"{_LETTER}+", re.ASCII)
@@ -77,6 +85,26 @@ class KnownIds:
             if own_id in self._handles and not _WORD.match(text, start + length):
                 return own_id
         return ""
+
+
+def in_percents(own_id: str) -> set[str]:
+    """How an id may stand in a URI (RFC 3986, section 2.1), where it cannot as it is: writers differ in what they
+    leave as it is."""
+    if _UNRESERVED.fullmatch(own_id):
+        return set()
+    return {others.sub(_percents_of, own_id) for others in _OTHERS_IN_URIS} - {own_id}
+
+
+def _percents_of(found: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in found[0].encode())
+
+
+def out_of_percents(text: str) -> str:
+    """What a text in percents says; itself, where that is no text."""
+    try:
+        return _PERCENTS.sub(lambda found: bytes.fromhex(found[0].replace("%", "")).decode(), text)
+    except UnicodeDecodeError:
+        return text
 
 
 def _lengths_of(handles: Mapping[str, str]) -> dict[str, list[int]]:

@@ -23,8 +23,8 @@ _TOLD_APART: Final = "discriminator"
 """By a member's value, which says which alternative it is (OpenAPI); some readers want `oneOf` beside it."""
 _EITHER: Final = (_ANY, _ONE, "allOf")
 _INNER: Final = frozenset(
-    {"additionalItems", "additionalProperties", "contains", "else", "items", "then", "unevaluatedItems"}
-    | {"unevaluatedProperties"}
+    {"additionalItems", "additionalProperties", "contains", "else", "items", "propertyNames", "then"}
+    | {"unevaluatedItems", "unevaluatedProperties"}
 )
 _SEVERAL: Final = frozenset({*_EITHER, "items", "prefixItems"})
 _NAMED: Final = frozenset({"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"})
@@ -53,7 +53,7 @@ class Loosening:
             return None
 
     def _loosen(self, tool: Members) -> bool:
-        taken = [one for schema in tool.all("inputSchema") for one in _arguments(schema, self._arguments)]
+        taken = [one for schema in tool.all("inputSchema") for one in _all_taken(schema, self._arguments)]
         mints = any(name in self._mint for name in tool.all("name") if is_text(name))
         told = [one for schema in tool.all("outputSchema") for one in _all_in(schema)] if taken or mints else []
         return any([_without_limits(taken), _without_limits(told)])
@@ -65,6 +65,18 @@ def _arguments(root: Any, names: Iterable[str]) -> list[Members]:
     return [
         one for name in names for one in _alternatives(root, [inner for at in here for inner in _members(at, name)])
     ]
+
+
+def _all_taken(root: Any, names: Iterable[str]) -> list[Members]:
+    """These, and all that are in them: an argument may be a list of ids, or an object that has one."""
+    found: dict[int, Members] = {}
+    left: list[Any] = [*_arguments(root, names)]
+    while left:
+        schema = left.pop()
+        if isinstance(schema, Members) and id(schema) not in found:
+            found[id(schema)] = schema
+            left += _inner(schema) + _referred(root, schema)
+    return list(found.values())
 
 
 def _members(schema: Members, name: str) -> list[Any]:
@@ -82,8 +94,13 @@ def _alternatives(root: Any, schemas: list[Any]) -> list[Members]:
             continue
         found.append(schema)
         left += [one for name in _EITHER for several in schema.all(name) if type(several) is list for one in several]
-        left += [named for reference in schema.all("$ref") if is_text(reference) for named in _named(root, reference)]
+        left += _referred(root, schema)
     return found
+
+
+def _referred(root: Any, schema: Members) -> list[Any]:
+    """Those that it names in its place."""
+    return [named for reference in schema.all("$ref") if is_text(reference) for named in _named(root, reference)]
 
 
 def _named(root: Any, reference: str) -> list[Any]:
@@ -102,13 +119,20 @@ def _all_in(root: Any) -> Iterator[Members]:
         if not isinstance(schema, Members):
             continue
         yield schema
-        for name, value in schema:
-            if name in _INNER:
-                left.append(value)
-            if name in _SEVERAL and type(value) is list:
-                left += value
-            elif name in _NAMED and isinstance(value, Members):
-                left += [inner for _, inner in value]
+        left += _inner(schema)
+
+
+def _inner(schema: Members) -> list[Any]:
+    """Those that stand in it."""
+    found: list[Any] = []
+    for name, value in schema:
+        if name in _INNER:
+            found.append(value)
+        if name in _SEVERAL and type(value) is list:
+            found += value
+        elif name in _NAMED and isinstance(value, Members):
+            found += [inner for _, inner in value]
+    return found
 
 
 def _without_limits(schemas: list[Members]) -> bool:

@@ -6,6 +6,7 @@
     a text that is JSON, at the rule's field       the same
     a text, where the rule's field is ""           the whole of it is wrapped, unless it is an error's
     any other text, or text in `structuredContent` is wrapped where it is known and stands by itself, in longer text too
+    the name of a member in one of these           the same
     an error's message; what progress says         the same
     the outcome of a task, wherever that is told   the same
     a prompt; a resource's text and URI            the same
@@ -13,15 +14,17 @@
     `taskId`, of each task in a list too           is wrapped, where the settings say so
     `requestState`                                 the same
     a URL (http, ws) in a text: people open them   stays as it is
-    images, sound, blobs, `_meta`, names           stays as it is
+    images, sound, blobs, `_meta`, a block's name  stays as it is
 
 An id that the server was told in this very request is known from the start. One of less than six characters, or of
-letters alone as a word is (`default`), is wrapped only where it is a field's whole value.
+letters alone as a word is (`default`), is wrapped only where it is a field's whole value. One that has letters that a
+URI cannot have is found there in percents as well.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
@@ -29,13 +32,15 @@ from typing import Any, Final
 from mooring.core import exact_json
 from mooring.core.exact_json import Members, Spelled, is_text
 from mooring.core.handles import is_meant
-from mooring.core.known_ids import LEAST_LETTERS, KnownIds
+from mooring.core.known_ids import LEAST_LETTERS, KnownIds, in_percents, out_of_percents
 
 ANY: Final = "*"
 """In a field's path: each member of a list."""
 
 _ALONE: Final = "result"
 _LONGEST_WORD: Final = 20
+_SPELLED: Final = re.compile(r"\\[u/]")
+"""What some writers of JSON need not escape and do: `/` (PHP), `=` and `&` (Gson, Go), what is not ASCII (Python)."""
 _OF_BLOCKS: Final = ("content", "messages", "contents")
 _OF_TEXT: Final = ("description", "completion", "inputRequests")
 _OF_NOTIFICATIONS: Final = ("message", "data", "statusMessage", "inputRequests", "notifications")
@@ -66,13 +71,19 @@ class Wrapping:
         self._tell = lru_cache(tell)  # the same of many is said once
         self._fields = fields
         self._places = [place for field in fields for place in _places_of(field)]
-        self._known = dict(known or {})
+        self._known = self._with_what_they_spell(known or {})
         self._members = members
         self._is_changed = False
-        # What finds the known ids, by whether it is in JSON and in a resource's URI; and whether some are hidden in
-        # JSON. Until others are known.
-        self._insides: dict[tuple[bool, bool], KnownIds] = {}
+        # What finds the known ids, by whether it is in a resource's URI; and whether some are hidden in JSON. Until
+        # others are known.
+        self._insides: dict[bool, KnownIds] = {}
         self._hides: bool | None = None
+
+    def _with_what_they_spell(self, known: Mapping[str, str]) -> dict[str, str]:
+        """These, and of those that are in percents the ids themselves: a server reads them so in a URI."""
+        read = {own_id: out_of_percents(own_id) for own_id in known if "%" in own_id}
+        plain = {one for own_id, one in read.items() if own_id in in_percents(one)} - known.keys()
+        return {**{own_id: handle for own_id in plain if (handle := self._handle_of(own_id)) is not None}, **known}
 
     def message(self, text: str) -> str | None:
         """The message with handles in it; None where it stays as it is, since it is no JSON, too."""
@@ -193,7 +204,7 @@ class Wrapping:
         if is_text(value):
             return self._text(value, in_json=in_json)
         if isinstance(value, Members):
-            return Members((name, self._everywhere(member)) for name, member in value)
+            return Members((self._found_in(name), self._everywhere(member)) for name, member in value)
         return [self._everywhere(member) for member in value] if isinstance(value, list) else value
 
     def _text(self, text: str, *, in_json: bool, in_uri: bool = False) -> str:
@@ -201,27 +212,41 @@ class Wrapping:
         if (handle := self._known.get(said)) is not None:
             spelled = text.strip()
             return self._changed(text.replace(spelled, handle if spelled == said else exact_json.write(handle)))
-        is_json = in_json and self._has_hidden() and text.lstrip()[:1] in ("{", "[") and _parsed(text) is not None
-        before, text = text, self._inside(in_json=is_json, in_uri=in_uri).replaced(text)
-        self._is_changed = self._is_changed or text != before
-        if is_json:
-            parsed = _parsed(text)
-            for place in self._places:
-                parsed = self._replaced_at(parsed, place)
-            text = exact_json.write(parsed)
-        return text
+        is_json = in_json and text.lstrip()[:1] in ("{", "[")
+        if not is_json or not self._has_hidden():
+            text = self._found_in(text, in_uri=in_uri)
+        return self._json(text) if is_json and (self._has_hidden() or _SPELLED.search(text)) else text
 
-    def _inside(self, *, in_json: bool, in_uri: bool) -> KnownIds:
-        """The known ids as they are spelled."""
-        if (in_json, in_uri) not in self._insides:
-            spelled = _spellings if in_json else _as_it_is
-            long = filter(_is_no_word, self._known)
-            handles = {text: self._known[own_id] for own_id in long for text in spelled(own_id)}
-            self._insides[in_json, in_uri] = KnownIds(handles, in_uri=in_uri)
-        return self._insides[in_json, in_uri]
+    def _json(self, text: str) -> str:
+        """A text that is JSON, in whose own texts ids are spelled differently; as it is, where it has none."""
+        parsed = _parsed(text)
+        if parsed is None:
+            return self._found_in(text)
+        changed = self._everywhere(parsed)
+        for place in self._places:
+            changed = self._replaced_at(changed, place)
+        return text if changed == parsed else exact_json.write(changed)
+
+    def _found_in(self, text: str, *, in_uri: bool = False) -> str:
+        """The text with handles in it."""
+        if in_uri not in self._insides:
+            self._insides[in_uri] = KnownIds(self._spelled(), in_uri=in_uri)
+        found = self._insides[in_uri].replaced(text)
+        self._is_changed = self._is_changed or found != text
+        return found
+
+    def _spelled(self) -> dict[str, str]:
+        """The handles of the known ids that may stand in longer text, by how they stand there. One that stands in
+        percents becomes a handle of its own, so that what comes back is what the server wrote."""
+        handles = {own_id: handle for own_id, handle in self._known.items() if _is_no_word(own_id)}
+        for spelled in {one for own_id in handles for one in in_percents(own_id)} - handles.keys():
+            handle = self._handle_of(spelled)
+            if handle is not None:
+                handles[spelled] = handle
+        return handles
 
     def _has_hidden(self) -> bool:
-        """Whether there are ids that are not found in the text of JSON: words, or spelled differently there."""
+        """Whether there are ids that are not found in the text of JSON: words, or spelled differently there by all."""
         if self._hides is None:
             self._hides = any(not _is_no_word(own_id) or json.dumps(own_id)[1:-1] != own_id for own_id in self._known)
         return self._hides
@@ -269,15 +294,6 @@ def _places_of(field: str) -> list[list[str]]:
     if path[0] == _ALONE:
         return [path, path[1:], *([path[2:]] if path[1:2] == [ANY] else [])]
     return [path]
-
-
-def _as_it_is(own_id: str) -> tuple[str]:
-    return (own_id,)
-
-
-def _spellings(own_id: str) -> tuple[str, str]:
-    """How an id stands in the text of JSON: with a backslash, or a quote, it is another text there."""
-    return json.dumps(own_id)[1:-1], json.dumps(own_id, ensure_ascii=False)[1:-1]
 
 
 def _results_of(message: Members) -> list[Members]:

@@ -6,6 +6,7 @@ too. Outside of every request it is the one node of this process, where there is
 
 from __future__ import annotations
 
+import logging
 import weakref
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from typing import Any, Final, Protocol
 
 from mooring.asgi import Scope
 from mooring.core.kept_state import StateUse
+
+logger = logging.getLogger("mooring.handles")
 
 _IN_SCOPE: Final = "mooring.serving"
 
@@ -55,6 +58,8 @@ class Serving:
 
 _now: ContextVar[Serving | None] = ContextVar("mooring_serving", default=None)
 _nodes: weakref.WeakSet[Any] = weakref.WeakSet()
+_kinds_minted_early: set[str] = set()
+"""Until a node joins."""
 
 
 def what_is_served() -> Serving | None:
@@ -71,6 +76,18 @@ def served_with(scope: Scope) -> Serving | None:
 def joined(node: Any) -> None:
     """The node serves in this process from now on."""
     _nodes.add(node)
+    if _kinds_minted_early:
+        logger.warning(
+            "handles (%s) were minted before the node had joined its cluster, as while the app was imported or "
+            "started: calls with them are refused; mint them while a request is served",
+            ", ".join(sorted(_kinds_minted_early)),
+        )
+        _kinds_minted_early.clear()
+
+
+def minted_early(kind: str) -> None:
+    """A handle of this kind was minted while no node served in this process."""
+    _kinds_minted_early.add(kind)
 
 
 def left(node: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from mooring.core.handles import RANDOM_BYTES, Handles
 from mooring.core.ids import SHARD_LENGTH, shard_from_entropy
-from mooring.node.current import Serving, nodes_here, what_is_served
+from mooring.node.current import Serving, minted_early, nodes_here, what_is_served
 from mooring.node.requests.principal import NOBODY, USER, principal_of
 
 logger = logging.getLogger("mooring.handles")
@@ -36,7 +36,9 @@ def new_handle(kind: str = "handle", *, survives: bool = False) -> str:
     """
     serving = what_is_served() or _only_node()
     if serving is None:
-        return _alone().mint(_own_shard(), kind, secrets.token_bytes(RANDOM_BYTES), survives=survives)
+        alone = _alone().mint(_own_shard(), kind, secrets.token_bytes(RANDOM_BYTES), survives=survives)
+        minted_early(kind)  # where one joins later
+        return alone
     session = None if serving.session_id is None else serving.node.sessions.find(serving.session_id)
     principal = principal_of(serving.scope) or (NOBODY if session is None else session.principal)
     minted: str = serving.node.mint_handle(

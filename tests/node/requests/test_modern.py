@@ -642,6 +642,20 @@ async def test_so_it_does_with_one_of_a_handles_resource_and_does_not_wait_for_i
         assert local.heard_by == 0
 
 
+async def test_whoever_listens_hears_of_others_where_one_is_gone_with_a_node_that_nobody_knows_to_be_dead_yet(
+    minting: Minting,
+) -> None:
+    async with running_nodes(minting) as nodes:
+        gone = [await opened_on(nodes[0]) for _ in range(2)]
+        uris = [f"browser://{handle}/page" for handle in (*gone, await opened_on(nodes[1]))]
+        await nodes[0].vanish()
+        assert nodes[2].mooring._node.membership.view.is_alive(nodes[0].id)
+        client = Client(f"{nodes[2].url}/mcp")
+        async with client, listen(client.session, resource_subscriptions=uris) as stream:
+            assert stream.honored.resource_subscriptions == uris
+            assert nodes[1].mooring._node.open_calls.subscriptions == 1
+
+
 async def test_a_stream_of_changes_is_asked_for_as_it_is_so_that_it_can_be_ended(raw: RawClient) -> None:
     begun: list[bool] = []
 

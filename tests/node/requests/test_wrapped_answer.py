@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import random
@@ -10,6 +11,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import fastmcp
 import pytest
@@ -21,16 +23,18 @@ from mcp.server.mcpserver import Context, MCPServer
 from pydantic import BaseModel, Field
 from starlette.middleware.gzip import GZipMiddleware
 
+import mooring
 from mooring.asgi import App, Message, Receive, Scope, Send, header
 from mooring.core import sse
 from mooring.core.handles import Handles
 from mooring.core.wrapping import Wrapping
 from mooring.node.requests import wrapped_answer
 from mooring.node.requests.wrapped_answer import WrappedAnswer
-from tests.cluster_in_process import running_nodes
+from tests.cluster_in_process import running_node, running_nodes
 from tests.node.apps import ScriptedApp, answer
 from tests.node.requests.test_modern import MODERN, call, post, refusal_in, text_of, visit
 from tests.node.rpc import RawClient, Reply
+from tests.real_redis import real_redis
 from tests.servers.browsers import Browsers, app_of, unaware_server
 
 RULES = [{"mint": "create_session", "field": "session_id", "use": ["session_id"]}]
@@ -154,16 +158,20 @@ async def test_clients_take_handles_where_schemas_say_what_ids_look_like(make_se
         assert text_of(await client.call_tool("visit", {"session_id": session})) == f"{session} it is"
 
 
-def logging_server(make_server: Any) -> Any:
-    """Its sessions have logs, which only the process has that made them."""
+def logging_server(make_server: Any, form: str = "session-{}") -> Any:
+    """Its sessions have logs, which only the process has that made them.
+
+    Args:
+        form: of the names of its sessions.
+    """
     server: Any = make_server("logging")
     logs: dict[str, str] = {}
 
     def create_session() -> dict[str, str]:
         """A new session, and where its log is."""
-        name = f"session-{len(logs)}-{id(logs)}"
+        name = form.format(f"{len(logs)}-{id(logs)}")
         logs[name] = f"log of {name}"
-        return {"session_id": name, "log": f"log://{name}/all"}
+        return {"session_id": name, "log": f"log://{quote(name, safe='')}/all"}
 
     def log(name: str) -> str:
         return logs[name]
@@ -177,9 +185,10 @@ def logging_server(make_server: Any) -> Any:
     return app_of(server)
 
 
+@pytest.mark.parametrize("form", ["session-{}", "Müller/My log {}"], ids=["plain", "in percents"])
 @pytest.mark.parametrize("make_server", [MCPServer, fastmcp.FastMCP])
-async def test_a_resource_that_is_named_by_a_wrapped_id_is_read_where_it_is(make_server: Any) -> None:
-    async with running_nodes(lambda: logging_server(make_server), handles=RULES) as nodes:
+async def test_a_resource_that_is_named_by_a_wrapped_id_is_read_where_it_is(make_server: Any, form: str) -> None:
+    async with running_nodes(lambda: logging_server(make_server, form), handles=RULES) as nodes:
         for turn in range(3):
             made = (await call(nodes[turn].url, "create_session")).structured_content
             for node in nodes:
@@ -200,6 +209,7 @@ def told_server() -> Any:
         return "added"
 
     server.tool()(add)
+    mooring.share_changes(server)
     return app_of(server)
 
 
@@ -227,6 +237,29 @@ async def test_whoever_listens_to_what_a_wrapped_id_names_hears_of_it_by_that_na
         ):  # it listens again for all that it knows, though some is gone
             await call(nodes[1].url, "add", name=there.split("/")[2])
             assert await asyncio.wait_for(anext(aiter(stream)), 10) == ResourceUpdated(there)
+
+
+@pytest.mark.real
+async def test_whoever_listens_to_what_several_nodes_have_hears_of_all_by_their_names() -> None:
+    rules = [{"mint": "create_session", "field": "session_id", "use": ["name"]}]
+    async with real_redis() as redis, contextlib.AsyncExitStack() as running:
+        nodes = [
+            await running.enter_async_context(
+                running_node(told_server(), None, f"node-{number}", redis_url=redis.url, handles=rules)
+            )
+            for number in range(3)
+        ]
+        members = [node.mooring._node for node in nodes]
+        names = [one.handles.wrap(one.next_shard(), f"session-{number}") for number, one in enumerate(members)]
+        uris = [f"log://{name}/all" for name in names]
+        async with (
+            Client(f"{nodes[2].url}/mcp") as client,
+            listen(client.session, resource_subscriptions=uris) as stream,
+        ):
+            events = aiter(stream)
+            for name, uri in zip(names, uris, strict=True):
+                await call(nodes[0].url, "add", name=name)
+                assert await asyncio.wait_for(anext(events), 10) == ResourceUpdated(uri)
 
 
 def mirroring_server() -> Any:

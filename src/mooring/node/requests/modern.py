@@ -48,7 +48,7 @@ from mooring.node.requests.following import FollowedRequest
 from mooring.node.requests.handle_answers import can_be_said, refuse_handle
 from mooring.node.requests.identifying import UnidentifiedRequest
 from mooring.node.requests.kept_handles import load_kept
-from mooring.node.requests.modern_call import METHOD_HEADER, NONE, ModernCall
+from mooring.node.requests.modern_call import METHOD_HEADER, NONE, ModernCall, is_elsewhere
 from mooring.node.requests.no_session import of_no_session
 from mooring.node.requests.placing import Placements
 from mooring.node.requests.refusing import id_of_refused
@@ -180,10 +180,7 @@ class ModernRequest:
         handle = self._node.handles.read(text)
         if handle is None or self._node.holds(handle):
             return handle is not None
-        view = self._node.membership.view
-        owner = view.owner_of(handle.shard)
-        is_elsewhere = owner is not None and owner.node_id != self._node.id and view.is_alive(owner.node_id)
-        return is_elsewhere and not self._facts.forwarded
+        return is_elsewhere(self._node, handle) and not self._facts.forwarded
 
     def _are_apart(self) -> bool:
         """Whether several nodes hold them."""
@@ -283,6 +280,8 @@ class ModernRequest:
         with self._staying():
             try:
                 revived = await self._bring_first()
+                if revived is None and self._listens_to_others():
+                    return False
                 if revived is None:
                     await self._refuse(reason)
                     return True
@@ -292,6 +291,14 @@ class ModernRequest:
             if is_ours:
                 await self._serve(receive, revived)
             return bool(is_ours)
+
+    def _listens_to_others(self) -> bool:
+        """Whether it is a stream of changes, of other handles too: of the one that is gone it hears nothing."""
+        if self._stream is None or len(self._handles) < 2:
+            return False
+        self._unheard.append(self._handles.pop(0))
+        self._facts = self._facts.naming(self._handles[0].text)
+        return True
 
     async def _bring_first(self) -> dict[Handle, LocalSession | None] | None:
         """The handle by which the call came here, with what is kept of it; None where it is gone.

@@ -46,6 +46,12 @@ _OF_TASKS: Final = frozenset({"tasks/get", "tasks/result", "subscriptions/listen
 NONE: Final[Mapping[Handle, LocalSession | None]] = {}
 
 
+def is_elsewhere(node: Node, handle: Handle) -> bool:
+    """Whether another node has what it stands for, as far as is known."""
+    owner = node.membership.view.owner_of(handle.shard)
+    return owner is not None and owner.node_id != node.id and node.membership.view.is_alive(owner.node_id)
+
+
 class ModernCall:
     """
     Args:
@@ -97,7 +103,7 @@ class ModernCall:
         if len(self._handles) > 1:
             revived = {**await bring_kept(node, self._handles[1:]), **revived}
         scope: Scope = {**of_no_session(self._scope)}
-        own_ids = self._own_ids() if self._handles else {}
+        own_ids = self._own_ids() if self._handles or self._unheard else {}
         if own_ids:
             scope, receive = self._unwrapped(scope, receive, own_ids)
         is_cut_off = bool(self._handles) and self._stream is None
@@ -175,8 +181,12 @@ class ModernCall:
             self._node.sessions.run_errand(self._stream.end())
 
     def _own_ids(self) -> dict[str, str]:
-        """What the server knows of what it names as."""
-        return {one.text: one.own_id for one in self._handles if one.is_wrapped and self._node.holds(one)}
+        """What the server knows of what it names as. It may listen to what other nodes have, where changes are told
+        of on all: of the same id at two nodes the one here counts."""
+        here = [one for one in self._handles if self._node.holds(one)]
+        named = (*self._handles, *self._unheard) if self._stream is not None else ()
+        there = [one for one in named if is_elsewhere(self._node, one)]
+        return {one.text: one.own_id for one in (*there, *here) if one.is_wrapped}
 
     def _unwrapped(self, scope: Scope, receive: Receive, own_ids: Mapping[str, str]) -> tuple[Scope, Receive]:
         """The call with the server's own ids in it. One that is too large to be held names them in its headers."""
