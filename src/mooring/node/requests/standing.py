@@ -95,8 +95,8 @@ class StandingStream:
         return self.stream is not None
 
     async def warn(self, text: str) -> None:
-        """Tell the client something in the server's place, as a message of its log."""
-        if self.stream is not None:
+        """Tell the client something in the server's place, as a message of its log, once there is a stream."""
+        if await self.is_there() and self.stream is not None:
             params = {"level": "warning", "logger": "mooring", "data": text}
             message = {"jsonrpc": "2.0", "method": "notifications/message", "params": params}
             await self.stream.say(SseEvent(json.dumps(message), event="message"))
