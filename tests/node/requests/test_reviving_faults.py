@@ -170,6 +170,25 @@ async def test_an_app_that_hangs_holds_a_request_as_long_as_one_may_be_held(make
     assert nodes.revived() == 1
 
 
+async def test_an_app_that_goes_on_working_after_its_answer_costs_no_session(make: Make) -> None:
+    """As with a task in the background (`BackgroundTask`), which Starlette runs within the request."""
+    nodes = await make(hold_seconds=4)
+    session = await nodes.orphan()
+    app = nodes.apps[1]
+
+    async def go_on(scope: Scope, body: bytes, send: Send) -> None:
+        if b'"initialize"' not in body:
+            await answer(send, 200, b'{"jsonrpc":"2.0","id":1,"result":{}}')
+            return
+        app.sessions.add("inner")
+        await answer(send, 200, initialize_result(1), "inner")
+        await asyncio.Event().wait()
+
+    app.gate = go_on
+    assert (await nodes.ping(session)).json["result"] == {}
+    assert nodes.revived() == 1
+
+
 async def test_no_more_than_so_many_are_revived_at_the_same_time(make: Make) -> None:
     nodes = await make(hold_seconds=10)
     url = nodes.nodes[0].url

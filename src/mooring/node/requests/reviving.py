@@ -270,7 +270,8 @@ class _Revival:
             Serving(self._node, scope, self._id),
             inner_ids.minting(self._id) if inner_ids.may_mint_again(self._id) else nullcontext(),
         ):
-            answer = await ask(self._app, scope, _agreed(record), when_begun=self._note_user)
+            keep = self._node.sessions.keep_working
+            answer = await ask(self._app, scope, _agreed(record), keep, when_begun=self._note_user)
         self._inner_id = answer.session_id
         if not answer.is_good or answer.message is None or self._inner_id is None:
             await self._end()
@@ -387,7 +388,7 @@ class _Revival:
         said = f"takes more than {self._node.settings.hold_seconds:g} s for it (hold_seconds)"
         with suppress(TimeoutError):
             async with asyncio.timeout(self._node.settings.hold_seconds):
-                answer = await ask(self._app, scope, json.dumps(message).encode())
+                answer = await ask(self._app, scope, json.dumps(message).encode(), self._node.sessions.keep_working)
                 if answer.is_good:
                     return
                 said = f"answers {answer.status}"
