@@ -646,3 +646,20 @@ async def test_an_app_that_begins_its_stream_when_it_has_something_to_say_costs_
             event = await reader.next()
             assert event is not None
             heard += event.data
+
+
+async def test_a_stream_that_has_not_begun_is_no_listener_and_its_session_ends_when_it_is_idle(make: Make) -> None:
+    nodes = await make(hold_seconds=0.6, idle_seconds=0.3)
+    session = await asked_for(nodes, has_stream=True)
+    app = nodes.apps[1]
+
+    async def on_session(scope: Scope, body: bytes, send: Send) -> None:
+        if scope["method"] == "GET":
+            await asyncio.Event().wait()
+        if scope["method"] == "DELETE":
+            app.sessions.clear()
+        await answer(send, 200, b'{"jsonrpc":"2.0","id":1,"result":{}}')
+
+    app.on_session = on_session
+    assert (await nodes.ping(session)).json["result"] == {}
+    await once(lambda: not app.sessions, what="the app to end the session")
