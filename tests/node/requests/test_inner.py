@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -10,6 +11,7 @@ from mooring.asgi import App, Message, Receive, Scope, Send, header
 from mooring.core.answer_reader import LIMIT_BYTES as ANSWER_LIMIT_BYTES
 from mooring.node.requests.inner import ask, scope_for
 
+WORK: set[asyncio.Task[None]] = set()
 RESULT = {"jsonrpc": "2.0", "id": 1, "result": {"ok": True}}
 ERROR = {"jsonrpc": "2.0", "id": 1, "error": {"code": -32603, "message": "no"}}
 NOTE = {"jsonrpc": "2.0", "method": "notifications/message", "params": {}}
@@ -83,7 +85,7 @@ async def test_the_app_gets_the_whole_message_and_its_length() -> None:
         await answering(202)(scope, receive, send)
         got.append(await receive())
 
-    answer = await ask(app, scope_for(a_scope()), b'{"a": 1}')
+    answer = await ask(app, scope_for(a_scope()), b'{"a": 1}', WORK.add)
     assert lengths == [b"8"]
     assert got == [{"type": "http.request", "body": b'{"a": 1}', "more_body": False}, {"type": "http.disconnect"}]
     assert (answer.status, answer.message, answer.session_id) == (202, None, None)
@@ -104,12 +106,12 @@ async def test_the_app_gets_the_whole_message_and_its_length() -> None:
     ids=["json", "in pieces", "a stream", "an error in a stream", "an error", "turned away", "failed"],
 )
 async def test_what_is_read_of_the_answer(app: App, message: object, is_good: bool) -> None:
-    answer = await ask(app, scope_for(a_scope()), b"{}")
+    answer = await ask(app, scope_for(a_scope()), b"{}", WORK.add)
     assert (answer.message, answer.is_good) == (message, is_good)
 
 
 async def test_the_session_that_it_names() -> None:
-    answer = await ask(answering(200, b"", session=b"inner-7"), scope_for(a_scope()), b"{}")
+    answer = await ask(answering(200, b"", session=b"inner-7"), scope_for(a_scope()), b"{}", WORK.add)
     assert answer.session_id == "inner-7"
 
 
@@ -129,7 +131,7 @@ async def test_an_answer_without_an_end_is_left(kind: bytes) -> None:
                 assert (await receive())["type"] == "http.disconnect"
                 return
 
-    answer = await ask(app, scope_for(a_scope()), b"{}")
+    answer = await ask(app, scope_for(a_scope()), b"{}", WORK.add)
     assert sent < 2 * ANSWER_LIMIT_BYTES
     assert answer.message is None
     assert len(answer.body) <= ANSWER_LIMIT_BYTES + 100_000
@@ -143,7 +145,7 @@ async def test_a_stream_is_left_when_the_answer_is_there() -> None:
         assert (await receive())["type"] == "http.disconnect"
         await send({"type": "http.response.body", "body": event(ERROR), "more_body": True})
 
-    assert (await ask(app, scope_for(a_scope()), b"{}")).message == RESULT
+    assert (await ask(app, scope_for(a_scope()), b"{}", WORK.add)).message == RESULT
 
 
 async def test_who_asks_is_read_when_the_answer_begins() -> None:
@@ -152,7 +154,7 @@ async def test_who_asks_is_read_when_the_answer_begins() -> None:
         await answering(200)(scope, receive, send)
 
     users: list[object] = []
-    await ask(app, scope_for(a_scope()), b"{}", when_begun=lambda scope: users.append(scope["user"]))
+    await ask(app, scope_for(a_scope()), b"{}", WORK.add, when_begun=lambda scope: users.append(scope["user"]))
     assert users == ["alice"]
 
 
@@ -163,5 +165,39 @@ async def test_an_app_that_raises_has_failed(when: str) -> None:
             await answering(200, json.dumps(RESULT).encode(), session=b"inner-1")(scope, receive, send)
         raise ZeroDivisionError
 
-    answer = await ask(app, scope_for(a_scope()), b"{}")
+    answer = await ask(app, scope_for(a_scope()), b"{}", WORK.add)
     assert (answer.status, answer.message, answer.is_good) == (500, None, False)
+
+
+async def test_what_an_app_does_after_its_answer_keeps_nobody_waiting() -> None:
+    goes_on = asyncio.Event()
+    done: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await answering(200, json.dumps(RESULT).encode())(scope, receive, send)
+        await goes_on.wait()
+        done.append("all")
+
+    work: list[asyncio.Task[None]] = []
+    assert (await ask(app, scope_for(a_scope()), b"{}", work.append)).message == RESULT
+    goes_on.set()
+    await work[0]
+    assert done == ["all"]
+
+
+async def test_whoever_stops_asking_stops_the_app() -> None:
+    has_begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        has_begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    asking = asyncio.create_task(ask(app, scope_for(a_scope()), b"{}", WORK.add))
+    await has_begun.wait()
+    asking.cancel()
+    await asyncio.wait({asking})
+    assert asking.cancelled()
+    assert ended.is_set()

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
+import aiohttp
 import pytest
 
 from mooring import ClosedSession, RevivedSession
@@ -24,6 +25,7 @@ from tests.node.apps import ScriptedApp, answer, initialize_result
 from tests.node.moving.nodes import once
 from tests.node.rpc import INITIALIZE, RawClient, Reply
 from tests.node.sdk_apps import sdk_app
+from tests.node.tellers import reading
 from tests.waiting import until
 
 INTERNAL = b'{"jsonrpc": "2.0", "id": 1, "error": {"code": -32603, "message": "the database is away"}}'
@@ -165,6 +167,25 @@ async def test_an_app_that_hangs_holds_a_request_as_long_as_one_may_be_held(make
     assert {reply.reason for reply in replies} == {"not_revived"}
     nodes.apps[1].gate = None
     assert (await nodes.ping(session)).status == 200
+    assert nodes.revived() == 1
+
+
+async def test_an_app_that_goes_on_working_after_its_answer_costs_no_session(make: Make) -> None:
+    """As with a task in the background (`BackgroundTask`), which Starlette runs within the request."""
+    nodes = await make(hold_seconds=4)
+    session = await nodes.orphan()
+    app = nodes.apps[1]
+
+    async def go_on(scope: Scope, body: bytes, send: Send) -> None:
+        if b'"initialize"' not in body:
+            await answer(send, 200, b'{"jsonrpc":"2.0","id":1,"result":{}}')
+            return
+        app.sessions.add("inner")
+        await answer(send, 200, initialize_result(1), "inner")
+        await asyncio.Event().wait()
+
+    app.gate = go_on
+    assert (await nodes.ping(session)).json["result"] == {}
     assert nodes.revived() == 1
 
 
@@ -555,3 +576,90 @@ async def test_a_session_revived_where_it_just_ended_works_at_once_and_goes_on(r
             assert (reply.status, reply.json["result"]["content"][0]["text"]) == (200, session)
             await asyncio.sleep(0.1)
         assert local.tally.revived == 1
+
+
+async def asked_for(nodes: Nodes, **wanted: Any) -> str:
+    """An orphan whose client asked for that before."""
+    session = await nodes.orphan()
+    record = await nodes.store.load_session(session)
+    assert record is not None
+    await nodes.store.save_session(replace(record, **wanted), 600)
+    return session
+
+
+def hangs_at(method: str, until_then: asyncio.Event) -> Callable[[Scope, bytes, Send], Awaitable[None]]:
+    async def on_session(scope: Scope, body: bytes, send: Send) -> None:
+        if json.loads(body)["method"] == method:
+            await until_then.wait()
+        await answer(send, 200, b'{"jsonrpc":"2.0","id":1,"result":{}}')
+
+    return on_session
+
+
+@pytest.mark.parametrize("method", ["notifications/initialized", "logging/setLevel", "resources/subscribe"])
+async def test_an_app_that_hangs_at_what_its_client_asked_for_once_costs_no_session(method: str, make: Make) -> None:
+    nodes = await make(hold_seconds=0.6)
+    session = await asked_for(nodes, log_level="debug", subscriptions=("file:///a", "file:///b"))
+    nodes.apps[1].on_session = hangs_at(method, asyncio.Event())
+    assert (await nodes.ping(session)).json["result"] == {}
+    await once(lambda: b"file:///b" in b"".join(body for _, _, body in nodes.apps[1].asked), what="the rest to be told")
+    assert nodes.revived() == 1
+
+
+async def test_what_takes_long_to_be_told_is_told_while_the_session_is_used(make: Make) -> None:
+    nodes = await make(hold_seconds=0.6)
+    session = await asked_for(nodes, subscriptions=tuple(f"file:///{n}" for n in range(4)))
+    goes_on = asyncio.Event()
+    nodes.apps[1].on_session = hangs_at("resources/subscribe", goes_on)
+    assert (await nodes.ping(session)).json["result"] == {}
+    ended = {"jsonrpc": "2.0", "id": 8, "method": "resources/unsubscribe", "params": {"uri": "file:///2"}}
+    await nodes.raw.call(nodes.nodes[1].url, session, body=ended)
+    goes_on.set()
+    told = nodes.apps[1].asked
+    await once(lambda: b"file:///3" in b"".join(body for _, _, body in told), what="the rest to be told")
+    bodies = [json.loads(body) for _, _, body in told if b"resources/subscribe" in body]
+    assert [one["params"]["uri"] for one in bodies] == ["file:///0", "file:///1", "file:///3"]
+
+
+async def test_an_app_that_begins_its_stream_when_it_has_something_to_say_costs_no_session(make: Make) -> None:
+    """As where something around it holds the beginning of each answer back until it knows more."""
+    nodes = await make(hold_seconds=0.6)
+    session = await asked_for(nodes, has_stream=True, log_level="debug")
+    speaks = asyncio.Event()
+
+    async def on_session(scope: Scope, body: bytes, send: Send) -> None:
+        if scope["method"] != "GET":
+            await answer(send, 200, b'{"jsonrpc":"2.0","id":1,"result":{}}')
+            return
+        await speaks.wait()
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"data: at last\n\n", "more_body": True})
+        await asyncio.Event().wait()
+
+    nodes.apps[1].on_session = on_session
+    assert (await nodes.ping(session)).json["result"] == {}
+    speaks.set()
+    heard = ""
+    async with aiohttp.ClientSession() as http, reading(http, "GET", nodes.nodes[1].url, session) as reader:
+        while not ("at last" in heard and "is gone" in heard):
+            event = await reader.next()
+            assert event is not None
+            heard += event.data
+
+
+async def test_a_stream_that_has_not_begun_is_no_listener_and_its_session_ends_when_it_is_idle(make: Make) -> None:
+    nodes = await make(hold_seconds=0.6, idle_seconds=0.3)
+    session = await asked_for(nodes, has_stream=True)
+    app = nodes.apps[1]
+
+    async def on_session(scope: Scope, body: bytes, send: Send) -> None:
+        if scope["method"] == "GET":
+            await asyncio.Event().wait()
+        if scope["method"] == "DELETE":
+            app.sessions.clear()
+        await answer(send, 200, b'{"jsonrpc":"2.0","id":1,"result":{}}')
+
+    app.on_session = on_session
+    assert (await nodes.ping(session)).json["result"] == {}
+    await once(lambda: not app.sessions, what="the app to end the session")

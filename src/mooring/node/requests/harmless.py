@@ -79,7 +79,7 @@ class ToolHints:
             if cursor:
                 request["params"] = {"cursor": cursor}  # type: ignore[assignment]
             scope = scope_for(self._scope, self._session.inner_id, self._session.protocol)
-            answer = await ask(self._app, scope, json.dumps(request).encode())
+            answer = await ask(self._app, scope, json.dumps(request).encode(), self._node.sessions.keep_working)
             tools = jsonrpc.value_in(answer.message, "result", "tools")
             for one in tools if isinstance(tools, list) else ():
                 if isinstance(one, dict) and one.get("name") == call.name:

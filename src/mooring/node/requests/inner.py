@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from mooring.asgi import EVENT_STREAM, App, HeaderList, Message, Scope, WholeBod
 from mooring.core import jsonrpc
 from mooring.core.answer_reader import AnswerReader
 from mooring.core.request import LAST_EVENT_ID, SESSION_HEADER, VERSION_HEADER
+from mooring.processes.tasks import end
 
 logger = logging.getLogger("mooring.sessions")
 
@@ -27,6 +29,9 @@ _OF_ONE_REQUEST: Final = (
     b"transfer-encoding",
 )
 """What a request says of itself alone, and not of who sends it."""
+
+_REST_SECONDS: Final = 1.0
+"""For what the app does after it answered."""
 
 
 @dataclass(slots=True)
@@ -75,22 +80,33 @@ def scope_for(like: Scope, session_id: str | None = None, protocol: str = "", *,
 
 
 async def ask(
-    app: App, scope: Scope, body: bytes, *, when_begun: Callable[[Scope], None] = lambda _: None
+    app: App,
+    scope: Scope,
+    body: bytes,
+    keep: Callable[[asyncio.Task[None]], None],
+    *,
+    when_begun: Callable[[Scope], None] = lambda _: None,
 ) -> InnerAnswer:
     """Send the app one message and read its answer, as JSON or from an event stream, which is left then.
 
+    What the app has to do after it answered gets a moment, since an SDK takes in a notification only then. It goes on
+    beside us if it takes longer, as tasks do that run in the background: a client would have its answer by then, too.
+
     Args:
         scope: as `scope_for` makes it.
+        keep: called with the work that goes on.
         when_begun: called with the scope when the answer begins: the app has authenticated by then.
     """
     scope = {**scope, "headers": [*scope["headers"], (b"content-length", b"%d" % len(body))]}
     asked = _Asked(scope, body, when_begun)
+    work = asyncio.create_task(asked.carry_out(app))
+    keep(work)
     try:
-        await app(scope, asked.receive, asked.send)
-    except Exception:
-        logger.exception("the app failed at a request that Mooring sent it")
-        asked.answer.message = None
-        asked.answer.status = 500
+        await asyncio.wait({work, asked.is_answered}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({work}, timeout=_REST_SECONDS)
+    except asyncio.CancelledError:
+        await end(work)
+        raise
     return asked.answer
 
 
@@ -122,6 +138,15 @@ class _Asked:
         self._when_begun = when_begun
         self._reader = AnswerReader(in_events=False)
         self._is_over = False
+        self.is_answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def carry_out(self, app: App) -> None:
+        try:
+            await app(self._scope, self.receive, self.send)
+        except Exception:
+            logger.exception("the app failed at a request that Mooring sent it")
+            self.answer.message = None
+            self.answer.status = 500
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -135,3 +160,4 @@ class _Asked:
             if is_read or not message.get("more_body", False):
                 self._is_over = True
                 self._body.leave()
+                self.is_answered.set_result(None)

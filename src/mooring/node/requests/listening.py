@@ -111,12 +111,12 @@ class ListeningRequest:
 
     async def _listen_to_server(self, app: App, place: Place | None) -> bool:
         standing: StandingStream | None = self._session.standing
-        while standing is not None and not await standing.is_there():
+        while standing is not None and not await standing.lets_in():
             standing = self._session.standing
         if standing is None:
             # The app says who may have it, and whether there is one.
             standing = self._session.standing = StandingStream(self._node, self._session, app, self._scope)
-            if not await standing.open():
+            if not await standing.lets_in(opens=True):
                 for message in standing.refusal:
                     await self._send(message)
                 return bool(standing.refusal)

@@ -13,7 +13,8 @@
     compare the revision that it speaks                not what the client was told: it cannot be revived
     let its last life here, if it is at work, write    the same as above; before that it may, since nothing may come of
     no more, and read again                            the revival
-    `initialized`, log level, subscriptions            a failure is logged, and the session goes on without
+    `initialized`, its GET, log level, subscriptions   a failure is logged, and the session goes on without; where
+                                                       the app takes long, it goes on, and that is told beside it
     tell the author (`on_revive`)                      the same
     make sure that the shard was ours all the time,    it was not, or the record was removed: the app's session is
     and write the record                               ended again, and it is decided again
@@ -25,13 +26,13 @@ Until the record is to be written nobody can use the session, and nothing of it 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
-from functools import partial
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -69,6 +70,8 @@ AT_ONCE: Final = 16
 _AGAIN_SECONDS: Final = 0.2
 _PART_FOR_END: Final = 1 / 3
 """Of `hold_seconds`, for what `on_close` does of the session's last life here."""
+_PART_FOR_TELLING: Final = 1 / 4
+"""The same, for what the client told the server after `initialize`: what takes longer is told while it is used."""
 _SAID_LENGTH: Final = 200
 _HEARS_WARNINGS: Final = frozenset({"debug", "info", "notice", "warning"})
 """Levels that a client may have asked for (specification 2025-11-25, Logging)."""
@@ -155,6 +158,10 @@ class _Revival:
         # The scope of what is sent to the app; and the app's own name for the session, once it has given one.
         self._asked: Scope = scope
         self._inner_id: str | None = None
+        # While the app is told what its client told it after `initialize`; and whether the session lives here.
+        self._telling: asyncio.Task[None] | None = None
+        self._has_moved_in = False
+        self._numbers = itertools.count(1)
 
     async def carry_out(
         self, reason: Reason, tell: Callable[[RevivedSession], Awaitable[None]]
@@ -188,10 +195,12 @@ class _Revival:
             found = await self._node.carrying.find(session, was_given=was_given)
             await tell(await self._loaded(session, record, found))
             if not await self._moves_in(session):
+                self._tell_no_more()
                 return CONSULT
             if found is not None:
                 await self._node.carrying.moved_in(session)
         except BaseException:
+            self._tell_no_more()
             if self._node.sessions.find(self._id) is None:
                 self._node.sessions.abandon(self._end)
             raise
@@ -212,7 +221,11 @@ class _Revival:
         is_loaded = found is not None and await self._node.carrying.load(revived, found)
         is_told = session.log_level in _HEARS_WARNINGS and self._node.settings.hibernate_seconds is None
         if session.standing is not None and is_told and not is_loaded:
-            await session.standing.warn(_MEMORY_IS_GONE)
+            warning = session.standing.warn(_MEMORY_IS_GONE)
+            if session.standing.stream is None:  # the app takes its time
+                self._node.sessions.keep_working(asyncio.create_task(warning))
+            else:
+                await warning
         return replace(revived, is_loaded=is_loaded)
 
     async def _moves_in(self, session: LocalSession) -> bool:
@@ -220,6 +233,7 @@ class _Revival:
         is_ours = await self._node.may_open(session.shard)
         is_still_so = self._node.membership.shards.get(session.shard, session.epoch) == session.epoch
         if is_ours and is_still_so and await self._node.sessions.open(session):
+            self._has_moved_in = True
             return True
         self._node.sessions.fence_one(session)
         return False
@@ -256,7 +270,8 @@ class _Revival:
             Serving(self._node, scope, self._id),
             inner_ids.minting(self._id) if inner_ids.may_mint_again(self._id) else nullcontext(),
         ):
-            answer = await ask(self._app, scope, _agreed(record), when_begun=self._note_user)
+            keep = self._node.sessions.keep_working
+            answer = await ask(self._app, scope, _agreed(record), keep, when_begun=self._note_user)
         self._inner_id = answer.session_id
         if not answer.is_good or answer.message is None or self._inner_id is None:
             await self._end()
@@ -329,27 +344,55 @@ class _Revival:
             await end_in_app(self._app, self._asked, self._inner_id)
 
     async def _bring_up(self, session: LocalSession) -> None:
-        """What the client told the server after `initialize`, as far as the server has to know it."""
-        tell = partial(self._tell_app, session)
-        await tell("notifications/initialized", None)
-        if session.log_level:
-            await tell("logging/setLevel", {"level": session.log_level})
-        for uri in session.subscriptions:
-            await tell("resources/subscribe", {"uri": uri})
-        if session.has_stream and self._node.settings.stream_logs:
+        """What the client told the server after `initialize`, as far as the server has to know it.
+
+        Some apps take long for it, or ask their client something first, which waits for this: its request is not held
+        for that.
+        """
+        self._telling = asyncio.create_task(self._tell_all(session))
+        if not await self._is_soon_done(self._telling):
+            logger.warning(
+                "session %s goes on before its app has taken what its client asked for (to listen, its log level, its "
+                "subscriptions): that takes long; see the app's log",
+                brief(self._id),
+            )
+
+    async def _is_soon_done(self, telling: asyncio.Task[Any]) -> bool:
+        """Whether it is done before whoever woke the session has waited too long for it; it goes on in any case."""
+        self._node.sessions.keep_working(telling)
+        done, _ = await asyncio.wait({telling}, timeout=self._node.settings.hold_seconds * _PART_FOR_TELLING)
+        return bool(done)
+
+    def _tell_no_more(self) -> None:
+        if self._telling is not None:
+            self._telling.cancel()
+
+    async def _tell_all(self, session: LocalSession) -> None:
+        await self._tell_app(session, "notifications/initialized", None)
+        if session.has_stream and self._node.settings.stream_logs and session.standing is None:
             session.standing = StandingStream(self._node, session, self._app, self._asked)
-            await session.standing.open()
+            await self._is_soon_done(asyncio.create_task(session.standing.open()))
+        if session.log_level:
+            await self._tell_app(session, "logging/setLevel", {"level": session.log_level})
+        for uri in list(session.subscriptions):
+            if self._has_moved_in and self._node.sessions.find(self._id) is not session:
+                return
+            if uri in session.subscriptions:  # its client may have ended it meanwhile
+                await self._tell_app(session, "resources/subscribe", {"uri": uri})
 
     async def _tell_app(self, session: LocalSession, method: str, params: dict[str, Any] | None) -> None:
         message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
         if params is not None:
-            message |= {"id": f"mooring-{session.incarnation}-{method}", "params": params}
+            message |= {"id": f"mooring-{session.incarnation}-{next(self._numbers)}", "params": params}
         scope = scope_for(self._asked, session.inner_id, session.protocol)
-        answer = await ask(self._app, scope, json.dumps(message).encode())
-        if not answer.is_good:
-            logger.warning(
-                "session %s was revived without its %s: the app answers %s", brief(self._id), method, answer.status
-            )
+        said = f"takes more than {self._node.settings.hold_seconds:g} s for it (hold_seconds)"
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._node.settings.hold_seconds):
+                answer = await ask(self._app, scope, json.dumps(message).encode(), self._node.sessions.keep_working)
+                if answer.is_good:
+                    return
+                said = f"answers {answer.status}"
+        logger.warning("session %s was revived without its %s: the app %s", brief(self._id), method, said)
 
 
 def _at_endpoint(scope: Scope, endpoint: str) -> Scope:

@@ -52,6 +52,7 @@ class StandingStream:
         ends_next: whether the next client that comes back is ended cleanly.
         headers: of the app's answer.
         principal: in whose name the app was asked.
+        waiting: how many clients wait for the app's word on whether they may listen.
     """
 
     def __init__(self, node: Node, session: LocalSession, app: App, scope: Scope) -> None:
@@ -60,6 +61,7 @@ class StandingStream:
         self.ends_next = session.incarnation > 0 and not node.membership.was_given(session.shard)
         self.headers: HeaderList = []
         self.principal = NOBODY
+        self.waiting = 0
         self._node = node
         self._session = session
         self._app = app
@@ -78,12 +80,24 @@ class StandingStream:
     @property
     def has_listener(self) -> bool:
         """Whether a client listens, or waits for the app's word on whether it may."""
-        return not self._is_known.is_set() or (self.stream is not None and self.stream.has_listener)
+        return self.waiting > 0 or (self.stream is not None and self.stream.has_listener)
 
     async def is_there(self) -> bool:
         """Whether the app has a stream for it, once that is known."""
         await self._is_known.wait()
         return self.stream is not None
+
+    async def lets_in(self, *, opens: bool = False) -> bool:
+        """The same for a client that waits for it.
+
+        Args:
+            opens: nobody has asked the app yet.
+        """
+        self.waiting += 1
+        try:
+            return await (self.open() if opens else self.is_there())
+        finally:
+            self.waiting -= 1
 
     async def open(self) -> bool:
         """Ask the app for its stream, and go on holding it; returns whether there is one."""
@@ -95,8 +109,8 @@ class StandingStream:
         return self.stream is not None
 
     async def warn(self, text: str) -> None:
-        """Tell the client something in the server's place, as a message of its log."""
-        if self.stream is not None:
+        """Tell the client something in the server's place, as a message of its log, once there is a stream."""
+        if await self.is_there() and self.stream is not None:
             params = {"level": "warning", "logger": "mooring", "data": text}
             message = {"jsonrpc": "2.0", "method": "notifications/message", "params": params}
             await self.stream.say(SseEvent(json.dumps(message), event="message"))
