@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import signal
@@ -12,14 +13,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, cast
 
 import psutil
 
-from mooring.cli.chosen_cluster import find_cluster
-from mooring.cli.status import nodes_of, status_as_json
 from tests.bare import ROOT, ServerKind, python_for
 from tests.ports import free_port
 from tests.waiting import until
@@ -38,11 +36,12 @@ _SHOWN: Final = 60_000
 class Cluster:
     """A running `mooring up`, and what its operator can do with it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], folder: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], folder: Path, python: str) -> None:
         self.process = process
         self.run_dir = folder / "run"
         self.url = ""
         self._log = folder / "up.log"
+        self._python = python
 
     @property
     def base(self) -> str:
@@ -54,14 +53,11 @@ class Cluster:
         return self._log.read_text(errors="replace")
 
     def status(self) -> dict[str, Any]:
-        """What `mooring status --json` prints, without a process that imports for longer than it asks: tests ask often.
-
-        In a thread, since most of them have a loop that runs.
-        """
-        cluster = find_cluster(self.run_dir, {})
-        with ThreadPoolExecutor(1) as beside:
-            nodes = beside.submit(lambda: asyncio.run(nodes_of(cluster))).result(120)
-        return status_as_json(cluster, nodes)
+        """What `mooring status --json` prints."""
+        command = [self._python, "-m", "mooring", "status", "--json", "--run-dir", str(self.run_dir)]
+        printed = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, check=True, timeout=120)
+        status: dict[str, Any] = json.loads(printed.stdout)
+        return status
 
     def nodes(self) -> list[dict[str, Any]]:
         """The nodes that are alive, by name."""
@@ -136,7 +132,7 @@ def running_cluster(
             process = subprocess.Popen(
                 [*command, *options, *flags], cwd=ROOT, env=environment(variables or {}), stdout=log, stderr=log
             )
-        cluster = Cluster(process, folder)
+        cluster = Cluster(process, folder, python)
         try:
             cluster.wait_until_ready()
             yield cluster

@@ -42,27 +42,17 @@ def status(
     passed on to their owners. A node is dead if it did not renew its lease in time. JSON has each node's shards too.
     """
     cluster = find_cluster(run_dir, given)
-    nodes = asyncio.run(nodes_of(cluster))
+    nodes = asyncio.run(_nodes(cluster))
     if as_json:
-        print_json(status_as_json(cluster, nodes))
+        print_json({"ingress": cluster.ingress, "nodes": [_as_json(node) for node in nodes]})
     else:
         shown = nodes if show_all else [node for node in nodes if not _ended_long_ago(node)]
         _print(cluster, shown, len(nodes) - len(shown))
 
 
-async def nodes_of(cluster: ChosenCluster) -> list[NodeStatus]:
-    """All that the registry knows.
-
-    Raises:
-        StoreUnavailable: it cannot be read.
-    """
+async def _nodes(cluster: ChosenCluster) -> list[NodeStatus]:
     async with opened_registry(cluster) as registry:
         return await registry.nodes()
-
-
-def status_as_json(cluster: ChosenCluster, nodes: list[NodeStatus]) -> dict[str, Any]:
-    """What `--json` prints of them."""
-    return {"ingress": cluster.ingress, "nodes": [_as_json(node) for node in nodes]}
 
 
 def _as_json(node: NodeStatus) -> dict[str, Any]:
