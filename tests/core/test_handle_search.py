@@ -16,9 +16,10 @@ from mooring.core.handle_search import (
     encoded,
     in_body,
     in_headers,
+    is_argument,
     may_hold_handles,
+    only_text,
     unwrapped_headers,
-    whole_argument,
 )
 from mooring.core.handles import Handles, found_in
 
@@ -49,6 +50,12 @@ def each_once(found: list[str]) -> list[str]:
 
 def call(arguments: Any, **params: Any) -> bytes:
     return json.dumps({"method": "tools/call", "params": {"arguments": arguments, **params}}).encode()
+
+
+def whole_argument(body: bytes) -> str | None:
+    """What is told at a look."""
+    text = only_text(body)
+    return text if text is not None and is_argument(text, body) else None
 
 
 def texts(body: bytes, *inside: str, members: tuple[str, ...] = ()) -> list[str]:

@@ -131,18 +131,20 @@ def in_body(
     return _each_once(found)
 
 
-def whole_argument(body: bytes) -> str | None:
-    """The only text in a message that may be meant for a handle, where it is an argument as it stands there; None where
-    `in_body` has to tell what is meant."""
-    begin, once = body.find(_QUOTED), body.count(_PREFIX) == 1
-    if begin < 0 or not once or not _is_plain(body):
+def only_text(body: bytes) -> str | None:
+    """The only text in a message that may be meant for a handle, by a look; None where `in_body` has to tell."""
+    begin = body.find(_QUOTED)
+    if begin < 0 or body.count(_PREFIX) != 1 or not _is_plain(body):
         return None
-    text = body[begin + 1 : body.find(b'"', begin + 1)].decode("latin-1")
+    return body[begin + 1 : body.find(b'"', begin + 1)].decode("latin-1")
+
+
+def is_argument(text: str, body: bytes) -> bool:
+    """Whether the text is an argument of the message as it stands there."""
     try:
-        arguments = json.loads(body)["params"]["arguments"]
-        return text if text in arguments.values() else None
+        return text in json.loads(body)["params"]["arguments"].values()
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-        return None
+        return False
 
 
 def _is_plain(body: bytes) -> bool:

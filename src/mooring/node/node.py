@@ -356,6 +356,11 @@ class Node:
             return handle.shard in self.membership.shards and handle.shard not in self.keeper.adoption.adopted
         return self.sessions.handles.find(handle.text) is not None
 
+    def knows_elsewhere(self, handle: Handle) -> bool:
+        """Whether another node, which is alive, has what the handle stands for, as far as is known."""
+        owner = self.membership.view.owner_of(handle.shard)
+        return owner is not None and owner.node_id != self.id and self.membership.view.is_alive(owner.node_id)
+
     def has_handles(self, shard: str) -> bool:
         """Whether something that a handle stands for is lost if the shard goes, as far as can be known.
 

@@ -48,7 +48,7 @@ from mooring.node.requests.following import FollowedRequest
 from mooring.node.requests.handle_answers import can_be_said, refuse_handle
 from mooring.node.requests.identifying import UnidentifiedRequest
 from mooring.node.requests.kept_handles import load_kept
-from mooring.node.requests.modern_call import METHOD_HEADER, NONE, ModernCall, is_elsewhere
+from mooring.node.requests.modern_call import METHOD_HEADER, NONE, ModernCall
 from mooring.node.requests.no_session import of_no_session
 from mooring.node.requests.placing import Placements
 from mooring.node.requests.refusing import id_of_refused
@@ -180,7 +180,7 @@ class ModernRequest:
         handle = self._node.handles.read(text)
         if handle is None or self._node.holds(handle):
             return handle is not None
-        return is_elsewhere(self._node, handle) and not self._facts.forwarded
+        return self._node.knows_elsewhere(handle) and not self._facts.forwarded
 
     def _are_apart(self) -> bool:
         """Whether several nodes hold them."""

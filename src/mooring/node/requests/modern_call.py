@@ -46,12 +46,6 @@ _OF_TASKS: Final = frozenset({"tasks/get", "tasks/result", "subscriptions/listen
 NONE: Final[Mapping[Handle, LocalSession | None]] = {}
 
 
-def is_elsewhere(node: Node, handle: Handle) -> bool:
-    """Whether another node has what it stands for, as far as is known."""
-    owner = node.membership.view.owner_of(handle.shard)
-    return owner is not None and owner.node_id != node.id and node.membership.view.is_alive(owner.node_id)
-
-
 class ModernCall:
     """
     Args:
@@ -185,7 +179,7 @@ class ModernCall:
         of on all: of the same id at two nodes the one here counts."""
         here = [one for one in self._handles if self._node.holds(one)]
         named = (*self._handles, *self._unheard) if self._stream is not None else ()
-        there = [one for one in named if is_elsewhere(self._node, one)]
+        there = [one for one in named if self._node.knows_elsewhere(one)]
         return {one.text: one.own_id for one in (*there, *here) if one.is_wrapped}
 
     def _unwrapped(self, scope: Scope, receive: Receive, own_ids: Mapping[str, str]) -> tuple[Scope, Receive]:

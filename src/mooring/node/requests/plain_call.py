@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from mooring.asgi import App, Message, Receive, Scope, Send
 from mooring.core import jsonrpc
-from mooring.core.handle_search import in_headers, may_hold_handles, whole_argument
+from mooring.core.handle_search import in_headers, is_argument, may_hold_handles, only_text
 from mooring.core.handles import Handle
 from mooring.core.kept_state import TOO_LATE
 from mooring.core.request import INTERNAL_HEADERS, SESSION_HEADER, VERSION_HEADER, RequestFacts, is_modern
@@ -96,12 +96,13 @@ class PlainCalls:
         Args:
             named: what its headers have for handles.
         """
-        text = whole_argument(body)
+        text = only_text(body)
         handle = None if text is None else self._node.handles.read(text)
         if handle is None or handle.is_owned or handle.is_wrapped or handle.shard not in self._node.membership.shards:
             return None
-        facts = RequestFacts("POST", modern=True, handle=text)
-        return handle if named in ([], [text]) and self._decisions.is_served_at_sight(facts) else None
+        facts = RequestFacts("POST", modern=True, handle=handle.text)
+        is_here = named in ([], [handle.text]) and self._decisions.is_served_at_sight(facts)
+        return handle if is_here and is_argument(handle.text, body) else None  # a body is read last: it may be large
 
     async def _serve_with(self, handle: Handle, call: _Call, receive: Receive) -> None:
         """Its handle is in use meanwhile, and stays here; where it turns out to be another node's, the call is over."""
