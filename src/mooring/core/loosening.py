@@ -8,7 +8,7 @@ only such limits told apart, several may fit then. The server itself, which gets
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from mooring.core import exact_json
@@ -69,13 +69,18 @@ def _arguments(root: Any, names: Iterable[str]) -> list[Members]:
 
 def _all_taken(root: Any, names: Iterable[str]) -> list[Members]:
     """These, and all that are in them: an argument may be a list of ids, or an object that has one."""
+    return _reached(_arguments(root, names), lambda schema: _inner(schema) + _referred(root, schema))
+
+
+def _reached(schemas: Iterable[Any], further: Callable[[Members], list[Any]]) -> list[Members]:
+    """These, and all that they lead to, each once: a schema may lead to itself."""
     found: dict[int, Members] = {}
-    left: list[Any] = [*_arguments(root, names)]
+    left = list(schemas)
     while left:
         schema = left.pop()
         if isinstance(schema, Members) and id(schema) not in found:
             found[id(schema)] = schema
-            left += _inner(schema) + _referred(root, schema)
+            left += further(schema)
     return list(found.values())
 
 
@@ -86,16 +91,12 @@ def _members(schema: Members, name: str) -> list[Any]:
 
 def _alternatives(root: Any, schemas: list[Any]) -> list[Members]:
     """These schemas, and those that they name in their place."""
-    found: list[Members] = []
-    left = list(schemas)
-    while left:
-        schema = left.pop()
-        if not isinstance(schema, Members) or any(schema is one for one in found):
-            continue
-        found.append(schema)
-        left += [one for name in _EITHER for several in schema.all(name) if type(several) is list for one in several]
-        left += _referred(root, schema)
-    return found
+
+    def further(schema: Members) -> list[Any]:
+        either = [several for name in _EITHER for several in schema.all(name) if type(several) is list]
+        return [one for several in either for one in several] + _referred(root, schema)
+
+    return _reached(schemas, further)
 
 
 def _referred(root: Any, schema: Members) -> list[Any]:
@@ -111,15 +112,9 @@ def _named(root: Any, reference: str) -> list[Any]:
     return found
 
 
-def _all_in(root: Any) -> Iterator[Members]:
+def _all_in(root: Any) -> list[Members]:
     """A schema, and all that are in it, but for those that say what is not so, or what has to be so for another."""
-    left = [root]
-    while left:
-        schema = left.pop()
-        if not isinstance(schema, Members):
-            continue
-        yield schema
-        left += _inner(schema)
+    return _reached([root], _inner)
 
 
 def _inner(schema: Members) -> list[Any]:
