@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.bare import listening
-from tests.deployments.configuration import fill, find
+from tests.deployments.configuration import fill, find_caddy
 from tests.ports import free_port
 
 
@@ -21,7 +21,7 @@ async def running_caddy(urls: Sequence[str], *proxy: str, site: Sequence[str] = 
         proxy: what `reverse_proxy` is told.
         site: what the site is told beside it.
     """
-    program, port = find("caddy"), free_port()
+    program, port = find_caddy(), free_port()
     with tempfile.TemporaryDirectory(prefix="caddy-") as folder:
         configuration = fill(
             "Caddyfile",

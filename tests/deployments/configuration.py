@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from string import Template
@@ -30,6 +31,16 @@ def find(name: str) -> str:
     if found is None:
         missing(f"{name} is not installed")
     return found
+
+
+def find_caddy() -> str:
+    """The one of the PyPI package, beside Python.
+
+    Debian 12 has one that ends an answer, as if it were whole, wherever it loses the node that gives it; under load it
+    loses nodes that live.
+    """
+    beside = Path(sys.executable).parent / "caddy"
+    return str(beside) if beside.exists() else find("caddy")
 
 
 def fill(template: str, folder: Path, **values: object) -> Path:

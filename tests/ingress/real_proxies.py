@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,7 @@ from mooring.ingress.proxy import Choice, Proxy
 from mooring.ingress.topology import Topology
 from mooring.local.programs import find_traefik
 from tests.bare import listening
-from tests.deployments.configuration import find
+from tests.deployments.configuration import find, find_caddy
 from tests.ports import free_port
 from tests.real_redis import missing
 from tests.waiting import until
@@ -74,12 +73,6 @@ class RealProxy:
         if session_id is not None:
             headers["Mcp-Session-Id"] = session_id
         return self.session.request(method, self.url + path, headers=headers)
-
-
-def find_caddy() -> str:
-    """The one of the PyPI package, beside Python."""
-    beside = Path(sys.executable).parent / "caddy"
-    return str(beside) if beside.exists() else find("caddy")
 
 
 def find_traefik_or_skip() -> Path:

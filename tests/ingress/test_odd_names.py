@@ -12,8 +12,8 @@ from mooring.ingress import caddy, envoy, haproxy, nginx
 from mooring.ingress.proxy import Choice, Proxy
 from mooring.ingress.topology import Topology
 from tests.bare import listening
-from tests.deployments.configuration import find
-from tests.ingress.real_proxies import checked_command, find_caddy, run, stop_workers
+from tests.deployments.configuration import find, find_caddy
+from tests.ingress.real_proxies import checked_command, run, stop_workers
 from tests.ingress.topologies import backend
 from tests.ports import free_port
 from tests.waiting import until

@@ -20,7 +20,8 @@ from mooring.ingress import caddy, haproxy, nginx, traefik
 from mooring.ingress.proxy import Proxy
 from tests.bare import listening
 from tests.deploy.containers import as_process
-from tests.ingress.real_proxies import checked_command, find_caddy, run, stop_workers
+from tests.deployments.configuration import find_caddy
+from tests.ingress.real_proxies import checked_command, run, stop_workers
 from tests.node.rpc import RawClient
 from tests.ports import free_port
 from tests.real_redis import real_redis

@@ -7,6 +7,7 @@ import time
 
 import pytest
 from aiohttp import web
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from mooring.doctor.checks.openings import judge, judge_initialized
 from mooring.doctor.client.protocol import SESSION
@@ -22,6 +23,7 @@ from tests.doctor.serving import serving
 DOWN = Reply(502, body=b"<html>Bad Gateway</html>")
 LOGIN = Reply(401)
 FULL = Reply(503, message={"jsonrpc": "2.0", "id": 1, "error": {"code": -1, "message": "Too many sessions"}})
+EMPTY = Reply(200, CIMultiDictProxy(CIMultiDict({"Content-Type": "text/event-stream"})))
 TAKEN = Reply(200, message={"jsonrpc": "2.0", "id": 1, "error": {"code": -1, "message": "already initialized"}})
 
 
@@ -50,6 +52,14 @@ def attempts(*replies: Reply) -> list[Attempt]:
             "Each time it was the node b",
         ),
         ([REACHED] * 3 + [FULL] * 5, None, True, Verdict.BROKEN, "5 of 8 new", "After 3 sessions no other was opened"),
+        (
+            [REACHED] * 8 + [EMPTY],
+            None,
+            None,
+            Verdict.WARNING,
+            "1 of 9 new sessions could not be opened: 200 and a stream without the answer",
+            "as if it were whole",
+        ),
         ([REACHED] + [TAKEN] * 5, None, None, Verdict.BROKEN, "5 of 6 new", "After one session no other was opened"),
         ([REACHED, Reply(404)] * 3, None, None, Verdict.BROKEN, "3 of 6 new", "serves MCP at another path"),
         ([REACHED, Reply(trouble=Trouble.CUT)] * 3, None, None, Verdict.BROKEN, "3 of 6 new", "down or hangs"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from mooring.doctor.client.reply import Reply, Trouble
 from mooring.doctor.evidence.opening_kinds import OpeningRefusal, refusal_of_opening
@@ -12,11 +13,18 @@ def error(status: int, message: str, code: int = -32000) -> Reply:
     return Reply(status, message={"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": message}})
 
 
+def stream(body: bytes) -> Reply:
+    """One that ended as a whole one does."""
+    return Reply(200, CIMultiDictProxy(CIMultiDict({"Content-Type": "text/event-stream"})), body)
+
+
 @pytest.mark.parametrize(
     ("reply", "kind"),
     [
         (Reply(trouble=Trouble.CUT), OpeningRefusal.NO_ANSWER),
         (Reply(trouble=Trouble.HANG), OpeningRefusal.NO_ANSWER),
+        (stream(b""), OpeningRefusal.EMPTY),
+        (stream(b": ping\r\n\r\n"), OpeningRefusal.EMPTY),
         (Reply(502, body=b"<html>Bad Gateway</html>"), OpeningRefusal.DOWN),
         (Reply(503, body=b"no available server"), OpeningRefusal.DOWN),
         (Reply(500), OpeningRefusal.DOWN),

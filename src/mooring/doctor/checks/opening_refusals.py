@@ -8,6 +8,9 @@ from mooring.doctor.evidence.opening_kinds import OpeningRefusal
 
 OPENING_MEANS: Final = {
     OpeningRefusal.NO_ANSWER: "A node that is down or hangs, and gets its share of new sessions, looks like this.",
+    OpeningRefusal.EMPTY: "A proxy that loses its connection to the node, and ends the answer as if it were whole, "
+    "looks like this: Caddy 2.6 does, also where the node lives. So does a server that fails while it answers. The "
+    "client waits for an answer that never comes.",
     OpeningRefusal.DOWN: "A node that is down, and gets its share of new sessions all the same, looks like this; so "
     "does a server that fails.",
     OpeningRefusal.LOGIN: "The same request is served elsewhere or at another time: a node whose keys or settings for "
@@ -28,6 +31,8 @@ OPENING_MEANS: Final = {
 OPENING_CHANGES: Final = {
     OpeningRefusal.NO_ANSWER: "Let the load balancer check the health of its nodes (HAProxy: `check` on each `server` "
     "line), and look at those that it gives up.",
+    OpeningRefusal.EMPTY: "Run a newer release of the proxy (Debian 12 has Caddy 2.6), and look at its log and the "
+    "server's at the time of this run.",
     OpeningRefusal.DOWN: "Let the load balancer check the health of its nodes (HAProxy: `check` on each `server` "
     "line), and look at those that it gives up; look at the server's log as well.",
     OpeningRefusal.LOGIN: "Compare the settings for tokens on all nodes: issuer, audience, keys, secrets, clocks; "

@@ -32,6 +32,7 @@ NAME: Final = "openings"
 _SLOW_SECONDS: Final = 1.0
 _SLOWER: Final = 8.0
 _SAY_NOTHING: Final = frozenset({Outcome.THROTTLED, Outcome.UNSENT})
+_MAY_BE_CHANCE: Final = frozenset({OpeningRefusal.NO_ANSWER, OpeningRefusal.EMPTY, OpeningRefusal.DOWN})
 _LIMITED: Final = frozenset({OpeningRefusal.FULL, OpeningRefusal.TAKEN, OpeningRefusal.RATE, OpeningRefusal.DOWN})
 
 
@@ -126,7 +127,7 @@ def judge(
         held: how many were open when the next was refused.
     """
     refused = [attempt for attempt in attempts if attempt.is_refused]
-    labels = Counter(show(attempt.reply.label) for attempt in refused)
+    labels = Counter(show(_label(attempt.reply)) for attempt in refused)
     evidence: dict[str, Any] = {"tried": len(attempts), "refused": len(refused), "answers": dict(labels)}
     slow = _slow(attempts)
     if not refused and slow:
@@ -160,9 +161,14 @@ def judge(
     when, means, changes = _explained(kind, pattern, reopened, held, show)
     others = len(kinds) > 1
     more = f" Others were refused in another way: {', '.join(list(labels)[1:4])}." if others and len(labels) > 1 else ""
-    is_rare = len(refused) == 1 and len(attempts) > 4 and kind in (OpeningRefusal.NO_ANSWER, OpeningRefusal.DOWN)
+    is_rare = len(refused) == 1 and len(attempts) > 4 and kind in _MAY_BE_CHANCE
     verdict = Verdict.WARNING if is_rare else Verdict.BROKEN
     return Finding(NAME, verdict, says, f"{when}{means}{more}", evidence, changes)
+
+
+def _label(reply: Reply) -> str:
+    is_empty = refusal_of_opening(reply) is OpeningRefusal.EMPTY
+    return f"{reply.label} and a stream without the answer" if is_empty else reply.label
 
 
 def _older_versions(attempts: Sequence[Attempt], show: Show) -> Finding | None:

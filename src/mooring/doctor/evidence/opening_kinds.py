@@ -2,6 +2,7 @@
 
 kind          answer
 NO_ANSWER     none, or a cut connection
+EMPTY         an event stream that ended, whole by its form, and the answer is not in it
 DOWN          502, 503, 504, 5xx without a word of sessions
 LOGIN         401, 403
 HOST          421, or a 403 that speaks of the host
@@ -20,12 +21,13 @@ import enum
 import re
 from typing import Final
 
-from mooring.doctor.client.protocol import error_code, error_text
+from mooring.doctor.client.protocol import EVENT_STREAM, error_code, error_text
 from mooring.doctor.client.reply import Outcome, Reply
 
 
 class OpeningRefusal(enum.StrEnum):
     NO_ANSWER = "no_answer"
+    EMPTY = "empty"
     DOWN = "down"
     LOGIN = "login"
     HOST = "host"
@@ -55,6 +57,8 @@ def refusal_of_opening(reply: Reply) -> OpeningRefusal:
     said = error_text(reply.message) or ("" if reply.body.lstrip().startswith(b"<") else reply.text)
     if reply.outcome in (Outcome.HANG, Outcome.CUT):
         return OpeningRefusal.NO_ANSWER
+    if reply.is_ok and reply.message is None and reply.media_type == EVENT_STREAM:
+        return OpeningRefusal.EMPTY
     for pattern, kind in ((_TAKEN, OpeningRefusal.TAKEN), (_FULL, OpeningRefusal.FULL)):
         if reply.status not in (401, 403, 429, 502, 504) and pattern.search(said):
             return kind
