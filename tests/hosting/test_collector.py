@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 
 from mooring import tune_gc
 from mooring.errors import TargetError
-from mooring.hosting.collector import THRESHOLDS
+from mooring.hosting.collector import THRESHOLDS, WHILE_LOADING, rarely_collecting
 from mooring.hosting.listener import Listener
 from mooring.hosting.server import run_server
 
@@ -43,6 +43,25 @@ def tuned() -> Iterator[None]:
     undo = tune_gc()
     yield
     undo()
+
+
+def test_what_is_imported_is_rarely_collected() -> None:
+    with rarely_collecting():
+        assert gc.get_threshold() == WHILE_LOADING
+        assert gc.isenabled()
+    assert gc.get_threshold() == PYTHONS
+
+
+def test_a_module_that_fails_leaves_the_thresholds_as_they_were() -> None:
+    with pytest.raises(ZeroDivisionError), rarely_collecting():
+        raise ZeroDivisionError
+    assert gc.get_threshold() == PYTHONS
+
+
+def test_what_an_app_sets_itself_while_it_is_imported_stays() -> None:
+    with rarely_collecting():
+        gc.set_threshold(900, 3, 3)
+    assert gc.get_threshold() == (900, 3, 3)
 
 
 @pytest.mark.usefixtures("tuned")

@@ -15,6 +15,7 @@ from mooring.core.ids import with_brief_ids
 from mooring.core.masking import masked
 from mooring.core.text import plain
 from mooring.errors import MooringError
+from mooring.hosting.collector import rarely_collecting
 
 COMMANDS: Final = {
     "up": "Run a whole cluster on this machine: Redis, nodes, Traefik.",
@@ -40,7 +41,8 @@ class Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, _, rest = super().resolve_command(ctx, args)
-        module = importlib.import_module(f"mooring.cli.{name}")
+        with rarely_collecting():
+            module = importlib.import_module(f"mooring.cli.{name}")
         return name, typer.main.get_command(module.app), rest
 
     def invoke(self, ctx: Any) -> Any:

@@ -9,7 +9,8 @@ official SDK leaves more than a hundred objects in cycles.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 THRESHOLDS: Final = (5_000, 5, 2)
@@ -31,8 +32,25 @@ part larger, which bounds the memory there too; the third has no meaning. Free-t
 and use the first number alone.
 """
 
+WHILE_LOADING: Final = (100_000, 10, 10)
+"""For `gc.set_threshold` while modules are imported: all that they make stays, so looking through it finds nothing, and
+takes a sixth of the time that a node needs to start. It is no more than that, since an app may well work on data then.
+"""
+
 _before: tuple[int, int, int] | None = None
 """The thresholds as they were, while `tune_gc` is in force. The collector is the whole process's, so this is too."""
+
+
+@contextmanager
+def rarely_collecting() -> Iterator[None]:
+    """Import modules within it; afterwards the thresholds are as they were, or as what was imported has set them."""
+    before = gc.get_threshold()
+    gc.set_threshold(*WHILE_LOADING)
+    try:
+        yield
+    finally:
+        if gc.get_threshold() == WHILE_LOADING:
+            gc.set_threshold(*before)
 
 
 def tune_gc() -> Callable[[], None]:

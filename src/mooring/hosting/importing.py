@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from mooring.errors import TargetError
+from mooring.hosting.collector import rarely_collecting
 
 _NOT_THEIRS: Final = (
     "<frozen",
@@ -78,7 +79,8 @@ def _import_module(name: str, folder: Path) -> ModuleType:
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     try:
-        return importlib.import_module(name)
+        with rarely_collecting():
+            return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):
             raise TargetError(
