@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import re
 import signal
@@ -13,11 +12,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, cast
 
 import psutil
 
+from mooring.cli.chosen_cluster import find_cluster, opened_registry
+from mooring.cli.status import status_as_json
+from mooring.core.model import NodeState
 from tests.bare import ROOT, ServerKind, python_for
 from tests.ports import free_port
 from tests.waiting import until
@@ -31,17 +34,21 @@ _READY = re.compile(r"^ready: (http://\S+/mcp)$", re.MULTILINE)
 _START_SECONDS: Final = 200.0
 
 _SHOWN: Final = 60_000
+_STATUS_SECONDS: Final = 120.0
+_LONGEST_LEASE_SECONDS: Final = 2.0
+_UNDER_WAY_SECONDS: Final = 0.1
+"""A renewal that arrives after the question may have been written before it."""
+_LIVING: Final = (NodeState.READY, NodeState.DEGRADED)
 
 
 class Cluster:
     """A running `mooring up`, and what its operator can do with it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], folder: Path, python: str) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], folder: Path) -> None:
         self.process = process
         self.run_dir = folder / "run"
         self.url = ""
         self._log = folder / "up.log"
-        self._python = python
 
     @property
     def base(self) -> str:
@@ -53,11 +60,12 @@ class Cluster:
         return self._log.read_text(errors="replace")
 
     def status(self) -> dict[str, Any]:
-        """What `mooring status --json` prints."""
-        command = [self._python, "-m", "mooring", "status", "--json", "--run-dir", str(self.run_dir)]
-        printed = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, check=True, timeout=120)
-        status: dict[str, Any] = json.loads(printed.stdout)
-        return status
+        """What `mooring status --json` prints, once each node has said what it has done until now.
+
+        Without a process, which imports for longer than it asks; in a thread, since most tests have a loop that runs.
+        """
+        with ThreadPoolExecutor(1) as beside:
+            return beside.submit(lambda: asyncio.run(_status(self.run_dir))).result(_STATUS_SECONDS)
 
     def nodes(self) -> list[dict[str, Any]]:
         """The nodes that are alive, by name."""
@@ -93,6 +101,19 @@ class Cluster:
             return nodes if len(nodes) == count else []
 
         return await until(there, what=f"{count} nodes", seconds=seconds)
+
+
+async def _status(run_dir: Path) -> dict[str, Any]:
+    """Nodes that hang or are cut off are not waited for any longer than until their leases would be over."""
+    cluster, began = find_cluster(run_dir, {}), time.monotonic()
+    async with opened_registry(cluster) as registry:
+        while True:
+            nodes = await registry.nodes()
+            renewed_within = time.monotonic() - began - _UNDER_WAY_SECONDS
+            old = [node for node in nodes if node.state in _LIVING and node.lease_age_seconds > renewed_within]
+            if not old or renewed_within > _LONGEST_LEASE_SECONDS:
+                return status_as_json(cluster, nodes)
+            await asyncio.sleep(0.05)
 
 
 def child(cluster: Cluster, *names: str) -> psutil.Process:
@@ -132,7 +153,7 @@ def running_cluster(
             process = subprocess.Popen(
                 [*command, *options, *flags], cwd=ROOT, env=environment(variables or {}), stdout=log, stderr=log
             )
-        cluster = Cluster(process, folder, python)
+        cluster = Cluster(process, folder)
         try:
             cluster.wait_until_ready()
             yield cluster

@@ -44,7 +44,7 @@ def status(
     cluster = find_cluster(run_dir, given)
     nodes = asyncio.run(_nodes(cluster))
     if as_json:
-        print_json({"ingress": cluster.ingress, "nodes": [_as_json(node) for node in nodes]})
+        print_json(status_as_json(cluster, nodes))
     else:
         shown = nodes if show_all else [node for node in nodes if not _ended_long_ago(node)]
         _print(cluster, shown, len(nodes) - len(shown))
@@ -53,6 +53,11 @@ def status(
 async def _nodes(cluster: ChosenCluster) -> list[NodeStatus]:
     async with opened_registry(cluster) as registry:
         return await registry.nodes()
+
+
+def status_as_json(cluster: ChosenCluster, nodes: list[NodeStatus]) -> dict[str, Any]:
+    """What `--json` prints of them."""
+    return {"ingress": cluster.ingress, "nodes": [_as_json(node) for node in nodes]}
 
 
 def _as_json(node: NodeStatus) -> dict[str, Any]:
