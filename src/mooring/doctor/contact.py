@@ -12,13 +12,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from mooring.doctor.checks.endpoint import (
-    cannot_examine,
-    old_transport,
-    redirected,
-    redirected_away,
-    redirected_to_no_mcp,
-)
+from mooring.doctor.checks.endpoint import cannot_examine, old_transport
+from mooring.doctor.checks.redirects import redirected, redirected_away, redirected_to_no_mcp
 from mooring.doctor.client import protocol
 from mooring.doctor.client.reply import Outcome, Reply, Trouble
 from mooring.doctor.client.sessions import Session
