@@ -11,7 +11,7 @@ from yarl import URL
 
 from mooring.doctor.client.pace import Pace
 from mooring.doctor.client.reply import Reply, Trouble
-from mooring.doctor.client.sessions import Session
+from mooring.doctor.client.session import Session
 from mooring.doctor.client.ways import WAYS, Way
 from mooring.doctor.examination import Call, Examination
 from mooring.doctor.plan import Plan

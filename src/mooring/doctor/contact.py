@@ -16,7 +16,7 @@ from mooring.doctor.checks.endpoint import cannot_examine, old_transport
 from mooring.doctor.checks.redirects import redirected, redirected_away, redirected_to_no_mcp
 from mooring.doctor.client import protocol
 from mooring.doctor.client.reply import Outcome, Reply, Trouble
-from mooring.doctor.client.sessions import Session
+from mooring.doctor.client.session import Session
 from mooring.doctor.evidence.lost_id import find_lost_id, note_lost_id
 from mooring.doctor.evidence.old_transport import find_old_transport
 from mooring.doctor.evidence.openings import try_calls

@@ -15,7 +15,8 @@ from mooring.core.masking import masked, masked_secrets
 from mooring.core.text import plain
 from mooring.doctor.client import protocol
 from mooring.doctor.client.reply import LEAST_ID, Outcome, Reply
-from mooring.doctor.client.sessions import CLOSE_SECONDS, Session, Sessions
+from mooring.doctor.client.session import Session
+from mooring.doctor.client.sessions import CLOSE_SECONDS, Sessions
 from mooring.doctor.client.ways import Way
 from mooring.doctor.client.wire import Wire
 from mooring.doctor.findings import Finding

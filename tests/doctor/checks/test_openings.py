@@ -12,7 +12,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from mooring.doctor.checks.openings import judge, judge_initialized
 from mooring.doctor.client.protocol import SESSION
 from mooring.doctor.client.reply import Reply, Trouble
-from mooring.doctor.client.sessions import Attempt
+from mooring.doctor.client.session import Attempt
 from mooring.doctor.findings import Verdict
 from mooring.doctor.report import Outlook
 from tests.doctor.examples import CUT, HANG, REACHED, session

@@ -20,7 +20,7 @@ from mooring.doctor.check import Check
 from mooring.doctor.checks.cannot_tell import failing_anyway, not_asked, throttled
 from mooring.doctor.client import protocol
 from mooring.doctor.client.reply import Outcome, Reply
-from mooring.doctor.client.sessions import Session
+from mooring.doctor.client.session import Session
 from mooring.doctor.client.ways import Way
 from mooring.doctor.evidence.failing_calls import telling_replies
 from mooring.doctor.evidence.forged_ids import altered, invented_like, odd_ids, same_beginning

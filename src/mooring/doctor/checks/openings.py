@@ -18,7 +18,7 @@ from typing import Any, Final
 from mooring.doctor.check import Check
 from mooring.doctor.checks.opening_refusals import OPENING_CHANGES, OPENING_MEANS
 from mooring.doctor.client.reply import Outcome, Reply
-from mooring.doctor.client.sessions import Attempt
+from mooring.doctor.client.session import Attempt
 from mooring.doctor.evidence.failure_pattern import FailurePattern, Sample, Where, failure_pattern, turn_of
 from mooring.doctor.evidence.node_of_reply import node_reader
 from mooring.doctor.evidence.opening_kinds import OpeningRefusal, refusal_of_opening

@@ -16,7 +16,7 @@ from typing import Final
 from mooring.doctor.check import Check
 from mooring.doctor.checks.cannot_tell import not_asked, where_to_look
 from mooring.doctor.client.reply import Outcome, Reply
-from mooring.doctor.client.sessions import Session
+from mooring.doctor.client.session import Session
 from mooring.doctor.evidence.forged_ids import invented_like
 from mooring.doctor.evidence.question import ask_in, ask_with_retry
 from mooring.doctor.evidence.token_claims import same_principal

@@ -12,7 +12,7 @@ from mooring.doctor.checks.cannot_tell import failing_anyway, not_asked
 from mooring.doctor.checks.refusals import judge_refusals
 from mooring.doctor.client import protocol
 from mooring.doctor.client.reply import Reply
-from mooring.doctor.client.sessions import Session
+from mooring.doctor.client.session import Session
 from mooring.doctor.evidence.failing_calls import telling_replies
 from mooring.doctor.evidence.forged_ids import invented_like
 from mooring.doctor.evidence.question import ask_in, ask_with_retry, head_of_answer, with_one_retry

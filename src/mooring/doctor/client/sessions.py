@@ -6,16 +6,15 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import aiohttp
-from yarl import URL
 
 from mooring.doctor.client import protocol
 from mooring.doctor.client.reply import MAY_PASS, Outcome, Reply
+from mooring.doctor.client.session import Attempt, Session, is_result
 from mooring.doctor.client.ways import HOME, Way
-from mooring.doctor.client.wire import Lane, Wire
+from mooring.doctor.client.wire import Wire
 
 _TRIES: Final = 8
 """To reach a session's node where nothing leads there: enough for three nodes in turn, likely enough at random."""
@@ -28,50 +27,6 @@ _CLOSE_AGAIN: Final = 4
 _CLOSE_AGAIN_SECONDS: Final = 1.0
 _PASSING: Final = MAY_PASS | {Outcome.THROTTLED}
 """What may be over in a moment: a limit on the rate of requests, a node that restarts. A DELETE is sent again then."""
-
-
-@dataclass(slots=True)
-class Session:
-    """One session.
-
-    Attributes:
-        opened: the reply to `initialize`.
-        version: the negotiated protocol version.
-        server: `serverInfo` as the server gave it.
-        initialized: the replies to `notifications/initialized`, the last one being that which was accepted, if any.
-        lane: the connection on which it was opened.
-        jar: the cookies that were set, and are sent back where a browser would; `Sessions.send` adds to it.
-        last_id: the request id of the last ping; it is counted up by `Sessions.ping`.
-        was_reached: a call has reached it right after it was opened; set by whoever made that.
-    """
-
-    id: str
-    opened: Reply
-    version: str
-    server: Mapping[str, Any]
-    lane: Lane
-    jar: aiohttp.CookieJar
-    initialized: list[Reply] = field(default_factory=list)
-    last_id: int = 10
-    was_reached: bool = False
-
-    def cookies(self, url: URL) -> dict[str, str]:
-        """The header that carries its cookies to that URL; none where none is sent there."""
-        sent = self.jar.filter_cookies(url)
-        return {"Cookie": "; ".join(f"{name}={one.coded_value}" for name, one in sent.items())} if sent else {}
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One `initialize`: what came for it, and the session, where there is one."""
-
-    reply: Reply
-    version: str
-    session: Session | None = None
-
-    @property
-    def is_refused(self) -> bool:
-        return not _is_result(self.reply)
 
 
 class Sessions:
@@ -157,7 +112,7 @@ class Sessions:
             self._unanswered -= 1
         result = (reply.message or {}).get("result")
         session_id = reply.headers.get(protocol.SESSION)
-        if not _is_result(reply) or not isinstance(result, dict):
+        if not is_result(reply) or not isinstance(result, dict):
             self.attempts.append(Attempt(reply, version))
             self.refused.append(reply)
             return None
@@ -306,10 +261,6 @@ class Sessions:
                     break
             if _is_over(reply) or reply.outcome is Outcome.LOST:
                 self._closed.add(session_id)
-
-
-def _is_result(reply: Reply) -> bool:
-    return reply.is_ok and isinstance((reply.message or {}).get("result"), dict)
 
 
 def _is_over(reply: Reply) -> bool:

@@ -23,6 +23,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from mooring.doctor.client.lanes import Lane, Lanes, http_session
 from mooring.doctor.client.pace import Pace, is_limit
 from mooring.doctor.client.protocol import ACCEPT, SESSION
 from mooring.doctor.client.received import Received, trouble_of
@@ -35,8 +36,6 @@ _MOST_STRAYS: Final = 3
 _MOST_STRAY_DELETES: Final = 2
 _TRIES: Final = 4
 """Of a request that is refused for the rate."""
-_FEWEST_KEPT: Final = 2
-"""Every client may well have so many connections."""
 _LOOKS: Final = 3
 _MOST_LOOK_SECONDS: Final = 5.0
 
@@ -53,22 +52,6 @@ class Carried(enum.Enum):
     NOTHING = enum.auto()
 
 
-class Lane:
-    """One connection, kept open between requests; a new one where the other side has closed it."""
-
-    def __init__(self) -> None:
-        self.http = _http(aiohttp.TCPConnector(limit=1, keepalive_timeout=60.0))
-        self.is_busy = False
-        self.was_dropped = False
-
-    async def drop(self) -> None:
-        """Close the connection, where nothing is under way on it; the next request opens another."""
-        if not self.is_busy:
-            self.was_dropped = True
-            before, self.http = self.http, _http(aiohttp.TCPConnector(limit=1, keepalive_timeout=60.0))
-            await before.close()
-
-
 class Wire:
     """The way to one deployment.
 
@@ -80,8 +63,6 @@ class Wire:
         strays: those of them that nobody asked for, by what the request carried.
         arrived: how many requests with the id of a session were answered in it.
         pace: how fast requests go out.
-        most_connections: about how many connections are served at a time, where more were left waiting; 0 where none
-            was, as far as was seen.
         looks_lost: how an unknown session is answered where that is no 404, as when a proxy puts a page of its own in
             its place; an answer that looks so is one of a node that does not know the session.
     """
@@ -96,14 +77,10 @@ class Wire:
         self.arrived = 0
         self._by_delete = 0  # strays for a DELETE of a session: one more closes nothing
         self.pace = Pace()
-        self.most_connections = 0
-        self._has_made_room = False  # it was tried whether fewer connections help
-        self._making_room = asyncio.Lock()
-        self._kept = 0  # how many connections there were before room was made
         self.looks_lost: frozenset[tuple[str, str, str]] = frozenset()
         self._began = time.monotonic()
-        self._lanes: list[Lane] = []  # closed with the wire
-        self._fresh = _http(aiohttp.TCPConnector(limit=0, force_close=True))
+        self._lanes = Lanes()
+        self._fresh = http_session(aiohttp.TCPConnector(limit=0, force_close=True))
 
     async def __aenter__(self) -> Self:
         return self
@@ -111,7 +88,7 @@ class Wire:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await asyncio.gather(self._fresh.close(), *(lane.http.close() for lane in self._lanes))
+        await asyncio.gather(self._fresh.close(), self._lanes.close())
 
     @property
     def is_halted(self) -> bool:
@@ -142,9 +119,13 @@ class Wire:
 
     def lane(self) -> Lane:
         """A new kept connection, closed with the wire."""
-        lane = Lane()
-        self._lanes.append(lane)
-        return lane
+        return self._lanes.new()
+
+    @property
+    def most_connections(self) -> int:
+        """About how many connections are served at a time, where more were left waiting; 0 where none was, as far as
+        was seen."""
+        return self._lanes.most_served
 
     async def send(
         self,
@@ -176,40 +157,24 @@ class Wire:
                 reply = await self._send(
                     method, message, data, given, lane, url or self.url, timeout_seconds or self._plan.timeout_seconds
                 )
-            if reply.outcome is Outcome.HANG and await self._make_room(method, message, data):
+            may_be_asked_again = _is_safe(method, message) and isinstance(data, bytes | None)
+            if (
+                reply.outcome is Outcome.HANG
+                and may_be_asked_again
+                and await self._lanes.make_room(self._serves_new_connections)
+            ):
                 reply = await self._send(
                     method, message, data, given, lane, url or self.url, timeout_seconds or self._plan.timeout_seconds
                 )
-                self._note_room(reply)
+                self._lanes.note_room(is_answered=reply.outcome is not Outcome.HANG)
             if self._carried(given) is Carried.INVENTED and not is_limit(reply):
                 break  # what refuses that has nothing to do with the pace
             again = self.pace.is_to_be_sent_again(reply, stage, is_opening=is_opening)
             # A body that is given piece by piece is gone once it was sent.
             if not again or attempt == _TRIES - 1 or not isinstance(data, bytes | None):
                 break
-            await self._rest_lanes()
+            await self._lanes.rest()
         return reply
-
-    async def _make_room(
-        self, method: str, message: Mapping[str, Any] | None, data: bytes | AsyncIterator[bytes] | None
-    ) -> bool:
-        """Close the connections that are kept and at rest, and whether what went unanswered is to be sent once more: it
-        may be their number that keeps others waiting. That is tried once, and then for all that waited as long.
-
-        While they are there no new connection is served then, whatever is asked on it."""
-        is_safe = message is None or message.get("method") != "tools/call"
-        if method == "DELETE" or not is_safe or not isinstance(data, bytes | None):
-            return False
-        async with self._making_room:
-            if self._has_made_room:
-                return self.most_connections > 0
-            kept = [lane for lane in self._lanes if not lane.is_busy and not lane.was_dropped]
-            self._has_made_room = True
-            if len(kept) < _FEWEST_KEPT or await self._serves_new_connections():
-                return False
-            self._kept = len(kept)
-            await asyncio.gather(*(lane.drop() for lane in kept))
-            return True
 
     async def _serves_new_connections(self) -> bool:
         """Whether any of some requests that ask for nothing is answered, each on a connection of its own: in turn they
@@ -217,23 +182,6 @@ class Wire:
         seconds = min(self._plan.timeout_seconds, _MOST_LOOK_SECONDS)
         heads = (self._send("HEAD", None, None, self._headers({}, 0), None, self.url, seconds) for _ in range(_LOOKS))
         return any(reply.outcome is not Outcome.HANG for reply in await asyncio.gather(*heads))
-
-    def _note_room(self, reply: Reply) -> None:
-        if reply.outcome is not Outcome.HANG and not self.most_connections:
-            self.most_connections = self._kept
-
-    async def _rest_lanes(self) -> None:
-        """Close the connections that are kept but for the first, since it may be their number that is limited."""
-        await asyncio.gather(*(lane.drop() for lane in self._lanes[1:]))
-
-    async def _let_go(self, lane: Lane | None) -> None:
-        """Where the number of connections may be limited, one is kept and no more."""
-        if lane is None:
-            return
-        lane.is_busy = False
-        is_slow = self.pace.is_slow or self.pace.opens_slowly or self.most_connections
-        if is_slow and lane is not self._lanes[0]:
-            await lane.drop()
 
     async def _send(
         self,
@@ -264,7 +212,8 @@ class Wire:
         except Exception as error:
             received.trouble, received.detail = trouble_of(error), str(error)
         finally:
-            await self._let_go(lane)
+            if lane is not None:
+                await self._lanes.let_go(lane, is_slow=self.pace.is_slow or self.pace.opens_slowly)
         is_opening = message is not None and message.get("method") == "initialize"
         self._note_session(method, given, received.headers, is_opening=is_opening)
         reply = received.reply(request_id, time.monotonic() - started, started - self._began)
@@ -340,11 +289,6 @@ class Wire:
             self._by_delete += method == "DELETE" and carried is Carried.KNOWN
 
 
-def _http(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=connector,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None),
-        max_line_size=65_536,
-        max_field_size=65_536,
-    )
+def _is_safe(method: str, message: Mapping[str, Any] | None) -> bool:
+    """Whether it does no harm where it was carried out, and the answer alone was lost."""
+    return method != "DELETE" and (message is None or message.get("method") != "tools/call")

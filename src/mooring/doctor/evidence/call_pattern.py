@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mooring.doctor.client.reply import Outcome
-from mooring.doctor.client.sessions import Session
+from mooring.doctor.client.session import Session
 from mooring.doctor.client.ways import WAYS, Way
 from mooring.doctor.evidence.ended_sessions import count_ended
 from mooring.doctor.examination import Call

@@ -8,7 +8,7 @@ import dataclasses
 from typing import Final
 
 from mooring.doctor.client.reply import FAILURES, Outcome
-from mooring.doctor.client.sessions import Session
+from mooring.doctor.client.session import Session
 from mooring.doctor.client.ways import HOME, WAYS, Way
 from mooring.doctor.evidence.failure_pattern import turn_of
 from mooring.doctor.evidence.references import References, disguise_of, is_error

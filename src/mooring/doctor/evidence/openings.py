@@ -12,7 +12,7 @@ from typing import Final
 
 from mooring.doctor.client import protocol
 from mooring.doctor.client.reply import Outcome, Reply
-from mooring.doctor.client.sessions import Attempt, Session
+from mooring.doctor.client.session import Attempt, Session
 from mooring.doctor.client.ways import WAYS
 from mooring.doctor.client.wire import Carried
 from mooring.doctor.evidence.references import References

@@ -14,7 +14,7 @@ from typing import Any, Final
 from mooring.doctor.client import protocol
 from mooring.doctor.client.received import trouble_of
 from mooring.doctor.client.reply import MAY_PASS, Outcome, Reply
-from mooring.doctor.client.sessions import Session
+from mooring.doctor.client.session import Session
 from mooring.doctor.client.ways import Way
 from mooring.doctor.client.wire import Headers
 from mooring.doctor.examination import Examination

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mooring.doctor.client.reply import MAY_PASS, Outcome, Reply
-from mooring.doctor.client.sessions import Session
+from mooring.doctor.client.session import Session
 from mooring.doctor.client.ways import HOME, Way
 from mooring.doctor.evidence.silent_streams import SilentStreams
 from mooring.doctor.examination import Examination

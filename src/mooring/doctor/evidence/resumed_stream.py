@@ -10,7 +10,7 @@ from mooring.doctor.client import protocol
 from mooring.doctor.client.event_stream import StreamFacts, stream_facts
 from mooring.doctor.client.held_stream import HeldStream, reach_stream
 from mooring.doctor.client.reply import Outcome, Reply
-from mooring.doctor.client.sessions import Session
+from mooring.doctor.client.session import Session
 from mooring.doctor.evidence.question import request_in_era, tries_needed
 from mooring.doctor.evidence.timed_call import headers_by_turn, timed_call
 from mooring.doctor.examination import Examination

@@ -16,7 +16,8 @@ from typing import Final
 from mooring.doctor.client import protocol
 from mooring.doctor.client.held_stream import HeldStream, reach_stream
 from mooring.doctor.client.reply import Reply
-from mooring.doctor.client.sessions import Session, Sessions
+from mooring.doctor.client.session import Session
+from mooring.doctor.client.sessions import Sessions
 from mooring.doctor.client.ways import Way
 from mooring.doctor.client.wire import Wire
 from mooring.doctor.evidence.heard import Heard

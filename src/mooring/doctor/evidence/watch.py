@@ -18,7 +18,7 @@ import aiohttp
 from mooring.doctor.client import protocol
 from mooring.doctor.client.held_stream import End, HeldStream
 from mooring.doctor.client.reply import Outcome
-from mooring.doctor.client.sessions import Session
+from mooring.doctor.client.session import Session
 from mooring.doctor.client.ways import WAYS, Way
 from mooring.doctor.evidence.answered_by import AnsweredBy, answered_by
 from mooring.doctor.examination import Examination
