@@ -124,7 +124,8 @@ class Revivals:
                 return session or reason
         except TimeoutError:
             said = str(failed or f"it takes more than {self._node.settings.hold_seconds:g} s (hold_seconds)")
-            logger.warning("session %s cannot be revived now: %s", brief(session_id), said)
+            text = "session %s cannot be revived now: %s"
+            self._node.log_once.few(logger, logging.WARNING, text, brief(session_id), said)
             return Reason.NOT_REVIVED if failed is None else Reason.UNREACHABLE
 
     async def unless_revived(
@@ -204,7 +205,8 @@ class _Revival:
                 self._node.sessions.abandon(self._end)
             raise
         self._node.tally.revived += 1
-        logger.log(
+        self._node.log_once.few(
+            logger,
             logging.INFO if self._node.membership.was_given(session.shard) else logging.WARNING,
             "revived session %s of node %s in %.0f ms: its incarnation %d",
             brief(self._id),
@@ -280,7 +282,7 @@ class _Revival:
             return Reason.PRINCIPAL
         if record.protocol and protocol_of(answer.message) != record.protocol:
             await self._end()
-            logger.warning(
+            self._warn(
                 "session %s was not revived: its client speaks revision %s by what was agreed on, and the app answers "
                 "with %r; let a release speak what the one before it did",
                 brief(self._id),
@@ -321,7 +323,7 @@ class _Revival:
     async def _give_up(self, answer: InnerAnswer, reason: Reason) -> Reason | None:
         """The app did not open it again. What it says to anybody, it says to this client."""
         said = jsonrpc.text_in(answer.message or {}, "error", "message")[:_SAID_LENGTH]
-        logger.warning(
+        self._warn(
             "session %s was not revived: the app answers its initialize with %s %r; see its log",
             brief(self._id),
             answer.status,
@@ -349,7 +351,7 @@ class _Revival:
         """
         session.telling = asyncio.create_task(self._tell_all(session))
         if not await self._is_soon_done(session.telling):
-            logger.warning(
+            self._warn(
                 "session %s goes on before its app has taken what its client asked for (to listen, its log level, its "
                 "subscriptions): that takes long; see the app's log",
                 brief(self._id),
@@ -384,7 +386,11 @@ class _Revival:
                 if answer.is_good:
                     return
                 said = f"answers {answer.status}"
-        logger.warning("session %s was revived without its %s: the app %s", brief(self._id), method, said)
+        self._warn("session %s was revived without its %s: the app %s", brief(self._id), method, said)
+
+    def _warn(self, text: str, *values: object) -> None:
+        """It may be so with each session of a node that died."""
+        self._node.log_once.few(logger, logging.WARNING, text, *values)
 
 
 def _at_endpoint(scope: Scope, endpoint: str) -> Scope:
