@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 
 import pytest
@@ -41,33 +40,3 @@ def test_that_no_more_are_held_is_said_again_after_a_minute_and_never_where_none
     assert ["7 requests are held" in message for message in caplog.messages] == [True, True]
     LogOnce(Settings.load(secret=SECRET, held_requests=0)).no_room()
     assert len(caplog.messages) == 2
-
-
-def test_of_what_befalls_thousands_at_once_a_few_are_told_of_each_minute(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now, logger = [1_000.0], logging.getLogger("mooring.sessions")
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    caplog.set_level(logging.INFO)
-    log_once = LogOnce(Settings.load(secret=SECRET))
-
-    def tell_of_many() -> list[str]:
-        caplog.clear()
-        for number in range(1_000):
-            log_once.few(logger, logging.WARNING, "session %d was revived", number)
-        return caplog.messages
-
-    told = [f"session {number} was revived" for number in range(20)]
-    assert tell_of_many() == [
-        *told[:-1],
-        f"{told[-1]}; what follows of the kind within a minute is told at DEBUG alone",
-    ]
-    now[0] += 59
-    assert tell_of_many() == []
-    log_once.few(logger, logging.INFO, "another kind")
-    log_once.few(logger, logging.INFO, "another kind", of="of another node")
-    assert len(caplog.messages) == 2
-    now[0] += 1
-    assert len(tell_of_many()) == 20
-    caplog.set_level(logging.DEBUG)
-    assert len(tell_of_many()) == 1_000

@@ -7,18 +7,22 @@ import math
 import time
 from typing import Final
 
+from mooring.node.few_lines import FewLines
 from mooring.settings import Settings
 
 handles_logger = logging.getLogger("mooring.handles")
 lease_logger = logging.getLogger("mooring.lease")
 
 _MOST_WARNINGS: Final = 20
-_AND_MORE: Final = "; what follows of the kind within a minute is told at DEBUG alone"
 _SAY_AGAIN_SECONDS: Final = 60.0
 
 
 class LogOnce:
-    """Of one node."""
+    """Of one node.
+
+    Attributes:
+        few: says what befalls many sessions, handles or requests at once (`FewLines`).
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -27,8 +31,7 @@ class LogOnce:
         self._said_no_room = -math.inf
         # What was said of calls with handles, once each.
         self._warned_of: set[str] = set()
-        # Of what befalls many at once: since when it does, by a steady clock, and how often it was said.
-        self._few: dict[tuple[int, str, str], tuple[float, int]] = {}
+        self.few = FewLines().say
 
     def say(self, text: str, *values: object) -> None:
         """Of what is so with each call, as with an app whose ids are numbers: the same once, and few of the kind, since
@@ -37,23 +40,6 @@ class LogOnce:
         if said not in self._warned_of and len(self._warned_of) < _MOST_WARNINGS:
             self._warned_of.add(said)
             handles_logger.warning("%s", said)
-
-    def few(self, logger: logging.Logger, level: int, text: str, *values: object, of: str = "") -> None:
-        """Of what befalls thousands at once, as when their node dies: the first ones in a minute, and that there are
-        more.
-
-        Args:
-            of: parts what is said with the same words.
-        """
-        now, kind = time.monotonic(), (level, text, of)
-        since, said = self._few.get(kind, (-math.inf, 0))
-        if now - since >= _SAY_AGAIN_SECONDS:
-            self._few = {one: last for one, last in self._few.items() if now - last[0] < _SAY_AGAIN_SECONDS}
-            since, said = now, 0
-        self._few[kind] = since, said + 1
-        if said >= _MOST_WARNINGS:
-            level = logging.DEBUG
-        logger.log(level, text + _AND_MORE if said == _MOST_WARNINGS - 1 else text, *values)
 
     def large_body(self) -> None:
         """Once: a request is served here though it may name a handle of another node."""
