@@ -216,13 +216,15 @@ class Membership:
         goes on where nobody that it asks can.
 
         It need not have heard of us if it renewed its lease for the last time less than a lease's time after we joined:
-        nobody knows whether the answers to those renewals arrived. And of many peers it asks some.
+        nobody knows whether the answers to those renewals arrived. And of many peers it asks some, among them those
+        that have ended since that: they answer nothing.
         """
         node, nodes = self.view.nodes.get(node_id), self.view.nodes.values()
         if node is None or node.has_ended:
             return False
-        is_known_since_ms = self._joined_ms + self._lease_seconds * 1000
-        return node.renewed_ms < is_known_since_ms or sum(not one.has_ended for one in nodes) > 1 + PEERS_ASKED
+        lease_ms = self._lease_seconds * 1000
+        known_to_it = sum(not one.has_ended or one.renewed_ms > node.renewed_ms - lease_ms for one in nodes)
+        return node.renewed_ms < self._joined_ms + lease_ms or known_to_it > 1 + PEERS_ASKED
 
     def declared_dead(self) -> list[str]:
         """The node's end is on record, wrongly; answers the shards that it held: they may be another node's by now.

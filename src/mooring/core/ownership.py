@@ -25,7 +25,8 @@ class NodeView:
 
     Attributes:
         has_ended: it said goodbye, or was seen to end.
-        renewed_ms: when its lease was last renewed, by the store's clock, as of when its end or return was seen.
+        renewed_ms: when its lease was last renewed, by the store's clock, as of when its end or return was seen; of one
+            that has ended, when it did.
     """
 
     info: NodeInfo

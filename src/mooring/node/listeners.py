@@ -42,8 +42,7 @@ class Listeners:
 
     def _let_go(self, session: LocalSession) -> None:
         """Whoever listens hears the end. What was said is kept where the session may come back to this node."""
-        if session.standing is not None:
-            session.standing.close()
+        session.ask_no_more()
         sleeps = session.ends_as == "hibernated"
         for stream in self._streams.of(session.id):
             if not (sleeps and stream.facts.kind is StreamKind.STANDING):

@@ -1,4 +1,4 @@
-"""What may be so with each request, and is said once, or not with each of them."""
+"""What may be so with each request, session or handle, and is said once, or not with each of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import time
 from typing import Final
 
+from mooring.node.few_lines import FewLines
 from mooring.settings import Settings
 
 handles_logger = logging.getLogger("mooring.handles")
@@ -17,7 +18,11 @@ _SAY_AGAIN_SECONDS: Final = 60.0
 
 
 class LogOnce:
-    """Of one node."""
+    """Of one node.
+
+    Attributes:
+        few: says what befalls many sessions, handles or requests at once (`FewLines`).
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -26,6 +31,7 @@ class LogOnce:
         self._said_no_room = -math.inf
         # What was said of calls with handles, once each.
         self._warned_of: set[str] = set()
+        self.few = FewLines().say
 
     def say(self, text: str, *values: object) -> None:
         """Of what is so with each call, as with an app whose ids are numbers: the same once, and few of the kind, since

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -120,6 +121,31 @@ async def test_a_node_that_cannot_have_heard_of_us_is_told_before_its_shard_is_t
     assert asked == [([DEAD], [YOURS_IS_OVER])]
     assert await late.adoption.adopt("eeeee", owner)
     assert len(asked) == 1
+
+
+async def test_it_is_told_once_for_however_many_requests_want_its_shards(world: World) -> None:
+    """Its machine may be silent: each question would be a connection that waits."""
+    asked = 0
+    answers = asyncio.Event()
+
+    async def ask(peers: Sequence[NodeInfo], shards: Collection[str]) -> Sequence[tuple[NodeInfo, PeerWord]]:
+        nonlocal asked
+        asked += 1
+        await answers.wait()
+        return ()
+
+    late = Member("node-4-aaaaa", world.store, world.clock)
+    late.adoption = Adoption(world.store, late.membership, late.sessions, late.id, late.tally, world.clock, ask)
+    owner = await world.owner_of("ddddd")
+    await late.join("ggggg")
+    wanting = [asyncio.create_task(late.adoption.adopt(shard, owner)) for shard in ("ddddd", "eeeee") * 5]
+    await asyncio.sleep(0)
+    wanting[0].cancel()
+    await asyncio.sleep(0)
+    assert (await world.owner_of("ddddd")).node_id == DEAD
+    answers.set()
+    assert all(await asyncio.gather(*wanting[1:]))
+    assert asked == 1
 
 
 async def test_all_whose_orphans_are_to_be_taken_are_told_at_once(world: World) -> None:

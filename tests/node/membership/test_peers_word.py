@@ -208,3 +208,21 @@ async def test_of_many_nodes_those_that_lose_the_store_do_not_go_on_beside_the_f
             await member.open(f"{member.name} again")
         await cluster.beat()
         assert all(member.serves for member in members)
+
+
+async def test_nodes_that_leave_just_then_are_asked_in_vain_by_those_that_lose_the_store(cluster: Cluster) -> None:
+    """Those that lose it take them for peers, and so may ask them in the place of the one that does not."""
+    members = [await cluster.join(f"node-{n}") for n in range(6 + PEERS_ASKED)]
+    for _ in range(int(LEASE_SECONDS) + 1):
+        await cluster.beat()
+    left, lost = members[1:6], members[6:]
+    for member in lost:
+        await member.open(member.name)
+    await cluster.beat()
+    for member in lost:
+        member.store.away = True
+    for member in left:
+        cluster.members.remove(member)
+        await member.keeper.leave()
+    await serve_at_one_node(cluster)
+    assert [member for member in cluster.members if member.serves] == members[:1]

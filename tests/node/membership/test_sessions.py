@@ -683,3 +683,23 @@ def test_the_apps_name_is_not_on_record(world: World) -> None:
     record = world.a_session("one", inner_id="the-inner-id").record(NODE)
     assert "the-inner-id" not in repr(record)
     assert record.node_id == NODE
+
+
+async def test_of_many_that_end_at_once_with_the_same_trouble_the_log_tells_of_a_few(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World()
+
+    async def takes_no_delete() -> bool:
+        return False
+
+    def fails(closed: ClosedSession) -> None:
+        raise ZeroDivisionError
+
+    world.sessions.add_close_handler(fails)
+    for number in range(50):
+        await world.sessions.open(world.a_session(f"{SHARD}.{number}", end_in_app=takes_no_delete))
+    world.sessions.fence(SHARD)
+    await world.sessions.settle()
+    assert sum("it takes no DELETE" in message for message in caplog.messages) == 20
+    assert sum("on_close handler failed" in message for message in caplog.messages) == 20

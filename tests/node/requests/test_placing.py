@@ -201,8 +201,12 @@ async def test_whoever_the_app_turns_away_leaves_no_key(raw: RawClient, apps: No
             headers = [("x-conversation-id", "one"), ("cookie", "alice")]
             assert (await post(raw, node, visit("x"), headers=headers)).status == 200
         assert store.calls.count("place") == 1
-        assert [body for _, _, body in apps.apps[0].asked].count(b"") == 1  # it is asked once a minute
+        assert [body for _, _, body in apps.apps[0].asked].count(b"") == 1  # it is asked once for each key
         assert apps.reached() == [2]
+        for number in range(3):
+            reply = await post(raw, node, visit("x"), headers=[("x-conversation-id", f"made up {number}")])
+            assert (reply.status, reply.body) == (401, b"sign in")
+        assert store.calls.count("place") == 1
 
 
 async def test_an_app_that_turns_the_sender_away_is_heard(raw: RawClient, apps: Nodes, one_node: RunningNode) -> None:

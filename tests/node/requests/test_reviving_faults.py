@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from mooring import ClosedSession, RevivedSession
-from mooring.asgi import Scope, Send
+from mooring.asgi import App, Scope, Send
 from mooring.core.model import ShardOwner
 from mooring.errors import StoreUnavailable
 from mooring.node.requests.reviving import AT_ONCE
@@ -25,7 +25,7 @@ from tests.node.apps import ScriptedApp, answer, initialize_result
 from tests.node.moving.nodes import once
 from tests.node.rpc import INITIALIZE, RawClient, Reply
 from tests.node.sdk_apps import sdk_app
-from tests.node.tellers import reading
+from tests.node.tellers import Teller, call, reading
 from tests.waiting import until
 
 INTERNAL = b'{"jsonrpc": "2.0", "id": 1, "error": {"code": -32603, "message": "the database is away"}}'
@@ -217,6 +217,19 @@ async def test_no_more_than_so_many_are_revived_at_the_same_time(make: Make) -> 
     assert {reply.headers.get("mcp-session-id") for reply in replies} <= {*sessions, None}
     assert most == AT_ONCE
     assert nodes.revived() == len(sessions)
+
+
+async def test_of_a_dead_nodes_sessions_the_log_tells_of_a_few(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    nodes = await make(hold_seconds=10)
+    sessions = [await nodes.raw.open(nodes.nodes[0].url) for _ in range(60)]
+    await nodes.nodes[0].vanish()
+    caplog.clear()
+    replies = await asyncio.gather(*(nodes.ping(session) for session in sessions))
+    assert {reply.status for reply in replies} == {200}
+    said = [message for message in caplog.messages if any(session[:10] in message for session in sessions)]
+    assert len(said) == 20
+    assert nodes.revived() > 20
+    assert sum("cannot be reached" in message for message in caplog.messages) <= 20
 
 
 async def test_a_large_initialize_says_at_once_that_its_session_ends_with_the_node(
@@ -619,6 +632,56 @@ async def test_what_takes_long_to_be_told_is_told_while_the_session_is_used(make
     await once(lambda: b"file:///3" in b"".join(body for _, _, body in told), what="the rest to be told")
     bodies = [json.loads(body) for _, _, body in told if b"resources/subscribe" in body]
     assert [one["params"]["uri"] for one in bodies] == ["file:///0", "file:///1", "file:///3"]
+
+
+@pytest.mark.parametrize("method", ["notifications/initialized", "logging/setLevel", "resources/subscribe"])
+async def test_what_is_still_to_be_told_is_told_no_more_once_the_session_is_another_nodes(
+    method: str, make: Make
+) -> None:
+    """The app may go on with it: nobody would end the stream that it was asked for then."""
+    nodes = await make(hold_seconds=0.6)
+    session = await asked_for(nodes, has_stream=True, log_level="debug", subscriptions=("file:///a", "file:///b"))
+    goes_on = asyncio.Event()
+    nodes.apps[1].on_session = hangs_at(method, goes_on)
+    assert (await nodes.ping(session)).json["result"] == {}
+    local = nodes.nodes[1].mooring._node
+    before = len(nodes.apps[1].asked)
+    local.sessions.fence(session.partition(".")[0])
+    goes_on.set()
+    await once(lambda: not local.sessions._works, what="all that is asked of the app to end")
+    await local.sessions.settle()
+    assert nodes.apps[1].asked[before:] == [("DELETE", "inner-1", b"")]
+
+
+async def test_a_revival_that_fails_on_its_way_takes_no_stream_from_the_next_one(raw: RawClient) -> None:
+    """The SDK has one for each session, and the next life has the same name there."""
+    store, tellers = FlakyStore(MemoryStore()), list[Teller]()
+
+    def app() -> App:
+        tellers.append(Teller())
+        return tellers[-1].app()
+
+    async def is_away() -> None:
+        raise StoreUnavailable("away for one call")
+
+    async with running_nodes(app, 2, store) as nodes, aiohttp.ClientSession() as http:
+        session = await raw.open(nodes[0].url)
+        await nodes[0].vanish()
+        await store.inner.bury(nodes[0].id)
+        record = await store.load_session(session)
+        assert record is not None
+        await store.save_session(replace(record, has_stream=True), 600)
+        nodes[1].mooring.carry(lambda session: None, lambda session, data: None)
+        store.before["carried"] = is_away
+        assert (await raw.call(nodes[1].url, session)).status == 200
+        assert "carried" not in store.before
+        async with reading(http, "GET", nodes[1].url, session) as reader:
+            assert reader.answer.status == 200
+            await raw.call(nodes[1].url, session, body=call("announce", text="heard"))
+            event = await reader.next()
+            while event is not None and "list_changed" not in event.data:
+                event = await reader.next()
+            assert event is not None
 
 
 async def test_an_app_that_begins_its_stream_when_it_has_something_to_say_costs_no_session(make: Make) -> None:

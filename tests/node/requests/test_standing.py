@@ -409,3 +409,14 @@ async def test_the_stream_of_an_idle_session_that_the_app_will_not_end_is_closed
             await node.sessions.settle()
             await once(lambda: app.listeners == 0, what="the app to be left alone")
             assert not local.running
+
+
+async def test_nobody_waits_for_a_stream_that_is_closed_before_it_begins(raw: RawClient, served: RunningNode) -> None:
+    node = served.mooring._node
+    session = node.sessions.find(await raw.open(served.url))
+    assert session is not None
+    stream = standing.StandingStream(node, session, Speaker(), Request("GET").scope)
+    opening = asyncio.create_task(stream.open())
+    await asyncio.sleep(0)
+    stream.close()
+    assert await asyncio.wait_for(opening, 5) is False

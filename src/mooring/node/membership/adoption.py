@@ -18,6 +18,7 @@ is asked for one of them takes the shard again. So the shards of nodes that come
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -69,6 +70,8 @@ class Adoption:
         self._asking: set[str] = set()
         # Nodes that were told that their lease is over, or did not answer; and when they had renewed it last.
         self._told: dict[str, int] = {}
+        # Those that are being told.
+        self._telling: dict[str, asyncio.Task[None]] = {}
         self._ask = ask
 
     def own_shards(self) -> list[str]:
@@ -104,21 +107,35 @@ class Adoption:
         return True
 
     async def _tell(self, node_ids: AbstractSet[str]) -> None:
-        """Those that may live, and need not have asked this one, are told that their leases are over, all at once.
-
-        They serve nothing from then on. One that does not answer, or is of a release that does not know this, is as
-        dead as any.
+        """Those that may live, and need not have asked this one, are told that their leases are over, all at once, and
+        each once for however many requests want its shards.
         """
+        while untold := self._untold(node_ids):
+            if fresh := {node_id: renewed_ms for node_id, renewed_ms in untold.items() if node_id not in self._telling}:
+                self._telling |= dict.fromkeys(fresh, asyncio.create_task(self._tell_all(fresh)))
+            await asyncio.gather(*(asyncio.shield(self._telling[node_id]) for node_id in untold))
+
+    def _untold(self, node_ids: AbstractSet[str]) -> dict[str, int]:
+        """Those of them that are to be told, and when they had renewed their leases last."""
         nodes = self._membership.view.nodes
-        left = {
+        return {
             node_id: nodes[node_id].renewed_ms
             for node_id in sorted(node_ids)
             if self._membership.may_not_be_asked_by(node_id) and self._told.get(node_id) != nodes[node_id].renewed_ms
         }
-        if not left:
-            return
-        answers = await self._ask([nodes[node_id].info for node_id in left], [YOURS_IS_OVER])
-        self._told = {node_id: renewed_ms for node_id, renewed_ms in self._told.items() if node_id in nodes} | left
+
+    async def _tell_all(self, untold: dict[str, int]) -> None:
+        """They serve nothing from then on. One that does not answer, or is of a release that does not know this, is as
+        dead as any.
+        """
+        nodes = self._membership.view.nodes
+        try:
+            answers = await self._ask([nodes[node_id].info for node_id in untold], [YOURS_IS_OVER])
+        finally:
+            for node_id in untold:
+                del self._telling[node_id]
+        known = self._membership.view.nodes
+        self._told = {node_id: renewed_ms for node_id, renewed_ms in self._told.items() if node_id in known} | untold
         for node, word in answers:
             if not word.can_renew:
                 logger.warning(

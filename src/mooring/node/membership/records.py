@@ -26,6 +26,7 @@ from mooring.core.ids import brief
 from mooring.core.kept_state import NOTHING
 from mooring.core.model import Touch, Written
 from mooring.errors import Fenced, StoreUnavailable
+from mooring.node.few_lines import FewLines
 from mooring.node.membership.removals import REMEMBERED_SECONDS, Removals
 from mooring.node.membership.session import LocalSession
 from mooring.store.base import Store
@@ -79,6 +80,7 @@ class Records:
         self._is_in_doubt = False
         # Shards for which a write was refused, and which were not fenced since: each is told of once.
         self._refused_shards: set[str] = set()
+        self._few = FewLines()
 
     def is_removal_due(self, session_id: str) -> bool:
         """Whether the record may still be there only because the store was away."""
@@ -107,7 +109,8 @@ class Records:
         except StoreUnavailable as error:
             self._due[session.id] = None
             self._is_in_doubt = True
-            logger.warning("session %s is not on record until the store is back: %s", brief(session.id), error)
+            text = "session %s is not on record until the store is back: %s"
+            self._few.say(logger, logging.WARNING, text, brief(session.id), error)
         except asyncio.CancelledError:  # whoever asked has left, and the session may stay
             self._due[session.id] = None
             self._cut_short.add(session.id)

@@ -119,6 +119,7 @@ class LocalSession:
         is_wakeful: the app did not end it when it was to sleep; it is not asked again.
         is_told_to_end: the app was told to end it, since it is idle; it may be at it.
         standing: what its server says by itself, while the app is asked for it (`mooring.node.requests.standing`).
+        telling: while the app is told what its client told it in an earlier life (`mooring.node.requests.reviving`).
         state: what its server keeps of it (`mooring.node.current_call`).
         state_turn: held by whoever writes that.
         settled_streams: of calls whose answer went on record with it, the latest last.
@@ -157,6 +158,7 @@ class LocalSession:
     is_wakeful: bool = False
     is_told_to_end: bool = False
     standing: Any = None
+    telling: asyncio.Task[None] | None = None
     state: KeptState = field(default_factory=KeptState)
     state_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     settled_streams: dict[str, None] = field(default_factory=dict)
@@ -174,6 +176,15 @@ class LocalSession:
     def turn_of(self, call: str) -> asyncio.Lock:
         """What whoever carries out a call of an earlier incarnation again holds, so that nobody else does."""
         return self._turns.setdefault(call, asyncio.Lock())
+
+    def ask_no_more(self) -> None:
+        """It does not live here any more, or never came to: nothing is asked of the app in its client's place, which
+        may have its next life by then.
+        """
+        if self.telling is not None:
+            self.telling.cancel()
+        if self.standing is not None:
+            self.standing.close()
 
     @property
     def is_idle(self) -> bool:

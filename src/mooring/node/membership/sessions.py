@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 
 from mooring.core.ids import brief
 from mooring.node.clock import passing_time
+from mooring.node.few_lines import FewLines
 from mooring.node.membership import inner_ids
 from mooring.node.membership.handles import LocalHandles
 from mooring.node.membership.records import Records
@@ -25,6 +26,7 @@ logger = logging.getLogger("mooring.sessions")
 _About = TypeVar("_About", ClosedSession, RevivedSession)
 
 _SETTLE_SECONDS: Final = 5.0
+_FAILED: Final = "%s handler failed for %s"
 
 
 class LocalSessions:
@@ -68,6 +70,7 @@ class LocalSessions:
         self._asleep: WeakValueDictionary[str, LocalSession] = WeakValueDictionary()
         # By session id, as long as the handlers hear of its end, or of several.
         self._telling: dict[str, set[asyncio.Task[None]]] = {}
+        self._few = FewLines()
         self._close_handlers: list[CloseHandler] = []
         self._revive_handlers: list[ReviveHandler] = []
 
@@ -228,9 +231,11 @@ class LocalSessions:
             if not await inner_ids.end(session.id) and session.end_in_app is not None:
                 has_ended = await session.end_in_app()
         except Exception:
-            logger.exception("the app failed to end session %s", brief(session.id))
+            self._few.say(logger, logging.ERROR, "the app failed to end session %s", brief(session.id), exc_info=True)
         if not has_ended:
-            logger.warning(
+            self._few.say(
+                logger,
+                logging.WARNING,
                 "the app goes on with session %s, which has another owner: it takes no DELETE; give up what it "
                 "holds in on_close",
                 brief(session.id),
@@ -260,7 +265,9 @@ class LocalSessions:
         if telling := self._telling.get(session_id):
             _, late = await asyncio.wait(telling, timeout=seconds)
             if late:
-                logger.warning(
+                self._few.say(
+                    logger,
+                    logging.WARNING,
                     "session %s goes on before on_close has returned for its last life here: let that be done in %g s, "
                     "or it may take what is the new one's",
                     brief(session_id),
@@ -292,7 +299,7 @@ class LocalSessions:
 
     async def _tell_closed(self, closed: ClosedSession) -> None:
         for handler in self._close_handlers:
-            await _call("on_close", handler, closed)
+            await _call(self._few, "on_close", handler, closed)
 
     def tell_deleted(self, session_id: str, principal: str) -> None:
         """A session that lived nowhere was ended by its client: whoever keeps something to revive it with hears so."""
@@ -301,10 +308,10 @@ class LocalSessions:
     async def tell_revived(self, revived: RevivedSession) -> None:
         """Let the author bring back what the app kept for it in memory."""
         for handler in self._revive_handlers:
-            await _call("on_revive", handler, revived)
+            await _call(self._few, "on_revive", handler, revived)
 
 
-async def _call(name: str, handler: Callable[[_About], object], about: _About) -> None:
+async def _call(few: FewLines, name: str, handler: Callable[[_About], object], about: _About) -> None:
     """The author's code: what it raises is logged, the cancellation of something that it waited for as well."""
     try:
         told = handler(about)
@@ -314,6 +321,6 @@ async def _call(name: str, handler: Callable[[_About], object], about: _About) -
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
-        logger.exception("%s handler failed for %s", name, brief(about.id))
+        few.say(logger, logging.ERROR, _FAILED, name, brief(about.id), exc_info=True)
     except Exception:
-        logger.exception("%s handler failed for %s", name, brief(about.id))
+        few.say(logger, logging.ERROR, _FAILED, name, brief(about.id), exc_info=True)

@@ -291,8 +291,11 @@ class FollowedRequest:
             )
             await self._client.attend(self._node.ways.link.forward(peer, request))
         except PeerError as error:
-            # A request that is held asks again and again: the first time says it.
-            logger.log(logging.WARNING if attempt.is_first else logging.DEBUG, "%s", error)
+            # A request that is held asks again and again: the first time says it, and a dead node has many of them.
+            if attempt.is_first:
+                self._node.log_once.few(logger, logging.WARNING, "%s", error, of=peer.id)
+            else:
+                logger.debug("%s", error)
             raise
 
     async def _refuse_to_lose_the_user(self, peer: NodeInfo) -> None:

@@ -32,7 +32,8 @@ async def load_kept(node: Node, handle: Handle) -> LocalSession | None:
     kept, version = await node.store.journal.load_state(handle.text)
     if not version:  # it was asked for there, and nothing was left in it
         return None
-    logger.info("handle %s goes on here, with what node %s kept of it", brief(handle.text), record.node_id)
+    text = "handle %s goes on here, with what node %s kept of it"
+    node.log_once.few(logger, logging.INFO, text, brief(handle.text), record.node_id)
     return kept_on_record(handle, record, epoch, KeptState(kept, node.settings.state_bytes, version))
 
 

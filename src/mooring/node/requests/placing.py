@@ -72,7 +72,7 @@ class Placements:
         self._header = self._name.lower().encode()
         self._secrets = [derive_key(secret, "placement key") for secret in node.secrets]
         self._placed: OrderedDict[str, _Placed] = OrderedDict()
-        # Who sends with which Authorization, as the app said, and when.
+        # Who sends with which Authorization, as the app said, and when. Of those that have none this says nothing.
         self._senders: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
 
     def key_in(self, scope: Scope, body: bytes | None) -> str:
@@ -90,7 +90,8 @@ class Placements:
 
     async def shard_of(self, key: str, scope: Scope, send: Send) -> str | None:
         """The shard of its calls; "" where nobody can say. None where the app has turned its sender away."""
-        principal = await self._who(scope, send)
+        is_told = principal_of(scope) != NOBODY or bool(request_header(scope["headers"], b"authorization"))
+        principal = await self._who(scope, send) if is_told else NOBODY
         if principal is None:
             return None
         said = f"{principal}\0{key}".encode("utf-8", "replace")
@@ -101,6 +102,8 @@ class Placements:
         if placed is not None and self._now() - placed.written < idle_seconds / 2:
             self._placed.move_to_end(name)
             return placed.shard
+        if not is_told and await self._ask(scope, send) is None:
+            return None
         shard = await self._place(names, idle_seconds, 0.0 if placed else _PATIENCE_SECONDS)
         if not shard:
             return "" if placed is None else placed.shard
@@ -129,11 +132,7 @@ class Placements:
                 await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _who(self, scope: Scope, send: Send) -> str | None:
-        """Who sends it, as the app says, who is asked once a minute for each Authorization.
-
-        Of those that have none it is asked whether it lets them in, and they are nobody: it may know them by anything,
-        and not each of them is asked for. Else whoever may not call at all could fill the store with keys.
-        """
+        """Who sends it, as the app says, who is asked once a minute for each Authorization."""
         named = principal_of(scope)
         if named != NOBODY:
             return named
@@ -142,10 +141,18 @@ class Placements:
         known, since = self._senders.get(sender, (NOBODY, 0.0))
         if sender in self._senders and self._now() - since < _SENDER_SECONDS:
             return known
-        principal = await UnidentifiedRequest(of_no_session(scope), send, None, goes_on=True).find_out(self._app)
+        principal = await self._ask(scope, send)
         if principal is not None:
-            principal = principal if authorization else NOBODY
             self._senders[sender] = (principal, self._now())
             if len(self._senders) > _REMEMBERED:
                 self._senders.popitem(last=False)
         return principal
+
+    async def _ask(self, scope: Scope, send: Send) -> str | None:
+        """Who sends it, as the app says now; None where it was turned away, and answered.
+
+        Those that have no Authorization are nobody here: the app may know them by anything, as by a cookie or by their
+        certificate. It is asked whether it lets them in before a key of theirs is written: else whoever may not call at
+        all could fill the store with keys.
+        """
+        return await UnidentifiedRequest(of_no_session(scope), send, None, goes_on=True).find_out(self._app)

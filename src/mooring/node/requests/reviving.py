@@ -124,7 +124,8 @@ class Revivals:
                 return session or reason
         except TimeoutError:
             said = str(failed or f"it takes more than {self._node.settings.hold_seconds:g} s (hold_seconds)")
-            logger.warning("session %s cannot be revived now: %s", brief(session_id), said)
+            text = "session %s cannot be revived now: %s"
+            self._node.log_once.few(logger, logging.WARNING, text, brief(session_id), said)
             return Reason.NOT_REVIVED if failed is None else Reason.UNREACHABLE
 
     async def unless_revived(
@@ -158,9 +159,8 @@ class _Revival:
         # The scope of what is sent to the app; and the app's own name for the session, once it has given one.
         self._asked: Scope = scope
         self._inner_id: str | None = None
-        # While the app is told what its client told it after `initialize`; and whether the session lives here.
-        self._telling: asyncio.Task[None] | None = None
-        self._has_moved_in = False
+        # Once the app has opened it.
+        self._session: LocalSession | None = None
         self._numbers = itertools.count(1)
 
     async def carry_out(
@@ -195,17 +195,18 @@ class _Revival:
             found = await self._node.carrying.find(session, was_given=was_given)
             await tell(await self._loaded(session, record, found))
             if not await self._moves_in(session):
-                self._tell_no_more()
                 return CONSULT
             if found is not None:
                 await self._node.carrying.moved_in(session)
         except BaseException:
-            self._tell_no_more()
             if self._node.sessions.find(self._id) is None:
+                if self._session is not None:
+                    self._session.ask_no_more()
                 self._node.sessions.abandon(self._end)
             raise
         self._node.tally.revived += 1
-        logger.log(
+        self._node.log_once.few(
+            logger,
             logging.INFO if self._node.membership.was_given(session.shard) else logging.WARNING,
             "revived session %s of node %s in %.0f ms: its incarnation %d",
             brief(self._id),
@@ -233,7 +234,6 @@ class _Revival:
         is_ours = await self._node.may_open(session.shard)
         is_still_so = self._node.membership.shards.get(session.shard, session.epoch) == session.epoch
         if is_ours and is_still_so and await self._node.sessions.open(session):
-            self._has_moved_in = True
             return True
         self._node.sessions.fence_one(session)
         return False
@@ -282,7 +282,7 @@ class _Revival:
             return Reason.PRINCIPAL
         if record.protocol and protocol_of(answer.message) != record.protocol:
             await self._end()
-            logger.warning(
+            self._warn(
                 "session %s was not revived: its client speaks revision %s by what was agreed on, and the app answers "
                 "with %r; let a release speak what the one before it did",
                 brief(self._id),
@@ -296,7 +296,7 @@ class _Revival:
         now = passing_time()
         if record.node_id != self._node.id:  # what is known of its streams here is older than what is on record
             self._node.streams.forget(self._id)
-        session = LocalSession(
+        session = self._session = LocalSession(
             id=self._id,
             shard=self._node.ids.shard_of(self._id) or "",
             inner_id=inner_id,
@@ -323,7 +323,7 @@ class _Revival:
     async def _give_up(self, answer: InnerAnswer, reason: Reason) -> Reason | None:
         """The app did not open it again. What it says to anybody, it says to this client."""
         said = jsonrpc.text_in(answer.message or {}, "error", "message")[:_SAID_LENGTH]
-        logger.warning(
+        self._warn(
             "session %s was not revived: the app answers its initialize with %s %r; see its log",
             brief(self._id),
             answer.status,
@@ -349,9 +349,9 @@ class _Revival:
         Some apps take long for it, or ask their client something first, which waits for this: its request is not held
         for that.
         """
-        self._telling = asyncio.create_task(self._tell_all(session))
-        if not await self._is_soon_done(self._telling):
-            logger.warning(
+        session.telling = asyncio.create_task(self._tell_all(session))
+        if not await self._is_soon_done(session.telling):
+            self._warn(
                 "session %s goes on before its app has taken what its client asked for (to listen, its log level, its "
                 "subscriptions): that takes long; see the app's log",
                 brief(self._id),
@@ -363,10 +363,6 @@ class _Revival:
         done, _ = await asyncio.wait({telling}, timeout=self._node.settings.hold_seconds * _PART_FOR_TELLING)
         return bool(done)
 
-    def _tell_no_more(self) -> None:
-        if self._telling is not None:
-            self._telling.cancel()
-
     async def _tell_all(self, session: LocalSession) -> None:
         await self._tell_app(session, "notifications/initialized", None)
         if session.has_stream and self._node.settings.stream_logs and session.standing is None:
@@ -375,8 +371,6 @@ class _Revival:
         if session.log_level:
             await self._tell_app(session, "logging/setLevel", {"level": session.log_level})
         for uri in list(session.subscriptions):
-            if self._has_moved_in and self._node.sessions.find(self._id) is not session:
-                return
             if uri in session.subscriptions:  # its client may have ended it meanwhile
                 await self._tell_app(session, "resources/subscribe", {"uri": uri})
 
@@ -392,7 +386,11 @@ class _Revival:
                 if answer.is_good:
                     return
                 said = f"answers {answer.status}"
-        logger.warning("session %s was revived without its %s: the app %s", brief(self._id), method, said)
+        self._warn("session %s was revived without its %s: the app %s", brief(self._id), method, said)
+
+    def _warn(self, text: str, *values: object) -> None:
+        """It may be so with each session of a node that died."""
+        self._node.log_once.few(logger, logging.WARNING, text, *values)
 
 
 def _at_endpoint(scope: Scope, endpoint: str) -> Scope:

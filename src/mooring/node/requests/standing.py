@@ -102,6 +102,7 @@ class StandingStream:
     async def open(self) -> bool:
         """Ask the app for its stream, and go on holding it; returns whether there is one."""
         self._work = asyncio.create_task(self._hold())
+        self._work.add_done_callback(lambda _: self._is_known.set())  # it may be closed before it begins
         self._node.sessions.keep_working(self._work)
         await self._is_known.wait()
         if self.stream is None:
