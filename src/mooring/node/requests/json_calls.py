@@ -274,4 +274,4 @@ def _tell(node: Node, session: LocalSession, call: Call, outcome: str) -> None:
     node.tally.outcomes[outcome] += 1
     what = f"{call.method} {call.name}".strip() or "a batch"
     text = "session %s: %r was running when its node was lost, and is sent again: %s"
-    node.log_once.few(logger, logging.WARNING, text, brief(session.id), what[:200], outcome)
+    logger.warning(text, brief(session.id), what[:200], outcome)

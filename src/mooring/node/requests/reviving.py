@@ -205,8 +205,7 @@ class _Revival:
                 self._node.sessions.abandon(self._end)
             raise
         self._node.tally.revived += 1
-        self._node.log_once.few(
-            logger,
+        logger.log(
             logging.INFO if self._node.membership.was_given(session.shard) else logging.WARNING,
             "revived session %s of node %s in %.0f ms: its incarnation %d",
             brief(self._id),
