@@ -4,6 +4,7 @@
     ---------------------------------------------  -----------------------------------------------------------------
     `structuredContent`, at the rule's field       is wrapped, and is then known in this answer
     a text that is JSON, at the rule's field       the same
+    a text in JSON that is JSON again              the same, with ids that are known
     a text, where the rule's field is ""           the whole of it is wrapped, unless it is an error's
     any other text, or text in `structuredContent` is wrapped where it is known and stands by itself, in longer text too
     the name of a member in one of these           the same
@@ -39,8 +40,9 @@ ANY: Final = "*"
 
 _ALONE: Final = "result"
 _LONGEST_WORD: Final = 20
-_SPELLED: Final = re.compile(r"\\[u/]")
-"""What some writers of JSON need not escape and do: `/` (PHP), `=` and `&` (Gson, Go), what is not ASCII (Python)."""
+_SPELLED: Final = re.compile(r"\\[u/bfnrt]")
+"""What some writers of JSON need not escape and do: `/` (PHP), `=` and `&` (Gson, Go), what is not ASCII (Python). And
+escapes that end in a letter: an id behind one stands by itself, and does not seem to."""
 _OF_BLOCKS: Final = ("content", "messages", "contents")
 _OF_TEXT: Final = ("description", "completion", "inputRequests")
 _OF_NOTIFICATIONS: Final = ("message", "data", "statusMessage", "inputRequests", "notifications")
@@ -178,7 +180,7 @@ class Wrapping:
 
     def _uri(self, value: Any) -> Any:
         """Of a resource: clients give it back (`resources/read`), whatever its scheme."""
-        return self._text(value, in_json=False, in_uri=True) if is_text(value) else value
+        return self._text(value, in_uri=True) if is_text(value) else value
 
     def _block(self, block: Any) -> Any:
         """One of a tool's result, of a prompt's messages, or of a resource's contents."""
@@ -191,7 +193,17 @@ class Wrapping:
             return self._block(value)
         if name == "uri":
             return self._uri(value)
-        return self._everywhere(value, in_json=True) if name in ("text", "title", "description") else value
+        if name not in ("text", "title", "description"):
+            return value
+        return self._said(value) if is_text(value) else self._everywhere(value)
+
+    def _said(self, text: str) -> str:
+        """A text of a block, the whole of which may be an id."""
+        said = _said_alone(text) if [] in self._places else ""
+        if (handle := self._known.get(said)) is None:
+            return self._text(text)
+        spelled = text.strip()
+        return self._changed(text.replace(spelled, handle if spelled == said else exact_json.write(handle)))
 
     def _structured(self, value: Any) -> Any:
         value = self._everywhere(value)
@@ -199,20 +211,16 @@ class Wrapping:
             value = self._replaced_at(value, place)
         return value
 
-    def _everywhere(self, value: Any, *, in_json: bool = False) -> Any:
+    def _everywhere(self, value: Any) -> Any:
         """Known ids in all the texts of a value."""
         if is_text(value):
-            return self._text(value, in_json=in_json)
+            return self._text(value)
         if isinstance(value, Members):
             return Members((self._found_in(name), self._everywhere(member)) for name, member in value)
         return [self._everywhere(member) for member in value] if isinstance(value, list) else value
 
-    def _text(self, text: str, *, in_json: bool, in_uri: bool = False) -> str:
-        said = _said_alone(text) if in_json and [] in self._places else ""
-        if (handle := self._known.get(said)) is not None:
-            spelled = text.strip()
-            return self._changed(text.replace(spelled, handle if spelled == said else exact_json.write(handle)))
-        is_json = in_json and text.lstrip()[:1] in ("{", "[")
+    def _text(self, text: str, *, in_uri: bool = False) -> str:
+        is_json = not in_uri and text.lstrip()[:1] in ("{", "[")
         if not is_json or not self._has_hidden():
             text = self._found_in(text, in_uri=in_uri)
         return self._json(text) if is_json and (self._has_hidden() or _SPELLED.search(text)) else text
