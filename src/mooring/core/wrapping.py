@@ -13,6 +13,7 @@
     a prompt; a resource's text and URI            the same
     what is proposed (completion), or asked for    the same
     `taskId`, of each task in a list too           is wrapped, where the settings say so
+    `nextCursor` of a list of tasks                the same: it leads to the process that has that list
     `requestState`                                 the same
     a URL (http, ws) in a text: people open them   stays as it is
     images, sound, blobs, `_meta`, a block's name  stays as it is
@@ -38,6 +39,12 @@ from mooring.core.known_ids import LEAST_LETTERS, KnownIds, in_percents, out_of_
 ANY: Final = "*"
 """In a field's path: each member of a list."""
 
+TASK: Final = "taskId"
+CURSOR: Final = "cursor"
+"""What asks for the next part of a list."""
+
+_TASKS: Final = "tasks"
+_NEXT: Final = "nextCursor"
 _ALONE: Final = "result"
 _LONGEST_WORD: Final = 20
 _SPELLED: Final = re.compile(r"\\[u/bfnrt]")
@@ -140,7 +147,13 @@ class Wrapping:
     def _result(self, result: Any) -> Any:
         if not isinstance(result, Members):
             return result
+        if TASK in self._members and result.all(_TASKS):
+            result = Members((name, self._next(value) if name == _NEXT else value) for name, value in result)
         return Members((name, self._in_result(name, value)) for name, value in result)
+
+    def _next(self, cursor: Any) -> Any:
+        """Of a list of tasks, which goes on in the process that has begun it (specification 2025-11-25, Tasks)."""
+        return self._wrapped(cursor) if is_text(cursor) else cursor
 
     def _in_result(self, name: str, value: Any) -> Any:
         if name in self._members and is_text(value):
@@ -155,7 +168,7 @@ class Wrapping:
             return self._outcome(name, value)
         if name == "task":
             return self._params(value)
-        if name == "tasks" and isinstance(value, list) and not isinstance(value, Members):
+        if name == _TASKS and isinstance(value, list) and not isinstance(value, Members):
             return [self._params(one) for one in value]
         return value
 
