@@ -245,6 +245,17 @@ def test_a_tool_that_returns_json_as_a_text_is_read_in_structured_content_too(ow
         assert inner["is"] == f"default \n{own_id if own_id in ('default', 'x1') else handle}"
 
 
+@pytest.mark.parametrize("depth", [300, 600, 900, 100_000])
+@pytest.mark.parametrize("own_id", ["browser-1", "x1"])
+def test_json_in_a_text_that_is_nested_too_deep_keeps_no_id_beside_it_from_being_wrapped(
+    depth: int, own_id: str
+) -> None:
+    deep = f'{"[" * depth}"line\\n of {own_id}"{"]" * depth}'
+    result = wrapped({"structuredContent": {"session_id": own_id}, "content": [{"type": "text", "text": deep}]})
+    assert result["structuredContent"]["session_id"] == wrap(own_id)
+    assert result["content"][0]["text"] == (deep if own_id == "x1" else deep.replace(own_id, wrap(own_id) or ""))
+
+
 @pytest.mark.parametrize("own_id", ["browser-1", 'win/1 é"', "a, b\\c"])
 def test_an_object_that_has_ids_for_names_has_handles_for_names_in_texts_and_in_structured_content(own_id: str) -> None:
     handle = wrap(own_id) or ""

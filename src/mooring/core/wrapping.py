@@ -240,13 +240,14 @@ class Wrapping:
 
     def _json(self, text: str) -> str:
         """A text that is JSON, in whose own texts ids are spelled differently; as it is, where it has none."""
-        parsed = _parsed(text)
-        if parsed is None:
+        try:
+            parsed = exact_json.read(text)
+            changed = self._everywhere(parsed)
+            for place in self._places:
+                changed = self._replaced_at(changed, place)
+            return text if changed == parsed else exact_json.write(changed)
+        except (ValueError, RecursionError):  # it is none, or nested too deep
             return self._found_in(text)
-        changed = self._everywhere(parsed)
-        for place in self._places:
-            changed = self._replaced_at(changed, place)
-        return text if changed == parsed else exact_json.write(changed)
 
     def _found_in(self, text: str, *, in_uri: bool = False) -> str:
         """The text with handles in it."""
