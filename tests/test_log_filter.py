@@ -169,3 +169,22 @@ def test_handles_are_cut_as_well(said: io.StringIO, wrapped: bool) -> None:
         logger.exception("a tool failed")
     assert handle not in said.getvalue()
     assert said.getvalue().count("mh~abcde...") >= 3
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda handle: repr(f"opened:\n{handle}"),
+        lambda handle: repr(f"\t{handle}\n"),
+        lambda handle: f"browser_{handle}",
+        lambda handle: f"{handle}_tab",
+        lambda handle: f"counter://{handle.replace('~', '%7E')}/value",
+        lambda handle: f"counter://{handle.replace('~', '%7e')}/value",
+    ],
+    ids=["after an escape", "between two", "after a word", "before one", "in percents", "in small percents"],
+)
+def test_handles_are_cut_wherever_they_stand(said: io.StringIO, written: Any) -> None:
+    handle = Handles("a secret for tests, nowhere else").mint("abcde", "browser", bytes(16))
+    logging.getLogger("foreign").warning("received %s", written(handle))
+    assert handle[10:] not in said.getvalue()
+    assert "abcde..." in said.getvalue()

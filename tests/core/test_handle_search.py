@@ -21,7 +21,7 @@ from mooring.core.handle_search import (
     only_text,
     unwrapped_headers,
 )
-from mooring.core.handles import Handles, found_in
+from mooring.core.handles import Handles, found_in, is_meant
 
 PROPERTY = settings(deadline=None, max_examples=200)
 HANDLES = Handles("sixteen letters and more")
@@ -139,7 +139,7 @@ def test_what_is_told_at_a_look_is_what_the_thorough_one_finds(arguments: Double
     params = Doubled(data.draw(st.lists(st.sampled_from(members), min_size=1, max_size=3)))
     body = written(Doubled([("params", params)])).encode()
     text = whole_argument(body)
-    assert text is None or in_body(body, everywhere=True) == [text]
+    assert text is None or in_body(body, everywhere=True) == ([text] if is_meant(text) else [])
 
 
 def test_a_handle_is_told_at_a_look_where_it_is_an_argument_and_all_there_is() -> None:
@@ -224,7 +224,7 @@ def test_blanks_around_one_lead_nowhere_else() -> None:
 )
 def test_one_in_a_uri_is_found_in_percents_as_well(spelled: str) -> None:
     """Servers decode them."""
-    for uri in (f"x://{OTHER}/log", f"x:a%20b/{OTHER}/log"):
+    for uri in (f"x://{OTHER}/log", f"x:a%20b/{OTHER}/log", f"x://%20{OTHER}/log", f"x:a%2f{OTHER}/log"):
         body = call({"a": "100%"}, uri=uri).replace(b"mh~", spelled.encode())
         assert may_hold_handles(body)
         assert in_body(body, everywhere=True) == [OTHER]

@@ -39,6 +39,30 @@ def test_what_is_made_of_one_is_found_in_what_passes_by(size: int) -> None:
     assert passing(f'{{"a": "{ONE} is the one", "b": "{ONE}x"}}', size) == set()
 
 
+BLANKS = [chr(code) for code in range(0x10000) if chr(code).isspace()]
+
+
+@sizes
+@pytest.mark.parametrize("is_ascii", [True, False])
+def test_no_blanks_around_one_hide_it(size: int, is_ascii: bool) -> None:
+    """Whoever strips what a model wrote would be at another's handle."""
+    for before, after in (("".join(BLANKS), ""), ("", "".join(BLANKS)), (" " * 600, "\u00a0 "), ("\u00a0 ", " \u00a0")):
+        written = json.dumps(f"{before}{ONE}{after}", ensure_ascii=is_ascii)
+        assert passing(f'{{"a": {written}}}', size) == {ONE}, (before, after)
+        text = json.dumps([f"{before}{ONE}{after}"], ensure_ascii=is_ascii)
+        assert in_text(text) == [ONE]
+        assert passing(f'{{"a": {json.dumps(text, ensure_ascii=is_ascii)}}}', size) == {ONE}
+    assert passing(json.dumps({"a": f"see {BLANKS[-1]}{ONE}"}), size) == set()
+
+
+@sizes
+@pytest.mark.parametrize("before", ["%20", "%2F", "a%2f", "%C3%A9", "%0A%09"])
+def test_percents_beside_one_in_a_uri_hide_it_no_more_than_what_they_stand_for(size: int, before: str) -> None:
+    for one in (ONE, ONE.replace("~", "%7E")):
+        assert passing(f'{{"uri": "x://{before}{one}%20/y"}}', size) == {ONE}
+    assert passing(f'{{"uri": "x://%41{ONE}/y"}}', size) == set()
+
+
 @sizes
 @pytest.mark.parametrize("uri", [f"x://{ONE}", f"x://a b/{ONE}/c d", f"x:{ONE}", f"x/{ONE}/y", f"x://a%20b/{ONE}"])
 def test_a_uri_leads_where_the_handle_in_it_does(size: int, uri: str) -> None:
@@ -69,7 +93,7 @@ def test_a_text_that_is_json_says_what_its_texts_say() -> None:
 
 
 def test_percents_of_what_handles_are_made_of_are_taken_out() -> None:
-    assert without_percents("x://mh%7Eabcde%2Em%2E%5f/%2f%20%25%7") == "x://mh~abcde.m._/%2f%20%25%7"
+    assert without_percents("x://mh%7Eabcde%2Em%2E%5f/%2f%20%25%7") == "x://mh~abcde.m._////%7"
 
 
 @pytest.mark.parametrize(

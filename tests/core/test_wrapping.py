@@ -221,6 +221,41 @@ def test_json_that_spells_something_else_differently_stays_as_it_is_written() ->
     assert result["content"][0]["text"] == text.replace("browser-1", wrap("browser-1") or "")
 
 
+@pytest.mark.parametrize("before", ["\n", "\t", "said:\r\n", "\f", "会话", "C:\\n/"])
+def test_an_id_behind_an_escape_is_wrapped_in_text_that_is_json_too(before: str) -> None:
+    """Where the last letter of an escape looks like one of a longer word."""
+    told = {"session_id": "browser-1", "log": f"{before}browser-1 is open", "path": "C:\\nbrowser-1"}
+    result = wrapped({"structuredContent": told, "content": [{"type": "text", "text": json.dumps(told)}]})
+    handle = wrap("browser-1")
+    expected = {"session_id": handle, "log": f"{before}{handle} is open", "path": "C:\\nbrowser-1"}
+    assert result["structuredContent"] == expected
+    assert json.loads(result["content"][0]["text"]) == expected
+
+
+@pytest.mark.parametrize("own_id", ["browser-1", "default", "x1", 'a "quoted"\\id', "café-00"])
+def test_a_tool_that_returns_json_as_a_text_is_read_in_structured_content_too(own_id: str) -> None:
+    """SDK v2 and FastMCP have what is no object as `result` there."""
+    said = json.dumps({"session_id": own_id, "more": json.dumps({"session_id": own_id, "is": f"default \n{own_id}"})})
+    result = wrapped({"structuredContent": {"result": said}, "content": [{"type": "text", "text": said}]})
+    handle = wrap(own_id)
+    for text in (result["structuredContent"]["result"], result["content"][0]["text"]):
+        found = json.loads(text)
+        inner = json.loads(found["more"])
+        assert (found["session_id"], inner["session_id"]) == (handle, handle)
+        assert inner["is"] == f"default \n{own_id if own_id in ('default', 'x1') else handle}"
+
+
+@pytest.mark.parametrize("depth", [300, 600, 900, 100_000])
+@pytest.mark.parametrize("own_id", ["browser-1", "x1"])
+def test_json_in_a_text_that_is_nested_too_deep_keeps_no_id_beside_it_from_being_wrapped(
+    depth: int, own_id: str
+) -> None:
+    deep = f'{"[" * depth}"line\\n of {own_id}"{"]" * depth}'
+    result = wrapped({"structuredContent": {"session_id": own_id}, "content": [{"type": "text", "text": deep}]})
+    assert result["structuredContent"]["session_id"] == wrap(own_id)
+    assert result["content"][0]["text"] == (deep if own_id == "x1" else deep.replace(own_id, wrap(own_id) or ""))
+
+
 @pytest.mark.parametrize("own_id", ["browser-1", 'win/1 é"', "a, b\\c"])
 def test_an_object_that_has_ids_for_names_has_handles_for_names_in_texts_and_in_structured_content(own_id: str) -> None:
     handle = wrap(own_id) or ""

@@ -39,6 +39,7 @@ _READ_LATELY: Final = 256
 """So many are not verified again: one call asks for its own several times."""
 _READ_AGAIN_LENGTH: Final = 1024
 """A longer one is verified each time: whoever asks may send texts as long as a body, and they would all be held."""
+_BEGIN: Final = PREFIX[:-1]
 _RARE: Final = PREFIX[-1]
 _SHARD_END: Final = len(PREFIX) + SHARD_LENGTH
 _OWNER_BYTES: Final = 6
@@ -62,6 +63,8 @@ _WHOLE = re.compile(FORM, re.ASCII)
 MINTED_FORM: Final = rf"{_SHARD}{_MINTED}{_SEAL}"
 """The same of one that was minted, and is not wrapped."""
 _INSIDE = re.compile(rf"(?<![A-Za-z0-9_-]){FORM}(?![A-Za-z0-9_-])", re.ASCII)
+_ANYWHERE = re.compile(FORM.replace(_RARE, "(?:~|%7[Ee])"), re.ASCII)
+"""Whatever stands beside it, as the last letter of an escape does, and in percents, as in a URI."""
 
 
 class Origin(enum.Enum):
@@ -130,8 +133,12 @@ def brief(handle: str) -> str:
 
 
 def with_brief_handles(text: str) -> str:
-    """The text with each handle in it as `brief` has it, wherever it stands."""
-    return _INSIDE.sub(lambda found: brief(found[0]), text) if PREFIX in text else text
+    """The text with each handle in it as `brief` has it, wherever it stands, and however it is spelled."""
+    return _ANYWHERE.sub(_brief_of, text) if _BEGIN in text else text
+
+
+def _brief_of(found: re.Match[str]) -> str:
+    return f"{found[0].partition('.')[0]}..."
 
 
 class Handles:

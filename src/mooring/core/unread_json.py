@@ -31,16 +31,27 @@ _PLAIN: Final = r"2[dDeE]|3[0-9]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aAeE]
 """What handles are made of, in hexadecimal digits."""
 _PERCENT: Final = re.compile(rf"%({_PLAIN})")
 _PERCENT_BYTES: Final = re.compile(_PERCENT.pattern.encode())
+_OTHER_PERCENT: Final = re.compile(r"%[0-9A-Fa-f]{2}")
+_OTHER_PERCENT_BYTES: Final = re.compile(_OTHER_PERCENT.pattern.encode())
+"""Once the letters are taken out: of nothing that a handle is made of, so that one may begin and end there."""
 _ESCAPE: Final = re.compile(rb"(?<!\\)\\++u00([2-7][0-9a-fA-F])")
 """Of what is printed; behind several backslashes in JSON that is in a text of JSON."""
-_BLANK: Final = re.compile(rb"(?<!\\)\\++(?:u000[9aAdD]|[fnrt])")
+_BLANK: Final = re.compile(
+    rb"(?<!\\)\\++(?:u(?i:000[9a-d]|001[c-f]|0085|00a0|1680|200[0-9a]|202[89f]|205f|3000)|[fnrt])"
+)
+_BLANKS: Final = (
+    rb"(?:[\s\x1c-\x1f]|\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80)*+"
+)
+"""As whoever strips a text of them has them (Python's `str.strip`)."""
+_ALL_BLANKS: Final = re.compile(rb"[\x80-\xbf]{0,2}%b" % _BLANKS)
+"""Where the first letter may be cut."""
 _LETTERS: Final = {b"%02x" % code: bytes([code]) for code in range(0x20, 0x80)}
 _RARE_SPELLED: Final = re.compile(rb"\\u007[eE]|(?:%|\\u0025)(?:7|\\u0037)(?:[eE]|\\u00[46]5)")
 _PLAIN_IN_JSON: Final = re.compile(rf"\\u00(25|{_PLAIN})".encode())
 
 _MINTED: Final = re.compile(rf"(?<![A-Za-z0-9_-]){MINTED_FORM}(?![A-Za-z0-9_-])".encode())
 _ANY: Final = re.compile(rf"(?<![A-Za-z0-9_-]){FORM}(?![A-Za-z0-9_-])".encode())
-_REST: Final = re.compile(rb'(?:[^"\\\s]|\\++(?:/|u[0-9a-fA-F]{4}))*+\s*+')
+_REST: Final = re.compile(rb'(?:[^"\\\s]|\\++(?:/|u[0-9a-fA-F]{4}))*+%b' % _BLANKS)
 _QUOTE: Final = re.compile(rb'\\*+"')
 _SCHEME: Final = re.compile(rb"\s*[A-Za-z][A-Za-z0-9+.-]*:\S")
 
@@ -66,8 +77,10 @@ def in_text(text: str) -> list[str]:
 
 
 def without_percents(uri: str) -> str:
-    """A URI with the letters of handles as they are, where it has them in percents."""
-    return _PERCENT.sub(lambda found: chr(int(found[1], 16)), uri) if "%" in uri else uri
+    """A URI with the letters of handles as they are, where it has them in percents, and what else is as no letter."""
+    if "%" not in uri:
+        return uri
+    return _OTHER_PERCENT.sub("/", _PERCENT.sub(lambda found: chr(int(found[1], 16)), uri))
 
 
 class PassingSearch:
@@ -104,7 +117,7 @@ def _whole_texts(data: bytes, form: re.Pattern[bytes], *, with_uris: bool) -> li
     if b"\\" in data:
         data = _ESCAPE.sub(_letter, _BLANK.sub(b" ", data))
     if with_uris and b"%" in data:
-        data = _PERCENT_BYTES.sub(_letter, data)
+        data = _OTHER_PERCENT_BYTES.sub(b"/", _PERCENT_BYTES.sub(_letter, data))
     if _PREFIX not in data:
         return []
     found = (one for one in form.finditer(data) if _counts(data, one.start(), one.end(), with_uris=with_uris))
@@ -120,7 +133,7 @@ def _counts(data: bytes, start: int, end: int, *, with_uris: bool) -> bool:
     since = max(0, start - _WINDOW_BYTES)
     quote = data.rfind(b'"', since, start)
     before = data[max(quote + 1, since) : start]
-    if quote >= 0 and not before.strip():
+    if (quote >= 0 or since > 0) and _ALL_BLANKS.fullmatch(before):  # more blanks than are looked at are no other text
         return _is_all(data, end)
     if not with_uris or (quote < 0 and since == 0):  # where its text begins has passed by
         return False

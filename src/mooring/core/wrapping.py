@@ -4,6 +4,7 @@
     ---------------------------------------------  -----------------------------------------------------------------
     `structuredContent`, at the rule's field       is wrapped, and is then known in this answer
     a text that is JSON, at the rule's field       the same
+    a text in JSON that is JSON again              the same, with ids that are known
     a text, where the rule's field is ""           the whole of it is wrapped, unless it is an error's
     any other text, or text in `structuredContent` is wrapped where it is known and stands by itself, in longer text too
     the name of a member in one of these           the same
@@ -12,6 +13,7 @@
     a prompt; a resource's text and URI            the same
     what is proposed (completion), or asked for    the same
     `taskId`, of each task in a list too           is wrapped, where the settings say so
+    `nextCursor` of a list of tasks                the same: it leads to the process that has that list
     `requestState`                                 the same
     a URL (http, ws) in a text: people open them   stays as it is
     images, sound, blobs, `_meta`, a block's name  stays as it is
@@ -37,10 +39,17 @@ from mooring.core.known_ids import LEAST_LETTERS, KnownIds, in_percents, out_of_
 ANY: Final = "*"
 """In a field's path: each member of a list."""
 
+TASK: Final = "taskId"
+CURSOR: Final = "cursor"
+"""What asks for the next part of a list."""
+
+_TASKS: Final = "tasks"
+_NEXT: Final = "nextCursor"
 _ALONE: Final = "result"
 _LONGEST_WORD: Final = 20
-_SPELLED: Final = re.compile(r"\\[u/]")
-"""What some writers of JSON need not escape and do: `/` (PHP), `=` and `&` (Gson, Go), what is not ASCII (Python)."""
+_SPELLED: Final = re.compile(r"\\[u/bfnrt]")
+"""What some writers of JSON need not escape and do: `/` (PHP), `=` and `&` (Gson, Go), what is not ASCII (Python). And
+escapes that end in a letter: an id behind one stands by itself, and does not seem to."""
 _OF_BLOCKS: Final = ("content", "messages", "contents")
 _OF_TEXT: Final = ("description", "completion", "inputRequests")
 _OF_NOTIFICATIONS: Final = ("message", "data", "statusMessage", "inputRequests", "notifications")
@@ -138,7 +147,13 @@ class Wrapping:
     def _result(self, result: Any) -> Any:
         if not isinstance(result, Members):
             return result
+        if TASK in self._members and result.all(_TASKS):
+            result = Members((name, self._next(value) if name == _NEXT else value) for name, value in result)
         return Members((name, self._in_result(name, value)) for name, value in result)
+
+    def _next(self, cursor: Any) -> Any:
+        """Of a list of tasks, which goes on in the process that has begun it (specification 2025-11-25, Tasks)."""
+        return self._wrapped(cursor) if is_text(cursor) else cursor
 
     def _in_result(self, name: str, value: Any) -> Any:
         if name in self._members and is_text(value):
@@ -153,7 +168,7 @@ class Wrapping:
             return self._outcome(name, value)
         if name == "task":
             return self._params(value)
-        if name == "tasks" and isinstance(value, list) and not isinstance(value, Members):
+        if name == _TASKS and isinstance(value, list) and not isinstance(value, Members):
             return [self._params(one) for one in value]
         return value
 
@@ -178,7 +193,7 @@ class Wrapping:
 
     def _uri(self, value: Any) -> Any:
         """Of a resource: clients give it back (`resources/read`), whatever its scheme."""
-        return self._text(value, in_json=False, in_uri=True) if is_text(value) else value
+        return self._text(value, in_uri=True) if is_text(value) else value
 
     def _block(self, block: Any) -> Any:
         """One of a tool's result, of a prompt's messages, or of a resource's contents."""
@@ -191,7 +206,17 @@ class Wrapping:
             return self._block(value)
         if name == "uri":
             return self._uri(value)
-        return self._everywhere(value, in_json=True) if name in ("text", "title", "description") else value
+        if name not in ("text", "title", "description"):
+            return value
+        return self._said(value) if is_text(value) else self._everywhere(value)
+
+    def _said(self, text: str) -> str:
+        """A text of a block, the whole of which may be an id."""
+        said = _said_alone(text) if [] in self._places else ""
+        if (handle := self._known.get(said)) is None:
+            return self._text(text)
+        spelled = text.strip()
+        return self._changed(text.replace(spelled, handle if spelled == said else exact_json.write(handle)))
 
     def _structured(self, value: Any) -> Any:
         value = self._everywhere(value)
@@ -199,33 +224,30 @@ class Wrapping:
             value = self._replaced_at(value, place)
         return value
 
-    def _everywhere(self, value: Any, *, in_json: bool = False) -> Any:
+    def _everywhere(self, value: Any) -> Any:
         """Known ids in all the texts of a value."""
         if is_text(value):
-            return self._text(value, in_json=in_json)
+            return self._text(value)
         if isinstance(value, Members):
             return Members((self._found_in(name), self._everywhere(member)) for name, member in value)
         return [self._everywhere(member) for member in value] if isinstance(value, list) else value
 
-    def _text(self, text: str, *, in_json: bool, in_uri: bool = False) -> str:
-        said = _said_alone(text) if in_json and [] in self._places else ""
-        if (handle := self._known.get(said)) is not None:
-            spelled = text.strip()
-            return self._changed(text.replace(spelled, handle if spelled == said else exact_json.write(handle)))
-        is_json = in_json and text.lstrip()[:1] in ("{", "[")
+    def _text(self, text: str, *, in_uri: bool = False) -> str:
+        is_json = not in_uri and text.lstrip()[:1] in ("{", "[")
         if not is_json or not self._has_hidden():
             text = self._found_in(text, in_uri=in_uri)
         return self._json(text) if is_json and (self._has_hidden() or _SPELLED.search(text)) else text
 
     def _json(self, text: str) -> str:
         """A text that is JSON, in whose own texts ids are spelled differently; as it is, where it has none."""
-        parsed = _parsed(text)
-        if parsed is None:
+        try:
+            parsed = exact_json.read(text)
+            changed = self._everywhere(parsed)
+            for place in self._places:
+                changed = self._replaced_at(changed, place)
+            return text if changed == parsed else exact_json.write(changed)
+        except (ValueError, RecursionError):  # it is none, or nested too deep
             return self._found_in(text)
-        changed = self._everywhere(parsed)
-        for place in self._places:
-            changed = self._replaced_at(changed, place)
-        return text if changed == parsed else exact_json.write(changed)
 
     def _found_in(self, text: str, *, in_uri: bool = False) -> str:
         """The text with handles in it."""

@@ -21,6 +21,7 @@ from mooring.core.model import TAKES_NEW_SESSIONS, NodeInfo, NodeState
 from mooring.core.request import RequestFacts
 from mooring.core.stream_ids import StreamIds
 from mooring.core.text import clean
+from mooring.core.wrapping import CURSOR, TASK
 from mooring.errors import SettingsError
 from mooring.node.arrivals import Arrivals
 from mooring.node.carrying import Carrying
@@ -70,7 +71,8 @@ class Node:
     Attributes:
         id: of this one process: `<name>-<5 letters>`, so that a restarted node is never taken for the one before.
         ids: mints and verifies session ids, and `handles` those of the modern era.
-        wrap_rules: which of the server's own ids are wrapped; `wrapped_members` of results and parameters are, too.
+        wrap_rules: which of the server's own ids are wrapped; `wrapped_members` of results are, too, and come back as
+            `wrapped_parameters`.
         endpoints: the paths of the app's MCP endpoints, as far as they are known.
         secrets: of the cluster, the first one signs; or one of its own.
         peer_keys: the first signs what nodes tell each other; of what they tell us, any may have been used.
@@ -102,8 +104,9 @@ class Node:
         self.ids = SessionIds(*secrets_known)
         self.handles = Handles(*secrets_known)
         self.wrap_rules = settings.wrap_rules
-        wrapped = {"taskId": settings.tasks, "requestState": settings.request_state}
+        wrapped = {TASK: settings.tasks, "requestState": settings.request_state}
         self.wrapped_members = tuple(name for name, where in wrapped.items() if where == "node")
+        self.wrapped_parameters = (*self.wrapped_members, *((CURSOR,) if TASK in self.wrapped_members else ()))
         self.endpoints = Endpoints(settings.endpoints, finds=settings.find_endpoints)
         self.peer_keys = [derive_key(secret, "peer request") for secret in secrets_known]
         max_age_ms = round(settings.peer_age_seconds * 1000)

@@ -13,7 +13,7 @@
     <prefix>:session:{<id>}:state string  what its server keeps, as long as the record: see commit.lua
     <prefix>:session:{<id>}:carried string  a dump that goes along when it is given away, until its new owner has it
     <prefix>:handle:{<id>}        the same five of a handle, as far as something is kept of it; it is no session's
-    <prefix>:place:{<key>}        string  the shard of a placement key, for `placement_idle_seconds`
+    <prefix>:place:{<key>}        string  the shard of a placement key, for `placement_idle_seconds` and half of that
 
     <prefix>:{cluster}:events     channel of what nodes tell each other of their servers' changes; keeps nothing. Not
                                   in database 0 its number is behind it: :events:<number>

@@ -1038,6 +1038,9 @@ async def test_anothers_handle_is_guarded_in_uris_and_json_where_nobody_reads_th
         for body in (
             read(f"browser://{handle}/page", size),
             read(f"browser://{spelled}/page", size),
+            read(f"browser://%20{spelled}/page", size),
+            visit(f"\u00a0 {handle}\u2003", "p" * size),
+            visit_all(json.dumps([f"{' ' * 600}{handle}"]), size),
             visit_all(json.dumps([handle]), size),
             visit_all(json.dumps([handle]).replace("~", r"\u007e"), size),
         ):

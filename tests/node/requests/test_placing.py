@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -16,7 +17,7 @@ from mooring.errors import StoreUnavailable
 from mooring.node.requests.placing import Placements
 from mooring.store import MemoryStore
 from tests.cluster_in_process import RunningNode, running_nodes
-from tests.fakes import FlakyStore
+from tests.fakes import Clock, FlakyStore
 from tests.node.apps import ScriptedApp, answer
 from tests.node.direct import joined
 from tests.node.requests.test_modern import post, visit, with_users
@@ -166,10 +167,45 @@ async def test_a_key_that_nobody_uses_is_forgotten(raw: RawClient, apps: Nodes) 
         async def has_been_elsewhere() -> bool:
             await send(raw, nodes[len(found) % 2 :][:1], "one")
             found.add(apps.reached().index(1))
-            await asyncio.sleep(1.2)  # longer than it is remembered
+            await asyncio.sleep(1.7)  # longer than it is remembered
             return len(found) == 2
 
         await until(has_been_elsewhere, what="another place")
+
+
+@contextlib.asynccontextmanager
+async def placed_by(clock: Clock, store: MemoryStore) -> AsyncIterator[Callable[[], Awaitable[str]]]:
+    """Asks for the shard of a key."""
+    scope: Any = {"type": "http", "headers": []}
+    async with joined(ScriptedApp(), store, placement_key=HEADER, placement_idle_seconds=100) as node:
+        placements = Placements(node._node, ScriptedApp(), now=clock)
+
+        async def ask() -> str:
+            return await placements.shard_of("one", scope, _nothing) or ""
+
+        yield ask
+
+
+async def test_a_key_is_remembered_for_its_time_after_its_last_use() -> None:
+    clock = Clock()
+    store = MemoryStore(clock)
+    async with placed_by(clock, store) as ask:
+        first = await ask()
+        clock.now += 49
+        assert await ask() == first  # and nothing is written
+        clock.now += 99
+        assert await ask() == first
+
+
+async def test_a_store_that_was_emptied_has_the_key_again_where_it_was() -> None:
+    clock = Clock()
+    store = MemoryStore(clock)
+    async with placed_by(clock, store) as ask:
+        first = await ask()
+        store._places.clear()
+        for _ in range(3):
+            clock.now += 99
+            assert await ask() == first
 
 
 @pytest.fixture

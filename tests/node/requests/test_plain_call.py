@@ -22,6 +22,7 @@ from mooring.node.requests import plain_call
 from mooring.node.requests.call_states import CallStates
 from mooring.node.requests.keep_alive import COMMENT
 from mooring.store import MemoryStore
+from tests.fakes import FlakyStore
 from tests.node.direct import Request, joined
 from tests.waiting import until
 
@@ -327,6 +328,30 @@ async def test_threads_of_one_call_lose_nothing_of_each_other(monkeypatch: pytes
         await Request(headers=MODERN, pieces=[called(a=1)]).to(node)
         kept = [node._node.state_of_handle(handle) for handle in minted]
         assert [b'"page"' in (each.state.kept or b"") for each in kept if each is not None] == [True, True]
+
+
+@pytest.mark.parametrize("key", ["", "header:x-nobody-sends"])
+async def test_one_that_is_cut_off_says_so_though_the_store_is_away_that_would_keep_what_it_changed(key: str) -> None:
+    runs = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        mooring.state(handle)["page"] = 3
+        runs.set()
+        await asyncio.Event().wait()
+
+    store = FlakyStore(MemoryStore())
+    async with joined(app, store, placement_key=key, hold_seconds=20) as node:
+        handle = mooring.new_handle("browser", survives=True)
+        call = Request(headers=MODERN, pieces=[called(browser=handle)])
+        served = asyncio.create_task(call.to(node))
+        await runs.wait()
+        store.away = True
+        node._node.sessions.handles.cut_off(handle[3:8])
+        await until(lambda: asyncio.sleep(0.01, b"outcome_unknown" in call.body), what="its client to hear of it")
+        assert not served.done(), "what it changed is still to be kept"
+        store.away = False
+        await served
 
 
 async def test_an_app_that_fails_is_the_servers_to_answer_for() -> None:

@@ -30,7 +30,7 @@ from mooring.core.handles import Handles
 from mooring.core.wrapping import Wrapping
 from mooring.node.requests import wrapped_answer
 from mooring.node.requests.wrapped_answer import WrappedAnswer
-from tests.cluster_in_process import running_node, running_nodes
+from tests.cluster_in_process import RunningNode, running_node, running_nodes
 from tests.node.apps import ScriptedApp, answer
 from tests.node.requests.test_modern import MODERN, call, post, refusal_in, text_of, visit
 from tests.node.rpc import RawClient, Reply
@@ -373,6 +373,40 @@ async def test_tasks_of_one_process_come_back_to_it(raw: RawClient) -> None:
     names = [dict(scope["headers"])[b"mcp-name"] for scope in apps[0].scopes if scope["type"] == "http"][1:]
     assert names == [b"=?base64?dGFzayA3L8O8?="] * 2
     assert not apps[2].asked
+
+
+async def test_a_list_of_tasks_goes_on_in_the_process_that_has_begun_it(raw: RawClient) -> None:
+    """Revision 2025-11-25: the SDKs' stores in memory take a task's id for the cursor."""
+
+    def listing(prefix: str) -> Answering:
+        def said(message: dict[str, Any]) -> dict[str, Any]:
+            cursor = message["params"].get("cursor", "0")
+            if cursor not in ("0", f"{prefix}-1"):
+                return {"unknown": cursor}
+            if message["method"] == "tools/list":
+                return {"tools": [], "nextCursor": f"{prefix}-1"}
+            number = int(cursor[-1]) + 1
+            more = {"nextCursor": f"{prefix}-1"} if number == 1 else {}
+            return {"tasks": [{"taskId": f"{prefix}-{number}", "status": "working"}], **more}
+
+        return Answering(said)
+
+    prefixes = iter(["first", "second", "third"])
+
+    async def ask(node: RunningNode, method: str, **params: Any) -> Any:
+        body = {"jsonrpc": "2.0", "id": 8, "method": method, "params": params}
+        headers = {"mcp-protocol-version": "2025-11-25"}
+        return (await raw.send("POST", f"{node.url}/mcp", body=body, headers=headers)).json["result"]
+
+    async with running_nodes(lambda: listing(next(prefixes)), tasks="node") as nodes:
+        begun = await ask(nodes[0], "tasks/list")
+        assert begun["nextCursor"] == begun["tasks"][0]["taskId"]
+        for node in nodes:
+            more = await ask(node, "tasks/list", cursor=begun["nextCursor"])
+            handle = node.mooring._node.handles.read(more["tasks"][0]["taskId"])
+            assert handle is not None
+            assert handle.own_id == "first-2"
+        assert (await ask(nodes[0], "tools/list"))["nextCursor"] == "first-1"  # which any node may know
 
 
 @pytest.mark.parametrize("answered", ["asked", "told"])

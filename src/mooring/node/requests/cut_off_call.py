@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from mooring.asgi import Message, Scope, Send
 from mooring.core.handles import Handle
@@ -38,7 +38,7 @@ class CutOffCall:
         self._cut = CutOff()
         self._reason = Reason.OUTCOME_UNKNOWN
 
-    async def serve(self, work: Coroutine[Any, Any, _Served]) -> _Served | None:
+    async def serve(self, work: Awaitable[_Served]) -> _Served | None:
         """Do this until it is done, or cut off; then its client hears that nobody knows."""
         served = await self._cut.serve(work)
         if not self._cut.has_come:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 _Served = TypeVar("_Served")
@@ -22,7 +22,7 @@ class CutOff:
         self.has_come = False
         self._task: asyncio.Task[Any] | None = None
 
-    async def serve(self, work: Coroutine[Any, Any, _Served]) -> _Served | None:
+    async def serve(self, work: Awaitable[_Served]) -> _Served | None:
         """Do this until it is done, or cut off.
 
         Raises:

@@ -161,7 +161,7 @@ class ModernRequest:
                 self._node.log_once.large_body()
         elif may_hold_handles(body):
             inside = [name for rule in self._node.wrap_rules for name in rule.use]
-            inside_of_it = in_body(body, inside, self._node.wrapped_members, everywhere=True)
+            inside_of_it = in_body(body, inside, self._node.wrapped_parameters, everywhere=True)
             self._is_searched = inside_of_it is not None
             found += inside_of_it or ()
         else:

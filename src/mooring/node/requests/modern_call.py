@@ -23,7 +23,7 @@ from mooring.core.loosening import Loosening
 from mooring.core.marking import Marking
 from mooring.core.unread_json import PassingSearch
 from mooring.core.unwrapping import unwrapped
-from mooring.core.wrapping import Wrapping
+from mooring.core.wrapping import TASK, Wrapping
 from mooring.node.current import Serving
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
@@ -40,7 +40,6 @@ from mooring.node.requests.wrapped_answer import WrappedAnswer
 
 METHOD_HEADER: Final = b"mcp-method"
 
-_TASK: Final = "taskId"
 _OF_TASKS: Final = frozenset({"tasks/get", "tasks/result", "subscriptions/listen"})
 
 NONE: Final[Mapping[Handle, LocalSession | None]] = {}
@@ -198,7 +197,7 @@ class ModernCall:
 
         The outcome of a task may be any tool's: nobody knows which, so that a rule without a field says nothing of it.
         """
-        if _TASK in self._node.wrapped_members and not _OF_TASKS.isdisjoint(self._methods()):
+        if TASK in self._node.wrapped_members and not _OF_TASKS.isdisjoint(self._methods()):
             return tuple(rule.field for rule in self._node.wrap_rules if rule.field)
         named = request_header(self._scope["headers"], NAME_HEADER)
         tools = {decoded(named)} if named is not None else self._said("params", "name")

@@ -43,6 +43,8 @@ _SENDER_SECONDS: Final = 60.0
 _PATIENCE_SECONDS: Final = 1.0
 """A store that is slow for one command is not away: calls of one conversation would part for that."""
 _AGAIN_SECONDS: Final = 0.1
+_FRESH: Final = 0.5
+"""For this part of the time in which a key is forgotten, it is not written again; the store has it longer by that."""
 
 
 @dataclass(slots=True)
@@ -99,12 +101,14 @@ class Placements:
         name = names[0]
         placed = self._placed.get(name)
         idle_seconds = self._node.settings.placement_idle_seconds
-        if placed is not None and self._now() - placed.written < idle_seconds / 2:
+        if placed is not None and self._now() - placed.written < idle_seconds * _FRESH:
             self._placed.move_to_end(name)
             return placed.shard
         if not is_told and await self._ask(scope, send) is None:
             return None
-        shard = await self._place(names, idle_seconds, 0.0 if placed else _PATIENCE_SECONDS)
+        kept_seconds = idle_seconds * (1 + _FRESH)
+        known = "" if placed is None or self._now() - placed.written >= kept_seconds else placed.shard
+        shard = await self._place(names, known, kept_seconds, 0.0 if placed else _PATIENCE_SECONDS)
         if not shard:
             return "" if placed is None else placed.shard
         self._placed[name] = _Placed(shard, self._now())
@@ -112,19 +116,21 @@ class Placements:
             self._placed.popitem(last=False)
         return shard
 
-    async def _place(self, names: list[str], idle_seconds: float, patience_seconds: float) -> str:
+    async def _place(self, names: list[str], known: str, kept_seconds: float, patience_seconds: float) -> str:
         """The shard that the store knows for it; "" where it does not answer for that long.
 
         Args:
             names: while the secret is changed, one by each: nodes that have them in another order find the same.
+            known: the shard that it had, for a store that was emptied.
+            kept_seconds: how long the store remembers it from now on.
         """
         give_up = self._now() + patience_seconds
         while True:
             try:
                 found: dict[str, str] = {}
                 for name in names:
-                    shard = next(iter(found.values()), "") or self._node.next_shard()
-                    found[name] = await self._node.store.place(name, shard, round(idle_seconds * 1000))
+                    shard = next(iter(found.values()), known) or self._node.next_shard()
+                    found[name] = await self._node.store.place(name, shard, round(kept_seconds * 1000))
                 return found[min(found)]
             except StoreUnavailable:
                 if self._now() >= give_up:

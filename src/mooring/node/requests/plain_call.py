@@ -113,7 +113,7 @@ class PlainCalls:
         with node.arrivals.one_in(handle.shard):
             in_use.begin()
             try:
-                await cut.serve(call.serve(self._app, receive))
+                await call.serve(self._app, receive, cut)
             finally:
                 in_use.end()
 
@@ -137,11 +137,12 @@ class _Call:
         # What it changes of handles, made once it is asked for.
         self._states: CallStates | None = None
 
-    async def serve(self, app: App, receive: Receive) -> None:
-        """Have the app answer it."""
+    async def serve(self, app: App, receive: Receive, cut: CutOffCall | None = None) -> None:
+        """Have the app answer it, until it is cut off: its client hears of that before what it changed is kept."""
         with Serving(self._node, self.scope, None, None, self):
             try:
-                await app(self.scope, receive, self.send)
+                work = app(self.scope, receive, self.send)
+                await (work if cut is None else cut.serve(work))
             finally:
                 self._is_over = True
                 if self._states is not None:
