@@ -10,11 +10,13 @@ import pytest
 
 from mooring.asgi import WholeBody
 from mooring.core.sse import SseParser
+from mooring.node.requests import exchange
 from mooring.node.requests.bodies import RememberedBody
 from mooring.node.requests.exchange import _BODY_BYTES, _NAME_LENGTH, can_be_logged, noted
 from mooring.node.streams import listener as listening
 from tests.node.apps import ScriptedApp, answer
 from tests.node.direct import Request, initialize, joined
+from tests.node.moving.nodes import once
 
 SSE = [(b"content-type", b"text/event-stream; charset=utf-8")]
 
@@ -112,6 +114,82 @@ async def test_a_client_that_stalls_is_let_go_at_once_and_comes_back_for_the_res
         rest = await Request("GET", session=session, headers=get).to(mooring)
         assert [json.loads(event.data)["id"] for event in SseParser().feed(rest.body) if event.data] == [7]
         assert len([body for _, _, body in app.asked if b"tools/call" in body]) == 1
+
+
+class Lingering:
+    """An app that goes on after its answer until it hears that its client has left, and answers one request in place of
+    all that have its id, as the SDKs' servers do."""
+
+    def __init__(self) -> None:
+        self.app = ScriptedApp()
+        self.opened: list[Any] = []
+        self.answer, self.left = asyncio.Event(), 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST" or not dict(scope["headers"]).get(b"mcp-session-id"):
+            await self.app(scope, receive, send)
+            return
+        while (await receive()).get("more_body", False):
+            pass
+        self.opened.append(send)
+        await send({"type": "http.response.start", "status": 200, "headers": SSE})
+        leaving, answering = asyncio.ensure_future(receive()), asyncio.ensure_future(self.answer.wait())
+        await asyncio.wait({leaving, answering}, return_when=asyncio.FIRST_COMPLETED)
+        if answering.done() and self.opened[-1] is send:
+            answered = b'data: {"jsonrpc": "2.0", "id": 7, "result": {}}\n\n'
+            await send({"type": "http.response.body", "body": answered, "more_body": True})
+        answering.cancel()
+        await leaving
+        self.left += 1
+
+
+async def test_an_app_that_goes_on_after_its_answer_hears_that_its_client_has_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its stream, and the app's task, were there for ever."""
+    monkeypatch.setattr(exchange, "_LAST_WORDS_SECONDS", 0.02)
+    app = Lingering()
+    async with joined(app) as mooring:
+        session = (await initialize().to(mooring)).session_id
+        call = Request(session=session, pieces=[b'{"jsonrpc": "2.0", "id": 7, "method": "tools/call"}'])
+        serving = asyncio.create_task(call.to(mooring))
+        await once(lambda: len(app.opened) == 1, what="the app to begin")
+        app.answer.set()
+        await once(lambda: b"result" in call.body, what="its answer")
+        await asyncio.sleep(0.1)  # a client that stays is no reason to end anything
+        assert (app.left, serving.done()) == (0, False)
+        call.leave()
+        async with asyncio.timeout(5):
+            await serving
+        assert app.left == 1
+        assert mooring._node.streams.open_streams == 0
+
+
+async def test_a_request_under_an_id_that_was_given_twice_ends_with_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its server answers the second in its place, and it would run for ever."""
+    monkeypatch.setattr(exchange, "_LAST_WORDS_SECONDS", 0.02)
+    app = Lingering()
+    async with joined(app) as mooring:
+        session = (await initialize().to(mooring)).session_id
+        pieces = [b'{"jsonrpc": "2.0", "id": 7, "method": "tools/call"}']
+        first, second = Request(session=session, pieces=pieces), Request(session=session, pieces=pieces)
+        serving = [asyncio.create_task(first.to(mooring))]
+        await once(lambda: len(app.opened) == 1, what="the first to begin")
+        serving.append(asyncio.create_task(second.to(mooring)))
+        await once(lambda: len(app.opened) == 2, what="the second to begin")
+        first.leave()
+        await asyncio.sleep(0.05)
+        assert app.left == 0  # the app might end the second one with it
+        app.answer.set()
+        await once(lambda: b"result" in second.body, what="the answer")
+        second.leave()
+        async with asyncio.timeout(5):
+            await asyncio.gather(*serving)
+        seen = [event.id for event in SseParser().feed(first.body) if event.id]
+        get = [(b"accept", b"text/event-stream"), (b"last-event-id", seen[0].encode())]
+        rest = await Request("GET", session=session, headers=get).to(mooring)
+        [said] = [json.loads(event.data) for event in SseParser().feed(rest.body) if event.data]
+        assert (said["id"], said["error"]["data"]["reason"]) == (7, "outcome_unknown")
 
 
 async def test_a_json_answer_is_passed_on_as_it_is() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 from weakref import WeakValueDictionary
 
+from mooring.core.jsonrpc import Asked
 from mooring.core.kept_state import KeptState
 from mooring.core.model import SessionRecord
 from mooring.store.journal import Call, SettledCall
@@ -112,6 +113,7 @@ class LocalSession:
         is_guarded: the app asks before it serves a request of it (`inner_ids`).
         ends_as: the reason to give if it ends now.
         running: the requests that the app is serving.
+        asking: by what they ask, the last of those that an event stream answers.
         incarnation: how often it was revived.
         log_level: what its client asked for, and `subscriptions` what it is told of: for the next incarnation.
         has_stream: it has, or had, a GET open for what the server says by itself.
@@ -149,6 +151,7 @@ class LocalSession:
     is_guarded: bool = False
     ends_as: str = "ended"
     running: set[Running] = field(default_factory=set)
+    asking: dict[Asked, Any] = field(default_factory=dict)
     incarnation: int = 0
     log_level: str = ""
     subscriptions: dict[str, None] = field(default_factory=dict)

@@ -6,6 +6,7 @@ goes on when that one leaves.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
@@ -36,6 +37,8 @@ logger = logging.getLogger("mooring.sessions")
 _NAME_LENGTH: Final = 200
 _BODY_BYTES: Final = 64 * 1024
 """A larger request is not carried out again by the next owner."""
+_LAST_WORDS_SECONDS: Final = 5.0
+"""What an app may still say on a stream once it has answered there, though its client has left."""
 
 
 class Exchange:
@@ -77,6 +80,12 @@ class Exchange:
         # Once the app has begun its stream; and, until it is over, the one who listens first.
         self._streamed: StreamedAnswer | None = None
         self._listener: Listener | None = None
+        # Set once nothing is to come that a client would come back for: the app may hear that it has left.
+        self.has_nothing_to_come = asyncio.Event()
+        # What sets it, where the app has answered and goes on; and an earlier request under the same id, while this
+        # one runs.
+        self._last_words: asyncio.TimerHandle | None = None
+        self._namesake: Exchange | None = None
 
     @property
     def is_streaming(self) -> bool:
@@ -128,6 +137,10 @@ class Exchange:
         note = partial(self._note, self._stream.id, time.time())
         self._node.streams.began(session.id, self._stream, note if not self._noted_as else lambda: None)
         self._streamed = self._streaming(self._stream, retry)
+        asked = self._stream.facts.request_id
+        if asked is not None:
+            self._namesake = session.asking.get(asked)
+            session.asking[asked] = self
         self._listener = Listener(self._answer, self._send, self.on_stall)
         await self._listener.begin(start)
         await self._stream.listen(self._listener, None)
@@ -152,7 +165,11 @@ class Exchange:
         if self._streamed is None or self._stream is None or message["type"] != "http.response.body":
             return
         await self._streamed.feed(message.get("body", b""))
-        if not message.get("more_body", False):
+        if message.get("more_body", False):
+            if self._last_words is None and self._stream.is_answered:
+                loop = asyncio.get_running_loop()
+                self._last_words = loop.call_later(_LAST_WORDS_SECONDS, self.has_nothing_to_come.set)
+        else:
             wait = self._streamed.retry_milliseconds
             await (self._stream.dismiss(wait) if self._is_let_go() else self.end())
 
@@ -173,6 +190,7 @@ class Exchange:
     async def end(self) -> None:
         """The app has said all, or failed: where it did not answer, it is said that nobody knows."""
         stream, has_begun, self._streamed, self.noted = self._stream, self._streamed is not None, None, None
+        self._make_way_for_namesake()
         if stream is None:
             self._forget_what_was_noted()
         if stream is None or stream.is_over or not has_begun:
@@ -188,6 +206,19 @@ class Exchange:
         stream.is_kept = stream.id in self._session.settled_streams
         self._node.streams.is_over(self._session.id, stream)
         self._forget_what_was_noted()
+
+    def _make_way_for_namesake(self) -> None:
+        """An app that tells requests apart by their ids has answered this one in place of an earlier one under the same
+        id, which runs on unanswered. Until now its end in the app might have been taken for the end of this one.
+        """
+        if self._last_words is not None:
+            self._last_words.cancel()
+        asking, asked = self._session.asking, None if self._stream is None else self._stream.facts.request_id
+        if asked is not None and asking.get(asked) is self:
+            del asking[asked]
+        namesake, self._namesake = self._namesake, None
+        if namesake is not None:
+            namesake.has_nothing_to_come.set()
 
     def _forget_what_was_noted(self) -> None:
         """Unless something was kept of it: then whoever comes back, or sends it again, is told its outcome."""

@@ -129,8 +129,8 @@ class SessionRequest:
         # Where it may be answered in JSON, and is carried out for the first time here.
         self._json = JsonCall(node, session, self._body, self._name) if self._is_logged and onto is None else None
         self._handles = NamedHandles(node)
-        # Set when the app has answered: until then it does not hear that the client has left.
-        self._is_over = asyncio.Event()
+        # Whether the app is done with it: whatever it waits for, it is told that the client has left.
+        self._is_over = False
 
     async def serve(self, app: App) -> bool:
         """Have the app answer, whether or not the client stays: some servers cancel the task of one that leaves.
@@ -180,7 +180,8 @@ class SessionRequest:
             self._handles.end()
             if self._entrance.is_used:
                 self._session.last_seen = passing_time()
-            self._is_over.set()
+            self._is_over = True
+            self._exchange.has_nothing_to_come.set()
             if self._json is not None:
                 self._json.stop()
             await self._end(is_broken_off=is_broken_off)
@@ -283,8 +284,7 @@ class SessionRequest:
         if self._is_turned_away:
             return _DISCONNECT
         if self._body.is_whole and self._is_at_endpoint and self._method == "POST":
-            await self._is_over.wait()  # a client that leaves cancels nothing in this era
-            return _DISCONNECT
+            return await self._hear_of_leaving()
         message = await (
             self._receive_answer() if self._session.incarnation and not self._is_too_large else self._body.receive()
         )
@@ -301,6 +301,13 @@ class SessionRequest:
             if self._json is not None and self._body.is_whole and not self._is_turned_away and not self._use.stream:
                 self._json.begin()
         return _DISCONNECT if self._is_turned_away else message
+
+    async def _hear_of_leaving(self) -> Message:
+        """A client that leaves cancels nothing in this era, as long as it may come back for anything."""
+        await self._exchange.has_nothing_to_come.wait()
+        while not self._is_over and (await self._body.receive())["type"] != "http.disconnect":
+            pass
+        return _DISCONNECT
 
     async def _guard(self, piece: bytes) -> None:
         """The app gets no whole body that has another's handle in it. Strangers are turned away as such."""
