@@ -256,6 +256,15 @@ def test_json_in_a_text_that_is_nested_too_deep_keeps_no_id_beside_it_from_being
     assert result["content"][0]["text"] == (deep if own_id == "x1" else deep.replace(own_id, wrap(own_id) or ""))
 
 
+@pytest.mark.parametrize("depth", [600, 100_000])
+def test_an_answer_that_is_nested_too_deep_stays_as_it_is_and_that_is_told(depth: int) -> None:
+    told: list[str] = []
+    deep = f'{"[" * depth}"browser-1"{"]" * depth}'
+    text = f'{{"jsonrpc":"2.0","id":1,"result":{{"structuredContent":{{"session_id":"browser-1","deep":{deep}}}}}}}'
+    assert Wrapping(wrap, ("session_id",), tell=told.append).message(text) is None
+    assert told == ["its answer is nested too deep to be looked through"]
+
+
 @pytest.mark.parametrize("own_id", ["browser-1", 'win/1 é"', "a, b\\c"])
 def test_an_object_that_has_ids_for_names_has_handles_for_names_in_texts_and_in_structured_content(own_id: str) -> None:
     handle = wrap(own_id) or ""

@@ -101,7 +101,10 @@ class Wrapping:
             message = exact_json.read(text)
             changed = self._message(message) if isinstance(message, Members) else self._batch(message)
             return exact_json.write(changed) if self._is_changed else None
-        except (ValueError, RecursionError):
+        except ValueError:
+            return None
+        except RecursionError:
+            self._tell("its answer is nested too deep to be looked through")
             return None
 
     def _batch(self, messages: Any) -> Any:
