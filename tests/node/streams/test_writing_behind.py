@@ -177,7 +177,9 @@ async def test_whatever_fails_it_goes_on(writer: Writer, caplog: pytest.LogCaptu
     assert "cannot be written down" in caplog.text
 
 
-async def test_what_waits_is_bounded_and_what_had_no_place_is_counted(writer: Writer) -> None:
+async def test_what_waits_is_bounded_and_what_had_no_place_is_counted(
+    writer: Writer, caplog: pytest.LogCaptureFixture
+) -> None:
     writer.store.away = True
     stream = writer.memory.open(SESSION, STANDING, EPOCH)
     large = "x" * 90_000
@@ -190,6 +192,23 @@ async def test_what_waits_is_bounded_and_what_had_no_place_is_counted(writer: Wr
     await writer.time.passes(5)
     entries = await writer.read(stream)
     assert entries[-1].number == count
+    await stream.say(SseEvent("once more"))
+    await writer.time.passes(5)
+    assert "more than Redis takes" not in caplog.text, "it was away"
+
+
+async def test_what_is_said_faster_than_the_store_takes_it_is_told_once(
+    writer: Writer, caplog: pytest.LogCaptureFixture
+) -> None:
+    stream = writer.memory.open(SESSION, STANDING, EPOCH)
+    for _ in range(2):
+        for _ in range(writing_behind.MOST_WAITING + 5):  # the store has no moment meanwhile
+            await stream.say(SseEvent("x"))
+        await writer.time.passes(5)
+    assert writer.behind.lost == 10
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 1
+    assert "more than Redis takes in that time: 5 events and calls were lost" in told[0]
 
 
 async def test_an_event_that_is_too_large_for_the_store_keeps_its_place(writer: Writer) -> None:

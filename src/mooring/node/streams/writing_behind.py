@@ -80,10 +80,12 @@ class WriteBehind:
         self._stirred = asyncio.Event()
         self._work: asyncio.Task[None] | None = None
         self._fails = False
+        self._lost_while_away = 0
+        self._has_warned_of_haste = False
 
     @property
     def lost(self) -> int:
-        """How many events and calls were lost to a next owner, because the store was away for too long."""
+        """How many events and calls were lost to a next owner, because the store was away for too long, or too slow."""
         return self._entries.lost + self._calls.lost
 
     def start(self) -> None:
@@ -262,6 +264,14 @@ class WriteBehind:
     def _note_success(self) -> None:
         if self._fails:
             logger.info("streams are on record again; %d events and calls were lost to a next owner so far", self.lost)
+            self._lost_while_away = self.lost
+        elif self.lost > self._lost_while_away and not self._has_warned_of_haste:
+            self._has_warned_of_haste = True
+            logger.warning(
+                "apps say more than Redis takes in that time: %d events and calls were lost to a next owner so far, "
+                "which says so to who comes back for them; see how long Redis takes, and why apps say so much",
+                self.lost,
+            )
         self._fails = False
 
 
