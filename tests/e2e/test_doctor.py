@@ -64,7 +64,8 @@ async def test_a_node_is_killed_in_a_watch(watched: Cluster) -> None:
     async with running_doctor(watched.url, "--watch", "--calls", "2", "--json") as run:
 
         async def in_use() -> bool:
-            return sum(int(node["sessions"]) for node in watched.nodes()) >= 15
+            """The watch has begun: it listens in each of its sessions."""
+            return sum(int(node["streams_open"]) for node in watched.nodes()) >= 15
 
         await until(in_use, what="the sessions of the watch")
         os.kill(victim["pid"], signal.SIGKILL)
