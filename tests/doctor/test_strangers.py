@@ -393,11 +393,13 @@ CASES: Final[dict[str, Case]] = {
         fields={"idle_seconds": 6.0},
         may=("body-limit",),
     ),
-    "gzip holds events back, Caddy": Case(
+    "gzip lets events pass, Caddy": Case(
         lambda n: caddy.running_caddy(
-            n.v2[:1], site=["encode gzip {", "minimum_length 1", "match {", "header Content-Type text/*", "}", "}"]
+            n.v2[:1],
+            "header_down -Cache-Control",  # with `no-transform`, as the SDK has it, nothing is compressed
+            site=["encode gzip {", "minimum_length 1", "match {", "header Content-Type text/*", "}", "}"],
         ),
-        {"compression": r"compressed streams hold events back: .*"},
+        {},
         fields=CALL_ONLY,
     ),
     "a buffer behind HAProxy": Case(
@@ -545,7 +547,6 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
         "a buffer behind nginx",
         "a buffer behind Caddy",
         "gzip holds events back",
-        "gzip holds events back, Caddy",
     ),
     "web pages": ("pages do not see the id", "pages do not see the id, Caddy", "CORS comes twice"),
     "redirects": ("a redirect to a slash", "a redirect loses the port", "a redirect loses the port, Apache"),
@@ -554,6 +555,7 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
         "HAProxy limits the rate",
         "pages are let in",
         "answers without streams",
+        "gzip lets events pass, Caddy",
     ),
 }
 """Each kind of fault, and the deployments that have it: at least three."""

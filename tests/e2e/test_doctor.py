@@ -68,13 +68,18 @@ async def test_a_node_is_killed_in_a_watch(watched: Cluster) -> None:
             return sum(int(node["streams_open"]) for node in watched.nodes()) >= 15
 
         await until(in_use, what="the sessions of the watch")
+        kept = sum(int(node["sessions"]) for node in watched.nodes() if node["id"] != victim["id"])
         os.kill(victim["pid"], signal.SIGKILL)
 
         async def refused() -> bool:
             counts = [node["refused"] for node in watched.nodes()]
             return sum(int(one.get("owner_lost", 0)) + int(one.get("expired", 0)) for one in counts) > 3
 
+        async def opened() -> bool:
+            return sum(int(node["sessions"]) for node in watched.nodes() if node["id"] != victim["id"]) > kept
+
         await until(refused, what="sessions of the dead node to be missed")
+        await until(opened, what="a new session after that")
         run.process.send_signal(signal.SIGINT)
         ended = await run.end()
     report = json.loads(ended.out)
