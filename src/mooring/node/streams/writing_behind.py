@@ -269,7 +269,7 @@ class WriteBehind:
             self._has_warned_of_haste = True
             logger.warning(
                 "apps say more than Redis takes in that time: %d events and calls were lost to a next owner so far, "
-                "which says so to who comes back for them; see how long Redis takes, and why apps say so much",
+                "which says so to whoever comes back for them; see how long Redis takes, and why apps say so much",
                 self.lost,
             )
         self._fails = False
