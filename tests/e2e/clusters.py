@@ -69,7 +69,7 @@ class Cluster:
 
     def nodes(self) -> list[dict[str, Any]]:
         """The nodes that are alive, by name."""
-        return [node for node in self.status()["nodes"] if node["state"] in ("ready", "degraded")]
+        return [node for node in self.status()["nodes"] if node["state"] in _LIVING]
 
     def owner_of(self, session_id: str) -> dict[str, Any]:
         shard = session_id.partition(".")[0]

@@ -13,7 +13,7 @@ from mooring.doctor.checks.opening_refusals import OPENING_CHANGES, OPENING_MEAN
 from mooring.doctor.checks.unexamined import unexamined
 from mooring.doctor.client.protocol import ACCEPT, challenge_of, error_text
 from mooring.doctor.client.reply import Outcome, Reply
-from mooring.doctor.evidence.opening_kinds import OpeningRefusal, refusal_of_opening
+from mooring.doctor.evidence.opening_kinds import OpeningRefusal, label_of_opening, refusal_of_opening
 from mooring.doctor.examination import Examination
 from mooring.doctor.findings import Finding
 
@@ -74,7 +74,7 @@ def why_refused(exam: Examination, reply: Reply) -> Finding:
         return unexamined(
             exam,
             reply,
-            f"`initialize` is answered with {exam.show(reply.label)} and a stream without the answer",
+            f"`initialize` is answered with {exam.show(label_of_opening(reply))}",
             OPENING_MEANS[OpeningRefusal.EMPTY],
             OPENING_CHANGES[OpeningRefusal.EMPTY],
         )

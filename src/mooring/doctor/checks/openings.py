@@ -21,7 +21,7 @@ from mooring.doctor.client.reply import Outcome, Reply
 from mooring.doctor.client.session import Attempt
 from mooring.doctor.evidence.failure_pattern import FailurePattern, Sample, Where, failure_pattern, turn_of
 from mooring.doctor.evidence.node_of_reply import node_reader
-from mooring.doctor.evidence.opening_kinds import OpeningRefusal, refusal_of_opening
+from mooring.doctor.evidence.opening_kinds import OpeningRefusal, label_of_opening, refusal_of_opening
 from mooring.doctor.evidence.openings import Openings
 from mooring.doctor.evidence.time_limits import duration
 from mooring.doctor.examination import Examination
@@ -127,7 +127,7 @@ def judge(
         held: how many were open when the next was refused.
     """
     refused = [attempt for attempt in attempts if attempt.is_refused]
-    labels = Counter(show(_label(attempt.reply)) for attempt in refused)
+    labels = Counter(show(label_of_opening(attempt.reply)) for attempt in refused)
     evidence: dict[str, Any] = {"tried": len(attempts), "refused": len(refused), "answers": dict(labels)}
     slow = _slow(attempts)
     if not refused and slow:
@@ -164,11 +164,6 @@ def judge(
     is_rare = len(refused) == 1 and len(attempts) > 4 and kind in _MAY_BE_CHANCE
     verdict = Verdict.WARNING if is_rare else Verdict.BROKEN
     return Finding(NAME, verdict, says, f"{when}{means}{more}", evidence, changes)
-
-
-def _label(reply: Reply) -> str:
-    is_empty = refusal_of_opening(reply) is OpeningRefusal.EMPTY
-    return f"{reply.label} and a stream without the answer" if is_empty else reply.label
 
 
 def _older_versions(attempts: Sequence[Attempt], show: Show) -> Finding | None:

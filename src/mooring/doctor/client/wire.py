@@ -157,12 +157,7 @@ class Wire:
                 reply = await self._send(
                     method, message, data, given, lane, url or self.url, timeout_seconds or self._plan.timeout_seconds
                 )
-            may_be_asked_again = _is_safe(method, message) and isinstance(data, bytes | None)
-            if (
-                reply.outcome is Outcome.HANG
-                and may_be_asked_again
-                and await self._lanes.make_room(self._serves_new_connections)
-            ):
+            if reply.outcome is Outcome.HANG and await self._has_room_now(method, message, data):
                 reply = await self._send(
                     method, message, data, given, lane, url or self.url, timeout_seconds or self._plan.timeout_seconds
                 )
@@ -175,6 +170,14 @@ class Wire:
                 break
             await self._lanes.rest()
         return reply
+
+    async def _has_room_now(
+        self, method: str, message: Mapping[str, Any] | None, data: bytes | AsyncIterator[bytes] | None
+    ) -> bool:
+        """Whether what went unanswered is to be sent once more, since there are fewer connections now."""
+        is_safe = method != "DELETE" and (message is None or message.get("method") != "tools/call")
+        may_go_again = is_safe and isinstance(data, bytes | None)
+        return may_go_again and await self._lanes.make_room(self._serves_new_connections)
 
     async def _serves_new_connections(self) -> bool:
         """Whether any of some requests that ask for nothing is answered, each on a connection of its own: in turn they
@@ -287,8 +290,3 @@ class Wire:
         if not is_opening:
             self.strays[carried].add(received[SESSION])
             self._by_delete += method == "DELETE" and carried is Carried.KNOWN
-
-
-def _is_safe(method: str, message: Mapping[str, Any] | None) -> bool:
-    """Whether it does no harm where it was carried out, and the answer alone was lost."""
-    return method != "DELETE" and (message is None or message.get("method") != "tools/call")

@@ -52,6 +52,12 @@ _VERSION: Final = re.compile(r"protocol.?version|unsupported.{0,20}version", re.
 _HOST: Final = re.compile(r"\b(host|origin)\b", re.I)
 
 
+def label_of_opening(reply: Reply) -> str:
+    """That answer to `initialize` in a few words. Foreign text: show it scrubbed."""
+    is_empty = refusal_of_opening(reply) is OpeningRefusal.EMPTY
+    return f"{reply.label} and a stream without the answer" if is_empty else reply.label
+
+
 def refusal_of_opening(reply: Reply) -> OpeningRefusal:
     """What that answer to `initialize` may mean."""
     said = error_text(reply.message) or ("" if reply.body.lstrip().startswith(b"<") else reply.text)

@@ -273,5 +273,9 @@ def _find(
 def _tell(node: Node, session: LocalSession, call: Call, outcome: str) -> None:
     node.tally.outcomes[outcome] += 1
     what = f"{call.method} {call.name}".strip() or "a batch"
-    text = "session %s: %r was running when its node was lost, and is sent again: %s"
-    logger.warning(text, brief(session.id), what[:200], outcome)
+    logger.warning(
+        "session %s: %r was running when its node was lost, and is sent again: %s",
+        brief(session.id),
+        what[:200],
+        outcome,
+    )

@@ -130,8 +130,9 @@ class Settlement:
     def _note(self, outcome: str, call: Call | None) -> None:
         self._node.tally.outcomes[outcome] += 1
         what = "a request" if call is None else f"{call.method} {call.name}".strip()
-        text = "session %s: %r was running when its node was lost: %s"
-        logger.warning(text, brief(self._session.id), what[:200], outcome)
+        logger.warning(
+            "session %s: %r was running when its node was lost: %s", brief(self._session.id), what[:200], outcome
+        )
 
     async def _may_run_again(self, call: Call) -> bool:
         """Whether nothing of it is left, or would matter."""
