@@ -192,6 +192,24 @@ async def test_a_request_under_an_id_that_was_given_twice_ends_with_its_client(m
         assert (said["id"], said["error"]["data"]["reason"]) == (7, "outcome_unknown")
 
 
+async def test_of_a_request_that_is_cut_off_its_session_knows_nothing_more_where_it_stays() -> None:
+    app = Lingering()
+    async with joined(app) as mooring:
+        session_id = (await initialize().to(mooring)).session_id
+        call = Request(session=session_id, pieces=[b'{"jsonrpc": "2.0", "id": 7, "method": "tools/call"}'])
+        serving = asyncio.create_task(call.to(mooring))
+        await once(lambda: len(app.opened) == 1, what="the call to begin")
+        session = mooring._node.sessions.find(session_id)
+        assert session is not None
+        assert len(session.asking) == 1
+        for one in list(session.running):
+            one.cut_off()
+        async with asyncio.timeout(5):
+            await serving
+        assert mooring._node.sessions.find(session_id) is session
+        assert (session.asking, session.running) == ({}, set())
+
+
 async def test_a_json_answer_is_passed_on_as_it_is() -> None:
     app = ScriptedApp()
     async with joined(app) as mooring:

@@ -128,9 +128,10 @@ class Adoption:
         """They serve nothing from then on. One that does not answer, or is of a release that does not know this, is as
         dead as any.
         """
-        nodes = self._membership.view.nodes
+        nodes = self._membership.view.nodes  # one that was forgotten in this moment has nobody to tell
         try:
-            answers = await self._ask([nodes[node_id].info for node_id in untold], [YOURS_IS_OVER])
+            there = [nodes[node_id].info for node_id in untold if node_id in nodes]
+            answers = await self._ask(there, [YOURS_IS_OVER])
         finally:
             for node_id in untold:
                 del self._telling[node_id]

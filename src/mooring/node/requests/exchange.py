@@ -236,6 +236,7 @@ class Exchange:
     def give_up(self) -> None:
         """It was cut off: whoever comes back for its stream hears what became of it by the record, also where its
         session has stayed after all."""
+        self._make_way_for_namesake()
         stream = self._stream
         if stream is not None and not stream.is_over:
             self._node.streams.drop(self._session.id, stream)
