@@ -23,6 +23,7 @@ from mcp.server.subscriptions import (
 from mooring.core.server_events import LISTS, MESSAGE_BYTES, Announcement, seal
 from mooring.core.server_events import ServerEvent as Told
 from mooring.errors import StoreUnavailable
+from mooring.node import shared_events
 from mooring.node.shared_events import QUEUE_LIMIT, SharedEvents
 from mooring.node.subscription_buses import share_changes, take_buses
 from mooring.store.channel import Channel, RedisChannel
@@ -248,6 +249,23 @@ async def test_a_node_starts_without_redis_and_its_listeners_look_when_it_comes(
     node = SomeNode("node-1", air)
     async with running(node):
         air.is_away = False
+        await node.hears(*EVERY_LIST)
+
+
+async def test_so_it_does_where_redis_takes_long_to_let_it_hear(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(Air):
+        lets_hear = asyncio.Event()
+
+        async def hear(self) -> AsyncGenerator[bytes | None, None]:
+            await self.lets_hear.wait()
+            async for message in super().hear():
+                yield message
+
+    monkeypatch.setattr(shared_events, "_START_SECONDS", 0.05)
+    slow = Slow()
+    node = SomeNode("node-1", slow)
+    async with running(node):
+        slow.lets_hear.set()
         await node.hears(*EVERY_LIST)
 
 

@@ -91,6 +91,7 @@ class SharedEvents:
         self._tasks = [asyncio.create_task(loop, name="mooring changes") for loop in loops]
         tried = asyncio.create_task(self._has_tried.wait())
         await asyncio.wait({tried}, timeout=_START_SECONDS)  # whoever listens from now on misses nothing
+        self._may_have_missed |= not self._has_tried.is_set()  # until it hears
         tried.cancel()
 
     async def stop(self) -> None:

@@ -12,9 +12,11 @@ import pytest
 
 from mooring.asgi import Receive, Scope, Send, header
 from mooring.core.sse import SseEvent, encode
+from mooring.errors import StoreUnavailable
 from mooring.node.requests import standing
-from mooring.store import MemoryStore
+from mooring.store import MemoryStore, Store
 from tests.cluster_in_process import RunningNode, running_node, running_nodes
+from tests.fakes import FlakyStore
 from tests.node.apps import ScriptedApp, answer
 from tests.node.direct import Request, initialize, joined
 from tests.node.moving.nodes import once
@@ -62,7 +64,7 @@ class Speaker(ScriptedApp):
 
 
 @contextlib.asynccontextmanager
-async def speaking(store: MemoryStore) -> AsyncIterator[tuple[list[RunningNode], list[Speaker]]]:
+async def speaking(store: Store) -> AsyncIterator[tuple[list[RunningNode], list[Speaker]]]:
     """Two nodes, each with its speaker."""
     speakers = [Speaker(), Speaker()]
     waiting = list(speakers)
@@ -191,8 +193,14 @@ async def test_one_that_only_ever_ends_it_is_left_alone(
     assert len(speaker.asked_for) == 5
 
 
-async def test_what_nobody_heard_is_heard_from_the_next_owner(raw: RawClient, http: aiohttp.ClientSession) -> None:
-    store = MemoryStore()
+@pytest.mark.parametrize("is_silent", [False, True], ids=["", "Redis is silent for a moment"])
+async def test_what_nobody_heard_is_heard_from_the_next_owner(
+    raw: RawClient, http: aiohttp.ClientSession, is_silent: bool
+) -> None:
+    async def away() -> None:
+        raise StoreUnavailable("away for one call")
+
+    store = FlakyStore(MemoryStore())
     async with speaking(store) as (nodes, speakers):
         session = await raw.open(nodes[0].url)
         async with reading(http, "GET", nodes[0].url, session) as reader:
@@ -207,8 +215,11 @@ async def test_what_nobody_heard_is_heard_from_the_next_owner(raw: RawClient, ht
 
         await until(is_written, what="all that was said to be written down")
         await nodes[0].vanish()
+        if is_silent:
+            store.before["read"] = away
         async with reading(http, "GET", nodes[1].url, session, last=reader.ids[-1]) as again:
             assert await texts(again, 2) == ["b", "c"]
+            assert "read" not in store.before
         async with reading(http, "GET", nodes[1].url, session, last=again.ids[-1]) as third:
             speakers[1].say("d")
             assert await texts(third, 1) == ["d"]

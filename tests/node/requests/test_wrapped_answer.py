@@ -30,6 +30,7 @@ from mooring.core.handles import Handles
 from mooring.core.wrapping import Wrapping
 from mooring.node.requests import wrapped_answer
 from mooring.node.requests.wrapped_answer import WrappedAnswer
+from mooring.store import MemoryStore
 from tests.cluster_in_process import RunningNode, running_node, running_nodes
 from tests.node.apps import ScriptedApp, answer
 from tests.node.requests.test_modern import MODERN, call, post, refusal_in, text_of, visit
@@ -260,6 +261,34 @@ async def test_whoever_listens_to_what_several_nodes_have_hears_of_all_by_their_
             for name, uri in zip(names, uris, strict=True):
                 await call(nodes[0].url, "add", name=name)
                 assert await asyncio.wait_for(anext(events), 10) == ResourceUpdated(uri)
+
+
+async def test_so_it_does_where_the_one_that_is_asked_has_heard_nothing_yet_of_a_node_that_has_just_joined(
+    raw: RawClient,
+) -> None:
+    store = MemoryStore()
+    lasting: dict[str, Any] = {"heartbeat_seconds": 30.0, "lease_seconds": 600.0}
+    first_app, second_app = (Answering(lambda _: {"resultType": "complete"}) for _ in range(2))
+    async with (
+        running_node(first_app, store, "node-1", handles=RULES, **lasting) as first,
+        running_node(second_app, store, "node-2", handles=RULES, **lasting) as second,
+    ):
+        members = [node.mooring._node for node in (first, second)]
+        names = [one.handles.wrap(one.next_shard(), f"session-{number}") for number, one in enumerate(members)]
+        assert second.id not in members[0].membership.view.nodes
+        for node in (second, first):
+            for asked in (names, names[1:]):
+                filter_of_it = {"resourceSubscriptions": [f"log://{name}/all" for name in asked]}
+                body = {"jsonrpc": "2.0", "id": 7, "method": "subscriptions/listen"}
+                body["params"] = {"notifications": filter_of_it}
+                headers = {**MODERN, "mcp-method": "subscriptions/listen"}
+                await raw.send("POST", f"{node.url}/mcp", body=body, headers=headers)
+
+    def heard_by(app: Answering) -> list[list[str]]:
+        return [json.loads(body)["params"]["notifications"]["resourceSubscriptions"] for _, _, body in app.asked]
+
+    both, one = ["log://session-0/all", "log://session-1/all"], ["log://session-1/all"]
+    assert (heard_by(first_app), heard_by(second_app)) == ([both, both], [one, one])
 
 
 def mirroring_server() -> Any:

@@ -31,6 +31,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from mooring.asgi import Message, Scope, Send, request_header
@@ -47,6 +48,7 @@ from mooring.node.requests.answers import last_words
 from mooring.node.requests.attending import AttendedClient
 from mooring.node.requests.bodies import RememberedBody
 from mooring.node.requests.json_calls import is_on_record
+from mooring.node.requests.patience import patiently
 from mooring.node.requests.principal import USER
 
 logger = logging.getLogger("mooring.routing")
@@ -222,7 +224,8 @@ class FollowedRequest:
             return True
         session_id = self._facts.session_id
         with suppress(StoreUnavailable):
-            return session_id is not None and await is_on_record(self._node, session_id, self._body)
+            if session_id is not None:
+                return await patiently(self._node, partial(is_on_record, self._node, session_id, self._body))
         return False
 
     def _may_run_again(self) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from mooring.asgi import App, Message, Receive, Scope, Send, is_at, replaced, respond
@@ -38,6 +39,7 @@ from mooring.node.requests.handle_answers import refuse_handle
 from mooring.node.requests.json_calls import JsonCall
 from mooring.node.requests.named_handles import NamedHandles
 from mooring.node.requests.passing_questions import PassingQuestions
+from mooring.node.requests.patience import patiently
 from mooring.node.requests.principal import NOBODY, principal_of
 from mooring.node.requests.remembering import remember
 from mooring.node.streams.stream import Stream
@@ -294,7 +296,7 @@ class SessionRequest:
             if self._body.is_whole and self._body.is_batch:
                 self._use.refusal = _NO_STATE_IN_BATCHES
             if self._handles.are_there and self._body.is_whole and self._entrance.is_its_principals():
-                await self._handles.bring()
+                await self._bring_handles()
             if not self._is_noted and self._body.is_whole and has_transactional_tools():
                 await self._note_ahead()
             # What is on record before it is carried out has no need of a second note.
@@ -324,6 +326,14 @@ class SessionRequest:
         if not self._answer.has_begun:
             scope, message, is_posted = self._entrance.scope, self._body.message(), self._session.is_in_query
             await refuse_handle(self._send, scope, Reason.PRINCIPAL, message, anothers.text, is_posted=is_posted)
+
+    async def _bring_handles(self) -> None:
+        try:
+            await self._handles.bring()
+        except StoreUnavailable:
+            self._is_turned_away = True
+            if not self._answer.has_begun:
+                await refuse(self._send, Reason.UNREACHABLE, request_id=self._body.asked())
 
     async def _note_ahead(self) -> None:
         """A call that may be carried out again for what it does not do: it is on record before the app has it all."""
@@ -362,7 +372,7 @@ class SessionRequest:
         if self._is_turned_away or not self._entrance.is_its_principals() or self._app is None:
             return self._is_turned_away
         try:
-            outcome = await call.outcome(self._app, self.as_it_came)
+            outcome = await patiently(self._node, partial(call.outcome, self._app, self.as_it_came))
             if call.again:
                 self._is_noted, self._use.stream = True, call.again
                 self._name.give(call.again)

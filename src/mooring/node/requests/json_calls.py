@@ -167,7 +167,11 @@ class JsonCall:
         turn = self._session.turn_of(stream)
         await turn.acquire()
         self._turn = turn
-        return (await self._read()).get(stream)
+        try:
+            return (await self._read()).get(stream)
+        except StoreUnavailable:
+            self.end()
+            raise
 
     async def _settled(self, call: Call | SettledCall | None, app: App, scope: Scope) -> bytes | None:
         """The outcome of that call, which is decided now where it was not."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from contextlib import suppress
+from functools import partial
 
 from mooring.core.handles import Handle, brief
 from mooring.core.kept_state import KeptState
@@ -12,6 +12,7 @@ from mooring.errors import StoreUnavailable
 from mooring.node.membership.handles import kept_on_record
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
+from mooring.node.requests.patience import patiently
 
 logger = logging.getLogger("mooring.handles")
 
@@ -45,13 +46,20 @@ def may_come(node: Node, handle: Handle, kept: LocalSession | None) -> bool:
 
 
 async def bring_kept(node: Node, handles: Iterable[Handle]) -> dict[Handle, LocalSession]:
-    """What is kept of those that are not here, though their shards are. Where nobody knows, as if nothing were."""
+    """What is kept of those that are not here, though their shards are.
+
+    Raises:
+        StoreUnavailable: nobody knows, for as long as a request may be held.
+    """
     found: dict[Handle, LocalSession] = {}
     for handle in handles:
-        if handle.is_wrapped or handle.shard not in node.membership.shards or node.holds(handle):
-            continue
-        with suppress(StoreUnavailable):  # its tool hears that there is no such handle
-            kept = await load_kept(node, handle)
-            if kept is not None:
-                found[handle] = kept
+        kept = await patiently(node, partial(_kept_of_ours, node, handle))
+        if kept is not None:
+            found[handle] = kept
     return found
+
+
+async def _kept_of_ours(node: Node, handle: Handle) -> LocalSession | None:
+    if handle.is_wrapped or handle.shard not in node.membership.shards or node.holds(handle):
+        return None
+    return await load_kept(node, handle)

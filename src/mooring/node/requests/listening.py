@@ -32,6 +32,7 @@ from mooring.node.passing import PassingAnswer
 from mooring.node.requests.admission import admit, note_refusal
 from mooring.node.requests.answers import refuse
 from mooring.node.requests.identifying import UnidentifiedRequest
+from mooring.node.requests.patience import patiently
 from mooring.node.requests.settling import Settlement
 from mooring.node.requests.standing import StandingStream
 from mooring.node.streams.answer import nothing_for
@@ -76,7 +77,7 @@ class ListeningRequest:
             if stream is None:
                 settlement = Settlement(self._node, self._session, app, self._scope, stream_id, place, facts)
                 try:
-                    stream = await settlement.settle()
+                    stream = await patiently(self._node, settlement.settle)
                 except (StoreUnavailable, Fenced) as error:
                     logger.warning("a stream of session %s is not settled yet: %s", brief(self._session.id), error)
                     await refuse(self._send, Reason.UNREACHABLE, method="GET", headers=self._scope["headers"])

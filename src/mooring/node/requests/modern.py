@@ -47,7 +47,7 @@ from mooring.node.requests.deciding import Decisions
 from mooring.node.requests.following import FollowedRequest
 from mooring.node.requests.handle_answers import can_be_said, refuse_handle
 from mooring.node.requests.identifying import UnidentifiedRequest
-from mooring.node.requests.kept_handles import load_kept
+from mooring.node.requests.kept_handles import bring_kept, load_kept
 from mooring.node.requests.modern_call import METHOD_HEADER, NONE, ModernCall
 from mooring.node.requests.no_session import of_no_session
 from mooring.node.requests.placing import Placements
@@ -118,7 +118,21 @@ class ModernRequest:
 
     def _route(self) -> Awaitable[Moved | None]:
         named = self._find()
+        if named and self._stream is not None:
+            return self._bring_listener(named)
         return self._bring(named) if named else self._place()
+
+    async def _bring_listener(self, named: list[str]) -> Moved | None:
+        """It goes where something can be heard. A client that listens for several resources, again and again, is not
+        refused for one that is gone."""
+        if len(named) > MOST_HANDLES:
+            return await self._bring(named)
+        known = [handle for handle in map(self._node.handles.read, named) if handle is not None]
+        if not all(map(self._is_found, known)):
+            await self._node.keeper.look()  # of what a node has that has just joined, nothing was heard yet
+        there = [text for text in named if self._is_there(text)]
+        self._unheard = [handle for handle in known if handle.text not in there]
+        return await (self._bring(there) if there else self._place())
 
     async def _bring(self, named: list[str]) -> Moved | None:
         """
@@ -166,21 +180,17 @@ class ModernRequest:
             found += inside_of_it or ()
         else:
             self._is_searched = True
-        named = list(dict.fromkeys(found))
-        if self._stream is None or len(named) > MOST_HANDLES:
-            return named
-        there = [text for text in named if self._is_there(text)]
-        known = (self._node.handles.read(text) for text in named if text not in there)
-        self._unheard = [handle for handle in known if handle is not None]
-        return there
+        return list(dict.fromkeys(found))
 
     def _is_there(self, text: str) -> bool:
-        """Whether anything can be heard of it, as far as is known. A client that listens for several resources, again
-        and again, is not refused for one that is gone."""
+        """Whether anything can be heard of it, as far as is known."""
         handle = self._node.handles.read(text)
-        if handle is None or self._node.holds(handle):
-            return handle is not None
-        return self._node.knows_elsewhere(handle) and not self._facts.forwarded
+        if handle is None or not self._is_found(handle):
+            return False
+        return self._node.holds(handle) or not self._facts.forwarded
+
+    def _is_found(self, handle: Handle) -> bool:
+        return self._node.holds(handle) or self._node.knows_elsewhere(handle)
 
     def _are_apart(self) -> bool:
         """Whether several nodes hold them."""
@@ -247,6 +257,12 @@ class ModernRequest:
         )
 
     async def _serve(self, receive: Receive, revived: Mapping[Handle, LocalSession | None] = NONE) -> None:
+        if len(self._handles) > 1:
+            try:
+                revived = {**await bring_kept(self._node, self._handles[1:]), **revived}
+            except StoreUnavailable:
+                await self._refuse(Reason.UNREACHABLE)
+                return
         call = ModernCall(
             self._node,
             self._app,

@@ -32,7 +32,7 @@ from mooring.node.requests.call_states import CallStates
 from mooring.node.requests.committing import ReadBody
 from mooring.node.requests.cut_off_call import CutOffCall
 from mooring.node.requests.guarding import GuardedCall
-from mooring.node.requests.kept_handles import bring_kept, may_come
+from mooring.node.requests.kept_handles import may_come
 from mooring.node.requests.no_session import naming_no_session, of_no_session
 from mooring.node.requests.principal import NOBODY, principal_of
 from mooring.node.requests.subscription import Subscription
@@ -93,8 +93,6 @@ class ModernCall:
         """
         node = self._node
         node.tally.served += 1
-        if len(self._handles) > 1:
-            revived = {**await bring_kept(node, self._handles[1:]), **revived}
         scope: Scope = {**of_no_session(self._scope)}
         own_ids = self._own_ids() if self._handles or self._unheard else {}
         if own_ids:

@@ -14,6 +14,7 @@ at the next request of the session's principal, or of anybody where it is nobody
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Final
 
 from mooring.asgi import App, Receive, Scope, Send, respond
@@ -28,6 +29,7 @@ from mooring.node.requests.admission import is_elsewhere, note_refusal, refuse_e
 from mooring.node.requests.answers import MAY_WORK_SOON, advice_on, refuse
 from mooring.node.requests.bodies import RememberedBody
 from mooring.node.requests.identifying import UnidentifiedRequest
+from mooring.node.requests.patience import patiently
 from mooring.node.requests.principal import NOBODY, principal_of
 
 logger = logging.getLogger("mooring.routing")
@@ -60,7 +62,7 @@ class RefusedRequest:
             await self._answer(Reason.EXPIRED)
         else:
             try:
-                record = await self._node.store.load_session(session_id)
+                record = await patiently(self._node, partial(self._node.store.load_session, session_id))
             except StoreUnavailable:
                 await self._answer(Reason.UNREACHABLE)
             else:
@@ -89,8 +91,7 @@ class RefusedRequest:
         is gone for good. Where the store does not answer, nobody knows.
         """
         try:
-            epoch = await self._node.keeper.adoption.hold_for(record, self._node.ids.shard_of(record.id) or "")
-            written = await self._node.store.delete_session(record.id, epoch) if epoch else Written.REFUSED
+            written = await patiently(self._node, partial(self._remove, record))
             if written is Written.REFUSED:
                 await self._answer(Reason.UNREACHABLE)
                 return
@@ -104,6 +105,10 @@ class RefusedRequest:
             await respond(self._send, 200, b"")
         else:
             await self._answer(Reason.EXPIRED if record.node_id == self._node.id else Reason.OWNER_LOST)
+
+    async def _remove(self, record: SessionRecord) -> Written:
+        epoch = await self._node.keeper.adoption.hold_for(record, self._node.ids.shard_of(record.id) or "")
+        return await self._node.store.delete_session(record.id, epoch) if epoch else Written.REFUSED
 
     async def _answer(self, reason: Reason) -> None:
         self._node.tally.refused[reason] += 1

@@ -19,6 +19,7 @@ import asyncio
 import contextlib
 import json
 import logging
+from functools import partial
 from typing import Final
 
 from mooring.asgi import EVENT_STREAM, App, HeaderList, Message, Scope, WholeBody, media_type, without
@@ -32,6 +33,7 @@ from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
 from mooring.node.requests.in_session import SessionRequest
 from mooring.node.requests.inner import scope_for
+from mooring.node.requests.patience import patiently
 from mooring.node.requests.principal import NOBODY
 from mooring.node.streams.answer import StreamedAnswer
 from mooring.node.streams.stream import Stream
@@ -195,7 +197,8 @@ class StandingStream:
             return memory.open(session.id, facts, session.epoch), True
         entries: list[LogEntry] = []
         with contextlib.suppress(StoreUnavailable):
-            entries = await self._node.store.journal.read(session.id, stream_id)
+            read = partial(self._node.store.journal.read, session.id, stream_id)
+            entries = await patiently(self._node, read)
         stream = memory.restored(session.id, stream_id, facts, session.epoch, entries)
         if not entries:  # whatever was said, it is lost: also at this epoch, where the session ended on this very node
             stream.log.skip_to(Place(session.epoch, round(passing_time() * 1000)))
