@@ -5,13 +5,20 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import aiohttp
 import pytest
 
 from mooring.asgi import Scope, Send
 from mooring.core.model import NodeState
+from mooring.errors import StoreUnavailable
 from mooring.node.moving.draining import Drain
+from mooring.store import MemoryStore
+from tests.cluster_in_process import running_nodes
+from tests.fakes import FlakyStore
 from tests.node.moving.nodes import Nodes, SlowCall, once, some_nodes
+from tests.node.requests.test_standing import Speaker
 from tests.node.rpc import RawClient
+from tests.node.tellers import reading
 
 SESSIONS = 6
 
@@ -136,6 +143,35 @@ async def test_the_last_node_gives_nothing_and_leaves_records(raw: RawClient) ->
         assert nodes.lives_at(session) == [0]
         assert await nodes.store.load_session(session) is not None
         assert await status(nodes, "/healthz") == 503
+
+
+@pytest.mark.parametrize("silences", [1, 3])
+async def test_what_was_said_to_nobody_is_on_record_though_redis_is_silent_as_the_last_node_stops(
+    raw: RawClient, silences: int
+) -> None:
+    store, speaker = FlakyStore(MemoryStore()), Speaker()
+    options: dict[str, Any] = {"stream_write_after_seconds": 60.0, "ingress_seconds": 0}
+    async with aiohttp.ClientSession() as http, running_nodes(lambda: speaker, 1, store, **options) as [node]:
+        session = await raw.open(node.url)
+        async with reading(http, "GET", node.url, session) as reader:
+            speaker.say("a")
+            await reader.next()
+            reader.answer.close()
+        speaker.say("b")
+        [stream] = node.mooring._node.streams.standing()
+        left = [silences]
+
+        async def away() -> None:
+            left[0] -= 1
+            if left[0]:
+                store.before["append_all"] = away
+            raise StoreUnavailable("away for one call")
+
+        store.before["append_all"] = away
+        await node.mooring.drain()
+        assert left == [0]
+        said = [entry.data for entry in await store.inner.journal.read(session, stream.id)]
+        assert any(b"data: b" in (data or b"") for data in said)
 
 
 async def test_whoever_begins_to_listen_there_while_it_drains_hears_the_end_as_well(raw: RawClient) -> None:

@@ -125,9 +125,18 @@ async def drain_and_end(node: Node, sleep: Callable[[float], Awaitable[Any]] = a
         logger.warning("%d calls of the modern era are cut off (drain_seconds)", node.open_calls.calls)
     if not await node.open_calls.wait_for_peers(node.settings.last_answers_seconds):
         logger.warning("requests that peers have not begun to answer are cut off (drain_seconds)")
-    if is_done:
-        return
-    try:
-        await node.streams.write_down(session.id for session in node.sessions.living())
-    except StoreUnavailable as error:
-        logger.warning("what clients may have missed is not on record: %s", error)
+    if not is_done:
+        await _write_down(node, began + node.settings.most_drain_seconds, sleep)
+
+
+async def _write_down(node: Node, give_up: float, sleep: Callable[[float], Awaitable[Any]]) -> None:
+    """What clients may have missed is on record; a store that is silent is asked again, as long as there is time."""
+    while True:
+        try:
+            await node.streams.write_down(session.id for session in node.sessions.living())
+            return
+        except StoreUnavailable as error:
+            if time.monotonic() > give_up:
+                logger.warning("what clients may have missed is not on record: %s", error)
+                return
+        await sleep(_PAUSE_SECONDS)
