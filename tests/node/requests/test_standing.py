@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import pytest
@@ -64,11 +65,11 @@ class Speaker(ScriptedApp):
 
 
 @contextlib.asynccontextmanager
-async def speaking(store: Store) -> AsyncIterator[tuple[list[RunningNode], list[Speaker]]]:
+async def speaking(store: Store, **settings: Any) -> AsyncIterator[tuple[list[RunningNode], list[Speaker]]]:
     """Two nodes, each with its speaker."""
     speakers = [Speaker(), Speaker()]
     waiting = list(speakers)
-    async with running_nodes(lambda: waiting.pop(0), len(speakers), store) as nodes:
+    async with running_nodes(lambda: waiting.pop(0), len(speakers), store, **settings) as nodes:
         yield nodes, speakers
 
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 import aiohttp
 
-from mooring.asgi import HeaderList, Send, target_of, written
+from mooring.asgi import HeaderList, target_of, written
 from mooring.core.model import NodeInfo, ShardOwner
 from mooring.core.passed_on import PassedOn, encode, parted, routed_in, wire_method, within_delimiters
 from mooring.core.request import CLIENT_HEADER, INTERNAL_HEADERS, PEER_HEADER, SESSION_HEADER
@@ -30,7 +30,6 @@ from mooring.core.signing import (
 from mooring.errors import PeerMoved, PeerSilent, SignatureError
 from mooring.node.links.outgoing_body import look_for_body, signed
 from mooring.node.links.peer_link import PassedRequest
-from mooring.node.passing import PassingAnswer
 
 logger = logging.getLogger("mooring.forwarding")
 
@@ -156,8 +155,7 @@ async def pass_back(
     lives: Lives,
     start: tuple[int, HeaderList],
     pieces: AsyncIterator[bytes],
-    send: Send,
-    last_words: Callable[[], bytes],
+    request: PassedRequest,
 ) -> None:
     """Pass an answer on to the client as it comes.
 
@@ -169,9 +167,9 @@ async def pass_back(
     own = within_delimiters(raw)
     dropped = (_NOT_ON_MIXED_ANSWERS if own is None else _NOT_ON_ANSWERS) | _named_in(raw)
     headers = [(name, value) for name, value in (raw if own is None else own) if name not in dropped]
-    passing = PassingAnswer()
+    passing, send = request.answer, request.send
     await passing.pass_on({"type": "http.response.start", "status": status, "headers": headers}, send)
-    pumping = asyncio.ensure_future(_pump(pieces, peer, passing, send, last_words))
+    pumping = asyncio.ensure_future(_pump(pieces, peer, request))
     try:
         if await lives.is_done(peer, pumping):
             pumping.result()
@@ -179,18 +177,17 @@ async def pass_back(
         pumping.cancel()
         await asyncio.wait({pumping})
         logger.warning("node %s died while it answered a forwarded request; its own log may say why", peer.id)
-        await passing.end(send, last_words())
+        await passing.end(send, request.last_words())
     finally:
         pumping.cancel()
 
 
-async def _pump(
-    pieces: AsyncIterator[bytes], peer: NodeInfo, passing: PassingAnswer, send: Send, last_words: Callable[[], bytes]
-) -> None:
+async def _pump(pieces: AsyncIterator[bytes], peer: NodeInfo, request: PassedRequest) -> None:
     """Pass an answer's body on as it comes. One that breaks off is broken off: nobody may take a part for the whole.
 
     An event stream ends as it does when its owner dies in silence: the connection to one that is killed breaks first.
     """
+    passing, send = request.answer, request.send
     try:
         async for piece in pieces:
             await passing.pass_on({"type": "http.response.body", "body": piece, "more_body": True}, send)
@@ -201,7 +198,7 @@ async def _pump(
             peer.id,
             said(error),
         )
-        await passing.end(send, last_words())  # where it has ids, its client comes back for the rest
+        await passing.end(send, request.last_words())  # where it has ids, its client comes back for the rest
         return
     await passing.pass_on({"type": "http.response.body", "body": b"", "more_body": False}, send)
 

@@ -89,7 +89,7 @@ class Forwarder:
             check_reply(self._key, reply, request.nonce, peer, answer.status, f"at {peer.url}")
             headers = [(name.lower(), value) for name, value in answer.raw_headers]
             pieces: AsyncIterator[bytes] = answer.content.iter_any()
-            await pass_back(peer, self._lives, (answer.status, headers), pieces, request.send, request.last_words)
+            await pass_back(peer, self._lives, (answer.status, headers), pieces, request)
         finally:
             answer.close()
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from mooring.asgi import Receive, Scope, Send
 from mooring.core.model import NodeInfo
+from mooring.node.passing import PassingAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class PassedRequest:
     Attributes:
         nonce: of this request; the same again where it may have reached this peer before.
         last_words: what ends an event stream whose owner died.
+        answer: what has come of it.
     """
 
     nonce: str
@@ -27,6 +29,7 @@ class PassedRequest:
     receive: Receive
     send: Send
     last_words: Callable[[], bytes]
+    answer: PassingAnswer = field(default_factory=PassingAnswer)
 
 
 class PeerLink(Protocol):

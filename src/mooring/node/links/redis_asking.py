@@ -76,7 +76,7 @@ class RedisForwarder:
             said = dict(headers).get(REPLY_HEADER, b"").decode("latin-1")
             check_reply(self._key, said, request.nonce, peer, status, f"of node {peer.id} {_THROUGH}")
             async with aclosing(_pieces(exchange)) as pieces:
-                await pass_back(peer, self._lives, (status, headers), pieces, request.send, request.last_words)
+                await pass_back(peer, self._lives, (status, headers), pieces, request)
         finally:
             sending.cancel()
             exchange.withdraw()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from types import TracebackType
 from typing import Final, Self
 
@@ -54,7 +54,7 @@ class AttendedClient:
         self._taken.set()
         return message
 
-    async def attend(self, work: Coroutine[None, None, None]) -> None:
+    async def attend(self, work: Awaitable[None]) -> None:
         """Do this for as long as the client is there; once it has left, nobody cares how it went."""
         working = asyncio.ensure_future(work)
         try:

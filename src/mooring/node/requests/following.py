@@ -18,7 +18,7 @@ It is held while nobody owns the session, and tried again while its owner is sil
                                           is answered that its outcome is unknown
     the client left                       it is let go, and so is the connection to the peer, whose app
                                           sees its client leave
-    this node ends, and waits no longer   refuse: nobody knows
+    this node ends, and waits no longer   as `mooring.node.requests.passage` says
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from mooring.asgi import Message, Scope, Send, request_header
+from mooring.asgi import Scope, Send, request_header
 from mooring.core import jsonrpc
 from mooring.core.model import NodeInfo, ShardOwner
 from mooring.core.request import RequestFacts
@@ -43,11 +43,11 @@ from mooring.core.stream_ids import StreamKind, kind_of
 from mooring.errors import PeerError, PeerMoved, PeerSilent, StoreUnavailable
 from mooring.node.links.peer_link import PassedRequest
 from mooring.node.node import Node
-from mooring.node.open_calls import PassedOn
 from mooring.node.requests.answers import last_words
 from mooring.node.requests.attending import AttendedClient
 from mooring.node.requests.bodies import RememberedBody
 from mooring.node.requests.json_calls import is_on_record
+from mooring.node.requests.passage import Passage
 from mooring.node.requests.patience import patiently
 from mooring.node.requests.principal import USER
 
@@ -114,7 +114,7 @@ class FollowedRequest:
         self._client = client
         self._remembered_bytes = remembered_bytes
         self._body = RememberedBody(client.receive, remembered_bytes)
-        self._send = send
+        self._passage = Passage(node, facts, client, send)
         self._decide_anew = decide_anew
         self._is_bound = is_bound
         self.receive = self._body.from_start()
@@ -122,9 +122,6 @@ class FollowedRequest:
         self._is_held = False
         # The peers that were silent.
         self._silent: set[str] = set()
-        self._passed_on: PassedOn | None = None
-        # Whether a peer has begun to answer.
-        self._has_answer = False
 
     async def follow(self, decision: Forward | Hold | Adopt, give_up: float = math.inf) -> Decision | None:
         """Bring it to whoever owns it; None once it was answered or its client has left, else what to do with it here.
@@ -134,23 +131,20 @@ class FollowedRequest:
         Args:
             give_up: until when it may be, where it was held before (`time.monotonic`).
         """
-        self._passed_on = self._node.open_calls.passed_on()
         try:
             return await self._follow(decision, min(give_up, self._held_until()))
         except asyncio.CancelledError:
-            if not self._node.is_ending or self._client.has_left or self._has_answer:
+            if not self._passage.is_left_to_us:
                 raise
-            # Its server waits no longer, and makes a 500 of what is raised, over which some clients end altogether.
-            return Refuse(Reason.UNREACHABLE)
+            # Its server makes a 500 of what is raised, or breaks off, over which some clients end altogether.
+            if not self._passage.has_answer:
+                return Refuse(Reason.UNREACHABLE)
+            if not await self._passage.end():
+                raise
+            return None
         finally:
-            self._passed_on.is_over()
+            self._passage.close()
             self._node.held -= self._is_held
-
-    async def _send_on(self, message: Message) -> None:
-        self._has_answer = True
-        await self._send(message)
-        if self._passed_on is not None:
-            self._passed_on.is_over()
 
     async def _follow(self, decision: Forward | Hold | Adopt, give_up: float) -> Decision | None:
         pause = _FIRST_PAUSE_SECONDS
@@ -289,10 +283,10 @@ class FollowedRequest:
                 self._facts.session_id,
                 self._scope,
                 self._body.from_start(),
-                self._send_on,
+                self._passage.send,
                 lambda: last_words(self._facts.method, self._body.asked()),
             )
-            await self._client.attend(self._node.ways.link.forward(peer, request))
+            await self._passage.forward(peer, request)
         except PeerError as error:
             # A request that is held asks again and again: the first time says it, and a dead node has many of them.
             if attempt.is_first:
