@@ -48,6 +48,8 @@ EXCEPTIONS = {
     "src/mooring/node/requests/named_handles.py": "what a session's requests do with handles, in test_modern.py",
     "src/mooring/node/requests/passing_questions.py": "what a server asks after a revival, in test_reviving.py",
     "src/mooring/node/requests/remembering.py": "what a session's next life is told, in test_reviving.py",
+    "src/mooring/node/requests/revival.py": "one revival, step by step, in test_reviving.py and its faults",
+    "src/mooring/node/requests/telling.py": "what the app is told after a revival, in test_reviving.py",
     "src/mooring/node/requests/modern_call.py": "what the app gets and the client hears, tried whole in test_modern.py",
     "tests/node/links/test_early_answers.py": "apps that answer before they read, heard by clients of either node",
     "tests/node/links/test_hop_bytes.py": "what the wire between nodes does not carry, and what the owner's app sees",

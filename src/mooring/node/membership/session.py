@@ -121,7 +121,7 @@ class LocalSession:
         is_wakeful: the app did not end it when it was to sleep; it is not asked again.
         is_told_to_end: the app was told to end it, since it is idle; it may be at it.
         standing: what its server says by itself, while the app is asked for it (`mooring.node.requests.standing`).
-        telling: while the app is told what its client told it in an earlier life (`mooring.node.requests.reviving`).
+        telling: while the app is told what its client told it in an earlier life (`mooring.node.requests.revival`).
         state: what its server keeps of it (`mooring.node.current_call`).
         state_turn: held by whoever writes that.
         settled_streams: of calls whose answer went on record with it, the latest last.
