@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from mcp.server.mcpserver import MCPServer
 
+from mooring import ClosedSession
 from mooring.errors import StoreUnavailable
 from mooring.node.node import Node
 from mooring.node.requests.patience import patiently
@@ -173,3 +174,16 @@ async def test_a_session_that_is_ended_where_it_is_not_any_more_is_ended(raw: Ra
         assert reply.status == 200
         assert is_silent_at not in nodes.store.before
         assert await nodes.store.inner.load_session(session) is None
+
+
+async def test_so_hears_its_author_once_where_the_answer_of_the_store_is_lost(raw: RawClient) -> None:
+    closed: list[ClosedSession] = []
+    async with state_nodes(raw, 2, sdk_app) as nodes:
+        nodes.running[1].mooring.on_close(closed.append)
+        session = await nodes.open()
+        await nodes.kill()
+        nodes.store.after["delete_session"] = _away
+        for status in (200, 404):
+            assert (await raw.send("DELETE", f"{nodes.running[1].url}/mcp", session=session)).status == status
+        await nodes.running[1].mooring._node.sessions.settle()
+        assert [(one.id, one.reason) for one in closed] == [(session, "deleted")]
