@@ -22,8 +22,8 @@ def store(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
 def test_the_node_is_told_and_nobody_else(store: MemoryStore) -> None:
     said = mooring("drain", "node-1")
     assert (said.code, said.out) == (0, "node-1 was told to drain; it has 2 sessions\n")
-    assert asyncio.run(store.take_order(NODE_1.id)) == "drain"
-    assert asyncio.run(store.take_order(NODE_2.id)) == ""
+    assert asyncio.run(store.order_for(NODE_1.id)) == "drain"
+    assert asyncio.run(store.order_for(NODE_2.id)) == ""
 
 
 def test_one_that_waits_sees_it_done(store: MemoryStore) -> None:
@@ -45,4 +45,4 @@ def test_the_last_node_is_not_drained(store: MemoryStore) -> None:
     said = mooring("drain", "node-1")
     assert said.code == 1
     assert "no other node takes the sessions of node-1" in said.error_line
-    assert asyncio.run(store.take_order(NODE_1.id)) == ""
+    assert asyncio.run(store.order_for(NODE_1.id)) == ""

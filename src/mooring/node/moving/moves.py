@@ -7,6 +7,7 @@ import enum
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from mooring.errors import StoreUnavailable
@@ -68,7 +69,7 @@ class Moves:
         await remove_old_dumps(self._node)
         if self._node.is_ending:
             return
-        word = await self._node.store.take_order(self._node.id)
+        word = await self._word()
         if word == Order.DRAIN:
             if await Drain(self._node).run():
                 await self._sleep(self._node.settings.ingress_seconds)
@@ -83,6 +84,15 @@ class Moves:
         elif self._due and self._due[0] <= self._now():
             del self._due[0]
             await rebalance(self._node)
+
+    async def _word(self) -> str:
+        """The operator's for this node, "" where there is none. Where it cannot be forgotten it is heard again, which
+        does no harm."""
+        word = await self._node.store.order_for(self._node.id)
+        if word:
+            with suppress(StoreUnavailable):
+                await self._node.store.heard_order(self._node.id, word)
+        return word
 
     def _has_new_peer(self) -> bool:
         before, self._peers = self._peers, {info.id for info in self._node.membership.view.takers()}
