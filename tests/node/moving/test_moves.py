@@ -76,6 +76,22 @@ async def test_a_word_is_heard_though_the_store_is_silent_as_it_is_read(raw: Raw
         assert call not in hooks
 
 
+async def test_it_rebalances_as_it_was_told_though_the_store_is_silent_as_it_begins(raw: RawClient) -> None:
+    async def fails() -> None:
+        raise StoreUnavailable("away for one call")
+
+    async with some_nodes(raw, 1) as nodes, moving(nodes):
+        for _ in range(32):
+            await nodes.open()
+        async with running_node(ScriptedApp(), nodes.store, "node-2") as other:
+            node = nodes.node(0)
+            await once(lambda: node.membership.view.is_alive(other.id), what="the peer to be known")
+            nodes.store.before["snapshot"] = fails
+            await nodes.store.order(nodes.running[0].id, "rebalance", 60)
+            await once(lambda: len(node.sessions) == 16, what="half of the sessions to move")
+            assert "snapshot" not in nodes.store.before
+
+
 async def test_a_word_that_it_does_not_know_is_said_and_changes_nothing(
     raw: RawClient, caplog: pytest.LogCaptureFixture
 ) -> None:

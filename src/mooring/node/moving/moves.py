@@ -75,15 +75,21 @@ class Moves:
                 await self._sleep(self._node.settings.ingress_seconds)
                 await self._node.open_calls.end_subscriptions()
         elif word == Order.REBALANCE:
-            await rebalance(self._node)
+            self._due.insert(0, self._now())
         elif word:
             logger.warning("was told something that this version does not know: see `mooring --version` of who said it")
         elif self._has_new_peer() and self._node.settings.rebalance == "idle_sessions":
             now = self._now()
             self._due = [now + (1 + number) * SETTLE_SECONDS for number in range(_ROUNDS)]
-        elif self._due and self._due[0] <= self._now():
-            del self._due[0]
+        if self._due and self._due[0] <= self._now():
+            await self._rebalance(self._due.pop(0))
+
+    async def _rebalance(self, due: float) -> None:
+        try:
             await rebalance(self._node)
+        except StoreUnavailable:
+            self._due.insert(0, due)
+            raise
 
     async def _word(self) -> str:
         """The operator's for this node, "" where there is none. Where it cannot be forgotten it is heard again, which
