@@ -141,8 +141,11 @@ class FlakyStore:
     async def order(self, node_id: str, word: str, keep_seconds: float) -> None:
         await self._through("order", self.inner.order(node_id, word, keep_seconds))
 
-    async def take_order(self, node_id: str) -> str:
-        return await self._through("take_order", self.inner.take_order(node_id))
+    async def order_for(self, node_id: str) -> str:
+        return await self._through("order_for", self.inner.order_for(node_id))
+
+    async def heard_order(self, node_id: str, word: str) -> None:
+        await self._through("heard_order", self.inner.heard_order(node_id, word))
 
     async def snapshot(self) -> Snapshot:
         return await self._through("snapshot", self.inner.snapshot())

@@ -67,6 +67,7 @@ EXCEPTIONS = {
     "tests/node/moving/test_handles.py": "what becomes of handles where anything of that folder moves",
     "tests/node/test_hibernation.py": "what sleeps is of many modules",
     "tests/node/test_outage.py": "whole nodes and a real Redis that fails",
+    "tests/node/test_silent_store.py": "whole nodes and a store of which any call may fail",
     "tests/node/test_state_outage.py": "whole nodes and a real Redis that takes no state",
     "tests/node/test_sdk_apps.py": "whole nodes around the apps of real SDKs",
 }

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from mooring.core.model import Counters, NodeInfo, NodeState, SessionRecord, ShardOwner
-from mooring.store import MemoryStore
+from mooring.store import MemoryStore, Store
 from tests.fakes import Clock
 
 NODE_1 = NodeInfo(
@@ -66,7 +66,7 @@ def filled_store(clock: Clock, *records: SessionRecord) -> MemoryStore:
     return store
 
 
-def use(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def use(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every Redis URL lead to `store`."""
     monkeypatch.setattr("mooring.cli.chosen_cluster.open_store", lambda *_: store)
     monkeypatch.setenv("MOORING_REDIS_URL", "redis://127.0.0.1:1/0")

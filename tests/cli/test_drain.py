@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 
 from mooring.core.model import NodeState
+from mooring.errors import StoreUnavailable
 from mooring.store import MemoryStore
 from tests.cli.command import mooring
 from tests.cli.registries import NODE_1, NODE_2, filled_store, use
-from tests.fakes import Clock
+from tests.fakes import Clock, FlakyStore
 
 
 @pytest.fixture
@@ -22,8 +23,8 @@ def store(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
 def test_the_node_is_told_and_nobody_else(store: MemoryStore) -> None:
     said = mooring("drain", "node-1")
     assert (said.code, said.out) == (0, "node-1 was told to drain; it has 2 sessions\n")
-    assert asyncio.run(store.take_order(NODE_1.id)) == "drain"
-    assert asyncio.run(store.take_order(NODE_2.id)) == ""
+    assert asyncio.run(store.order_for(NODE_1.id)) == "drain"
+    assert asyncio.run(store.order_for(NODE_2.id)) == ""
 
 
 def test_one_that_waits_sees_it_done(store: MemoryStore) -> None:
@@ -31,6 +32,26 @@ def test_one_that_waits_sees_it_done(store: MemoryStore) -> None:
     asyncio.run(store.retire("abcde", (asyncio.run(store.snapshot())).shards["abcde"]))
     said = mooring("drain", "node-1", "--wait")
     assert said.code == 0
+    assert said.out.splitlines()[1:] == ["node-1 draining: 0 sessions in 0 shards"]
+
+
+def test_one_that_waits_sees_it_done_though_the_store_is_silent_for_a_moment(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flaky = FlakyStore(store)
+    use(flaky, monkeypatch)
+    asyncio.run(store.register(replace(NODE_1, state=NodeState.DRAINING, sessions=0), 60))
+    asyncio.run(store.retire("abcde", (asyncio.run(store.snapshot())).shards["abcde"]))
+
+    async def falls_silent() -> None:
+        async def is_silent() -> None:
+            raise StoreUnavailable("away for one call")
+
+        flaky.before["snapshot"] = is_silent
+
+    flaky.after["order"] = falls_silent
+    said = mooring("drain", "node-1", "--wait")
+    assert (said.code, "snapshot" in flaky.before) == (0, False)
     assert said.out.splitlines()[1:] == ["node-1 draining: 0 sessions in 0 shards"]
 
 
@@ -45,4 +66,4 @@ def test_the_last_node_is_not_drained(store: MemoryStore) -> None:
     said = mooring("drain", "node-1")
     assert said.code == 1
     assert "no other node takes the sessions of node-1" in said.error_line
-    assert asyncio.run(store.take_order(NODE_1.id)) == ""
+    assert asyncio.run(store.order_for(NODE_1.id)) == ""

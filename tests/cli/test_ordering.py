@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import replace
 
 import pytest
 
 from mooring.cli.ordering import living_nodes, named
-from mooring.errors import ClusterError
+from mooring.errors import ClusterError, StoreUnavailable
 from mooring.store.registry import NodeStatus
 from tests.cli.registries import NODE_1, NODE_2, filled_store
-from tests.fakes import Clock
+from tests.fakes import Clock, FlakyStore
 
 
 def living(*infos: object) -> list[NodeStatus]:
@@ -18,6 +19,18 @@ def living(*infos: object) -> list[NodeStatus]:
 
 def test_the_dead_are_told_nothing() -> None:
     assert [node.info.name for node in living()] == ["node-1", "node-2"]
+
+
+def test_a_store_that_is_silent_is_asked_again_by_whoever_has_time() -> None:
+    store = FlakyStore(filled_store(Clock(1_800_000_000.0)))
+
+    async def is_silent() -> None:
+        raise StoreUnavailable("away for one call")
+
+    for seconds in (10.0, 0.0):
+        store.before["snapshot"] = is_silent
+        with contextlib.nullcontext() if seconds else pytest.raises(StoreUnavailable):
+            assert len(asyncio.run(living_nodes(store, seconds))) == 2
 
 
 @pytest.mark.parametrize("name", [NODE_2.name, NODE_2.id])

@@ -15,7 +15,7 @@ def test_all_nodes_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     use(store, monkeypatch)
     said = mooring("rebalance")
     assert (said.code, said.out) == (0, "2 nodes were told to rebalance; sessions now: node-1 2, node-2 2\n")
-    assert [asyncio.run(store.take_order(node.id)) for node in (NODE_1, NODE_2)] == ["rebalance"] * 2
+    assert [asyncio.run(store.order_for(node.id)) for node in (NODE_1, NODE_2)] == ["rebalance"] * 2
 
 
 def test_of_many_nodes_the_fullest_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from mooring.core.model import NodeInfo
+from mooring.errors import StoreUnavailable
 from mooring.store import MemoryStore
 from tests.cli.command import mooring
 from tests.cli.registries import NODE_1, use
-from tests.fakes import Clock
+from tests.fakes import Clock, FlakyStore
 
 
 @pytest.fixture
@@ -92,6 +93,26 @@ def test_a_node_that_ends_while_others_are_replaced_is_told_nothing(
     assert (said.code, told) == (0, [first])
     assert "node-2: has ended by itself, and is started again\n" in said.out
     assert "replaced 2 nodes" in said.out
+
+
+def test_a_store_that_is_silent_for_a_moment_leaves_no_roll_half_done(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FlakyStore(MemoryStore(Clock(1_800_000_000.0)))
+    asyncio.run(store.register(replace(NODE_1, pid=2**22 + 1), 60))
+
+    async def is_silent() -> None:
+        raise StoreUnavailable("away for one call")
+
+    def kill(*_: int) -> None:
+        store.before["snapshot"] = is_silent
+        asyncio.get_running_loop().create_task(store.register(replace(NODE_1, id="node-1-fghij"), 60))
+
+    monkeypatch.setattr("mooring.cli.chosen_cluster.open_store", lambda *_: store)
+    monkeypatch.setattr("mooring.cli.roll.os.kill", kill)
+    said = mooring("roll", "--run-dir", str(run_dir), "--timeout", "5")
+    assert (said.code, "snapshot" in store.before) == (0, False)
+    assert "replaced 1 nodes" in said.out
 
 
 @pytest.mark.real

@@ -511,23 +511,33 @@ async def test_a_lease_that_is_over_or_another_is_left_alone(store: Store, state
 # Orders.
 
 
-async def test_an_order_is_taken_once_by_the_node_that_it_is_for(store: Store) -> None:
-    assert await store.take_order(NODE.id) == ""
+async def test_an_order_is_there_until_the_node_that_it_is_for_has_heard_it(store: Store) -> None:
+    assert await store.order_for(NODE.id) == ""
     await store.order(NODE.id, "drain", 60)
     await store.order(OTHER.id, "rebalance", 60)
-    assert await store.take_order(NODE.id) == "drain"
-    assert await store.take_order(NODE.id) == ""
-    assert await store.take_order(OTHER.id) == "rebalance"
+    for _ in range(2):
+        assert await store.order_for(NODE.id) == "drain"
+    for _ in range(2):
+        await store.heard_order(NODE.id, "drain")
+        assert await store.order_for(NODE.id) == ""
+    assert await store.order_for(OTHER.id) == "rebalance"
+
+
+async def test_an_order_that_was_left_since_is_not_taken_for_the_one_that_was_heard(store: Store) -> None:
+    await store.order(NODE.id, "rebalance", 60)
+    await store.order(NODE.id, "drain", 60)
+    await store.heard_order(NODE.id, "rebalance")
+    assert await store.order_for(NODE.id) == "drain"
 
 
 async def test_the_last_order_counts_and_an_old_one_does_not(store: Store) -> None:
     await store.order(NODE.id, "rebalance", 60)
     await store.order(NODE.id, "drain", 60)
-    assert await store.take_order(NODE.id) == "drain"
+    assert await store.order_for(NODE.id) == "drain"
     await store.order(NODE.id, "drain", 0.001)
 
     async def is_forgotten() -> bool:
-        if await store.take_order(NODE.id) == "":
+        if await store.order_for(NODE.id) == "":
             return True
         await store.order(NODE.id, "drain", 0.001)
         return False

@@ -9,7 +9,7 @@ import typer
 
 from mooring.cli.chosen_cluster import REGISTRY_SETTINGS, ChosenCluster, find_cluster, opened_store
 from mooring.cli.flags import Debug, RunDir, new_app, with_settings
-from mooring.cli.ordering import KEPT_SECONDS, living_nodes, named, takes_sessions
+from mooring.cli.ordering import KEPT_SECONDS, PATIENCE_SECONDS, living_nodes, named, takes_sessions
 from mooring.core.model import NodeState
 from mooring.core.text import plain
 from mooring.errors import ClusterError
@@ -64,7 +64,8 @@ async def _follow(store: Store, chosen: NodeStatus) -> None:
     """Show how it goes, until the node has nothing any more."""
     last = ""
     while True:
-        now = next((node for node in await living_nodes(store) if node.info.id == chosen.info.id), None)
+        nodes = await living_nodes(store, PATIENCE_SECONDS)
+        now = next((node for node in nodes if node.info.id == chosen.info.id), None)
         if now is None:
             typer.echo(f"{plain(chosen.info.name)} has ended")
             return

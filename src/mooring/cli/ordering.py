@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import Final
 
 from mooring.core.model import TAKES_NEW_SESSIONS
 from mooring.core.text import plain
-from mooring.errors import ClusterError
+from mooring.errors import ClusterError, StoreUnavailable
 from mooring.store import Store
 from mooring.store.registry import OVER, NodeStatus, Registry
 
@@ -14,8 +16,27 @@ KEPT_SECONDS: Final = 60.0
 """How long a word waits for a node that does not beat."""
 
 
-async def living_nodes(store: Store) -> list[NodeStatus]:
-    return [node for node in await Registry(store).nodes() if node.state not in OVER]
+PATIENCE_SECONDS: Final = 10.0
+"""How long a store may be silent for a command that has begun something, and waits for its end."""
+_AGAIN_SECONDS: Final = 0.2
+
+
+async def living_nodes(store: Store, patience_seconds: float = 0.0) -> list[NodeStatus]:
+    """
+    Args:
+        patience_seconds: for how long a store that does not answer is asked again.
+
+    Raises:
+        StoreUnavailable: it did not answer in that time.
+    """
+    give_up = time.monotonic() + patience_seconds
+    while True:
+        try:
+            return [node for node in await Registry(store).nodes() if node.state not in OVER]
+        except StoreUnavailable:
+            if time.monotonic() >= give_up:
+                raise
+        await asyncio.sleep(_AGAIN_SECONDS)
 
 
 def named(nodes: list[NodeStatus], name: str) -> NodeStatus:

@@ -13,7 +13,7 @@ import typer
 
 from mooring.cli.chosen_cluster import REGISTRY_SETTINGS, ChosenCluster, local_cluster, opened_store
 from mooring.cli.flags import Debug, RunDir, new_app, with_settings
-from mooring.cli.ordering import living_nodes, takes_sessions
+from mooring.cli.ordering import PATIENCE_SECONDS, living_nodes, takes_sessions
 from mooring.core.text import plain
 from mooring.errors import ClusterError
 from mooring.store import Store
@@ -73,7 +73,8 @@ async def _replace(store: Store, old: NodeStatus) -> None:
             raise ClusterError(f"{name} cannot be told to stop (process {old.info.pid}): {error}") from error
         typer.echo(f"{name}: gives {now.info.sessions} sessions away")
     while True:
-        others = [node for node in await living_nodes(store) if node.info.name == old.info.name]
+        nodes = await living_nodes(store, PATIENCE_SECONDS)
+        others = [node for node in nodes if node.info.name == old.info.name]
         if any(node.info.id != old.info.id and takes_sessions(node) for node in others):
             break
         await asyncio.sleep(_LOOK_SECONDS)
@@ -91,4 +92,5 @@ def _parent_of(pid: int) -> int | None:
 
 async def _now(store: Store, node: NodeStatus) -> NodeStatus | None:
     """The same as it is now; None where it is no longer there."""
-    return next((one for one in await living_nodes(store) if one.info.id == node.info.id), None)
+    nodes = await living_nodes(store, PATIENCE_SECONDS)
+    return next((one for one in nodes if one.info.id == node.info.id), None)

@@ -115,8 +115,12 @@ class Store(Protocol):
     async def order(self, node_id: str, word: str, keep_seconds: float) -> None:
         """Leave a word of the operator's for a node, in the place of the last one; it is forgotten after a while."""
 
-    async def take_order(self, node_id: str) -> str:
-        """The word that was left for this node, once; "" where there is none."""
+    async def order_for(self, node_id: str) -> str:
+        """The word that was left for this node; "" where there is none. It stays until it is heard: an answer may be
+        lost."""
+
+    async def heard_order(self, node_id: str, word: str) -> None:
+        """The node has heard this word, which goes, unless another one was left since."""
 
     async def snapshot(self) -> Snapshot:
         """What the store knows now, for anyone. Nothing is written."""

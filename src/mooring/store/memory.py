@@ -101,9 +101,13 @@ class MemoryStore:
     async def order(self, node_id: str, word: str, keep_seconds: float) -> None:
         self._orders[node_id] = word, self._now() + keep_seconds
 
-    async def take_order(self, node_id: str) -> str:
-        word, until = self._orders.pop(node_id, ("", 0.0))
+    async def order_for(self, node_id: str) -> str:
+        word, until = self._orders.get(node_id, ("", 0.0))
         return word if self._now() < until else ""
+
+    async def heard_order(self, node_id: str, word: str) -> None:
+        if await self.order_for(node_id) in (word, ""):
+            self._orders.pop(node_id, None)
 
     async def claim(self, shard: str, claimed: ShardOwner, expected_epoch: int) -> ShardOwner:
         current = self._shards.get(shard, NO_OWNER)

@@ -151,9 +151,13 @@ class RedisStore:
     async def order(self, node_id: str, word: str, keep_seconds: float) -> None:
         await self._order("order", "leaving a word for a node", [node_id, word, round(keep_seconds * 1000)])
 
-    async def take_order(self, node_id: str) -> str:
-        word: bytes = await self._order("take_order", "reading the word for this node", [node_id])
-        return word.decode(errors="replace")
+    async def order_for(self, node_id: str) -> str:
+        command = Command(("HGET", self._keys.orders, node_id))
+        word: bytes | None = await self._leases.ask("reading the word for this node", command)
+        return "" if word is None else word.decode(errors="replace")
+
+    async def heard_order(self, node_id: str, word: str) -> None:
+        await self._order("heard_order", "forgetting the word for this node", [node_id, word])
 
     async def snapshot(self) -> Snapshot:
         answer = await self._lease("snapshot", "reading the nodes and shards", [])

@@ -259,6 +259,24 @@ async def test_a_node_that_leaves_says_what_it_has_to_and_goodbye(cluster: Clust
     assert second.keeper.membership.view.nodes[first.id].info.state is NodeState.GONE
 
 
+@pytest.mark.parametrize("is_silent_at", ["save_sessions", "leave"])
+async def test_a_store_that_is_silent_for_a_moment_hears_its_goodbye_and_what_it_had_to_say(
+    cluster: Cluster, is_silent_at: str
+) -> None:
+    async def away() -> None:
+        raise StoreUnavailable("away for one call")
+
+    first, second = await cluster.join("node-1"), await cluster.join("node-2")
+    first.store.before["save_session"] = away
+    await first.open("unsaved")
+    first.store.before[is_silent_at] = away
+    await first.keeper.leave()
+    assert is_silent_at not in first.store.before
+    assert "unsaved" in await records(cluster)
+    await second.keeper.beat()
+    assert second.keeper.membership.view.nodes[first.id].info.state is NodeState.GONE
+
+
 async def test_a_node_leaves_though_the_store_is_away(cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:
     member = await cluster.join()
     member.store.away = True

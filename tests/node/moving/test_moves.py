@@ -16,7 +16,7 @@ from mooring.node.moving.moves import SETTLE_SECONDS, Moves
 from tests.cluster_in_process import running_node
 from tests.fakes import Clock
 from tests.node.apps import ScriptedApp
-from tests.node.moving.nodes import Nodes, SlowCall, once, some_nodes
+from tests.node.moving.nodes import Happening, Nodes, SlowCall, once, some_nodes
 from tests.node.rpc import RawClient
 
 HEARTBEAT_SECONDS = 0.1
@@ -59,6 +59,37 @@ async def test_a_node_that_is_told_to_drain_does_and_goes_on_passing_requests(ra
         assert nodes.node(0).membership.state is NodeState.DRAINING
         assert (await nodes.ping(session)).status == 200
         assert (await nodes.raw.send("GET", f"{nodes.running[0].url}/healthz")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("when", "call"), [("after", "order_for"), ("before", "heard_order"), ("after", "heard_order")]
+)
+async def test_a_word_is_heard_though_the_store_is_silent_as_it_is_read(raw: RawClient, when: str, call: str) -> None:
+    async def fails() -> None:
+        raise StoreUnavailable("away for one call")
+
+    async with some_nodes(raw) as nodes, moving(nodes):
+        hooks: dict[str, Happening] = getattr(nodes.store, when)
+        await nodes.store.order(nodes.running[0].id, "drain", 60)
+        hooks[call] = fails
+        await once(lambda: not nodes.node(0).membership.shards, what="the shards to be gone")
+        assert call not in hooks
+
+
+async def test_it_rebalances_as_it_was_told_though_the_store_is_silent_as_it_begins(raw: RawClient) -> None:
+    async def fails() -> None:
+        raise StoreUnavailable("away for one call")
+
+    async with some_nodes(raw, 1) as nodes, moving(nodes):
+        for _ in range(32):
+            await nodes.open()
+        async with running_node(ScriptedApp(), nodes.store, "node-2") as other:
+            node = nodes.node(0)
+            await once(lambda: node.membership.view.is_alive(other.id), what="the peer to be known")
+            nodes.store.before["snapshot"] = fails
+            await nodes.store.order(nodes.running[0].id, "rebalance", 60)
+            await once(lambda: len(node.sessions) == 16, what="half of the sessions to move")
+            assert "snapshot" not in nodes.store.before
 
 
 async def test_a_word_that_it_does_not_know_is_said_and_changes_nothing(

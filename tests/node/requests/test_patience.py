@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import pytest
 from mcp.server.mcpserver import MCPServer
 
+from mooring import ClosedSession
 from mooring.errors import StoreUnavailable
 from mooring.node.node import Node
 from mooring.node.requests.patience import patiently
 from mooring.settings import Settings
 from mooring.store import MemoryStore
+from mooring.store.journal import Call
 from tests.cluster_in_process import running_nodes
 from tests.fakes import FlakyStore
 from tests.node.requests.test_call_states import Legacy
@@ -88,6 +91,51 @@ async def test_a_call_that_is_sent_again_hears_what_became_of_it(raw: RawClient,
         assert is_silent_at not in store.before
         for worker in workers:
             worker.finish.set()
+
+
+async def test_a_call_that_could_not_be_noted_is_on_record_soon_and_not_carried_out_twice(raw: RawClient) -> None:
+    workers: list[Worker] = []
+
+    def make_app() -> Any:
+        workers.append(Worker(f"worker-{len(workers)}"))
+        return workers[-1].app
+
+    store = FlakyStore(MemoryStore())
+    async with running_nodes(make_app, 2, store) as nodes:
+        session = await raw.open(nodes[0].url)
+        store.before["note_calls"] = _away
+        call = asyncio.create_task(raw.call(nodes[0].url, session, body=CALL))
+
+        async def is_on_record() -> bool:
+            return len(await store.inner.journal.calls(session)) == 1
+
+        await until(is_on_record, what="the call to be on record", seconds=20)
+        assert "note_calls" not in store.before
+        await nodes[0].vanish()
+        await store.inner.bury(nodes[0].id)
+        with contextlib.suppress(Exception):
+            await call
+        assert (await raw.call(nodes[1].url, session, body=CALL)).reason == "outcome_unknown"
+        assert [worker.called for worker in workers] == [1, 0]
+        for worker in workers:
+            worker.finish.set()
+
+
+async def test_a_transactional_call_that_could_not_be_noted_is_carried_out_again_all_the_same(raw: RawClient) -> None:
+    async with state_nodes(raw, 2, sdk_app) as nodes:
+        session = await nodes.open()
+        nodes.store.before["note_calls"] = _away
+        event_id = await raw.first_id(nodes.running[0].url, session, request("hold", entry="a"), VERSION)
+
+        async def can_be_run_again() -> bool:
+            calls = await nodes.store.inner.journal.calls(session)
+            return any(isinstance(call, Call) and call.is_transactional for call in calls)
+
+        await until(can_be_run_again, what="the call to be on record", seconds=20)
+        await nodes.kill()
+        headers = {**VERSION, "last-event-id": event_id, "accept": "text/event-stream"}
+        heard = await raw.first_words("GET", f"{nodes.running[1].url}/mcp", session=session, headers=headers)
+        assert json.loads(heard[6:])["result"]["content"][0]["text"] == "1"
 
 
 @pytest.mark.parametrize("is_silent_at", ["calls", "read", "settle"])
@@ -173,3 +221,16 @@ async def test_a_session_that_is_ended_where_it_is_not_any_more_is_ended(raw: Ra
         assert reply.status == 200
         assert is_silent_at not in nodes.store.before
         assert await nodes.store.inner.load_session(session) is None
+
+
+async def test_so_hears_its_author_once_where_the_answer_of_the_store_is_lost(raw: RawClient) -> None:
+    closed: list[ClosedSession] = []
+    async with state_nodes(raw, 2, sdk_app) as nodes:
+        nodes.running[1].mooring.on_close(closed.append)
+        session = await nodes.open()
+        await nodes.kill()
+        nodes.store.after["delete_session"] = _away
+        for status in (200, 404):
+            assert (await raw.send("DELETE", f"{nodes.running[1].url}/mcp", session=session)).status == status
+        await nodes.running[1].mooring._node.sessions.settle()
+        assert [(one.id, one.reason) for one in closed] == [(session, "deleted")]

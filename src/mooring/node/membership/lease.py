@@ -31,7 +31,8 @@ logger = logging.getLogger("mooring.lease")
 _PRUNE_EVERY_SECONDS = 60.0
 _REGAIN_EVERY_SECONDS: Final = 0.2
 _START_TRIES: Final = 5
-_START_AGAIN_SECONDS: Final = 0.25
+_LEAVE_TRIES: Final = 3
+_AGAIN_SECONDS: Final = 0.25
 
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -144,7 +145,7 @@ class LeaseKeeper:
             except StoreUnavailable as error:
                 if failed == 1:
                     logger.warning("not started yet, and trying again: %s", error)
-                await asyncio.sleep(_START_AGAIN_SECONDS)  # there is no node yet that its clock could tell of
+                await asyncio.sleep(_AGAIN_SECONDS)  # there is no node yet that its clock could tell of
         return await self._begin(fresh_shards)
 
     async def _begin(self, fresh_shards: Callable[[], str]) -> None:
@@ -167,18 +168,23 @@ class LeaseKeeper:
                 logger.exception("the heartbeat failed; the next one comes as usual")
 
     async def leave(self) -> None:
-        """Say goodbye, so that peers need not wait for the lease to end."""
+        """Say goodbye, so that peers need not wait for the lease to end; a store that is silent gets a little time."""
         self.membership.go(NodeState.GONE)
         if self._telling is not None:
             self._telling.cancel()
             await asyncio.wait({self._telling})
-        try:
-            await self._sessions.records.flush()
-            await self._store.leave(self._describe())
-        except StoreUnavailable as error:
-            logger.warning(
-                "left without saying goodbye, so peers wait for the end of the lease (lease_seconds): %s", error
-            )
+        for failed in range(1, _LEAVE_TRIES + 1):
+            try:
+                await self._sessions.records.flush()
+                await self._store.leave(self._describe())
+                return
+            except StoreUnavailable as error:
+                if failed == _LEAVE_TRIES:
+                    logger.warning(
+                        "left without saying goodbye, so peers wait for the end of the lease (lease_seconds): %s", error
+                    )
+                    return
+            await asyncio.sleep(_AGAIN_SECONDS)
 
     async def beat(self) -> None:
         """Renew the lease once, and act on what the store says; where it says nothing, on what the peers say."""

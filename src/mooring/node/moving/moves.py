@@ -7,6 +7,7 @@ import enum
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from mooring.errors import StoreUnavailable
@@ -68,21 +69,36 @@ class Moves:
         await remove_old_dumps(self._node)
         if self._node.is_ending:
             return
-        word = await self._node.store.take_order(self._node.id)
+        word = await self._word()
         if word == Order.DRAIN:
             if await Drain(self._node).run():
                 await self._sleep(self._node.settings.ingress_seconds)
                 await self._node.open_calls.end_subscriptions()
         elif word == Order.REBALANCE:
-            await rebalance(self._node)
+            self._due.insert(0, self._now())
         elif word:
             logger.warning("was told something that this version does not know: see `mooring --version` of who said it")
         elif self._has_new_peer() and self._node.settings.rebalance == "idle_sessions":
             now = self._now()
             self._due = [now + (1 + number) * SETTLE_SECONDS for number in range(_ROUNDS)]
-        elif self._due and self._due[0] <= self._now():
-            del self._due[0]
+        if self._due and self._due[0] <= self._now():
+            await self._rebalance(self._due.pop(0))
+
+    async def _rebalance(self, due: float) -> None:
+        try:
             await rebalance(self._node)
+        except StoreUnavailable:
+            self._due.insert(0, due)
+            raise
+
+    async def _word(self) -> str:
+        """The operator's for this node, "" where there is none. Where it cannot be forgotten it is heard again, which
+        does no harm."""
+        word = await self._node.store.order_for(self._node.id)
+        if word:
+            with suppress(StoreUnavailable):
+                await self._node.store.heard_order(self._node.id, word)
+        return word
 
     def _has_new_peer(self) -> bool:
         before, self._peers = self._peers, {info.id for info in self._node.membership.view.takers()}

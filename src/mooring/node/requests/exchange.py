@@ -119,7 +119,8 @@ class Exchange:
         try:
             await self._node.store.journal.note_calls(session.id, session.epoch, [call], seconds)
         except StoreUnavailable as error:
-            logger.info("a call is carried out, and may not be on record: %s", error)
+            self._node.keeper.running_calls.are_due()
+            logger.info("a call is carried out, and may not be on record yet: %s", error)
         return self._noted_as
 
     async def begin(self, start: Message) -> None:

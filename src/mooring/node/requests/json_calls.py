@@ -232,6 +232,7 @@ class JsonCall:
             except Fenced:
                 logger.info("session %s has another owner by now: a call is not on record", brief(self._session.id))
             except StoreUnavailable as error:
+                self._node.keeper.running_calls.are_due()  # as long as it runs; else nobody hears that it did
                 logger.warning("a call is not on record, and its outcome unknown if this node dies: %s", error)
 
         self._node.sessions.run_errand(write())

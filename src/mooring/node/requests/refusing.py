@@ -100,8 +100,8 @@ class RefusedRequest:
             await self._answer(Reason.UNREACHABLE)
             return
         if self._facts.method == "DELETE":
-            if written is Written.DONE:
-                self._node.sessions.tell_deleted(record.id, record.principal)
+            # Gone already as well: it was on record, and an answer that was lost on its way is asked for again.
+            self._node.sessions.tell_deleted(record.id, record.principal)
             await respond(self._send, 200, b"")
         else:
             await self._answer(Reason.EXPIRED if record.node_id == self._node.id else Reason.OWNER_LOST)
