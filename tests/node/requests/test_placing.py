@@ -149,14 +149,21 @@ async def test_while_the_store_is_away_calls_are_served_where_they_come(raw: Raw
         assert apps.reached() == [1]
 
 
-async def test_a_store_that_fails_once_parts_nobody(raw: RawClient, apps: Nodes) -> None:
+@pytest.mark.parametrize("failures", [1, 18], ids=["once", "for two seconds"])
+async def test_a_store_that_is_silent_for_a_moment_parts_nobody(raw: RawClient, apps: Nodes, failures: int) -> None:
+    left = [failures]
+
     async def fails() -> None:
-        raise StoreUnavailable("slow for one command")
+        left[0] -= 1
+        if left[0]:
+            store.before["place"] = fails
+        raise StoreUnavailable("slow")
 
     store = FlakyStore(MemoryStore())
     async with running_nodes(apps, 3, store, placement_key=HEADER) as nodes:
         store.before["place"] = fails
         await send(raw, nodes, "one")
+        assert left == [0]
         assert sorted(apps.reached()) == [0, 0, 3]
 
 

@@ -40,8 +40,8 @@ _REMEMBERED: Final = 100_000
 """Keys, and as many senders."""
 _KEY_LENGTH: Final = 1_000
 _SENDER_SECONDS: Final = 60.0
-_PATIENCE_SECONDS: Final = 1.0
-"""A store that is slow for one command is not away: calls of one conversation would part for that."""
+_PATIENCE_SECONDS: Final = 3.0
+"""A store that is silent for a moment is not away: calls of one conversation would part for that."""
 _AGAIN_SECONDS: Final = 0.1
 _FRESH: Final = 0.5
 """For this part of the time in which a key is forgotten, it is not written again; the store has it longer by that."""
