@@ -192,6 +192,31 @@ async def test_a_request_under_an_id_that_was_given_twice_ends_with_its_client(m
         assert (said["id"], said["error"]["data"]["reason"]) == (7, "outcome_unknown")
 
 
+async def test_an_app_that_lets_its_client_go_and_knows_nothing_more_is_not_asked_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(exchange, "_AGAIN_SECONDS", 0.0)
+    app = ScriptedApp()
+    async with joined(app) as mooring:
+        session = (await initialize().to(mooring)).session_id
+
+        async def let_go(scope: Any, body: bytes, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": SSE})
+            said = b"id: own-1\ndata:\n\n" if scope["method"] == "POST" else b""
+            await send({"type": "http.response.body", "body": said, "more_body": False})
+
+        app.on_session = let_go
+        call = Request(session=session, pieces=[b'{"jsonrpc": "2.0", "id": 7, "method": "tools/call"}'])
+        async with asyncio.timeout(5):
+            await call.to(mooring)
+        assert [method for method, _, _ in app.asked] == ["POST", "POST", *["GET"] * exchange._TRIES_IN_VAIN]
+        seen = [event.id for event in SseParser().feed(call.body) if event.id]
+        get = [(b"accept", b"text/event-stream"), (b"last-event-id", seen[-1].encode())]
+        rest = await Request("GET", session=session, headers=get).to(mooring)
+        [said] = [json.loads(event.data) for event in SseParser().feed(rest.body) if event.data]
+        assert (said["id"], said["error"]["data"]["reason"]) == (7, "outcome_unknown")
+
+
 async def test_of_a_request_that_is_cut_off_its_session_knows_nothing_more_where_it_stays() -> None:
     app = Lingering()
     async with joined(app) as mooring:

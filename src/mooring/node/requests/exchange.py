@@ -39,6 +39,9 @@ _BODY_BYTES: Final = 64 * 1024
 """A larger request is not carried out again by the next owner."""
 _LAST_WORDS_SECONDS: Final = 5.0
 """What an app may still say on a stream once it has answered there, though its client has left."""
+_TRIES_IN_VAIN: Final = 3
+"""An app that says nothing so often in a row, not even an id, knows nothing more of the request."""
+_AGAIN_SECONDS: Final = 0.2
 
 
 class Exchange:
@@ -175,17 +178,23 @@ class Exchange:
 
     async def hear_the_rest(self, app: App, scope: Scope) -> None:
         """The app is done with the request. Where it let its client go before it had answered, to say the rest to a
-        GET, be the one that comes back.
+        GET, be the one that comes back, as often as it does so.
 
         Args:
             scope: of the request, as it came.
         """
-        stream, streamed = self._stream, self._streamed
-        if stream is None or streamed is None or not self._is_let_go():
+        stream, streamed, in_vain = self._stream, self._streamed, 0
+        if stream is None or streamed is None:
             return
-        get = scope_for(scope, self._session.inner_id, self._session.protocol, method="GET")
-        get["headers"].append((LAST_EVENT_ID, streamed.last_inner_id.encode()))
-        await hear(app, get, streamed.feed, lambda: stream.is_answered)
+        while self._is_let_go() and in_vain < _TRIES_IN_VAIN:
+            last_inner_id = streamed.last_inner_id
+            get = scope_for(scope, self._session.inner_id, self._session.protocol, method="GET")
+            get["headers"].append((LAST_EVENT_ID, last_inner_id.encode()))
+            await hear(app, get, streamed.feed, lambda: stream.is_answered)
+            if self._is_let_go():
+                in_vain = in_vain + 1 if streamed.last_inner_id == last_inner_id else 0
+                await stream.dismiss(streamed.retry_milliseconds)
+                await asyncio.sleep(_AGAIN_SECONDS)
 
     async def end(self) -> None:
         """The app has said all, or failed: where it did not answer, it is said that nobody knows."""
