@@ -140,14 +140,19 @@ class Exchange:
         note = partial(self._note, self._stream.id, time.time())
         self._node.streams.began(session.id, self._stream, note if not self._noted_as else lambda: None)
         self._streamed = self._streaming(self._stream, retry)
-        asked = self._stream.facts.request_id
-        if asked is not None:
+        if (asked := self._asked_as) is not None:
             self._namesake = session.asking.get(asked)
             session.asking[asked] = self
         self._listener = Listener(self._answer, self._send, self.on_stall)
         await self._listener.begin(start)
         await self._stream.listen(self._listener, None)
         await self._streamed.begin()
+
+    @property
+    def _asked_as(self) -> str | None:
+        """The id of its request as the SDKs' servers for Python tell requests apart: 7 is "7" to them."""
+        asked = None if self._stream is None else self._stream.facts.request_id
+        return None if asked is None else str(asked)
 
     def _note(self, stream_id: str, began: float) -> Call:
         self.noted = noted(stream_id, self._body, began)
@@ -222,7 +227,7 @@ class Exchange:
         """
         if self._last_words is not None:
             self._last_words.cancel()
-        asking, asked = self._session.asking, None if self._stream is None else self._stream.facts.request_id
+        asking, asked = self._session.asking, self._asked_as
         if asked is not None and asking.get(asked) is self:
             del asking[asked]
         namesake, self._namesake = self._namesake, None
