@@ -44,7 +44,7 @@ async def test_a_peer_without_a_mailbox_is_told_of_once_and_waited_for(caplog: p
     letter = out.put(b"x")
     await asyncio.sleep(0.02)
     assert not letter.is_posted.is_set()
-    assert not letter.may_be_there
+    assert not letter.is_doubtful
     office.boxes[ANSWERS] = []
     await letter.is_posted.wait()
     assert lies(office) == [b"x"]
