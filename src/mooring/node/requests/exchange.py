@@ -181,21 +181,27 @@ class Exchange:
             wait = self._streamed.retry_milliseconds
             await (self._stream.dismiss(wait) if self._is_let_go() else self.end())
 
-    async def hear_the_rest(self, app: App, scope: Scope) -> None:
+    async def hear_the_rest(self, app: App, scope: Scope, is_ours: Callable[[], Awaitable[bool]]) -> None:
         """The app is done with the request. Where it let its client go before it had answered, to say the rest to a
         GET, be the one that comes back, as often as it does so.
 
         Args:
             scope: of the request, as it came.
+            is_ours: asked before anything is said: whether it may be.
         """
         stream, streamed, in_vain = self._stream, self._streamed, 0
         if stream is None or streamed is None:
             return
+
+        async def feed(piece: bytes) -> None:
+            if await is_ours():
+                await streamed.feed(piece)
+
         while self._is_let_go() and in_vain < _TRIES_IN_VAIN:
             last_inner_id = streamed.last_inner_id
             get = scope_for(scope, self._session.inner_id, self._session.protocol, method="GET")
             get["headers"].append((LAST_EVENT_ID, last_inner_id.encode()))
-            await hear(app, get, streamed.feed, lambda: stream.is_answered)
+            await hear(app, get, feed, lambda: stream.is_answered)
             if self._is_let_go():
                 in_vain = in_vain + 1 if streamed.last_inner_id == last_inner_id else 0
                 await stream.dismiss(streamed.retry_milliseconds)

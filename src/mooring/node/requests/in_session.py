@@ -172,7 +172,7 @@ class SessionRequest:
         try:
             await self._serve(app)
             if not self.is_cut_off:
-                await self._exchange.hear_the_rest(app, self.as_it_came)
+                await self._exchange.hear_the_rest(app, self.as_it_came, self._is_still_ours)
             if self.is_cut_off:
                 await asyncio.sleep(0)  # where the app did not come to meet its cancellation, we do
         except asyncio.CancelledError:
@@ -406,9 +406,8 @@ class SessionRequest:
         return _DISCONNECT
 
     async def send(self, message: Message) -> None:
-        if self._node.keeper.has_lapsed and not await self._node.keeper.regain_in_time():
-            self.cut_off()
-            self._session.state.cut_off(self._use)  # the session may stay here after all
+        if self._node.keeper.has_lapsed:
+            await self._is_still_ours()
         if message["type"] == "http.response.start" and not self._is_turned_away and not self.is_cut_off:
             message = await self._start(message)
         if self._is_turned_away or self.is_cut_off or self._is_session_gone:
@@ -424,6 +423,13 @@ class SessionRequest:
             await (
                 self._states.pass_on(message, self._let_out, self._on_record_as) if is_call else self._let_out(message)
             )
+
+    async def _is_still_ours(self) -> bool:
+        """Whether what the app says may get out, also where this node was paused until now; else it is cut off."""
+        if self._node.keeper.has_lapsed and not await self._node.keeper.regain_in_time():
+            self.cut_off()
+            self._session.state.cut_off(self._use)  # the session may stay here after all
+        return not self.is_cut_off
 
     async def _let_out(self, message: Message) -> None:
         """This leaves, in an answer that is not logged."""
