@@ -198,6 +198,34 @@ async def test_a_request_under_an_id_that_was_given_twice_ends_with_its_client(
         assert (said["id"], said["error"]["data"]["reason"]) == (7, "outcome_unknown")
 
 
+async def test_an_app_that_has_ended_the_session_is_asked_for_the_rest_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next life has the same id, and knows nothing of the request."""
+    monkeypatch.setattr(exchange, "_AGAIN_SECONDS", 0.0)
+    app, is_ended = ScriptedApp(), asyncio.Event()
+    async with joined(app) as mooring:
+        session = (await initialize().to(mooring)).session_id
+
+        async def let_go(scope: Any, body: bytes, send: Any) -> None:
+            if scope["method"] == "DELETE":
+                await answer(send, 200, b"")
+                is_ended.set()
+                return
+            await send({"type": "http.response.start", "status": 200, "headers": SSE})
+            if scope["method"] == "GET":
+                await is_ended.wait()
+            said = b"id: own-1\ndata:\n\n" if scope["method"] == "POST" else b""
+            await send({"type": "http.response.body", "body": said, "more_body": False})
+
+        app.on_session = let_go
+        call = Request(session=session, pieces=[b'{"jsonrpc": "2.0", "id": 7, "method": "tools/call"}'])
+        calling = asyncio.create_task(call.to(mooring))
+        await once(lambda: app.asked[-1][0] == "GET", what="our GET")
+        await Request("DELETE", session=session).to(mooring)
+        async with asyncio.timeout(5):
+            await calling
+        assert [method for method, _, _ in app.asked] == ["POST", "POST", "GET", "DELETE"]
+
+
 @pytest.mark.parametrize("is_in_json", [False, True])
 async def test_a_request_that_its_client_has_cancelled_ends_with_it(is_in_json: bool) -> None:
     """Its server need not answer it, and it would run for ever."""

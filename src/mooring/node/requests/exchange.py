@@ -197,7 +197,7 @@ class Exchange:
             if await is_ours():
                 await streamed.feed(piece)
 
-        while self._is_let_go() and in_vain < _TRIES_IN_VAIN:
+        while self._is_let_go() and in_vain < _TRIES_IN_VAIN and self._lives():
             last_inner_id = streamed.last_inner_id
             get = scope_for(scope, self._session.inner_id, self._session.protocol, method="GET")
             get["headers"].append((LAST_EVENT_ID, last_inner_id.encode()))
@@ -206,6 +206,10 @@ class Exchange:
                 in_vain = in_vain + 1 if streamed.last_inner_id == last_inner_id else 0
                 await stream.dismiss(streamed.retry_milliseconds)
                 await asyncio.sleep(_AGAIN_SECONDS)
+
+    def _lives(self) -> bool:
+        """Whether its session has no later life, and did not end: else the app takes a GET of ours for another's."""
+        return self._node.sessions.find(self._session.id) is self._session
 
     async def end(self) -> None:
         """The app has said all, or failed: where it did not answer, it is said that nobody knows."""
