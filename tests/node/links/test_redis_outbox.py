@@ -64,6 +64,19 @@ async def test_where_redis_does_not_say_what_became_of_it_it_is_written_again() 
     assert not await out.take_back(letter)
 
 
+async def test_what_redis_is_about_to_take_while_this_node_stops_may_be_there() -> None:
+    office = PostOffice({ANSWERS: []})
+    office.takes.clear()
+    out = outbox(office)
+    letter = out.put(b"x")
+    await asyncio.sleep(0.01)
+    assert letter.may_be_there
+    out.close()
+    await letter.until_known()
+    assert letter.may_be_there
+    assert not await out.take_back(letter)
+
+
 async def test_what_was_withdrawn_is_not_written() -> None:
     office = PostOffice(is_away=True)
     out = outbox(office)

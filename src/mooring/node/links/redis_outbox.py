@@ -162,9 +162,11 @@ class Outbox:
             letter.trip = trip
         try:
             entries = await self._mailbox.post(self._peer_id, [letter.frame for letter in batch])
-        except StoreUnavailable as error:
+        except BaseException as error:
             for letter in batch:
                 letter.is_doubtful = True
+            if not isinstance(error, StoreUnavailable):  # as where this node stops
+                raise
             self._tell(str(error))
             return _AWAY_SECONDS
         finally:
