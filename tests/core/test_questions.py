@@ -71,6 +71,36 @@ def test_a_question_that_is_taken_back_is_named_the_same() -> None:
     assert taken_back["params"]["requestId"] == json.loads(named(question(7), 3))["id"]
 
 
+def progress(token: Any) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": token, "progress": 1}}
+
+
+@pytest.mark.parametrize("token", [7, "seven", 7.5])
+def test_progress_with_a_question_finds_it_too(token: Any) -> None:
+    shown = json.loads(named(question(7, _meta={"progressToken": token, "more": 1}), 3))["params"]["_meta"]
+    assert shown["more"] == 1
+    body = json.dumps(progress(shown["progressToken"])).encode()
+    back = restored(body, 3)
+    assert back is not None
+    assert json.loads(back) == progress(token)
+    assert restored(body, 4) is None
+    assert restored(json.dumps(progress(token)).encode(), 3) is None
+    back = restored(json.dumps([progress(token), progress(shown["progressToken"])]).encode(), 3)
+    assert back is not None
+    assert json.loads(back) == [progress(token)]
+
+
+@pytest.mark.parametrize("meta", [None, 7, [], {}, {"progressToken": True}, {"progressToken": None}])
+def test_a_question_without_a_token_gets_none(meta: Any) -> None:
+    assert json.loads(named(question(7, _meta=meta), 3))["params"]["_meta"] == meta
+
+
+@pytest.mark.parametrize("params", [{}, None, 7, {"progressToken": [7]}])
+def test_progress_with_nothing_is_to_nobody(params: Any) -> None:
+    body = json.dumps({"jsonrpc": "2.0", "method": "notifications/progress", "params": params}).encode()
+    assert restored(body, 3) is None
+
+
 def test_half_a_character_can_be_sent_on() -> None:
     said = named('{"jsonrpc":"2.0","id":7,"method":"sampling/createMessage","params":{"text":"\\ud83d"}}', 3)
     assert json.loads(said.encode())["params"] == {"text": "\ud83d"}

@@ -10,7 +10,8 @@ sees is text that says which incarnation asked:
     7              3                "mooring:3:7"
     "seven"        3                "mooring:3:\"seven\""
 
-An answer that does not name the incarnation of this moment is to a question that nobody asks any more.
+An answer that does not name the incarnation of this moment is to a question that nobody asks any more. It is the same
+with the token by which a client tells of its progress with a question: SDKs take the question's id for it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from mooring.core import jsonrpc
 _MARK: Final = "mooring:"
 _NAMED: Final = re.compile(rb"mooring:(\d{1,10}):(.{1,10000})", re.DOTALL)
 _ID: Final = re.compile(rb'"id"\s*:\s*("mooring:(?:[^"\\]|\\.){1,20000}")')
+_PROGRESS: Final = "notifications/progress"
 _LARGE_BYTES: Final = 64 * 1024
 _READ_BYTES: Final = 1024 * 1024
 """What is larger is never read whole: anyone may send it, and it would hold up the node for a second."""
@@ -49,6 +51,9 @@ def _is_named(message: Any, incarnation: int) -> bool:
     params = message.get("params")
     if jsonrpc.id_of(message) is not None:
         message["id"] = _name(message["id"], incarnation)
+        meta = jsonrpc.value_in(message, "params", "_meta")
+        if (token := jsonrpc.id_of({"id": jsonrpc.value_in(meta, "progressToken")})) is not None:
+            meta["progressToken"] = _name(token, incarnation)
     elif message["method"] == "notifications/cancelled" and isinstance(params, dict) and "requestId" in params:
         params["requestId"] = _name(params["requestId"], incarnation)
     else:
@@ -57,9 +62,9 @@ def _is_named(message: Any, incarnation: int) -> bool:
 
 
 def restored(body: bytes, incarnation: int) -> bytes | None:
-    """A client's answer as the app knows the question; None where nobody asks it any more.
+    """A client's answer, or its progress with one, as the app knows the question; None where nobody asks it any more.
 
-    What is no answer is given back as it is. A large one is not read whole. Of a batch those answers are left out that
+    Anything else is given back as it is. A large one is not read whole. Of a batch those answers are left out that
     nobody waits for, unless it is larger than any that is read.
     """
     if body.lstrip()[:1] == b"[":
@@ -69,12 +74,10 @@ def restored(body: bytes, incarnation: int) -> bytes | None:
     if len(body) > _READ_BYTES:
         return _restored_unread(body, incarnation) if _has_name_of_ours(body) else body
     message = jsonrpc.read_message(body)
-    if message is None or not jsonrpc.is_answer(message):
+    if message is None or not _is_of_question(message):
         return body
-    inner = _inner_id(jsonrpc.text_in(message, "id"), incarnation)
-    if inner is None:
+    if not _is_restored(message, incarnation):
         return None
-    message["id"] = inner
     try:
         return json.dumps(message).encode()
     except RecursionError:  # nested deeper than can be written
@@ -83,20 +86,32 @@ def restored(body: bytes, incarnation: int) -> bytes | None:
 
 def _restored_batch(body: bytes, incarnation: int) -> bytes | None:
     messages = _read(body)
-    if not isinstance(messages, list) or not any(isinstance(one, dict) and jsonrpc.is_answer(one) for one in messages):
+    if not isinstance(messages, list) or not any(map(_is_of_question, messages)):
         return body
-    kept = []
-    for one in messages:
-        if isinstance(one, dict) and jsonrpc.is_answer(one):
-            inner = _inner_id(jsonrpc.text_in(one, "id"), incarnation)
-            if inner is None:
-                continue
-            one["id"] = inner
-        kept.append(one)
+    kept = [one for one in messages if not _is_of_question(one) or _is_restored(one, incarnation)]
     try:
         return json.dumps(kept).encode() if kept else None
     except RecursionError:  # nested deeper than can be written: its answers find nobody
         return None
+
+
+def _is_of_question(message: Any) -> bool:
+    """Whether it answers a question, or tells of progress with one."""
+    return isinstance(message, dict) and (jsonrpc.is_answer(message) or message.get("method") == _PROGRESS)
+
+
+def _is_restored(message: jsonrpc.Message, incarnation: int) -> bool:
+    """Whether such a message names a question of this incarnation, by the app's own id from now on."""
+    is_answer = jsonrpc.is_answer(message)
+    named_id = jsonrpc.text_in(message, "id") if is_answer else jsonrpc.text_in(message, "params", "progressToken")
+    inner = _inner_id(named_id, incarnation)
+    if inner is None:
+        return False
+    if is_answer:
+        message["id"] = inner
+    else:
+        message["params"]["progressToken"] = inner
+    return True
 
 
 def _restored_unread(body: bytes, incarnation: int) -> bytes | None:

@@ -29,6 +29,7 @@ class PostOffice:
         takes_though_away: and is carried out all the same.
         loses: whether a frame goes missing on its way.
         posted: how many frames were taken.
+        takes: set unless it takes its time.
     """
 
     boxes: dict[str, list[tuple[bytes, bytes]]] = field(default_factory=dict)
@@ -37,6 +38,10 @@ class PostOffice:
     takes_though_away: bool = False
     loses: Callable[[bytes], bool] = lambda frame: False
     posted: int = 0
+    takes: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.takes.set()
 
     def of(self, node_id: str) -> BoxInMemory:
         return BoxInMemory(self, node_id)
@@ -53,6 +58,7 @@ class BoxInMemory:
     async def post(self, node_id: str, frames: Sequence[bytes]) -> list[bytes] | None:
         office = self._office
         await asyncio.sleep(0)
+        await office.takes.wait()
         if office.is_away and not office.takes_though_away:
             raise StoreUnavailable("away")
         if node_id not in office.boxes:

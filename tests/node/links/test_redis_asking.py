@@ -150,6 +150,29 @@ async def test_a_redis_that_is_just_slow_is_waited_for() -> None:
         assert len(one.ends.came) == 1
 
 
+@pytest.mark.parametrize("is_taken", [True, False])
+async def test_what_redis_is_about_to_take_goes_nowhere_else_before_that_is_known(is_taken: bool) -> None:
+    """It went out to the peer once more, as a new request, and was carried out twice."""
+    async with asked() as one:
+        one.ends.office.takes.clear()
+        asking = asyncio.ensure_future(one.ask())
+        await asyncio.wait({asking}, timeout=0.3)  # for longer than it may take to get there
+        assert not asking.done()
+        if not is_taken:
+            del one.ends.office.boxes[ANSWERS]
+        one.ends.office.takes.set()
+        if not is_taken:
+            with pytest.raises(PeerSilent) as caught:
+                await asking
+            assert not caught.value.may_have_run
+            return
+        exchange = await one.arrived()
+        exchange.say(one.reply())
+        exchange.close(Part(Kind.END))
+        await asking
+        assert len(one.ends.came) == 1
+
+
 async def test_of_what_redis_does_not_say_nobody_knows() -> None:
     async with asked() as one:
         one.ends.office.is_away = one.ends.office.takes_though_away = True

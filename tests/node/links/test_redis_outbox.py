@@ -44,7 +44,7 @@ async def test_a_peer_without_a_mailbox_is_told_of_once_and_waited_for(caplog: p
     letter = out.put(b"x")
     await asyncio.sleep(0.02)
     assert not letter.is_posted.is_set()
-    assert not letter.may_be_there
+    assert not letter.is_doubtful
     office.boxes[ANSWERS] = []
     await letter.is_posted.wait()
     assert lies(office) == [b"x"]
@@ -60,6 +60,19 @@ async def test_where_redis_does_not_say_what_became_of_it_it_is_written_again() 
     await letter.is_posted.wait()
     assert set(lies(office)) == {b"x"}
     assert len(lies(office)) > 1
+    assert letter.may_be_there
+    assert not await out.take_back(letter)
+
+
+async def test_what_redis_is_about_to_take_while_this_node_stops_may_be_there() -> None:
+    office = PostOffice({ANSWERS: []})
+    office.takes.clear()
+    out = outbox(office)
+    letter = out.put(b"x")
+    await asyncio.sleep(0.01)
+    assert letter.may_be_there
+    out.close()
+    await letter.until_known()
     assert letter.may_be_there
     assert not await out.take_back(letter)
 

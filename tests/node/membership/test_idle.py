@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from mooring import Settings
+from mooring.core.jsonrpc import Asked
 from mooring.node.membership import idle
 from mooring.node.membership.idle import IdleSessions
 from mooring.node.membership.session import LocalSession
@@ -35,6 +37,9 @@ class Request:
 
     def cut_off(self) -> None:
         """It runs."""
+
+    def is_cancelled(self, cancelled: Container[Asked]) -> None:
+        """It is none of them."""
 
 
 class World:

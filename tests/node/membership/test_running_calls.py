@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 import pytest
 
+from mooring.core.jsonrpc import Asked
 from mooring.errors import StoreUnavailable
 from mooring.node.membership.running_calls import RunningCalls
 from mooring.node.membership.session import LocalSession
@@ -26,6 +28,9 @@ class Request:
 
     def cut_off(self) -> None:
         """It runs."""
+
+    def is_cancelled(self, cancelled: Container[Asked]) -> None:
+        """It is none of them."""
 
 
 class World:

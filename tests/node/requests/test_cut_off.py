@@ -19,6 +19,7 @@ from tests.core.views import a_node
 from tests.fakes import Clock, FlakyStore
 from tests.node.apps import ScriptedApp, answer
 from tests.node.direct import Request, initialize, joined
+from tests.node.moving.nodes import once
 
 CALL = b'{"jsonrpc": "2.0", "id": "call 1", "method": "tools/call", "params": {}}'
 JSON = [(b"content-type", b"application/json")]
@@ -204,6 +205,41 @@ async def test_the_answer_of_a_node_that_was_paused_waits_until_the_node_may_ser
     assert lost.reason == "outcome_unknown"
     await node.sessions.settle()
     assert [closed.reason for closed in cut.closed] == ["fenced"]
+
+
+async def test_so_does_one_whose_stream_the_app_had_closed(cut: Cut) -> None:
+    """Its client has come back, and the app says the rest to a GET of ours."""
+    node, asked, speak = cut.mooring._node, asyncio.Event(), asyncio.Event()
+    clock = Clock(node.keeper._now())
+
+    async def let_go(scope: Scope, body: bytes, send: Send) -> None:
+        if scope["method"] == "POST":
+            await begins(SSE, b"id: own-1\ndata:\n\n")(send)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        elif dict(scope["headers"]).get(b"last-event-id") == b"own-1":
+            asked.set()
+            await speak.wait()
+            node.keeper._now = clock
+            clock.now += 10_000
+            await begins(SSE, b'data: {"jsonrpc": "2.0", "id": "call 1", "result": "of the paused"}\n\n')(send)
+
+    cut.app.on_session = let_go
+    call = Request(session=cut.session, pieces=[CALL])
+    calling = asyncio.create_task(call.to(cut.mooring))
+    await asked.wait()
+    seen = [event.id for event in SseParser().feed(call.body) if event.id]
+    headers = [(b"accept", b"text/event-stream"), (b"last-event-id", (seen[-1] or "").encode())]
+    again = Request("GET", session=cut.session, headers=headers)
+    listening = asyncio.create_task(again.to(cut.mooring))
+    await once(lambda: len(again.sent) > 1, what="its client to be back")
+    await cut.store.register(a_node("node-2-aaaaa"), 10**6)
+    shard = node.ids.shard_of(cut.session) or ""
+    await cut.store.claim(shard, ShardOwner("node-2-aaaaa", 2), expected_epoch=1)
+    speak.set()
+    async with asyncio.timeout(5):
+        await asyncio.gather(calling, listening)
+    assert b"of the paused" not in again.body
+    assert again.sent[-1]["more_body"] is False
 
 
 async def test_a_server_that_cancels_a_request_itself_is_not_held_up_and_the_work_goes_on(cut: Cut) -> None:

@@ -14,6 +14,7 @@ from mooring.node.requests import exchange
 from mooring.node.requests.bodies import RememberedBody
 from mooring.node.requests.exchange import _BODY_BYTES, _NAME_LENGTH, can_be_logged, noted
 from mooring.node.streams import listener as listening
+from mooring.processes.tasks import end
 from tests.node.apps import ScriptedApp, answer
 from tests.node.direct import Request, initialize, joined
 from tests.node.moving.nodes import once
@@ -124,6 +125,7 @@ class Lingering:
         self.app = ScriptedApp()
         self.opened: list[Any] = []
         self.answer, self.left = asyncio.Event(), 0
+        self.answers = b"7"
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http" or scope["method"] != "POST" or not dict(scope["headers"]).get(b"mcp-session-id"):
@@ -136,7 +138,7 @@ class Lingering:
         leaving, answering = asyncio.ensure_future(receive()), asyncio.ensure_future(self.answer.wait())
         await asyncio.wait({leaving, answering}, return_when=asyncio.FIRST_COMPLETED)
         if answering.done() and self.opened[-1] is send:
-            answered = b'data: {"jsonrpc": "2.0", "id": 7, "result": {}}\n\n'
+            answered = b'data: {"jsonrpc": "2.0", "id": %b, "result": {}}\n\n' % self.answers
             await send({"type": "http.response.body", "body": answered, "more_body": True})
         answering.cancel()
         await leaving
@@ -165,14 +167,17 @@ async def test_an_app_that_goes_on_after_its_answer_hears_that_its_client_has_le
         assert mooring._node.streams.open_streams == 0
 
 
-async def test_a_request_under_an_id_that_was_given_twice_ends_with_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its server answers the second in its place, and it would run for ever."""
+@pytest.mark.parametrize("second_id", [b"7", b'"7"'])
+async def test_a_request_under_an_id_that_was_given_twice_ends_with_its_client(
+    monkeypatch: pytest.MonkeyPatch, second_id: bytes
+) -> None:
+    """Its server answers the second in its place, and it would run for ever: Python's SDKs take ids for texts."""
     monkeypatch.setattr(exchange, "_LAST_WORDS_SECONDS", 0.02)
     app = Lingering()
     async with joined(app) as mooring:
         session = (await initialize().to(mooring)).session_id
-        pieces = [b'{"jsonrpc": "2.0", "id": 7, "method": "tools/call"}']
-        first, second = Request(session=session, pieces=pieces), Request(session=session, pieces=pieces)
+        called = b'{"jsonrpc": "2.0", "id": %b, "method": "tools/call"}'
+        first, second = (Request(session=session, pieces=[called % request_id]) for request_id in (b"7", second_id))
         serving = [asyncio.create_task(first.to(mooring))]
         await once(lambda: len(app.opened) == 1, what="the first to begin")
         serving.append(asyncio.create_task(second.to(mooring)))
@@ -180,6 +185,7 @@ async def test_a_request_under_an_id_that_was_given_twice_ends_with_its_client(m
         first.leave()
         await asyncio.sleep(0.05)
         assert app.left == 0  # the app might end the second one with it
+        app.answers = second_id
         app.answer.set()
         await once(lambda: b"result" in second.body, what="the answer")
         second.leave()
@@ -187,6 +193,98 @@ async def test_a_request_under_an_id_that_was_given_twice_ends_with_its_client(m
             await asyncio.gather(*serving)
         seen = [event.id for event in SseParser().feed(first.body) if event.id]
         get = [(b"accept", b"text/event-stream"), (b"last-event-id", seen[0].encode())]
+        rest = await Request("GET", session=session, headers=get).to(mooring)
+        [said] = [json.loads(event.data) for event in SseParser().feed(rest.body) if event.data]
+        assert (said["id"], said["error"]["data"]["reason"]) == (7, "outcome_unknown")
+
+
+async def test_an_app_that_has_ended_the_session_is_asked_for_the_rest_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next life has the same id, and knows nothing of the request."""
+    monkeypatch.setattr(exchange, "_AGAIN_SECONDS", 0.0)
+    app, is_ended = ScriptedApp(), asyncio.Event()
+    async with joined(app) as mooring:
+        session = (await initialize().to(mooring)).session_id
+
+        async def let_go(scope: Any, body: bytes, send: Any) -> None:
+            if scope["method"] == "DELETE":
+                await answer(send, 200, b"")
+                is_ended.set()
+                return
+            await send({"type": "http.response.start", "status": 200, "headers": SSE})
+            if scope["method"] == "GET":
+                await is_ended.wait()
+            said = b"id: own-1\ndata:\n\n" if scope["method"] == "POST" else b""
+            await send({"type": "http.response.body", "body": said, "more_body": False})
+
+        app.on_session = let_go
+        call = Request(session=session, pieces=[b'{"jsonrpc": "2.0", "id": 7, "method": "tools/call"}'])
+        calling = asyncio.create_task(call.to(mooring))
+        await once(lambda: app.asked[-1][0] == "GET", what="our GET")
+        await Request("DELETE", session=session).to(mooring)
+        async with asyncio.timeout(5):
+            await calling
+        assert [method for method, _, _ in app.asked] == ["POST", "POST", "GET", "DELETE"]
+
+
+@pytest.mark.parametrize("is_in_json", [False, True])
+async def test_a_request_that_its_client_has_cancelled_ends_with_it(is_in_json: bool) -> None:
+    """Its server need not answer it, and it would run for ever."""
+    app, begun, left = ScriptedApp(), list[Any](), list[Any]()
+
+    async def cancels(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http" or not dict(scope["headers"]).get(b"mcp-session-id"):
+            await app(scope, receive, send)
+            return
+        body = (await receive())["body"]
+        if b"cancelled" in body:
+            await send({"type": "http.response.start", "status": 202, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        if not is_in_json:
+            await send({"type": "http.response.start", "status": 200, "headers": SSE})
+        begun.append(body)
+        assert (await receive())["type"] == "http.disconnect"
+        left.append(body)
+
+    async with joined(cancels) as mooring:
+        session_id = (await initialize().to(mooring)).session_id
+        called = b'{"jsonrpc": "2.0", "id": %d, "method": "tools/call"}'
+        calls = [Request(session=session_id, pieces=[called % number]) for number in (7, 8)]
+        serving = [asyncio.create_task(call.to(mooring)) for call in calls]
+        await once(lambda: len(begun) == 2, what="both to begin")
+        said = b'{"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7}}'
+        assert (await Request(session=session_id, pieces=[said]).to(mooring)).status == 202
+        for call in calls:
+            call.leave()
+        async with asyncio.timeout(5):
+            await serving[0]
+        assert left == [called % 7]
+        session = mooring._node.sessions.find(session_id)
+        assert session is not None
+        assert len(session.running) == 1  # its client may come back for the other
+        await end(*serving)
+
+
+async def test_an_app_that_lets_its_client_go_and_knows_nothing_more_is_not_asked_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(exchange, "_AGAIN_SECONDS", 0.0)
+    app = ScriptedApp()
+    async with joined(app) as mooring:
+        session = (await initialize().to(mooring)).session_id
+
+        async def let_go(scope: Any, body: bytes, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": SSE})
+            said = b"id: own-1\ndata:\n\n" if scope["method"] == "POST" else b""
+            await send({"type": "http.response.body", "body": said, "more_body": False})
+
+        app.on_session = let_go
+        call = Request(session=session, pieces=[b'{"jsonrpc": "2.0", "id": 7, "method": "tools/call"}'])
+        async with asyncio.timeout(5):
+            await call.to(mooring)
+        assert [method for method, _, _ in app.asked] == ["POST", "POST", *["GET"] * exchange._TRIES_IN_VAIN]
+        seen = [event.id for event in SseParser().feed(call.body) if event.id]
+        get = [(b"accept", b"text/event-stream"), (b"last-event-id", seen[-1].encode())]
         rest = await Request("GET", session=session, headers=get).to(mooring)
         [said] = [json.loads(event.data) for event in SseParser().feed(rest.body) if event.data]
         assert (said["id"], said["error"]["data"]["reason"]) == (7, "outcome_unknown")

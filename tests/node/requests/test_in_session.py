@@ -17,6 +17,7 @@ from mooring import ClosedSession, RevivedSession
 from mooring.asgi import Receive, Scope, Send
 from mooring.core.ids import SessionIds
 from mooring.core.model import Written
+from mooring.core.sse import SseEvent
 from mooring.node.membership import inner_ids
 from mooring.store import MemoryStore
 from tests.cluster_in_process import SECRET, RunningNode, running_node, running_nodes
@@ -26,7 +27,8 @@ from tests.node.clusters import Cluster
 from tests.node.direct import Request, initialize, joined
 from tests.node.rpc import INITIALIZE, RawClient
 from tests.node.sdk_apps import mounted, sdk_app
-from tests.node.tellers import answer_in, reading
+from tests.node.tellers import answer_in, reading, steps_in
+from tests.node.tellers import call as tell
 from tests.servers.event_store import MemoryEventStore
 from tests.waiting import until
 
@@ -454,6 +456,37 @@ async def test_the_rest_of_an_answer_whose_stream_a_tool_closed_is_heard_below_a
         goes_on.set()
         async with reading(http, "GET", below, session, last=reader.ids[-1]) as again:
             assert answer_in(await again.rest())["result"]["content"][0]["text"] == "all of it"
+
+
+async def test_an_answer_is_heard_though_its_tool_closes_the_stream_again_and_again(raw: RawClient) -> None:
+    """Its client polls, then (specification 2025-11-25, Transports: Sending Messages to the Server)."""
+    server, heard = MCPServer("closes"), asyncio.Event()
+
+    @server.tool()
+    async def close(ctx: Context[Any]) -> str:
+        for step in range(5):
+            await ctx.report_progress(step)
+            await ctx.close_sse_stream()
+            await heard.wait()
+            heard.clear()
+        return "all of it"
+
+    app = server.streamable_http_app(event_store=MemoryEventStore(), retry_interval=10)
+    async with running_node(app, MemoryStore()) as node, aiohttp.ClientSession() as http:
+        session = (await raw.send("POST", f"{node.url}/mcp", body=INITIALIZE)).session_id
+        told: list[SseEvent] = []
+        last = None
+        async with asyncio.timeout(20):
+            while not any('"result"' in event.data or '"error"' in event.data for event in told):
+                how = ("POST", tell("close")) if last is None else ("GET", None)
+                async with reading(http, how[0], node.url, session, how[1], last=last) as reader:
+                    while (event := await reader.next()) is not None:
+                        told.append(event)
+                        if "notifications/progress" in event.data:
+                            heard.set()
+                last = reader.ids[-1]
+        assert steps_in(told) == [0, 1, 2, 3, 4]
+        assert answer_in(told)["result"]["content"][0]["text"] == "all of it"
 
 
 async def test_a_call_that_changes_nothing_is_carried_out_again_below_a_mount(raw: RawClient) -> None:

@@ -143,6 +143,23 @@ async def test_another_sessions_id_gives_nothing_away(
         assert first.id.split(".")[0] != reader.ids[0].split(".")[0]
 
 
+@pytest.mark.parametrize(("name", "value", "status"), [("origin", "http://evil.example", 403), ("host", "evil", 421)])
+async def test_nobody_comes_back_from_where_the_sdk_lets_nobody_in(
+    name: str, value: str, status: int, teller: tuple[Teller, RunningNode], raw: RawClient, http: aiohttp.ClientSession
+) -> None:
+    """A web page that reaches the server under a name of its own (specification 2025-11-25, Transports: Security)."""
+    server, node = teller
+    session = await raw.open(node.url)
+    server.say(1, None)
+    async with reading(http, "POST", node.url, session, call("tell")) as reader:
+        await reader.rest()
+    async with reading(http, "GET", node.url, session) as listening:
+        await listening.next()
+        for last in (reader.ids[0], listening.ids[0]):
+            headers = {"accept": "text/event-stream", "last-event-id": last, name: value}
+            assert (await raw.begin("GET", f"{node.url}/mcp", session=session, headers=headers)) == status
+
+
 @pytest.mark.parametrize("accept", ["*/*", "text/*", "Text/Event-Stream;q=1", "application/json, text/*;q=0.5"])
 async def test_a_client_that_takes_anything_listens_like_one_that_names_event_streams(
     accept: str, teller: tuple[Teller, RunningNode], raw: RawClient, http: aiohttp.ClientSession

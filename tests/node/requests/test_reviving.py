@@ -7,10 +7,13 @@ import contextlib
 import json
 import zlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import pytest
-from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.shared.message import ServerMessageMetadata
+from mcp.types import ElicitRequest, ElicitRequestFormParams, ElicitResult
 from starlette.middleware.gzip import GZipMiddleware
 
 from mooring import RevivedSession
@@ -22,7 +25,7 @@ from tests.node.clusters import Cluster
 from tests.node.rpc import INITIALIZE, RawClient
 from tests.node.sdk_apps import protected_app, sdk_app
 from tests.node.state_nodes import sdk_app as state_app
-from tests.node.tellers import answer_in, call, reading
+from tests.node.tellers import Reader, answer_in, call, reading
 from tests.waiting import until
 
 ASKABLE = {**INITIALIZE, "params": {**INITIALIZE["params"], "capabilities": {"elicitation": {"form": {}}}}}  # type: ignore[dict-item]
@@ -214,6 +217,60 @@ async def test_a_server_that_was_revived_is_answered_what_it_asks_whether_or_not
             for one in (late, name):
                 assert (await raw.call(url, session, body=one)).status == 202
             assert answer_in(await reader.rest())["result"]["content"][0]["text"] == "Ada"
+
+
+async def test_progress_with_a_question_of_the_last_life_is_not_taken_for_progress_with_another(
+    raw: RawClient,
+) -> None:
+    """SDKs take the question's id for the token of its progress, and count from the beginning in each life."""
+    told: list[float] = []
+
+    def make_app() -> App:
+        server = MCPServer("asks")
+
+        async def tell(progress: float, total: float | None, message: str | None) -> None:
+            told.append(progress)
+
+        @server.tool()
+        async def ask(ctx: Context[Any]) -> str:
+            form = ElicitRequestFormParams(message="?", requested_schema={"type": "object", "properties": {}})
+            asks, on = ElicitRequest(params=form), ServerMessageMetadata(related_request_id=ctx.request_id)
+            said = await ctx.session.send_request(asks, ElicitResult, metadata=on, progress_callback=tell)
+            return str(said.action)
+
+        app: App = server.streamable_http_app()
+        return app
+
+    async def progress(token: Any, value: float) -> None:
+        params = {"progressToken": token, "progress": value}
+        said = {"jsonrpc": "2.0", "method": "notifications/progress", "params": params}
+        assert (await raw.call(url, session, body=said)).status == 202
+
+    async def asked(reader: Reader) -> Any:
+        while (event := await reader.next()) is not None:
+            said = json.loads(event.data) if event.data else {}
+            if said.get("method") == "elicitation/create":
+                return said
+        raise AssertionError("nothing was asked")
+
+    async with (
+        running_nodes(make_app, 2, MemoryStore()) as nodes,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as http,
+    ):
+        opened = await raw.send("POST", f"{nodes[0].url}/mcp", body=ASKABLE)
+        session, url = opened.session_id, nodes[1].url
+        async with reading(http, "POST", url, session, call("ask")) as reader:
+            before = (await asked(reader))["params"]["_meta"]["progressToken"]
+            await progress(before, 1)
+            await nodes[0].vanish()
+        async with reading(http, "POST", url, session, call("ask", 6)) as reader:
+            question = await asked(reader)
+            await progress(before, 2)
+            await progress(question["params"]["_meta"]["progressToken"], 3)
+            said = {"jsonrpc": "2.0", "id": question["id"], "result": {"action": "decline"}}
+            assert (await raw.call(url, session, body=said)).status == 202
+            assert answer_in(await reader.rest())["result"]["content"][0]["text"] == "decline"
+    assert told == [1, 3]
 
 
 class Zipping:

@@ -110,6 +110,9 @@ class RedisForwarder:
             raise PeerSilent(f"node {peer.id} was not written to", may_have_run=False)
         if await first.is_there_within(self._post_seconds):
             return
+        await first.until_known()  # it may be taken yet, and must not go out a second time then
+        if first.is_posted.is_set():
+            return
         if first.may_be_there and await first.is_there_within(self._hold_seconds - self._post_seconds):
             return
         may_have_run = exchange.withdraw()

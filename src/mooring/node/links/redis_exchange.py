@@ -207,7 +207,7 @@ class Exchange:
     def withdraw(self) -> bool:
         """Leave it before it has begun; returns whether the other side may have heard of it."""
         first = self.first
-        if first is None or not (first.is_posted.is_set() or first.may_be_there):
+        if first is None or not first.may_be_there:
             if first is not None:
                 first.is_withdrawn = True
             self._pending.clear()

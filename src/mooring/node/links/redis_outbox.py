@@ -38,18 +38,20 @@ class Letter:
     Attributes:
         is_posted: set once it is in the mailbox.
         entry: what it has become there.
-        may_be_there: somebody has tried, and Redis did not say what became of it.
+        trip: while Redis is asked to take it; set once it has said what it did.
+        is_doubtful: it was tried, and Redis did not say what became of it.
         is_withdrawn: it need not go out any more.
         is_dropped: it was not written, as the peer was dead; what is said after it shows that it is missing.
     """
 
-    __slots__ = ("entry", "frame", "is_dropped", "is_posted", "is_withdrawn", "may_be_there")
+    __slots__ = ("entry", "frame", "is_doubtful", "is_dropped", "is_posted", "is_withdrawn", "trip")
 
     def __init__(self, frame: bytes) -> None:
         self.frame = frame
         self.is_posted = asyncio.Event()
         self.entry = b""
-        self.may_be_there = False
+        self.trip: asyncio.Event | None = None
+        self.is_doubtful = False
         self.is_withdrawn = False
         self.is_dropped = False
 
@@ -57,6 +59,16 @@ class Letter:
     def waits(self) -> bool:
         """Whether it is still to be written."""
         return not self.is_posted.is_set() and not self.is_dropped
+
+    @property
+    def may_be_there(self) -> bool:
+        """Whether it may be in the mailbox, for all that is known by now."""
+        return self.is_posted.is_set() or self.trip is not None or self.is_doubtful
+
+    async def until_known(self) -> None:
+        """Wait until Redis has said, or has not in its time, whether it took it just now."""
+        if self.trip is not None:
+            await self.trip.wait()
 
     async def is_there_within(self, seconds: float) -> bool:
         """Whether it is in the mailbox by then."""
@@ -145,13 +157,22 @@ class Outbox:
         batch = self._next_batch()
         if not batch:
             return 0.0
+        trip = asyncio.Event()
+        for letter in batch:
+            letter.trip = trip
         try:
             entries = await self._mailbox.post(self._peer_id, [letter.frame for letter in batch])
-        except StoreUnavailable as error:
+        except BaseException as error:
             for letter in batch:
-                letter.may_be_there = True
+                letter.is_doubtful = True
+            if not isinstance(error, StoreUnavailable):  # as where this node stops
+                raise
             self._tell(str(error))
             return _AWAY_SECONDS
+        finally:
+            for letter in batch:
+                letter.trip = None
+            trip.set()
         if entries is None:
             self._tell("it reads no mailbox now")
             return _MISSING_SECONDS
@@ -165,7 +186,7 @@ class Outbox:
 
     async def take_back(self, letter: Letter) -> bool:
         """Whether it is certain that the peer, which is dead, has never read this."""
-        if not letter.is_posted.is_set() or letter.may_be_there:
+        if letter.is_doubtful or not letter.is_posted.is_set():
             letter.is_withdrawn = True
             return not letter.may_be_there
         try:

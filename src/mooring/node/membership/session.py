@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 from weakref import WeakValueDictionary
@@ -94,6 +94,9 @@ class Running(Protocol):
     @property
     def noted(self) -> Call | None: ...
 
+    def is_cancelled(self, cancelled: Container[Asked]) -> None:
+        """The client has cancelled these requests: if it is one of them, it may stay without an answer."""
+
     def cut_off(self) -> None:
         """The session has another owner: let nothing more of it out, and stop the app's work on it."""
 
@@ -113,7 +116,7 @@ class LocalSession:
         is_guarded: the app asks before it serves a request of it (`inner_ids`).
         ends_as: the reason to give if it ends now.
         running: the requests that the app is serving.
-        asking: by what they ask, the last of those that an event stream answers.
+        asking: by their ids as texts, the last of those requests that an event stream answers.
         incarnation: how often it was revived.
         log_level: what its client asked for, and `subscriptions` what it is told of: for the next incarnation.
         has_stream: it has, or had, a GET open for what the server says by itself.
@@ -151,7 +154,7 @@ class LocalSession:
     is_guarded: bool = False
     ends_as: str = "ended"
     running: set[Running] = field(default_factory=set)
-    asking: dict[Asked, Any] = field(default_factory=dict)
+    asking: dict[str, Any] = field(default_factory=dict)
     incarnation: int = 0
     log_level: str = ""
     subscriptions: dict[str, None] = field(default_factory=dict)

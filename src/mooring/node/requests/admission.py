@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 from typing import Final, Protocol
 
-from mooring.asgi import Scope, Send, respond, route_of
+from mooring.asgi import Scope, Send, route_of
 from mooring.core.ids import brief
 from mooring.core.model import SessionRecord
 from mooring.core.routing import Reason
@@ -34,6 +34,10 @@ logger = logging.getLogger("mooring.sessions")
 
 REQUEST: Final = "mooring.request"
 """In the scope: the request, as Mooring passed it to the app. Whoever copies the scope copies it too."""
+
+
+_DOES_NOTHING: Final = "OPTIONS"
+"""A method that the SDK does not serve: all that it does is to look where the request comes from (Host, Origin)."""
 
 
 class Asking(Protocol):
@@ -80,8 +84,8 @@ def guard_of(node: Node, session: LocalSession) -> Guard:
         principal = principal_of(scope)
         if asking is not None and asking.is_inquiry:
             asking.let_in(principal)
-            await respond(send, 204, b"")  # Starlette's BaseHTTPMiddleware takes no answer for a failure
-            return False
+            scope["method"] = _DOES_NOTHING
+            return True
         if await admit(node, session, principal):
             if asking is not None:
                 asking.let_in(principal)

@@ -39,6 +39,9 @@ _BODY_BYTES: Final = 64 * 1024
 """A larger request is not carried out again by the next owner."""
 _LAST_WORDS_SECONDS: Final = 5.0
 """What an app may still say on a stream once it has answered there, though its client has left."""
+_TRIES_IN_VAIN: Final = 3
+"""An app that says nothing so often in a row, not even an id, knows nothing more of the request."""
+_AGAIN_SECONDS: Final = 0.2
 
 
 class Exchange:
@@ -138,14 +141,19 @@ class Exchange:
         note = partial(self._note, self._stream.id, time.time())
         self._node.streams.began(session.id, self._stream, note if not self._noted_as else lambda: None)
         self._streamed = self._streaming(self._stream, retry)
-        asked = self._stream.facts.request_id
-        if asked is not None:
+        if (asked := self._asked_as) is not None:
             self._namesake = session.asking.get(asked)
             session.asking[asked] = self
         self._listener = Listener(self._answer, self._send, self.on_stall)
         await self._listener.begin(start)
         await self._stream.listen(self._listener, None)
         await self._streamed.begin()
+
+    @property
+    def _asked_as(self) -> str | None:
+        """The id of its request as the SDKs' servers for Python tell requests apart: 7 is "7" to them."""
+        asked = None if self._stream is None else self._stream.facts.request_id
+        return None if asked is None else str(asked)
 
     def _note(self, stream_id: str, began: float) -> Call:
         self.noted = noted(stream_id, self._body, began)
@@ -174,19 +182,35 @@ class Exchange:
             wait = self._streamed.retry_milliseconds
             await (self._stream.dismiss(wait) if self._is_let_go() else self.end())
 
-    async def hear_the_rest(self, app: App, scope: Scope) -> None:
+    async def hear_the_rest(self, app: App, scope: Scope, is_ours: Callable[[], Awaitable[bool]]) -> None:
         """The app is done with the request. Where it let its client go before it had answered, to say the rest to a
-        GET, be the one that comes back.
+        GET, be the one that comes back, as often as it does so.
 
         Args:
             scope: of the request, as it came.
+            is_ours: asked before anything is said: whether it may be.
         """
-        stream, streamed = self._stream, self._streamed
-        if stream is None or streamed is None or not self._is_let_go():
+        stream, streamed, in_vain = self._stream, self._streamed, 0
+        if stream is None or streamed is None:
             return
-        get = scope_for(scope, self._session.inner_id, self._session.protocol, method="GET")
-        get["headers"].append((LAST_EVENT_ID, streamed.last_inner_id.encode()))
-        await hear(app, get, streamed.feed, lambda: stream.is_answered)
+
+        async def feed(piece: bytes) -> None:
+            if await is_ours():
+                await streamed.feed(piece)
+
+        while self._is_let_go() and in_vain < _TRIES_IN_VAIN and self._lives():
+            last_inner_id = streamed.last_inner_id
+            get = scope_for(scope, self._session.inner_id, self._session.protocol, method="GET")
+            get["headers"].append((LAST_EVENT_ID, last_inner_id.encode()))
+            await hear(app, get, feed, lambda: stream.is_answered)
+            if self._is_let_go():
+                in_vain = in_vain + 1 if streamed.last_inner_id == last_inner_id else 0
+                await stream.dismiss(streamed.retry_milliseconds)
+                await asyncio.sleep(_AGAIN_SECONDS)
+
+    def _lives(self) -> bool:
+        """Whether its session has no later life, and did not end: else the app takes a GET of ours for another's."""
+        return self._node.sessions.find(self._session.id) is self._session
 
     async def end(self) -> None:
         """The app has said all, or failed: where it did not answer, it is said that nobody knows."""
@@ -214,7 +238,7 @@ class Exchange:
         """
         if self._last_words is not None:
             self._last_words.cancel()
-        asking, asked = self._session.asking, None if self._stream is None else self._stream.facts.request_id
+        asking, asked = self._session.asking, self._asked_as
         if asked is not None and asking.get(asked) is self:
             del asking[asked]
         namesake, self._namesake = self._namesake, None

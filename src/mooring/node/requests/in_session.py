@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Container
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 from mooring.asgi import App, Message, Receive, Scope, Send, is_at, replaced, respond
 from mooring.core import jsonrpc, questions
+from mooring.core.jsonrpc import Asked
 from mooring.core.kept_state import StateUse
 from mooring.core.request import SESSION_HEADER, RequestFacts
 from mooring.core.routing import Reason
@@ -41,7 +43,7 @@ from mooring.node.requests.named_handles import NamedHandles
 from mooring.node.requests.passing_questions import PassingQuestions
 from mooring.node.requests.patience import patiently
 from mooring.node.requests.principal import NOBODY, principal_of
-from mooring.node.requests.remembering import remember
+from mooring.node.requests.remembering import heed_cancellation, remember
 from mooring.node.streams.stream import Stream
 from mooring.store.journal import Call
 
@@ -170,7 +172,7 @@ class SessionRequest:
         try:
             await self._serve(app)
             if not self.is_cut_off:
-                await self._exchange.hear_the_rest(app, self.as_it_came)
+                await self._exchange.hear_the_rest(app, self.as_it_came, self._is_still_ours)
             if self.is_cut_off:
                 await asyncio.sleep(0)  # where the app did not come to meet its cancellation, we do
         except asyncio.CancelledError:
@@ -237,6 +239,11 @@ class SessionRequest:
     def from_start(self) -> Receive:
         """The request for one more reader."""
         return self._body.from_start()
+
+    def is_cancelled(self, cancelled: Container[Asked]) -> None:
+        """Its client waits for nothing more of it."""
+        if self._body.asked() in cancelled:
+            self._exchange.has_nothing_to_come.set()
 
     async def _answer_in_place_of_app(self) -> None:
         """Whoever owns the session now decides what becomes of it; of this request nobody knows.
@@ -399,9 +406,8 @@ class SessionRequest:
         return _DISCONNECT
 
     async def send(self, message: Message) -> None:
-        if self._node.keeper.has_lapsed and not await self._node.keeper.regain_in_time():
-            self.cut_off()
-            self._session.state.cut_off(self._use)  # the session may stay here after all
+        if self._node.keeper.has_lapsed:
+            await self._is_still_ours()
         if message["type"] == "http.response.start" and not self._is_turned_away and not self.is_cut_off:
             message = await self._start(message)
         if self._is_turned_away or self.is_cut_off or self._is_session_gone:
@@ -417,6 +423,13 @@ class SessionRequest:
             await (
                 self._states.pass_on(message, self._let_out, self._on_record_as) if is_call else self._let_out(message)
             )
+
+    async def _is_still_ours(self) -> bool:
+        """Whether what the app says may get out, also where this node was paused until now; else it is cut off."""
+        if self._node.keeper.has_lapsed and not await self._node.keeper.regain_in_time():
+            self.cut_off()
+            self._session.state.cut_off(self._use)  # the session may stay here after all
+        return not self.is_cut_off
 
     async def _let_out(self, message: Message) -> None:
         """This leaves, in an answer that is not logged."""
@@ -458,6 +471,8 @@ class SessionRequest:
             self._entrance.note_use()
             if self._method == "POST" and status < 300:
                 await remember(self._node, self._session, self._body)
+                if status == 202:
+                    heed_cancellation(self._session, self._body)
             if self._ends_session(status):
                 await self._node.sessions.close(self._session.id)
         if self._session.is_mapped:

@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Container
 from typing import Final
 from urllib.parse import unquote
 
 from mooring.asgi import EVENT_STREAM, App, Message, Receive, Scope, Send, header, is_compressed, media_type, route_of
 from mooring.core.endpoints import FOUND_AT_MOST, FOUND_LENGTH
 from mooring.core.http_sse import EVENT, FirstEvent, PostAddress, read_address, readdressed
+from mooring.core.jsonrpc import Asked
 from mooring.core.sse import SseEvent
 from mooring.core.text import clean
 from mooring.node.clock import passing_time
@@ -100,6 +102,9 @@ class StreamingRequest:
 
     def cut_off(self) -> None:
         self._cut.cut()
+
+    def is_cancelled(self, cancelled: Container[Asked]) -> None:
+        """It answers no request."""
 
     async def send(self, message: Message) -> None:
         if self._session is not None and self._node.keeper.has_lapsed and not await self._node.keeper.regain_in_time():
