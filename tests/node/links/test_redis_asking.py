@@ -92,6 +92,19 @@ async def test_a_request_arrives_signed_and_its_answer_comes_back_as_it_is_said(
         assert not any(name.startswith(b"mooring-") for name, _ in one.sent[0]["headers"])
 
 
+async def test_whoever_stops_it_in_the_middle_of_an_answer_is_told_that_alone() -> None:
+    async with asked() as one:
+        asking = asyncio.ensure_future(one.ask())
+        exchange = await one.arrived()
+        exchange.say(one.reply())
+        await exchange.say_body(b"data: 1\n\n")
+        await one.ends.turns(100)
+        assert one.sent[-1]["body"] == b"data: 1\n\n"
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+
 @pytest.mark.parametrize(
     ("part", "may_have_run", "is_final"),
     [

@@ -30,6 +30,7 @@ from mooring.core.signing import (
 from mooring.errors import PeerMoved, PeerSilent, SignatureError
 from mooring.node.links.outgoing_body import look_for_body, signed
 from mooring.node.links.peer_link import PassedRequest
+from mooring.processes.tasks import end
 
 logger = logging.getLogger("mooring.forwarding")
 
@@ -174,12 +175,12 @@ async def pass_back(
         if await lives.is_done(peer, pumping):
             pumping.result()
             return
-        pumping.cancel()
-        await asyncio.wait({pumping})
+        await end(pumping)
         logger.warning("node %s died while it answered a forwarded request; its own log may say why", peer.id)
         await passing.end(send, request.last_words())
     finally:
-        pumping.cancel()
+        if not pumping.done():  # whoever closes what it reads finds nobody reading
+            await end(pumping)
 
 
 async def _pump(pieces: AsyncIterator[bytes], peer: NodeInfo, request: PassedRequest) -> None:
