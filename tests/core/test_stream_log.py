@@ -23,10 +23,19 @@ def heard(log: StreamLog, after: Place) -> list[bytes | None]:
     return [event.data for event in log.after(after)]
 
 
-def test_numbers_begin_anew_with_each_epoch() -> None:
+def test_numbers_are_counted_on_in_each_epoch() -> None:
     log = a_log(b"a", b"b")
     assert log.next_place(1) == Place(1, 3)
-    assert log.next_place(4) == Place(4, 1)
+    assert log.next_place(4) == Place(4, 3)
+
+
+def test_what_a_client_has_heard_of_two_owners_that_put_nothing_on_record_is_counted() -> None:
+    first, second, third = (a_log(b"a") for _ in range(3))
+    first.add(first.next_place(1), b"b")
+    second.skip_to(first.last)
+    second.add(second.next_place(2), b"c")
+    third.skip_to(second.last)
+    assert (second.skipped, third.skipped) == (1, 2)
 
 
 @pytest.mark.parametrize("place", [Place(1, 2), Place(1, 1), Place(0, 9)])
@@ -64,12 +73,13 @@ def test_what_is_said_next_stands_after_what_a_client_has() -> None:
 
 def test_what_is_missing_between_two_is_marked() -> None:
     log = StreamLog(Place(1, 3), MOST_EVENTS, MOST_BYTES)
-    for place in (Place(1, 4), Place(1, 6), Place(2, 2), Place(2, 1), Place(2, 3)):
+    for place in (Place(1, 4), Place(1, 6), Place(2, 8), Place(2, 7), Place(2, 9)):
         log.restore(LoggedEvent(place, b"%d.%d" % (place.epoch, place.number)))
-    assert heard(log, BEGINNING) == [b"1.4", None, b"1.6", None, b"2.2", b"2.3"]
+    assert heard(log, BEGINNING) == [b"1.4", None, b"1.6", None, b"2.8", b"2.9"]
     assert not log.holds_all_after(Place(1, 4))
     assert not log.holds_all_after(Place(1, 6))
-    assert log.holds_all_after(Place(2, 2))
+    assert log.holds_all_after(Place(1, 7)), "a client that has heard what is missing"
+    assert log.holds_all_after(Place(2, 8))
 
 
 said_by_owners = st.lists(st.tuples(st.integers(0, 2), st.binary(max_size=MOST_BYTES + 10)), max_size=30)

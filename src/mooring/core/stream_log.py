@@ -48,8 +48,9 @@ class StreamLog:
         self._gone = last
 
     def next_place(self, epoch: int) -> Place:
-        """Where the next event stands, written at this epoch."""
-        return Place(epoch, self.last.number + 1) if epoch == self.last.epoch else Place(epoch, 1)
+        """Where the next event stands, written at this epoch: it is counted on, so that whoever has seen it has seen as
+        many before."""
+        return Place(epoch, self.last.number + 1)
 
     def add(self, place: Place, data: bytes) -> LoggedEvent:
         """
@@ -76,16 +77,15 @@ class StreamLog:
         """
         if event.place <= self.last:
             return
-        if event.place != self.next_place(event.place.epoch):
-            self._keep(LoggedEvent(Place(event.place.epoch, event.place.number - 1), None))
+        if event.place.number > self.last.number + 1:
+            self._keep(LoggedEvent(Place(self.last.epoch, event.place.number - 1), None))
         self.last = event.place
         self._keep(event)
 
     def skip_to(self, place: Place) -> None:
         """What is said next stands after this place at least, up to which somebody has heard what is not known here."""
         if place > self.last:
-            known = self.last.number if place.epoch == self.last.epoch else 0
-            self.skipped = place.number - known
+            self.skipped = max(0, place.number - self.last.number)
             self._gone = self.last = place
 
     def everything(self) -> list[LoggedEvent]:

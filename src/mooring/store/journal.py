@@ -37,7 +37,7 @@ class LogEntry:
 
     Attributes:
         epoch: at which it was sent: what a later owner adds comes after all that an earlier one sent.
-        number: its place in the stream, within the epoch.
+        number: its place in the stream.
         data: None where it cannot be sent again: it was too long to be kept, or what is kept cannot be read.
         is_last: the stream ended with it.
     """
