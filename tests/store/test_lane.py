@@ -128,7 +128,7 @@ async def test_whoever_waits_for_a_redis_that_hangs_waits_no_longer_than_the_fir
     finally:
         redis.thaw()
     assert {type(answer) for answer in answers} == {StoreUnavailable}
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10  # one after the other they wait for minutes
     assert await store.save_session(RECORD, 60) is Written.DONE
     await store.aclose()
 
