@@ -20,6 +20,7 @@ LEAVES = ("advertised.py", "app_routes.py", "asgi.py", "errors.py", "files.py", 
 EXCEPTIONS = {
     "src/mooring/store/base.py": "a Protocol alone, to which tests/store/test_contract.py holds every store",
     "src/mooring/store/journal.py": "a Protocol alone, to which tests/store/test_journals.py holds every journal",
+    "src/mooring/store/patience.py": "how long it is asked for a request, in tests/node/requests/test_patience.py",
     "tests/store/test_journals.py": "one contract for every journal",
     "tests/store/test_contract.py": "one contract for every store",
     "tests/store/test_ownership.py": "what every store promises of owners, in any order of what may happen",

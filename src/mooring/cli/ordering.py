@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from typing import Final
 
 from mooring.core.model import TAKES_NEW_SESSIONS
 from mooring.core.text import plain
-from mooring.errors import ClusterError, StoreUnavailable
+from mooring.errors import ClusterError
 from mooring.store import Store
+from mooring.store.patience import ask_for
 from mooring.store.registry import OVER, NodeStatus, Registry
 
 KEPT_SECONDS: Final = 60.0
@@ -18,7 +17,6 @@ KEPT_SECONDS: Final = 60.0
 
 PATIENCE_SECONDS: Final = 10.0
 """How long a store may be silent for a command that has begun something, and waits for its end."""
-_AGAIN_SECONDS: Final = 0.2
 
 
 async def living_nodes(store: Store, patience_seconds: float = 0.0) -> list[NodeStatus]:
@@ -29,14 +27,8 @@ async def living_nodes(store: Store, patience_seconds: float = 0.0) -> list[Node
     Raises:
         StoreUnavailable: it did not answer in that time.
     """
-    give_up = time.monotonic() + patience_seconds
-    while True:
-        try:
-            return [node for node in await Registry(store).nodes() if node.state not in OVER]
-        except StoreUnavailable:
-            if time.monotonic() >= give_up:
-                raise
-        await asyncio.sleep(_AGAIN_SECONDS)
+    nodes = await ask_for(patience_seconds, Registry(store).nodes)
+    return [node for node in nodes if node.state not in OVER]
 
 
 def named(nodes: list[NodeStatus], name: str) -> NodeStatus:

@@ -31,6 +31,7 @@ from mooring.core.reconnects import Reconnects
 from mooring.errors import StoreUnavailable
 from mooring.node.moving.handing_over import HandOver
 from mooring.node.node import Node
+from mooring.store.patience import ask_for
 
 logger = logging.getLogger("mooring.moving")
 
@@ -131,12 +132,11 @@ async def drain_and_end(node: Node, sleep: Callable[[float], Awaitable[Any]] = a
 
 async def _write_down(node: Node, give_up: float, sleep: Callable[[float], Awaitable[Any]]) -> None:
     """What clients may have missed is on record; a store that is silent is asked again, as long as there is time."""
-    while True:
-        try:
-            await node.streams.write_down(session.id for session in node.sessions.living())
-            return
-        except StoreUnavailable as error:
-            if time.monotonic() > give_up:
-                logger.warning("what clients may have missed is not on record: %s", error)
-                return
-        await sleep(_PAUSE_SECONDS)
+
+    async def write_down() -> None:
+        await node.streams.write_down(session.id for session in node.sessions.living())
+
+    try:
+        await ask_for(give_up - time.monotonic(), write_down, sleep=sleep)
+    except StoreUnavailable as error:
+        logger.warning("what clients may have missed is not on record: %s", error)

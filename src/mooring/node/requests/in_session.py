@@ -338,9 +338,7 @@ class SessionRequest:
         try:
             await self._handles.bring()
         except StoreUnavailable:
-            self._is_turned_away = True
-            if not self._answer.has_begun:
-                await refuse(self._send, Reason.UNREACHABLE, request_id=self._body.asked())
+            await self._ask_to_come_again()
 
     async def _note_ahead(self) -> None:
         """A call that may be carried out again for what it does not do: it is on record before the app has it all."""
@@ -385,14 +383,19 @@ class SessionRequest:
                 self._name.give(call.again)
                 self._exchange.is_again(call.again)
         except (StoreUnavailable, Fenced):
-            self._is_turned_away = True
-            await refuse(self._send, Reason.UNREACHABLE, request_id=self._body.asked())
+            await self._ask_to_come_again()
             return True
         if outcome is not None:
             self._is_turned_away = True
             headers = [(SESSION_HEADER, self._session.id.encode())]
             await respond(self._send, 200, outcome, b"application/json", headers)
         return outcome is not None
+
+    async def _ask_to_come_again(self) -> None:
+        """Nobody knows what is needed for it: the app gets none of it."""
+        self._is_turned_away = True
+        if not self._answer.has_begun:
+            await refuse(self._send, Reason.UNREACHABLE, request_id=self._body.asked())
 
     async def _drop_answer(self) -> Message:
         """Take it and do nothing with it. A stranger hears what the app says to strangers."""

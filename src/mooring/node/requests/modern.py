@@ -130,9 +130,9 @@ class ModernRequest:
         known = [handle for handle in map(self._node.handles.read, named) if handle is not None]
         if not all(map(self._is_found, known)):
             await self._node.keeper.look()  # of what a node has that has just joined, nothing was heard yet
-        there = [text for text in named if self._is_there(text)]
-        self._unheard = [handle for handle in known if handle.text not in there]
-        return await (self._bring(there) if there else self._place())
+        there = [handle for handle in known if self._can_be_heard(handle)]
+        self._unheard = [handle for handle in known if handle not in there]
+        return await (self._bring([handle.text for handle in there]) if there else self._place())
 
     async def _bring(self, named: list[str]) -> Moved | None:
         """
@@ -182,12 +182,9 @@ class ModernRequest:
             self._is_searched = True
         return list(dict.fromkeys(found))
 
-    def _is_there(self, text: str) -> bool:
+    def _can_be_heard(self, handle: Handle) -> bool:
         """Whether anything can be heard of it, as far as is known."""
-        handle = self._node.handles.read(text)
-        if handle is None or not self._is_found(handle):
-            return False
-        return self._node.holds(handle) or not self._facts.forwarded
+        return self._node.holds(handle) or (self._node.knows_elsewhere(handle) and not self._facts.forwarded)
 
     def _is_found(self, handle: Handle) -> bool:
         return self._node.holds(handle) or self._node.knows_elsewhere(handle)

@@ -1,19 +1,14 @@
-"""What is asked of the store for a request is asked again while it does not answer: one that is silent for a moment
-costs the request time, and nothing else."""
+"""What is asked of the store for a request is asked again while it does not answer."""
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import TypeVar
 
-from mooring.errors import StoreUnavailable
 from mooring.node.node import Node
+from mooring.store.patience import ask_for
 
 _T = TypeVar("_T")
-
-_AGAIN_SECONDS: Final = 0.2
 
 
 async def patiently(node: Node, ask: Callable[[], Awaitable[_T]]) -> _T:
@@ -25,11 +20,4 @@ async def patiently(node: Node, ask: Callable[[], Awaitable[_T]]) -> _T:
     Raises:
         StoreUnavailable: it did not answer in that time.
     """
-    give_up = time.monotonic() + node.settings.hold_seconds
-    while True:
-        try:
-            return await ask()
-        except StoreUnavailable:
-            if time.monotonic() + _AGAIN_SECONDS > give_up:
-                raise
-        await asyncio.sleep(_AGAIN_SECONDS)
+    return await ask_for(node.settings.hold_seconds, ask)

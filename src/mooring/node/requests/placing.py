@@ -14,7 +14,6 @@ Whoever holds a key is on the way to its shard: so a node's death moves its conv
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import logging
@@ -33,6 +32,7 @@ from mooring.node.node import Node
 from mooring.node.requests.identifying import UnidentifiedRequest
 from mooring.node.requests.no_session import of_no_session
 from mooring.node.requests.principal import NOBODY, principal_of
+from mooring.store.patience import ask_for
 
 logger = logging.getLogger("mooring.routing")
 
@@ -42,7 +42,6 @@ _KEY_LENGTH: Final = 1_000
 _SENDER_SECONDS: Final = 60.0
 _PATIENCE_SECONDS: Final = 3.0
 """A store that is silent for a moment is not away: calls of one conversation would part for that."""
-_AGAIN_SECONDS: Final = 0.1
 _FRESH: Final = 0.5
 """For this part of the time in which a key is forgotten, it is not written again; the store has it longer by that."""
 
@@ -124,18 +123,18 @@ class Placements:
             known: the shard that it had, for a store that was emptied.
             kept_seconds: how long the store remembers it from now on.
         """
-        give_up = self._now() + patience_seconds
-        while True:
-            try:
-                found: dict[str, str] = {}
-                for name in names:
-                    shard = next(iter(found.values()), known) or self._node.next_shard()
-                    found[name] = await self._node.store.place(name, shard, round(kept_seconds * 1000))
-                return found[min(found)]
-            except StoreUnavailable:
-                if self._now() >= give_up:
-                    return ""
-                await asyncio.sleep(_AGAIN_SECONDS)
+
+        async def place() -> str:
+            found: dict[str, str] = {}
+            for name in names:
+                shard = next(iter(found.values()), known) or self._node.next_shard()
+                found[name] = await self._node.store.place(name, shard, round(kept_seconds * 1000))
+            return found[min(found)]
+
+        try:
+            return await ask_for(patience_seconds, place, now=self._now)
+        except StoreUnavailable:
+            return ""
 
     async def _who(self, scope: Scope, send: Send) -> str | None:
         """Who sends it, as the app says, who is asked once a minute for each Authorization."""
