@@ -27,7 +27,7 @@ from mooring.node.moving.handing_over import HandOver
 from mooring.node.requests import following, json_calls
 from mooring.node.requests.deciding import Decisions
 from mooring.settings import survival_settings
-from mooring.store import MemoryStore
+from mooring.store import MemoryStore, Store
 from mooring.store.journal import SettledCall
 from tests.cluster_in_process import RunningNode, running_nodes
 from tests.e2e.load import VERSION
@@ -79,7 +79,7 @@ class Worker:
 
 
 class Cluster:
-    def __init__(self, nodes: list[RunningNode], workers: list[Worker], store: MemoryStore, raw: RawClient) -> None:
+    def __init__(self, nodes: list[RunningNode], workers: list[Worker], store: Store, raw: RawClient) -> None:
         self.nodes = nodes
         self.workers = workers
         self.store = store
@@ -110,14 +110,14 @@ class Cluster:
 
 
 @contextlib.asynccontextmanager
-async def some_cluster(raw: RawClient, **settings: Any) -> AsyncIterator[Cluster]:
+async def some_cluster(raw: RawClient, store: Store | None = None, **settings: Any) -> AsyncIterator[Cluster]:
     workers: list[Worker] = []
 
     def make_app() -> ScriptedApp:
         workers.append(Worker(f"worker-{len(workers)}"))
         return workers[-1].app
 
-    store = MemoryStore()
+    store = store or MemoryStore()
     async with running_nodes(make_app, 3, store, **settings) as nodes:
         made = Cluster(nodes, workers, store, raw)
         made.session = await raw.open(nodes[0].url)

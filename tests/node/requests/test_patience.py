@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
@@ -21,7 +20,7 @@ from mooring.store.journal import Call
 from tests.cluster_in_process import running_nodes
 from tests.fakes import FlakyStore
 from tests.node.requests.test_call_states import Legacy
-from tests.node.requests.test_json_calls import CALL, Worker
+from tests.node.requests.test_json_calls import lost, some_cluster
 from tests.node.requests.test_kept_handles import heard
 from tests.node.requests.test_modern import META, post, refusal_in
 from tests.node.rpc import RawClient
@@ -67,58 +66,27 @@ async def test_it_is_asked_until_it_answers_or_the_request_was_held_for_as_long_
 
 @pytest.mark.parametrize("is_silent_at", ["calls", "settle"])
 async def test_a_call_that_is_sent_again_hears_what_became_of_it(raw: RawClient, is_silent_at: str) -> None:
-    workers: list[Worker] = []
-
-    def make_app() -> Any:
-        workers.append(Worker(f"worker-{len(workers)}"))
-        return workers[-1].app
-
     store = FlakyStore(MemoryStore())
-    async with running_nodes(make_app, 2, store) as nodes:
-        session = await raw.open(nodes[0].url)
-        call = asyncio.create_task(raw.call(nodes[0].url, session, body=CALL))
-
-        async def is_on_record() -> bool:
-            return len(await store.inner.journal.calls(session)) == 1
-
-        await until(is_on_record, what="the call to be on record")
-        await nodes[0].vanish()
-        await store.inner.bury(nodes[0].id)
-        with contextlib.suppress(Exception):
-            await call
+    async with some_cluster(raw, store) as cluster:
+        call = await cluster.begin()
+        await cluster.kill()
+        await lost(call)
         store.before[is_silent_at] = _away
-        assert (await raw.call(nodes[1].url, session, body=CALL)).reason == "outcome_unknown"
+        assert (await cluster.send(1)).reason == "outcome_unknown"
         assert is_silent_at not in store.before
-        for worker in workers:
-            worker.finish.set()
 
 
 async def test_a_call_that_could_not_be_noted_is_on_record_soon_and_not_carried_out_twice(raw: RawClient) -> None:
-    workers: list[Worker] = []
-
-    def make_app() -> Any:
-        workers.append(Worker(f"worker-{len(workers)}"))
-        return workers[-1].app
-
     store = FlakyStore(MemoryStore())
-    async with running_nodes(make_app, 2, store) as nodes:
-        session = await raw.open(nodes[0].url)
+    async with some_cluster(raw, store) as cluster:
         store.before["note_calls"] = _away
-        call = asyncio.create_task(raw.call(nodes[0].url, session, body=CALL))
-
-        async def is_on_record() -> bool:
-            return len(await store.inner.journal.calls(session)) == 1
-
-        await until(is_on_record, what="the call to be on record", seconds=20)
+        async with asyncio.timeout(20):
+            call = await cluster.begin()
         assert "note_calls" not in store.before
-        await nodes[0].vanish()
-        await store.inner.bury(nodes[0].id)
-        with contextlib.suppress(Exception):
-            await call
-        assert (await raw.call(nodes[1].url, session, body=CALL)).reason == "outcome_unknown"
-        assert [worker.called for worker in workers] == [1, 0]
-        for worker in workers:
-            worker.finish.set()
+        await cluster.kill()
+        await lost(call)
+        assert (await cluster.send(1)).reason == "outcome_unknown"
+        assert [worker.called for worker in cluster.workers] == [1, 0, 0]
 
 
 async def test_a_transactional_call_that_could_not_be_noted_is_carried_out_again_all_the_same(raw: RawClient) -> None:

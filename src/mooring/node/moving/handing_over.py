@@ -27,6 +27,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 from mooring.core.model import NO_OWNER, NodeInfo, ShardOwner
@@ -34,11 +35,11 @@ from mooring.core.reconnects import Reconnects
 from mooring.errors import Fenced, StoreUnavailable
 from mooring.node.membership.session import LocalSession
 from mooring.node.node import Node
+from mooring.store.patience import ask_for
 
 logger = logging.getLogger("mooring.moving")
 
 _LOOK_SECONDS: Final = 0.005
-_AGAIN_SECONDS: Final = 0.1
 _CUT_OFF_SECONDS: Final = 1.0
 """How long a request that is cut off may take to end."""
 
@@ -222,14 +223,8 @@ class HandOver:
         if epoch is None:
             return NO_OWNER  # it was lost meanwhile
         giver = ShardOwner(self._node.id, epoch)
-        give_up = self._now() + self._node.settings.hold_seconds / 2
-        while True:
-            try:
-                return await self._node.store.give(shard, giver, receiver.id)
-            except StoreUnavailable:
-                if self._now() > give_up:
-                    raise
-                await self._sleep(_AGAIN_SECONDS)
+        give = partial(self._node.store.give, shard, giver, receiver.id)
+        return await ask_for(self._node.settings.hold_seconds / 2, give, now=self._now, sleep=self._sleep)
 
 
 async def is_ours_by_now(node: Node, shard: str) -> bool:
